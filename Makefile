@@ -1,0 +1,87 @@
+# The verbs of tox.ini, and what a new machine needs before them.
+
+PYTHON ?= python3
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+VENV = .venv
+TOX_VENV = .venv-tox
+
+# pyenv's shims run only the versions that are selected: tox finds the others here.
+EMPTY =
+PYENV = $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-4]*/bin)
+TOX = PATH="$$PATH$(subst $(EMPTY) ,,$(addprefix :,$(PYENV)))" $(TOX_VENV)/bin/tox run
+
+# `python3` may be a slow shim: ask it once for the interpreter behind.
+MAKE_VENV = "`$(PYTHON) -c 'import sys; print(sys.executable)'`" -m venv --clear
+
+# REAL=1 (or LIVE=1): the demo with your own claude and account, so nothing to fetch.
+REAL ?= $(LIVE)
+
+SOURCES = $(shell find dev_sessions -type f ! -name '*.py[co]')
+
+.PHONY: help demo test style types unit live agents venv build clean python
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: python ## a session with the real Claude Code, offline; with REAL=1 your own claude and account
+	@$(PYTHON) scripts/prepare.py tmux $(if $(REAL),,npm)
+	@$(MAKE) --no-print-directory $(VENV)/installed
+ifneq ($(REAL),)
+	@$(VENV)/bin/python scripts/demo.py --real $(ARGS)
+else
+	@echo "Making sure that the pinned claude is here."
+	@claude=`$(VENV)/bin/python scripts/fetch_agents.py --print claude` && \
+	    DEV_SESSIONS_TEST_CLAUDE="$$claude" $(VENV)/bin/python scripts/demo.py $(ARGS)
+endif
+
+test: python ## everything: style, types, tests on each Python found, the package, live tests
+	@$(PYTHON) scripts/prepare.py tmux npm
+	@$(MAKE) --no-print-directory agents $(TOX_VENV)/installed
+	@$(TOX) $(ARGS)
+
+style: $(TOX_VENV)/installed ## lint and format with ruff
+	@$(TOX) -e style -- $(ARGS)
+
+types: $(TOX_VENV)/installed ## mypy --strict
+	@$(TOX) -e types -- $(ARGS)
+
+unit: $(TOX_VENV)/installed ## the fast tests on one Python: unit, contract, cli; ARGS="-k names" picks
+	@$(TOX) -e py -- tests/unit tests/contract tests/cli $(ARGS)
+
+live: $(TOX_VENV)/installed ## the live tests: real claude, real tmux, no network
+	@$(TOX) -e live -- tests/live $(ARGS)
+
+agents: python ## fetch the pinned agents of the tests into .agents
+	@$(PYTHON) scripts/fetch_agents.py
+
+venv: $(VENV)/installed ## make .venv with dev-sessions installed
+
+build: $(TOX_VENV)/installed ## build the sdist and the wheel into dist
+	@$(TOX_VENV)/bin/pyproject-build
+
+clean: ## remove what the other targets made, except .agents
+	rm -rf $(VENV) $(TOX_VENV) .tox dist build .mypy_cache .pytest_cache .ruff_cache
+	find dev_sessions scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and there is no" \
+	    "$(PYTHON): install one, or name it, as in make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) scripts/prepare.py python
+
+$(VENV)/bin/python: | python
+	@echo "Making the virtual environment $(VENV)."
+	@$(MAKE_VENV) $(VENV)
+
+$(VENV)/installed: pyproject.toml README.md $(SOURCES) | $(VENV)/bin/python
+	@echo "Installing dev-sessions into $(VENV)."
+	@$(VENV)/bin/python -m pip install --quiet .
+	@touch $@
+
+$(TOX_VENV)/installed: | python
+	@echo "Making the virtual environment $(TOX_VENV) with tox."
+	@$(MAKE_VENV) $(TOX_VENV)
+	@$(TOX_VENV)/bin/python -m pip install --quiet 'tox>=4.24' build
+	@touch $@

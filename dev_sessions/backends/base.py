@@ -1,0 +1,166 @@
+"""What a backend is: the adapter to one agent program.
+
+A backend turns an agent's evidence into facts. It writes neither the store nor our records, but for its own corner of
+the session's folder (`agent/`) and what the agent itself writes into `facts/`. What it can do beyond the core verbs it
+says by implementing a capability protocol; `isinstance` decides, and nobody asks for its name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from ..model import Entry, Fact, Message, Probe
+from ..records import Folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class Session(NamedTuple):
+    """A session as a backend sees it: the registry's record, its folder, and the caller's environment."""
+
+    record: dict[str, Any]
+    folder: Folder
+    environ: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        return str(self.record["id"])
+
+    @property
+    def private(self) -> dict[str, Any]:
+        """The backend's own part of the record, opaque to everybody else."""
+        return dict(self.record.get("backend") or {})
+
+
+class Launch(NamedTuple):
+    """How to start an agent.
+
+    Attributes:
+        session: the new session; its folder exists.
+        path: the folder to work in, absolute, symlinks resolved.
+        permissions: "full", "edit", "ask" or "plan".
+        model: the model to ask for, or None for the agent's own choice.
+        environment: the agent's whole environment.
+        trust: answer the agent's question whether the folder is trusted with yes.
+        timeout: seconds until the agent has to be ready for input.
+        say: tells the user what was done on the way.
+        keep: called with the backend's private state as soon as it is known, before the agent can do any work.
+    """
+
+    session: Session
+    path: str
+    permissions: str
+    model: str | None
+    environment: Mapping[str, str]
+    trust: bool
+    timeout: float
+    say: Callable[[str], None]
+    keep: Callable[[dict[str, Any]], None]
+
+
+class Wire(NamedTuple):
+    """A message as it will be given to the agent: `via` "terminal" with the text itself, or "file" with a pointer."""
+
+    via: str
+    text: str
+
+
+class Delivery(NamedTuple):
+    """One message to hand over.
+
+    Attributes:
+        message: what to deliver; `message.wire` is the text to give.
+        timeout: seconds to wait for the agent's receipt.
+        attempt: called once, just before the message may reach the agent.
+        say: tells the user what was done on the way.
+    """
+
+    message: Message
+    timeout: float
+    attempt: Callable[[], None]
+    say: Callable[[str], None]
+
+
+class Observation(NamedTuple):
+    """What an agent said, in order, and what can be seen of it now."""
+
+    facts: list[Fact]
+    probe: Probe
+
+
+class Sources(NamedTuple):
+    """What to watch to learn of a change: folders and files, and processes as (pid, start time)."""
+
+    paths: tuple[str, ...]
+    processes: tuple[tuple[int, str], ...]
+
+
+class Backend(Protocol):
+    """The core verbs. Constructed without arguments; holds no state between calls."""
+
+    def check(self, environ: Mapping[str, str], permissions: str) -> None:
+        """Called by `create` before anything is made. Raises `LaunchFailed` if the agent cannot be started here."""
+
+    def launch(self, launch: Launch) -> None:
+        """Start the agent and return when it is ready for input. Called by `create`, under the session's lock.
+
+        Raises:
+            LaunchFailed: it did not start; the caller cleans up with `stop`.
+            WaitingForInput: it shows something that a person has to answer; the session stays.
+        """
+
+    def wire(self, text: str, path: str) -> Wire:
+        """How `text` travels; `path` is a file that holds it. Called by `send` before the message is claimed."""
+
+    def deliver(self, session: Session, delivery: Delivery) -> None:
+        """Hand a message over and return when the agent has it. Called by `send` and the courier, under the lock.
+
+        Raises:
+            DeliveryFailed, WaitingForInput, AgentExited: the agent has not got it, and will not.
+            DeliveryUnknown: it may have got it; no receipt came in time.
+        """
+
+    def received(self, session: Session, message: Message) -> bool:
+        """True if the agent has said that it took this message. Called before a second attempt."""
+
+    def observe(self, sessions: Sequence[Session]) -> list[Observation]:
+        """What each agent said and does. Called by every read; takes no lock, writes nothing, starts nothing."""
+
+    def sources(self, session: Session) -> Sources:
+        """What to watch while waiting for `session`. Called by `wait` and the courier before each look."""
+
+    def history(self, session: Session, count: int, running: bool) -> list[Entry]:
+        """The last assistant texts of the conversation, oldest first, at most `count`. Works on a dead session.
+
+        With `running`, those of the turn that runs now are left out. Called by `last-message`.
+        """
+
+    def stop(self, session: Session) -> None:
+        """End the agent and all it left running. Called by `kill` and by a failed `create`. Never raises for what is
+        gone already."""
+
+
+@runtime_checkable
+class Interrupts(Protocol):
+    """The running turn can be ended."""
+
+    def interrupt(self, session: Session, timeout: float) -> None:
+        """End the running turn and return when the agent is at rest. Raises `TimedOut` with what stands on screen."""
+
+
+@runtime_checkable
+class Attaches(Protocol):
+    """A person can sit down at the live session."""
+
+    def attach_command(self, session: Session) -> list[str]:
+        """The argv that puts the caller's terminal on the session."""
+
+
+CAPABILITIES: dict[str, type] = {"attach": Attaches, "interrupt": Interrupts}
+
+
+def capabilities(backend: Backend) -> list[str]:
+    """The names of what a backend can do beyond the core verbs, as `create --json` lists them."""
+    return [name for name, protocol in CAPABILITIES.items() if isinstance(backend, protocol)]

@@ -1,0 +1,86 @@
+"""The Claude Code backend: a real terminal session in tmux, steered by its own reports."""
+
+from __future__ import annotations
+
+from . import evidence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...model import Entry, Message
+    from ...terminal.screen import Screen
+    from ...terminal.tmux import Tmux
+    from ..base import Delivery, Launch, Observation, Session, Sources, Wire
+
+# How long Claude may take to end by itself. Seconds.
+_GRACE = 3.0
+
+
+class ClaudeBackend:
+    """See `base.Backend`, `base.Interrupts` and `base.Attaches`."""
+
+    def check(self, environ: Mapping[str, str], permissions: str) -> None:
+        from ...terminal.tmux import Tmux
+        from . import launch as starting
+
+        Tmux(environ)
+        starting.binary(environ)
+        starting.refuse_root(environ, permissions)
+
+    def launch(self, launch: Launch) -> None:
+        from .start import start
+
+        start(launch)
+
+    def wire(self, text: str, path: str) -> Wire:
+        from . import delivery as delivering
+
+        return delivering.wire(text, path)
+
+    def deliver(self, session: Session, delivery: Delivery) -> None:
+        from . import delivery as delivering
+
+        with self._screen(session) as screen:
+            delivering.deliver(session, screen, delivery)
+
+    def received(self, session: Session, message: Message) -> bool:
+        from . import delivery as delivering
+
+        return message.attempted is not None and delivering.received(session, message.wire, message.attempted)
+
+    def observe(self, sessions: Sequence[Session]) -> list[Observation]:
+        return [evidence.observe(session) for session in sessions]
+
+    def sources(self, session: Session) -> Sources:
+        return evidence.sources(session)
+
+    def history(self, session: Session, count: int, running: bool) -> list[Entry]:
+        from . import history
+
+        return history.replies(session, count, running)
+
+    def stop(self, session: Session) -> None:
+        from .stop import stop
+
+        stop(session, _tmux(session), _GRACE)
+
+    def interrupt(self, session: Session, timeout: float) -> None:
+        from .interrupt import interrupt
+
+        with self._screen(session) as screen:
+            interrupt(session, screen, timeout)
+
+    def attach_command(self, session: Session) -> list[str]:
+        return _tmux(session).command("attach-session", "-t", f"={evidence.pane_name(session.id)}")
+
+    def _screen(self, session: Session) -> Screen:
+        from ...terminal.screen import Screen
+
+        return Screen(_tmux(session), evidence.pane_name(session.id))
+
+
+def _tmux(session: Session) -> Tmux:
+    from ...terminal.tmux import Tmux
+
+    return Tmux(session.environ, session.private.get("socket"))

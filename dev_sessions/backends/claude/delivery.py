@@ -1,0 +1,205 @@
+"""How a message gets from us into Claude Code's input box, whole and once.
+
+The receipt is Claude's own report (UserPromptSubmit) of a prompt equal to ours; without hooks, its transcript. The
+screen only steers: text is pasted into a box that is empty, and Enter is pressed only while the box shows our text.
+A key on a dialog would answer it. (Claude Code 2.1.330, tmux 3.3a.)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import unicodedata
+
+from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, WaitingForInput
+from ...terminal.screen import Screen, ScreenGone
+from ...waiting import Watcher
+from ..base import Wire
+from . import dialogs, evidence, hooks, transcript
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..base import Delivery, Session
+
+# Longer texts go by file: a paste of 100,000 characters takes Claude about 5 s, and the box outgrows the screen.
+_TERMINAL_LIMIT = 20_000
+# One paste of more than 2 line feeds or 700 to 802 characters reaches the model marked as pasted from elsewhere.
+_PIECE = 600
+# Whole messages that the input box takes for a command of its own.
+_COMMANDS = ("exit", "quit", ":q", ":q!", ":wq")
+_ENTER_AGAIN = 0.3
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+def wire(text: str, path: str) -> Wire:
+    """How `text` travels: typed if the terminal takes it unchanged, else as a line that points to the file `path`."""
+    typed = text.rstrip()
+    if len(typed) <= _TERMINAL_LIMIT and _survives(typed):
+        return Wire("terminal", typed)
+    return Wire(
+        "file", f"[dev-sessions] Your message is in the file {path} - read all of it and act on it as if it stood here."
+    )
+
+
+def _survives(text: str) -> bool:
+    """True if Claude's input box takes `text` unchanged.
+
+    It runs what begins with "/" or "!", quits at "exit", expands tabs, turns CR into LF, drops control and format
+    characters (but the joiner of emoji), and composes what is not in NFC.
+    """
+    if text.startswith(("/", "!")) or text.strip() in _COMMANDS:
+        return False
+    return unicodedata.is_normalized("NFC", text) and all(map(_printable, text))
+
+
+def _printable(sign: str) -> bool:
+    if sign in ("\n", _ZERO_WIDTH_JOINER):
+        return True
+    return unicodedata.category(sign) not in ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
+
+
+def pieces(text: str) -> list[str]:
+    """`text` in pastes of at most `_PIECE` characters and one line feed, so that none is marked as pasted content.
+
+    The last one ends with a blank, which Claude trims: without it a trailing backslash would turn our Enter into a
+    line feed, and a trailing "@" would open a menu.
+    """
+    found = []
+    for line in f"{text} ".splitlines(keepends=True):
+        found += [line[begin : begin + _PIECE] for begin in range(0, len(line), _PIECE)]
+    return found
+
+
+def deliver(session: Session, screen: Screen, delivery: Delivery) -> None:
+    """Hand a message over; see `base.Backend.deliver`."""
+    with Watcher() as watcher:
+        watcher.watch_descriptor(screen.descriptor)
+        watcher.watch_path(session.folder.facts_path)
+        try:
+            _Attempt(session, screen, delivery, watcher).run()
+        except ScreenGone as error:
+            raise AgentExited(
+                f"the agent of {session.id} ended while the message was being delivered",
+                next=f"dev-sessions last-message {session.id}",
+            ) from error
+
+
+class _Attempt:
+    def __init__(self, session: Session, screen: Screen, delivery: Delivery, watcher: Watcher) -> None:
+        self._session, self._screen, self._delivery, self._watcher = session, screen, delivery, watcher
+        self._text = delivery.message.wire
+        self._deadline = time.monotonic() + delivery.timeout
+        self._begun = delivery.message.attempted or time.time()
+
+    def run(self) -> None:
+        box = self._box()
+        if self._delivery.message.attempted is None or dialogs.holds(box, self._text):
+            # A second attempt at a message whose text still stands in the box only lacks the Enter.
+            if not dialogs.holds(box, self._text):
+                self._make_room()
+                self._paste()
+            if self._delivery.message.attempted is None:
+                self._begun = time.time()
+                self._delivery.attempt()
+        self._submit()
+
+    def _box(self) -> dialogs.Box:
+        """What the input box shows; waits for the box.
+
+        Raises:
+            WaitingForInput: a dialog is open.
+            DeliveryFailed: no box appeared in time.
+        """
+        while True:
+            screen = self._screen.capture()
+            box = dialogs.input_box(screen)
+            if box is not None:
+                return box
+            if dialogs.is_dialog(screen):
+                raise self._waiting(screen)
+            if not self._wait(1.0):
+                raise self._failed("Claude's input box is not on the screen", screen)
+
+    def _make_room(self) -> None:
+        """Have an empty box. A person's draft is stashed: Claude gives it back after our message is submitted."""
+        box = self._box()
+        if box.text:
+            self._delivery.say(f"set aside what stood in the input box of {self._session.id}; it comes back there")
+            self._screen.keys("C-s")
+        while box.text:
+            if not self._wait(1.0):
+                raise self._failed("the input box does not get empty: is somebody typing?", self._screen.capture())
+            box = self._box()
+
+    def _paste(self) -> None:
+        script = os.path.join(self._session.folder.agent_path, "paste.tmux")
+        try:
+            self._screen.paste(f"dev-{self._session.id}", pieces(self._text), script)
+        finally:
+            if os.path.exists(script):
+                os.unlink(script)
+        while not dialogs.holds(self._box(), self._text):
+            if not self._wait(1.0):
+                screen = self._screen.capture()
+                self._clear()
+                raise self._failed("the message did not appear in the input box as it is", screen)
+
+    def _submit(self) -> None:
+        """Press Enter while the box shows our text, until the receipt is there."""
+        pressed = 0.0
+        while not received(self._session, self._text, self._begun):
+            screen = self._screen.capture()
+            ours = dialogs.holds(dialogs.input_box(screen), self._text)
+            if ours and time.monotonic() - pressed >= _ENTER_AGAIN:
+                self._screen.keys("Enter")
+                pressed = time.monotonic()
+            if not self._wait(_ENTER_AGAIN):
+                raise DeliveryUnknown(
+                    f"no receipt from {self._session.id} for message {self._delivery.message.number} "
+                    f"within {self._delivery.timeout:g} s; its screen shows:\n{dialogs.shown(screen)}",
+                    next=f"dev-sessions status {self._session.id}; the same --request-id "
+                    f"{self._delivery.message.request_id} again never delivers twice",
+                    session=self._session.id,
+                    turn=self._delivery.message.number,
+                    request_id=self._delivery.message.request_id,
+                )
+
+    def _clear(self) -> None:
+        """Take our text out of the box again. Ctrl+U does nothing to a running turn, unlike Escape and Ctrl+C."""
+        for _ in range(2 * len(self._text.splitlines()) + 2):
+            self._screen.keys("C-u")
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait until something moved, at most `seconds`; False once the bound has passed."""
+        left = self._deadline - time.monotonic()
+        self._watcher.wait(min(seconds, left))
+        self._screen.drain()
+        return left > 0
+
+    def _waiting(self, screen: str) -> WaitingForInput:
+        return WaitingForInput(
+            f"{self._session.id} waits for an answer; nothing was sent. Its screen shows:\n{dialogs.shown(screen)}",
+            next=f"dev-sessions attach {self._session.id}",
+        )
+
+    def _failed(self, why: str, screen: str) -> DeliveryFailed:
+        return DeliveryFailed(
+            f"{why}; nothing was sent to {self._session.id}. Its screen shows:\n{dialogs.shown(screen)}",
+            next=f"dev-sessions attach {self._session.id}",
+        )
+
+
+def received(session: Session, text: str, since: float) -> bool:
+    """True if Claude has said, since that time, that it took the prompt `text`."""
+    reported = False
+    for payload in session.folder.facts():
+        fields = hooks.parse(payload)
+        fact = hooks.fact(payload, fields)
+        reported = reported or fact is not None
+        if fact is not None and fact.kind == "accepted" and fact.at >= since and fact.text == text:
+            return True
+    if reported:
+        return False
+    path = evidence.transcript_path(session, [])
+    told = transcript.facts(transcript.since(path, since - 1.0)) if path else ()
+    return any(fact.kind == "accepted" and fact.text == text and fact.at >= since - 0.5 for fact in told)

@@ -1,0 +1,150 @@
+"""What stands on Claude Code's screen: the input box, or a dialog. Pure functions over the text of a capture.
+
+Used only where Claude has no event to offer: before its first hook, and for the input box. As of 2.1.197 and 2.1.330,
+classic renderer: the box stands between two rules and its first line begins with the prompt sign in the first column;
+a dialog's selected option is marked with the same sign, indented.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_RULE = re.compile(r"^[─━]{20,}")
+_PROMPT_SIGNS = ("❯", "!")
+_SELECTED = re.compile(r"^\s+❯\s|^❯ \d+\.")
+_OPTION = re.compile(r"^\s*(❯)?\s*(?:\d+\.\s+)?(\S.*?)\s*$")
+_HINT = re.compile(r"Esc to (cancel|exit)|Enter to (confirm|select)|↑/↓", re.IGNORECASE)
+
+
+class Known(NamedTuple):
+    """A dialog that has a right answer for a session that nobody watches.
+
+    Attributes:
+        sign: words that only this dialog has.
+        answer: how the option to take begins.
+        said: what the user is told.
+        trust: it asks whether the folder is trusted.
+    """
+
+    sign: str
+    answer: str
+    said: str
+    trust: bool = False
+
+
+# A dialog of these may have "No, exit" as its default: the answer is selected, checked, and only then confirmed.
+KNOWN = (
+    Known("Yes, I trust this folder", "Yes, I trust", "accepted Claude's trust dialog for {path}", trust=True),
+    Known("Do you trust the files in this folder", "Yes, ", "accepted Claude's trust dialog for {path}", trust=True),
+    Known("Bypass Permissions mode", "Yes, I accept", "accepted Claude's warning about bypassing permissions"),
+    Known(
+        "New MCP server",
+        "Continue without",
+        "declined the project's MCP servers for now; to use them, answer Claude's question by hand once in {path}",
+    ),
+    Known(
+        "external CLAUDE.md file imports",
+        "No, disable",
+        "declined imports of CLAUDE.md from outside {path}; to allow them, answer Claude's question by hand once",
+    ),
+    Known("fullscreen renderer", "Not now", "declined Claude's offer of the full-screen renderer"),
+)
+_DECLINING = ("Not now", "No thanks", "No, thanks", "Maybe later", "Skip", "Dismiss")
+
+
+class Option(NamedTuple):
+    text: str
+    selected: bool
+
+
+class Box(NamedTuple):
+    """The input box: its text, and whether all of it is on the screen (a box can outgrow the screen)."""
+
+    text: str
+    whole: bool
+
+
+def input_box(screen: str) -> Box | None:
+    """The input box, or None if none is shown."""
+    lines = screen.split("\n")
+    rules = [index for index, line in enumerate(lines) if _RULE.match(line)]
+    if not rules:
+        return None
+    top = rules[-2] if len(rules) > 1 else -1
+    content = lines[top + 1 : rules[-1]]
+    if not content:
+        return None
+    begun = content[0].startswith(_PROMPT_SIGNS)
+    if top >= 0 and not begun:
+        return None
+    if not begun and any(not line.startswith("  ") for line in content if line):
+        return None
+    if begun:
+        content[0] = content[0][1:]
+    return Box("\n".join(content).replace("\xa0", " ").strip(), begun)
+
+
+def squeezed(text: str) -> str:
+    """`text` without what a terminal may wrap, pad or fail to show: letters, digits and ASCII signs are left."""
+    return "".join(sign for sign in text if sign.isalnum() or (sign.isascii() and sign.isprintable() and sign != " "))
+
+
+def holds(box: Box | None, text: str) -> bool:
+    """True if the input box holds `text`, as far as the box shows, and nothing else."""
+    if box is None:
+        return False
+    shown, wanted = squeezed(box.text), squeezed(text)
+    if not wanted:
+        return bool(box.text)
+    return shown == wanted if box.whole else bool(shown) and wanted.endswith(shown)
+
+
+def options(screen: str) -> list[Option]:
+    """The options of a dialog, in order: the lines around the marked one."""
+    lines = [line for line in screen.split("\n") if line.strip()]
+    marked = next((index for index, line in enumerate(lines) if _SELECTED.match(line)), None)
+    if marked is None:
+        return []
+    indent = len(lines[marked]) - len(lines[marked].lstrip(" ❯"))
+    first, last = marked, marked
+    while first > 0 and _same_list(lines[first - 1], indent):
+        first -= 1
+    while last + 1 < len(lines) and _same_list(lines[last + 1], indent):
+        last += 1
+    found = []
+    for line in lines[first : last + 1]:
+        match = _OPTION.match(line)
+        if match:
+            found.append(Option(match[2], match[1] is not None))
+    return found
+
+
+def _same_list(line: str, indent: int) -> bool:
+    return len(line) - len(line.lstrip()) == indent and not _HINT.search(line)
+
+
+def known(screen: str) -> Known | None:
+    """The dialog on the screen, if it is one that we answer: of the table, or any that can simply be declined."""
+    shown = options(screen)
+    if not shown:
+        return None
+    text = " ".join(screen.split())
+    for dialog in KNOWN:
+        if dialog.sign in text and any(option.text.startswith(dialog.answer) for option in shown):
+            return dialog
+    for option in shown:
+        if option.text.startswith(_DECLINING):
+            return Known("", option.text, f"declined an offer of Claude's with {option.text!r}")
+    return None
+
+
+def is_dialog(screen: str) -> bool:
+    """True if something on the screen waits for a choice."""
+    return input_box(screen) is None and len(options(screen)) > 1
+
+
+def shown(screen: str) -> str:
+    """A screen for an error message: without blank lines and rules, at most the last 30 lines."""
+    lines = [line.rstrip() for line in screen.split("\n")]
+    return "\n".join([line for line in lines if line and not _RULE.match(line)][-30:])

@@ -1,0 +1,47 @@
+"""The replies of a Claude session: its transcript, and the last report where the transcript lags behind."""
+
+from __future__ import annotations
+
+from ...model import COMPLETED, Entry, Fact
+from . import evidence, hooks, transcript
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..base import Session
+
+
+def replies(session: Session, count: int, running: bool) -> list[Entry]:
+    """The last assistant texts, oldest first; see `base.Backend.history`."""
+    fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
+    told = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
+    path = evidence.transcript_path(session, [values for _, values in fields])
+    skip = _unfinished(told) if running else frozenset()
+    found = transcript.replies(path, count, skip) if path else []
+    return _with_report(found, told)[-count:]
+
+
+def _unfinished(told: list[Fact]) -> frozenset[str]:
+    """The prompts that the agent has taken since a turn last ended."""
+    prompts: set[str] = set()
+    for fact in told:
+        if fact.kind == "accepted" and fact.prompt:
+            prompts.add(fact.prompt)
+        elif fact.kind == "ended":
+            prompts.clear()
+    return frozenset(prompts)
+
+
+def _with_report(found: list[Entry], told: list[Fact]) -> list[Entry]:
+    """Add the last reported reply if it is not on the disk yet: Stop fires before the reply is written."""
+    ends = [fact for fact in told if fact.kind == "ended" and fact.outcome == COMPLETED and fact.reply]
+    if not ends:
+        return found
+    last = ends[-1]
+    written = any(_same(entry, last) for entry in found)
+    newer = any(entry.at > last.at for entry in found)
+    return found if written or newer else [*found, Entry("assistant", last.reply or "", last.at, last.prompt)]
+
+
+def _same(entry: Entry, fact: Fact) -> bool:
+    text = (fact.reply or "").strip()
+    return entry.prompt == fact.prompt and (entry.text.strip() == text or entry.text.strip().endswith(text))

@@ -1,0 +1,127 @@
+"""What Claude Code is told to report, and how its reports read as facts.
+
+A hook is one line of `sh` inside the settings that the session is started with: it survives our upgrade or removal,
+costs about 5 ms, and neither blocks nor fails the agent (a hook that fails is shown on the user's screen; exit code 2
+of a UserPromptSubmit hook would block the prompt). The user's own hooks run beside ours and are not touched.
+
+Payload fields as of Claude Code 2.1.330, found by experiment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+from ...model import COMPLETED, FAILED, Fact, Question
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...records import Payload
+
+# All known to 2.1.78 and newer; an older Claude Code refuses to start on a hook that it does not know.
+EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
+
+# What a long paste of a person's looks like to hooks and model (2.1.283 and newer).
+_PASTED = re.compile(r'\n*<pasted_content id="[0-9a-f]{4}">\n(.*?)\n</pasted_content id="[0-9a-f]{4}">\n', re.DOTALL)
+
+
+def settings(facts_path: str) -> dict[str, Any]:
+    """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole."""
+    entry = [{"hooks": [{"type": "command", "command": _command(facts_path), "timeout": 30}]}]
+    return {event: entry for event in EVENTS}
+
+
+def _command(facts_path: str) -> str:
+    # The kernel's random id costs no process to read; elsewhere pid and time have to do.
+    return (
+        f"f={shlex.quote(facts_path)}; umask 077; {{ read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s); "
+        f'cat >"$f/.$u" && mv "$f/.$u" "$f/$u.json"; }} 2>/dev/null; exit 0'
+    )
+
+
+def parse(payload: Payload) -> dict[str, Any]:
+    """A payload's fields; empty if it is no JSON object (a hook killed half way leaves no file, a full disk may)."""
+    try:
+        value = json.loads(payload.content)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def fact(payload: Payload, fields: dict[str, Any]) -> Fact | None:
+    """The fact that a hook payload tells, or None."""
+    rule = _RULES.get(str(fields.get("hook_event_name")))
+    return rule(payload, fields) if rule else None
+
+
+def plain(text: str) -> str:
+    """A prompt as it was given: without the tags around pasted text, without the trailing blanks that Claude trims."""
+    return _PASTED.sub(r"\1", text).rstrip()
+
+
+def _session_start(payload: Payload, fields: dict[str, Any]) -> Fact | None:
+    # A compaction in the middle of a turn, and /clear, start a "session" too; the program is the same.
+    return Fact("alive", payload.at) if fields.get("source") in ("startup", "resume") else None
+
+
+def _session_end(payload: Payload, fields: dict[str, Any]) -> Fact | None:
+    reason = str(fields.get("reason", "other"))
+    return None if reason == "clear" else Fact("gone", payload.at, error=f"the agent ended itself ({reason})")
+
+
+def _prompt(payload: Payload, fields: dict[str, Any]) -> Fact:
+    return Fact("accepted", payload.at, text=plain(str(fields.get("prompt", ""))), prompt=fields.get("prompt_id"))
+
+
+def _stop(payload: Payload, fields: dict[str, Any]) -> Fact:
+    return Fact(
+        "ended",
+        payload.at,
+        prompt=fields.get("prompt_id"),
+        outcome=COMPLETED,
+        reply=fields.get("last_assistant_message"),
+        background=len(fields.get("background_tasks") or ()),
+    )
+
+
+def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
+    words = [str(fields[name]) for name in ("last_assistant_message", "error_details", "error") if fields.get(name)]
+    return Fact(
+        "ended",
+        payload.at,
+        prompt=fields.get("prompt_id"),
+        outcome=FAILED,
+        error=words[0] if words else "the model could not be reached",
+        background=len(fields.get("background_tasks") or ()),
+    )
+
+
+def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
+    tool, given = str(fields.get("tool_name", "")), fields.get("tool_input")
+    question = asked(payload.name.partition(".")[0], tool, given if isinstance(given, dict) else {}, payload.at)
+    return Fact("asked", payload.at, prompt=fields.get("prompt_id"), question=question)
+
+
+_RULES = {
+    "SessionStart": _session_start,
+    "SessionEnd": _session_end,
+    "UserPromptSubmit": _prompt,
+    "Stop": _stop,
+    "StopFailure": _stop_failure,
+    "PermissionRequest": _permission_request,
+}
+
+
+def asked(id: str, tool: str, given: dict[str, Any], at: float) -> Question:
+    """The question that a tool call puts to a person."""
+    if tool == "AskUserQuestion":
+        questions = [item for item in given.get("questions") or () if isinstance(item, dict)]
+        labels = [str(o.get("label")) for q in questions for o in q.get("options") or () if isinstance(o, dict)]
+        return Question(id, "question", "\n".join(str(q.get("question", "")) for q in questions), tuple(labels), at)
+    if tool == "ExitPlanMode":
+        return Question(id, "plan", str(given.get("plan") or "The agent has a plan and asks to go on."), (), at)
+    what = next((str(given[name]) for name in ("command", "file_path", "url") if given.get(name)), json.dumps(given))
+    return Question(id, "permission", f"{tool}: {what}", ("allow", "deny"), at)

@@ -1,0 +1,53 @@
+"""Ending a running turn of Claude Code.
+
+Escape ends it within some 0.2 s; no hook tells so, the status file does. Before any output Claude gives the prompt back
+into the input box, where it would be mixed into the next one: it is taken out (2.1.330).
+"""
+
+from __future__ import annotations
+
+import time
+
+from ...errors import TimedOut
+from ...waiting import Watcher
+from . import dialogs, evidence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...terminal.screen import Screen
+    from ..base import Session
+
+# Escape closes what lies on top first (a menu, a question); only then it reaches the turn. Seconds between two.
+_AGAIN = 1.0
+
+
+def interrupt(session: Session, screen: Screen, timeout: float) -> None:
+    """End the running turn; see `base.Interrupts.interrupt`."""
+    until = time.monotonic() + timeout
+    pressed = 0.0
+    with Watcher() as watcher:
+        watcher.watch_descriptor(screen.descriptor)
+        for path in evidence.sources(session).paths:
+            watcher.watch_path(path)
+        while evidence.look(session).activity in ("busy", "waiting"):
+            if time.monotonic() >= until:
+                raise TimedOut(
+                    f"the turn of {session.id} did not end; its screen shows:\n{dialogs.shown(screen.capture())}",
+                    next=f"dev-sessions attach {session.id}",
+                )
+            if time.monotonic() - pressed >= _AGAIN:
+                screen.keys("Escape")
+                pressed = time.monotonic()
+            watcher.wait(0.2)
+            screen.drain()
+    if pressed:
+        _take_back(session, screen)
+
+
+def _take_back(session: Session, screen: Screen) -> None:
+    box = dialogs.input_box(screen.capture())
+    if box is None or not box.text:
+        return
+    sent = [message.wire for message in session.folder.messages() if message.attempted is not None]
+    if any(dialogs.holds(box, text) for text in sent):
+        screen.keys("C-c")

@@ -1,0 +1,133 @@
+"""How a Claude session is started: the binary, its settings, its environment, and the script that the pane runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+
+from ... import files
+from ...errors import LaunchFailed
+from . import hooks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ..base import Launch
+
+# "default" is what newer versions call "manual"; 2.1.330 accepts both names, older ones only this.
+_MODES = {"full": "bypassPermissions", "edit": "acceptEdits", "ask": "default", "plan": "plan"}
+
+# Keys as of 2.1.330; older versions skip what they do not know.
+_SETTINGS: dict[str, Any] = {
+    "tui": "default",  # the classic renderer, and no offer of the other
+    "skipDangerousModePermissionPrompt": True,
+    "askUserQuestionTimeout": "never",
+    "feedbackSurveyRate": 0,
+    "feedbackDrafts": "off",
+    "responseComparisonEnabled": False,
+    "spinnerTipsEnabled": False,
+    "promptSuggestionEnabled": False,
+}
+
+
+def binary(environ: Mapping[str, str]) -> str:
+    """The absolute path of `claude`: `DEV_SESSIONS_CLAUDE`, else the first on PATH.
+
+    Raises:
+        LaunchFailed: there is none, or it cannot be run.
+    """
+    named = environ.get("DEV_SESSIONS_CLAUDE")
+    if named:
+        path = os.path.abspath(os.path.expanduser(named))
+        if not os.path.isfile(path):
+            raise LaunchFailed(f"DEV_SESSIONS_CLAUDE names {path}, which is no file", next="unset DEV_SESSIONS_CLAUDE")
+        if not os.access(path, os.X_OK):
+            raise LaunchFailed(f"{path} is not executable", next=f"chmod +x {shlex.quote(path)}")
+        return path
+    found = shutil.which("claude", path=environ.get("PATH", os.defpath))
+    if found:
+        return os.path.abspath(found)
+    dull = _not_executable(environ)
+    if dull:
+        raise LaunchFailed(f"{dull} is not executable", next=f"chmod +x {shlex.quote(dull)}")
+    raise LaunchFailed(
+        "Claude Code is not installed: no claude on PATH",
+        next="npm install -g @anthropic-ai/claude-code, or set DEV_SESSIONS_CLAUDE to its path",
+    )
+
+
+def _not_executable(environ: Mapping[str, str]) -> str | None:
+    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder, "claude")
+        if os.path.isfile(path):
+            return os.path.abspath(path)
+    return None
+
+
+def refuse_root(environ: Mapping[str, str], permissions: str) -> None:
+    """Claude Code refuses to skip permissions as root unless IS_SANDBOX says that it may.
+
+    Raises:
+        LaunchFailed: it would refuse.
+    """
+    if permissions == "full" and os.geteuid() == 0 and not environ.get("IS_SANDBOX"):
+        raise LaunchFailed(
+            "Claude Code does not run with full permissions as root",
+            next="set IS_SANDBOX=1 if this machine is a sandbox, or use --permissions edit",
+        )
+
+
+def config_folder(environment: Mapping[str, str]) -> str:
+    """Where that Claude keeps its state."""
+    return environment.get("CLAUDE_CONFIG_DIR") or os.path.join(
+        environment.get("HOME", os.path.expanduser("~")), ".claude"
+    )
+
+
+def write_script(launch: Launch, program: str, uuid: str) -> str:
+    """Write the settings and the script that starts the agent; returns the script's path.
+
+    The environment stands in the script (0600) and is exported there: the tmux server would hand its own first
+    caller's environment to every session, and words of a command line can be read by everybody.
+    """
+    folder = launch.session.folder
+    settings = os.path.join(folder.agent_path, "settings.json")
+    files.write_json(settings, _settings(launch))
+    argv = [program, "--session-id", uuid, "--permission-mode", _MODES[launch.permissions], "--settings", settings]
+    if launch.model:
+        argv += ["--model", launch.model]
+    script = os.path.join(folder.agent_path, "start.sh")
+    files.write_whole(script, _script(launch, argv).encode())
+    return script
+
+
+def _settings(launch: Launch) -> dict[str, Any]:
+    folder = launch.session.folder
+    # Messages that travel by file are read from our folder, which no mode but the full one would allow unasked.
+    readable = [f"Read(/{folder.messages_path}/**)"]
+    return {**_SETTINGS, "hooks": hooks.settings(folder.facts_path), "permissions": {"allow": readable}}
+
+
+def _script(launch: Launch, argv: list[str]) -> str:
+    environment = {
+        **launch.environment,
+        "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
+    }
+    process = shlex.quote(launch.session.folder.process_path)
+    mask = os.umask(0)
+    os.umask(mask)
+    return "\n".join(
+        [
+            f"umask {mask:04o}",
+            # Written by the very process that becomes the agent: there is no moment at which it runs unknown.
+            f"(umask 077; {{ echo $$; cat /proc/$$/stat 2>/dev/null || ps -o lstart= -p $$; }} >{process}.tmp)",
+            f"mv -f {process}.tmp {process}",
+            *(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())),
+            f"cd -- {shlex.quote(launch.path)} || exit 1",
+            f"exec {shlex.join(argv)}",
+            "",
+        ]
+    )

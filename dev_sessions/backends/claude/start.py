@@ -1,0 +1,150 @@
+"""Starting Claude Code and seeing it through to its input box."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from ...errors import LaunchFailed, WaitingForInput
+from ...terminal.screen import Screen, ScreenGone
+from ...terminal.tmux import Tmux
+from ...waiting import Watcher
+from . import dialogs, evidence, hooks
+from . import launch as starting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..base import Launch
+
+# A screen that shows a choice we do not know, and has not moved for this long, will not go away by itself. Seconds.
+_STILL = 2.0
+# A dialog that has just come is drawn anew within some 0.2 s, with its mark back on the default ("No, exit"), and
+# ignores Enter until then: it is answered once it has stood still for this long. Seconds (2.1.330).
+_SETTLED = 0.3
+# How long Claude may take to follow a key in a dialog. Seconds.
+_KEY = 1.5
+# tmux gives the pane its own environment; of that, only what describes the terminal goes on to the agent.
+_CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
+
+
+def start(launch: Launch) -> None:
+    """Start the agent and return when it is ready for input; see `base.Backend.launch`."""
+    environ = launch.session.environ
+    program = starting.binary(environ)
+    name = evidence.pane_name(launch.session.id)
+    tmux = Tmux(environ)
+    private = {
+        "uuid": str(uuid.uuid4()),
+        "config": starting.config_folder(launch.environment),
+        "socket": tmux.expected_socket(),
+    }
+    launch.keep(private)
+    script = starting.write_script(launch, program, private["uuid"])
+    socket = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script])
+    if socket != private["socket"]:
+        launch.keep({**private, "socket": socket})
+    try:
+        with Screen(tmux, name) as screen, Watcher() as watcher:
+            _Start(launch, screen, watcher).run()
+    except ScreenGone as error:
+        raise LaunchFailed(
+            "the agent's tmux session ended while Claude was starting", next="run claude by hand in that folder"
+        ) from error
+    tmux.release(name)
+
+
+class _Start:
+    """Waits for the input box; deals with what stands in the way."""
+
+    def __init__(self, launch: Launch, screen: Screen, watcher: Watcher) -> None:
+        self._launch, self._screen, self._watcher = launch, screen, watcher
+        self._deadline = time.monotonic() + launch.timeout
+        watcher.watch_descriptor(screen.descriptor)
+        watcher.watch_path(launch.session.folder.facts_path)
+
+    def run(self) -> None:
+        shown, moved = "", time.monotonic()
+        while True:
+            screen = self._screen.capture()
+            if screen != shown:
+                shown, moved = screen, time.monotonic()
+            if self._screen.dead():
+                raise self._died(screen)
+            if dialogs.input_box(screen) is not None and self._at_rest():
+                return
+            dialog = dialogs.known(screen)
+            if dialog is not None and time.monotonic() - moved >= _SETTLED:
+                self._answer(dialog)
+            elif dialogs.is_dialog(screen) and time.monotonic() - moved >= _STILL:
+                raise self._unknown("Claude asks something that dev-sessions does not answer", screen)
+            elif time.monotonic() >= self._deadline:
+                raise self._unknown(f"Claude was not ready for input within {self._launch.timeout:g} s", screen)
+            else:
+                self._wait(_SETTLED)
+
+    def _at_rest(self) -> bool:
+        """Claude says that it is idle; a version that does not say has at least reported its start."""
+        session = self._launch.session
+        activity = evidence.look(session).activity
+        if activity is None:
+            return any(hooks.parse(payload).get("source") == "startup" for payload in session.folder.facts())
+        return activity == "idle"
+
+    def _answer(self, dialog: dialogs.Known) -> None:
+        """Move the mark to the answer, see that it is there, confirm it, and see the dialog go."""
+        launch = self._launch
+        if dialog.trust and not launch.trust:
+            raise LaunchFailed(
+                f"Claude asks whether {launch.path} is trusted, and --no-trust forbids to say yes",
+                next="leave --no-trust away, or run claude in that folder once and answer by hand",
+            )
+        shown = dialogs.options(self._screen.capture())
+        while not any(option.selected and option.text.startswith(dialog.answer) for option in shown):
+            marked = next((index for index, option in enumerate(shown) if option.selected), None)
+            wanted = next((index for index, option in enumerate(shown) if option.text.startswith(dialog.answer)), None)
+            if marked is None or wanted is None:
+                return
+            self._screen.keys("Down" if wanted > marked else "Up")
+            if not self._await(_moved_from(shown)):
+                return
+            shown = dialogs.options(self._screen.capture())
+        self._screen.keys("Enter")
+        if self._await(lambda screen: dialogs.known(screen) != dialog):
+            launch.say(dialog.said.format(path=launch.path))
+
+    def _await(self, there: Callable[[str], bool]) -> bool:
+        """Wait until the screen has followed a key; a second one on top of it might hit what comes next."""
+        until = min(time.monotonic() + _KEY, self._deadline)
+        while not there(self._screen.capture()):
+            if time.monotonic() >= until:
+                return False
+            self._wait(until - time.monotonic())
+        return True
+
+    def _wait(self, seconds: float) -> None:
+        self._watcher.watch_path(evidence.config_folder(self._launch.session))
+        self._watcher.watch_path(evidence.config_folder(self._launch.session) + "/sessions")
+        self._watcher.wait(min(seconds, max(0.0, self._deadline - time.monotonic())))
+        self._screen.drain()
+
+    def _died(self, screen: str) -> LaunchFailed:
+        last_words = dialogs.shown(screen) or "(nothing on its screen)"
+        return LaunchFailed(
+            f"Claude ended while it was starting; its last words:\n{last_words}",
+            next="mend what it says, or run claude by hand in that folder to see more",
+        )
+
+    def _unknown(self, what: str, screen: str) -> WaitingForInput:
+        id = self._launch.session.id
+        self._launch.session.folder.set_notice(dialogs.shown(screen), time.time())
+        return WaitingForInput(
+            f"{what}. The session {id} stays; its screen shows:\n{dialogs.shown(screen)}",
+            next=f"dev-sessions attach {id} to answer, or dev-sessions kill {id}",
+            session=id,
+        )
+
+
+def _moved_from(before: list[dialogs.Option]) -> Callable[[str], bool]:
+    return lambda screen: dialogs.options(screen) != before

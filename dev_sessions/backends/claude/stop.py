@@ -1,0 +1,45 @@
+"""Ending Claude Code and what it left running."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from ... import processes
+from ...waiting import Watcher
+from . import evidence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...terminal.tmux import Tmux
+    from ..base import Session
+
+
+def stop(session: Session, tmux: Tmux, grace: float) -> None:
+    """End the agent, its tmux session, and every process that it started; see `base.Backend.stop`.
+
+    SIGTERM first: Claude then writes its transcript's end and removes its status file (about 50 ms).
+
+    Args:
+        grace: seconds to end by itself, for the agent and then for what it left running.
+    """
+    process = session.folder.process()
+    mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
+    relatives = processes.family(process[0] if process and processes.is_running(*process) else 0, mark)
+    if process is not None:
+        _end([process], grace)
+    tmux.kill_session(evidence.pane_name(session.id))
+    # Those that were born while the agent was ending are found by the mark only.
+    _end(sorted({*relatives, *processes.family(0, mark)}), grace)
+
+
+def _end(wanted: list[tuple[int, str]], grace: float) -> None:
+    """SIGTERM to each process, and SIGKILL to what is left after `grace` seconds."""
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
+        wanted = [process for process in wanted if processes.send_signal(*process, number)]
+        with Watcher() as watcher:
+            for process in wanted:
+                watcher.watch_process(*process)
+            until = time.monotonic() + seconds
+            while any(processes.is_running(*process) for process in wanted) and time.monotonic() < until:
+                watcher.wait(min(0.2, until - time.monotonic()))

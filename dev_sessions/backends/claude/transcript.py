@@ -1,0 +1,259 @@
+"""Claude Code's transcript, read without Claude: one JSON object a line (as of 2.1.330; unknown entries are skipped).
+
+Pure but for `Tail`, which reads a file of any size from its end. A line that is not finished yet is never looked at.
+The transcript lags behind the hooks by some 0.1 s; it tells what no hook tells (an interrupt, what became of a prompt
+that was taken while a turn ran), and everything where hooks are switched off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
+from .hooks import plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+_FIRST_BLOCK, _BLOCK = 64 * 1024, 256 * 1024
+_INTERRUPTED = "[Request interrupted"
+# Prompts that are Claude's own bookkeeping of a command typed by a person; no turn follows them.
+_LOCAL = ("<command-name>", "<local-command", "<bash-input>", "<bash-stdout>")
+
+
+class Tail:
+    """The lines of a file, last one first.
+
+    Args:
+        path: the transcript; a missing one has no lines.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def lines(self) -> Iterator[bytes]:
+        try:
+            file = open(self._path, "rb")  # noqa: SIM115 (closed below, with the generator)
+        except OSError:
+            return
+        with file:
+            position = file.seek(0, os.SEEK_END)
+            size = _FIRST_BLOCK
+            rest: list[bytes] = []  # pieces of the line whose beginning is not read yet, last piece first
+            ended = False  # what stands behind the last line feed is not finished yet
+            while position > 0:
+                begin = max(0, position - size)
+                file.seek(begin)
+                block = file.read(position - begin)
+                position, size = begin, _BLOCK
+                head, *others = block.split(b"\n")
+                if not others:
+                    rest.append(head)
+                    continue
+                last = b"".join([others.pop(), *reversed(rest)])
+                if ended and last:
+                    yield last
+                ended = True
+                yield from (line for line in reversed(others) if line)
+                rest = [head]
+            if ended and (line := b"".join(reversed(rest))):
+                yield line
+
+
+def since(path: str, when: float) -> list[dict[str, Any]]:
+    """The entries written from `when` on, in their order. Entries without a time are left out."""
+    found: list[dict[str, Any]] = []
+    for line in Tail(path).lines():
+        if b'"timestamp":' not in line:
+            continue
+        entry = _entry(line)
+        if entry is None:
+            continue
+        if stamp(entry) < when:
+            break
+        found.append(entry)
+    found.reverse()
+    return found
+
+
+def stamp(entry: dict[str, Any]) -> float:
+    """When an entry was made (`timestamp` is ISO 8601 in UTC with milliseconds), 0.0 if it does not say."""
+    text = entry.get("timestamp")
+    if not isinstance(text, str) or len(text) < 20:
+        return 0.0
+    import calendar
+    import time
+
+    try:
+        whole = calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+        return whole + float(f"0{text[19:].rstrip('Z')}" if text[19] == "." else 0.0)
+    except ValueError:
+        return 0.0
+
+
+def facts(entries: Iterable[dict[str, Any]]) -> Iterator[Fact]:
+    """What a stretch of transcript tells, in the words of `model.Fact`."""
+    reader = _Reader()
+    for entry in entries:
+        fact = reader.read(entry)
+        if fact is not None:
+            yield fact
+
+
+class _Reader:
+    """Turns entries into facts, one after the other."""
+
+    def __init__(self) -> None:
+        self._prompt: str | None = None
+        self._reply: str | None = None
+        self._error: str | None = None
+        self._running = False
+
+    def read(self, entry: dict[str, Any]) -> Fact | None:
+        if entry.get("isSidechain"):
+            return None
+        kind = entry.get("type")
+        if kind == "user":
+            return self._user(entry)
+        if kind == "assistant":
+            self._assistant(entry)
+            return None
+        if kind == "queue-operation":
+            return _queue(entry)
+        if kind == "system" and entry.get("subtype") in ("turn_duration", "stop_hook_summary"):
+            return self._end(entry)
+        return None
+
+    def _user(self, entry: dict[str, Any]) -> Fact | None:
+        text = _prompt_text(entry)
+        if text is None or entry.get("isMeta"):
+            return None
+        at, prompt = stamp(entry), entry.get("promptId")
+        if text.startswith(_INTERRUPTED):
+            self._running = False
+            return Fact("ended", at, prompt=prompt or self._prompt, outcome=INTERRUPTED)
+        if text.startswith(_LOCAL):
+            return None
+        self._prompt, self._reply, self._error, self._running = prompt, None, None, True
+        kind = "started" if entry.get("promptSource") == "queued" else "accepted"
+        return Fact(kind, at, text=plain(text), prompt=prompt)
+
+    def _assistant(self, entry: dict[str, Any]) -> None:
+        text = _assistant_text(entry)
+        if text and entry.get("isApiErrorMessage"):
+            self._error = text
+        elif text:
+            self._reply, self._error = text, None
+
+    def _end(self, entry: dict[str, Any]) -> Fact | None:
+        if not self._running:
+            return None  # the second of the two entries that end a turn
+        self._running = False
+        outcome = COMPLETED if self._error is None else FAILED
+        reply = self._reply if self._error is None else None
+        return Fact("ended", stamp(entry), prompt=self._prompt, outcome=outcome, reply=reply, error=self._error)
+
+
+def _queue(entry: dict[str, Any]) -> Fact | None:
+    text = entry.get("content")
+    if not isinstance(text, str) or text.startswith("<task-notification>"):
+        return None
+    if entry.get("operation") == "enqueue":
+        return Fact("accepted", stamp(entry), text=plain(text), held=True)
+    if entry.get("operation") == "remove":
+        return Fact("joined", stamp(entry), text=plain(text))
+    return None
+
+
+def replies(path: str, count: int, skip: frozenset[str] = frozenset()) -> list[Entry]:
+    """The last assistant texts, oldest first: no tool calls, no thinking, no API errors, nothing of sub-agents.
+
+    The text blocks of one model message count as one text.
+
+    Args:
+        count: how many at most.
+        skip: prompt ids of turns to leave out (those that still run).
+    """
+    found: list[Entry] = []
+    pending: list[tuple[str, dict[str, Any]]] = []  # assistant entries whose prompt is not known yet, newest first
+    for line in Tail(path).lines():
+        if b'"assistant"' not in line and b'"promptId"' not in line:
+            continue
+        entry = _entry(line)
+        if entry is None or entry.get("isSidechain"):
+            continue
+        if entry.get("type") == "assistant":
+            text = _assistant_text(entry)
+            if text and not entry.get("isApiErrorMessage"):
+                pending.append((text, entry))
+        elif entry.get("type") == "user" and entry.get("promptId"):
+            prompt = str(entry["promptId"])
+            if prompt not in skip:
+                found.extend(_merged(pending, prompt))
+            pending = []
+            if len(found) >= count:
+                break
+    else:
+        found.extend(_merged(pending, None))
+    return list(reversed(found[:count]))
+
+
+def _merged(newest_first: list[tuple[str, dict[str, Any]]], prompt: str | None) -> list[Entry]:
+    merged: list[tuple[str, Entry]] = []
+    for text, entry in newest_first:
+        message = entry.get("message") or {}
+        id = str(message.get("id") or entry.get("uuid"))
+        if merged and merged[-1][0] == id:
+            later = merged[-1][1]
+            merged[-1] = (id, later._replace(text=f"{text}\n\n{later.text}"))
+        else:
+            merged.append((id, Entry("assistant", text, stamp(entry), prompt)))
+    return [entry for _, entry in merged]
+
+
+def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, Any], float] | None:
+    """Name, input and time of the last tool call that has no result yet."""
+    calls: dict[str, tuple[str, dict[str, Any], float]] = {}
+    for entry in entries:
+        for block in _blocks(entry):
+            if block.get("type") == "tool_use":
+                given = block.get("input")
+                call = (str(block.get("name")), given if isinstance(given, dict) else {}, stamp(entry))
+                calls[str(block.get("id"))] = call
+            elif block.get("type") == "tool_result":
+                calls.pop(str(block.get("tool_use_id")), None)
+    return list(calls.values())[-1] if calls else None
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _blocks(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    message = entry.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+
+
+def _prompt_text(entry: dict[str, Any]) -> str | None:
+    """What a person (or we) said, or Claude's note of an interrupt; None for the result of a tool."""
+    message = entry.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, str):
+        return content
+    blocks = _blocks(entry)
+    if not blocks or any(block.get("type") == "tool_result" for block in blocks):
+        return None
+    return "\n".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+
+
+def _assistant_text(entry: dict[str, Any]) -> str:
+    texts = [str(block.get("text", "")) for block in _blocks(entry) if block.get("type") == "text"]
+    return "\n\n".join(text for text in texts if text.strip())

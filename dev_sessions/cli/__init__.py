@@ -1,0 +1,26 @@
+"""argv <-> client. Typer defines the commands (`definition.py`); `fast.py` answers the hot ones without it."""
+
+from __future__ import annotations
+
+from .output import Output, interrupted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["run"]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    from . import fast
+
+    try:
+        call = fast.parse(argv)
+        if call is not None:
+            return Output(json=call.json).run(call.command)
+        from .definition import run as run_typer
+
+        return run_typer(argv)
+    except KeyboardInterrupt:
+        return interrupted()

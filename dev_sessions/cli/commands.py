@@ -1,0 +1,191 @@
+"""What each command does with a client and prints: the one body behind the Typer definition and the fast path."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+from ..errors import UsageError
+from .output import outcome_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..client import Client
+    from .output import Output
+
+
+def version(out: Output, json: bool) -> int:
+    from .. import __version__
+
+    out.result({"version": __version__}, f"dev-sessions {__version__}")
+    return 0
+
+
+def create(out: Output, client: Client, quiet: bool, file: str | None, request_id: str | None, **params: Any) -> int:
+    text = message(None, file) if file is not None else None
+    record = client.create(request_id, **params)
+    if text is not None:
+        receipt = client.send(record["id"], text, f"{request_id}-first" if request_id else None)
+        record = {**record, "message": receipt}
+    out.result(record, record["id"] if quiet else f"Created session {record['id']}")
+    return 0
+
+
+def send(out: Output, client: Client, id: str, text: str | None, request_id: str | None, **params: Any) -> int:
+    receipt = client.send(id, text, request_id, **params)
+    out.result(receipt, f"{receipt['receipt']} (turn {receipt['turn']}{_by_file(receipt)})")
+    return 0
+
+
+def ask(
+    out: Output, client: Client, id: str, text: str, timeout: float | None, request_id: str | None, **params: Any
+) -> int:
+    outcome = client.ask(id, text, timeout, request_id, **params)
+    reply = outcome["reply"]
+    out.result(outcome, out.speech(reply) if reply is not None else None)
+    if outcome["outcome"] != "completed":
+        _explain(out, outcome)
+    return outcome_code([outcome["outcome"]])
+
+
+def wait(out: Output, client: Client, ids: list[str], any: bool = False, **params: Any) -> int:
+    outcomes = client.wait(ids, any=any, **params)
+    single = len(set(ids)) == 1 or any
+    out.result(
+        outcomes[0] if single and outcomes else outcomes,
+        "\n".join(_word(outcome, named=len(set(ids)) > 1) for outcome in outcomes),
+    )
+    for outcome in outcomes:
+        _explain(out, outcome)
+    return outcome_code([outcome["outcome"] for outcome in outcomes])
+
+
+def last_message(out: Output, client: Client, id: str, count: int = 1) -> int:
+    texts = client.last_message(id, count)
+    out.result(texts, "\n\n".join(out.speech(text) for text in texts) if texts else None)
+    return 0
+
+
+def status(out: Output, client: Client, id: str) -> int:
+    state = client.status(id)
+    out.result(state, state["status"])
+    if state["question"]:
+        _show_question(out, id, state["question"])
+    elif state["error"]:
+        out.note(f"{id}: {state['error']}")
+    return 0
+
+
+def list_(out: Output, client: Client, group: str | None = None, status: str | None = None) -> int:
+    rows = client.list(group=group, status=status)
+    if not rows and not out.json:
+        out.note("no sessions; start one with: dev-sessions create")
+    out.result(rows, _table(rows) if rows else None)
+    return 0
+
+
+def interrupt(out: Output, client: Client, id: str) -> int:
+    done = client.interrupt(id)
+    ran = done["was"] in ("working", "waiting_for_input")
+    out.result(done, "interrupted" if ran else done["status"])
+    return 0
+
+
+def kill(out: Output, client: Client, ids: list[str]) -> int:
+    done = client.kill(ids)
+    out.result(done, "\n".join(f"Killed session {one['session']}" for one in done))
+    return 0
+
+
+def attach(out: Output, client: Client, id: str) -> int:
+    argv = client.attach(id)["argv"]
+    if out.json:
+        out.result({"session": id, "argv": argv}, None)
+        return 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("attach needs a terminal", next=f"in a terminal: {shlex.join(argv)}")
+    # Inside tmux a nested client would be refused; a person who runs `attach` there means it.
+    environ = {name: value for name, value in os.environ.items() if name != "TMUX"}
+    return os.execvpe(argv[0], argv, environ)
+
+
+def courier(out: Output, client: Client, id: str) -> int:
+    done = client.courier(id)
+    out.result(done, f"delivered {done['delivered']}")
+    return 0
+
+
+def message(text: str | None, file: str | None) -> str | None:
+    """The message of `send` or `ask`: the argument, or a file's content (`-`: standard input).
+
+    Raises:
+        UsageError: both are given, or the file cannot be read as UTF-8.
+    """
+    if text is not None and file is not None:
+        raise UsageError("give the message as an argument or with --file, not both")
+    if file is None:
+        return text
+    try:
+        if file == "-":
+            return sys.stdin.buffer.read().decode()
+        with open(os.path.expanduser(file), "rb") as opened:
+            return opened.read().decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text", next="send the path of the file instead") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", next="check the path") from error
+
+
+def _by_file(receipt: dict[str, Any]) -> str:
+    return ", by file" if receipt["via"] == "file" else ""
+
+
+def _word(outcome: dict[str, Any], named: bool) -> str:
+    word = "working" if outcome["outcome"] == "timeout" else outcome["outcome"]
+    return f"{outcome['session']} {word}" if named else str(word)
+
+
+def _explain(out: Output, outcome: dict[str, Any]) -> None:
+    if out.json:
+        return
+    id = outcome["session"]
+    if outcome["question"]:
+        _show_question(out, id, outcome["question"])
+    elif outcome["error"]:
+        turn = f" (turn {outcome['turn']})" if outcome["turn"] else ""
+        out.note(f"{id}{turn}: {outcome['error']}")
+
+
+def _show_question(out: Output, id: str, question: dict[str, Any]) -> None:
+    if out.json:
+        return
+    options = "".join(f"\n  {number}. {option['label']}" for number, option in enumerate(question["options"], 1))
+    out.note(f"{id} asks ({question['kind']}): {question['text']}{options}\nanswer it: dev-sessions attach {id}")
+
+
+_COLUMNS = ("id", "cli", "status", "mode", "path", "description", "last used")
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    import time
+
+    now = time.time()
+    cells = [_COLUMNS]
+    for row in rows:
+        description = str(row["description"]).replace("\n", " ")
+        ago = _ago(now - row["last_used"])
+        cells.append((row["id"], row["cli"], row["status"], row["mode"], row["path"], description, ago))
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit} ago"
+    return "just now"

@@ -1,0 +1,269 @@
+"""The commands, defined once, with Typer. Each body is in `commands.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from . import commands
+from .output import Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .output import Command
+
+app = typer.Typer(
+    name="dev-sessions",
+    help="Start, brief, await and end other coding agents. Results go to stdout, talk to stderr; every error names "
+    "the next command to run. Exit codes: 0 done, 1 error, 2 usage, 3 no such session, 4 not supported, 5 the turn "
+    "failed or the agent died, 6 waiting for input, 124 timed out, 130 Ctrl-C, 255 host unreachable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id.", show_default=False)]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Session ids.", show_default=False)]
+Text = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MESSAGE]", help="The message; one that begins with '-' goes behind --.", show_default=False
+    ),
+]
+File = Annotated[
+    str | None,
+    typer.Option("-f", "--file", metavar="FILE", help="Read the message from a file; - is standard input."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
+RequestId = Annotated[
+    str | None,
+    typer.Option("--request-id", metavar="R", help="The same R again answers as the first time and never acts twice."),
+]
+Timeout = Annotated[
+    float | None, typer.Option("-t", "--timeout", min=0, help="Give up after so many seconds (exit 124).")
+]
+Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running turn first.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        commands.version(Output(), False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def create(
+    cli: Annotated[str, typer.Option("--cli", help="The agent to start.")] = "claude",
+    mode: Annotated[str, typer.Option("-m", "--mode", help="Where it runs: native.")] = "native",
+    permissions: Annotated[
+        str,
+        typer.Option(
+            "--permissions",
+            help="full runs everything unasked; edit edits files and asks for the rest; ask asks; plan only reads.",
+        ),
+    ] = "full",
+    path: Annotated[str, typer.Option("-p", "--path", help="The folder to work in.")] = ".",
+    description: Annotated[str, typer.Option("-d", "--description", help="What it is for, shown by list.")] = "",
+    model: Annotated[str | None, typer.Option("--model", help="The model to ask for.")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="The id; default: a free name such as fizz-top.")] = None,
+    group: Annotated[str | None, typer.Option("--group", help="A group to list it by.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable for the agent; repeatable.")
+    ] = None,
+    no_trust: Annotated[
+        bool, typer.Option("--no-trust", help="Fail if the agent asks whether the folder is trusted.")
+    ] = False,
+    file: File = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the id alone.")] = False,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> int:
+    """Start an agent; returns when it is ready for input. With --file, also send it its first message."""
+    return _run(
+        json,
+        lambda out, client: commands.create(
+            out,
+            client,
+            quiet,
+            file,
+            request_id,
+            cli=cli,
+            mode=mode,
+            permissions=permissions,
+            path=path,
+            description=description,
+            model=model,
+            id=id,
+            group=group,
+            env=_pairs(env or []),
+            trust=not no_trust,
+        ),
+    )
+
+
+@app.command()
+def send(
+    id: Id,
+    message: Text = None,
+    file: File = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Keep it for a turn of its own; without a message: deliver what is queued.")
+    ] = False,
+    interrupt: Interrupting = False,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> int:
+    """Give a session a message; returns when the agent has it, not when it has answered.
+
+    Prints `started` (a new turn), `accepted` (the agent is busy and has taken it) or `queued`.
+    """
+    if queue and interrupt:
+        raise typer.BadParameter("--queue waits for the running turn, --interrupt ends it: choose one")
+    return _run(
+        json,
+        lambda out, client: commands.send(
+            out, client, id, commands.message(message, file), request_id, queue=queue, interrupt=interrupt
+        ),
+    )
+
+
+@app.command()
+def ask(
+    id: Id,
+    message: Text = None,
+    file: File = None,
+    timeout: Timeout = None,
+    interrupt: Interrupting = False,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> int:
+    """Send a message, wait for exactly its turn, and print the reply."""
+    return _run(
+        json,
+        lambda out, client: commands.ask(
+            out, client, id, commands.message(message, file) or "", timeout, request_id, interrupt=interrupt
+        ),
+    )
+
+
+@app.command()
+def wait(
+    ids: Ids,
+    any: Annotated[bool, typer.Option("--any", help="Return with the first session that ends.")] = False,
+    timeout: Timeout = None,
+    interval: Annotated[float, typer.Option("-i", "--interval", min=0.05, help="Seconds between safety looks.")] = 1.0,
+    turn: Annotated[int | None, typer.Option("--turn", help="Wait for that turn only.")] = None,
+    settled: Annotated[bool, typer.Option("--settled", help="Also wait for work left in the background.")] = False,
+    json: Json = False,
+) -> int:
+    """Wait until no turn of ours is open, or the agent asks something.
+
+    Prints completed, failed, interrupted, exited, waiting_for_input, or idle (nothing was ever sent). On a timeout
+    the agent goes on: wait again.
+    """
+    return _run(
+        json,
+        lambda out, client: commands.wait(
+            out, client, ids, any, timeout=timeout, interval=interval, turn=turn, settled=settled
+        ),
+    )
+
+
+@app.command("last-message")
+def last_message(
+    id: Id,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many messages.")] = 1,
+    json: Json = False,
+) -> int:
+    """Print the last messages of the agent, without tool calls; of finished turns only."""
+    return _run(json, lambda out, client: commands.last_message(out, client, id, count))
+
+
+@app.command()
+def status(id: Id, json: Json = False) -> int:
+    """Print idle, working, waiting_for_input, or exited."""
+    return _run(json, lambda out, client: commands.status(out, client, id))
+
+
+@app.command("list")
+def list_(
+    group: Annotated[str | None, typer.Option("--group", help="Only this group.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only sessions of this status.")] = None,
+    json: Json = False,
+) -> int:
+    """List the sessions; one that died is shown as exited, never dropped."""
+    return _run(json, lambda out, client: commands.list_(out, client, group, status))
+
+
+@app.command()
+def interrupt(id: Id, json: Json = False) -> int:
+    """End the running turn."""
+    return _run(json, lambda out, client: commands.interrupt(out, client, id))
+
+
+@app.command()
+def attach(id: Id, json: Json = False) -> int:
+    """Put your terminal on the live session (tmux: detach with the prefix, then d)."""
+    return _run(json, lambda out, client: commands.attach(out, client, id))
+
+
+@app.command()
+def kill(ids: Ids, json: Json = False) -> int:
+    """End sessions: the agents, what they left running, and the records; the folders go to the archive."""
+    return _run(json, lambda out, client: commands.kill(out, client, ids))
+
+
+@app.command(hidden=True)
+def courier(id: Id, json: Json = False) -> int:
+    """Deliver what is queued for a session."""
+    return _run(json, lambda out, client: commands.courier(out, client, id))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command line through Typer; returns the exit code."""
+    out = Output(json="--json" in argv)
+    try:
+        code: Any = typer.main.get_command(app).main(args=list(argv), prog_name="dev-sessions", standalone_mode=False)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        # Typer's own usage errors share no public base class but what BadParameter inherits from.
+        if not isinstance(error, typer.BadParameter.__mro__[1]):
+            raise
+        return out.error(_usage(error))
+    return int(code or 0)
+
+
+def _usage(error: Any) -> UsageError:
+    command = getattr(getattr(error, "ctx", None), "command_path", "dev-sessions")
+    return UsageError(str(error.format_message()).rstrip("."), next=f"{command} --help")
+
+
+def _run(json: bool, command: Command) -> int:
+    return Output(json=json).run(command)
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{word!r} is not NAME=VALUE", param_hint="--env")
+        pairs[name] = value
+    return pairs

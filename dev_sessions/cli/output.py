@@ -1,0 +1,132 @@
+"""The only writer: results to stdout, everything else to stderr; and the only place that knows the exit codes."""
+
+from __future__ import annotations
+
+import json as json_
+import os
+import sys
+
+from ..errors import DevSessionsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..client import Client
+
+    Command = Callable[["Output", Client], int]
+
+# Exit code by error code; any other error is 1.
+_EXIT_CODES = {
+    "usage": 2,
+    "not_found": 3,
+    "unsupported": 4,
+    "exited": 5,
+    "turn_failed": 5,
+    "waiting_for_input": 6,
+    "timeout": 124,
+    "unreachable": 255,
+}
+_OUTCOME_CODES = {"failed": 5, "interrupted": 5, "exited": 5, "waiting_for_input": 6, "timeout": 124}
+_WORST_FIRST = (5, 6, 124)
+
+
+def outcome_code(outcomes: list[str]) -> int:
+    """The exit code for the outcomes of `wait`: the worst of them."""
+    codes = {_OUTCOME_CODES.get(outcome, 0) for outcome in outcomes}
+    return next((code for code in _WORST_FIRST if code in codes), 0)
+
+
+def interrupted() -> int:
+    """Ctrl-C: say so in one line, for the agent goes on."""
+    _write(sys.stderr, "interrupted; whatever the agents were doing goes on\n")
+    return 130
+
+
+class Output:
+    """What one command prints.
+
+    Args:
+        json: one JSON value on stdout instead of text, errors included.
+    """
+
+    def __init__(self, json: bool = False) -> None:
+        self.json = json
+
+    def run(self, command: Command) -> int:
+        """Run a command against this machine's sessions; an error becomes a message and an exit code."""
+        from ..app import client
+
+        try:
+            return command(self, client(on_event=self.event))
+        except DevSessionsError as error:
+            return self.error(error)
+        except BrokenPipeError:
+            # Whoever read our output has had enough: what was asked for is done, and nobody listens.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as error:
+            if os.environ.get("DEV_SESSIONS_DEBUG") in ("1", "true", "yes"):
+                raise
+            return self.error(_surprise(error))
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show a note that a service has for the user."""
+        if "note" in event:
+            self.note(str(event["note"]))
+
+    def result(self, value: Any, text: str | None) -> None:
+        """The result: `value` as JSON in JSON mode, else `text` (None: nothing)."""
+        if self.json:
+            _write(sys.stdout, json_.dumps(value, ensure_ascii=False) + "\n")
+        elif text is not None:
+            _write(sys.stdout, text if text.endswith("\n") else text + "\n")
+
+    def speech(self, text: str) -> str:
+        """What an agent said, for a terminal without its control sequences, for anything else as it is."""
+        return stripped(text) if sys.stdout.isatty() else text
+
+    def note(self, text: str) -> None:
+        """Talk: to stderr, and never in the way of a result."""
+        _write(sys.stderr, f"dev-sessions: {stripped(text)}\n")
+
+    def error(self, error: DevSessionsError) -> int:
+        """Show an error with the command to run next; returns the exit code."""
+        if self.json:
+            _write(sys.stdout, json_.dumps({"error": error.to_wire()}, ensure_ascii=False) + "\n")
+        else:
+            following = error.data.get("next")
+            tail = f"next: {following}\n" if following else ""
+            _write(sys.stderr, f"error: {stripped(error.message)}\n{stripped(tail)}")
+        return _EXIT_CODES.get(error.code, 1)
+
+
+def stripped(text: str) -> str:
+    """`text` without terminal control sequences and control characters other than line feeds and tabs."""
+    if text.isprintable():
+        return text
+    import re
+
+    without = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])", "", text)
+    return "".join(sign for sign in without if sign in "\n\t" or not _is_control(sign))
+
+
+def _is_control(sign: str) -> bool:
+    return sign < " " or "\x7f" <= sign <= "\x9f"
+
+
+def _surprise(error: Exception) -> DevSessionsError:
+    return DevSessionsError(
+        f"unexpected {type(error).__name__}: {error}",
+        next="the same command with DEV_SESSIONS_DEBUG=1 shows where; please report it",
+    )
+
+
+def _write(stream: Any, text: str) -> None:
+    stream.flush()
+    if hasattr(stream, "buffer"):
+        stream.buffer.write(text.encode("utf-8", "replace"))
+    else:
+        stream.write(text)
+    stream.flush()

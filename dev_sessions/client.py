@@ -1,0 +1,128 @@
+"""Typed verbs over a transport: what commands, recipes and Python programs call.
+
+    >>> from dev_sessions.app import client
+    >>> sid = client().create(path="/some/project")["id"]
+
+Every verb raises the errors of `errors`, rebuilt from the wire. Its keyword arguments are the operation's parameters;
+what it returns is the JSON that `--json` prints.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .errors import ProtocolError, TimedOut, from_wire
+from .wire import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from .wire import Transport
+
+    Json = dict[str, Any]
+
+
+def new_request_id() -> str:
+    """A request id that nobody else uses."""
+    return os.urandom(8).hex()
+
+
+class Client:
+    """The verbs.
+
+    Args:
+        transport: the way to the service.
+        on_event: called with each event of an operation as it happens: {"note": text}, or a part of the result.
+    """
+
+    def __init__(self, transport: Transport, on_event: Callable[[Json], None] = lambda event: None) -> None:
+        self._transport = transport
+        self._on_event = on_event
+
+    def create(self, request_id: str | None = None, **params: Any) -> Json:
+        """Start an agent; returns its record when it is ready for input. See `service.sessions.create`."""
+        result: Json = self._call("create", {"permissions": "full", **params}, request_id)
+        return result
+
+    def send(self, id: str, text: str | None, request_id: str | None = None, **params: Any) -> Json:
+        """Give a session a message; returns when the agent has it. See `service.conversation.send`."""
+        result: Json = self._call("send", {"id": id, "text": text, **params}, request_id)
+        return result
+
+    def wait(self, ids: Sequence[str], **params: Any) -> list[Json]:
+        """Wait for sessions; returns an outcome each. See `service.watching.wait`."""
+        result: list[Json] = self._call("wait", {"ids": list(ids), **params})
+        return result
+
+    def ask(
+        self, id: str, text: str, timeout: float | None = None, request_id: str | None = None, **params: Any
+    ) -> Json:
+        """`send`, then `wait` for exactly that turn: the outcome, with its `reply` and the receipt's `via`.
+
+        Raises:
+            TimedOut: `timeout` seconds have passed; the agent goes on.
+        """
+        receipt = self.send(id, text, request_id, **params)
+        outcome = self.wait([id], turn=receipt["turn"], timeout=timeout)[0]
+        if outcome["outcome"] == "timeout":
+            raise TimedOut(
+                f"{id} has not finished turn {receipt['turn']} within {timeout:g} s; it goes on",
+                next=f"dev-sessions wait {id}",
+                session=id,
+                turn=receipt["turn"],
+            )
+        reply = next((turn["reply"] for turn in outcome["turns"] if turn["turn"] == receipt["turn"]), None)
+        return {
+            **outcome,
+            "turn": receipt["turn"],
+            "receipt": receipt["receipt"],
+            "via": receipt["via"],
+            "reply": reply,
+        }
+
+    def last_message(self, id: str, count: int = 1) -> list[str]:
+        """The last assistant texts."""
+        result: list[str] = self._call("last_message", {"id": id, "count": count})
+        return result
+
+    def status(self, id: str) -> Json:
+        """What a session is doing."""
+        result: Json = self._call("status", {"id": id})
+        return result
+
+    def list(self, **params: Any) -> list[Json]:
+        """All sessions with their status."""
+        result: list[Json] = self._call("list", params)
+        return result
+
+    def interrupt(self, id: str) -> Json:
+        """End the running turn of a session."""
+        result: Json = self._call("interrupt", {"id": id})
+        return result
+
+    def kill(self, ids: Sequence[str]) -> Any:
+        """End sessions, agents and records."""
+        return self._call("kill", {"ids": [*ids]})
+
+    def attach(self, id: str) -> Json:
+        """The command that puts a terminal on a session."""
+        result: Json = self._call("attach", {"id": id})
+        return result
+
+    def courier(self, id: str) -> Json:
+        """Deliver what is queued for a session. Called by the detached courier process."""
+        result: Json = self._call("courier", {"id": id})
+        return result
+
+    def _call(self, op: str, params: Json, request_id: str | None = None) -> Any:
+        request = Request(op, params, request_id or new_request_id())
+        for frame in self._transport.handle(request):
+            if frame.kind == "event":
+                self._on_event(frame.value)
+            elif frame.kind == "result":
+                return frame.value
+            elif frame.kind == "error":
+                raise from_wire(frame.value)
+        raise ProtocolError("the service ended without an answer", next="run the same command again")

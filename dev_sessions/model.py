@@ -1,0 +1,149 @@
+"""The values that the rooms hand to each other and that cross the wire as JSON. No input, no output, cheap to import.
+
+Times are seconds since the epoch (`time.time`), as the file system and the agents stamp what they write.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+# What `status` says of a session.
+IDLE, WORKING, WAITING, EXITED = "idle", "working", "waiting_for_input", "exited"
+# What else a turn can be, or `wait` can say.
+QUEUED, COMPLETED, FAILED, INTERRUPTED = "queued", "completed", "failed", "interrupted"
+
+STATUSES = (IDLE, WORKING, WAITING, EXITED)
+PERMISSIONS = ("full", "edit", "ask", "plan")
+
+
+class Message(NamedTuple):
+    """An act: one message of ours to a session, as its folder tells it. Its number is our turn id.
+
+    Attributes:
+        number: 1, 2, 3, ... within the session.
+        wire: the text that the agent is given; of a message that goes by file, the line that points to it.
+        via: "terminal", "file" or "rpc".
+        request_id: the same id again is the same message.
+        created: when it was claimed.
+        queued: it waits for a turn of its own.
+        attempted: when it may first have reached the agent, or None.
+        receipt: "started" or "accepted" once the agent was seen to have it, else None.
+        unconfirmed: its sender gave up waiting for a receipt.
+    """
+
+    number: int
+    wire: str
+    via: str
+    request_id: str
+    created: float
+    queued: bool = False
+    attempted: float | None = None
+    receipt: str | None = None
+    unconfirmed: bool = False
+
+
+class Question(NamedTuple):
+    """What a session waits for a person (or its parent) to answer.
+
+    Attributes:
+        id: stays the same while the question is open.
+        kind: "permission", "question", "plan" or "dialog".
+        text: what is asked, in full.
+        options: the choices by label, possibly none.
+        since: when it was asked.
+    """
+
+    id: str
+    kind: str
+    text: str
+    options: tuple[str, ...]
+    since: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "options": [{"label": label} for label in self.options]}
+
+
+class Fact(NamedTuple):
+    """What the agent said, in words that all agents share.
+
+    kind "accepted": it has taken the prompt `text`, as its turn `prompt`. With `held`, into a queue of its own.
+    kind "joined": the held prompt `text` has become part of the running turn.
+    kind "started": the held prompt `text` has become the turn `prompt`.
+    kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
+        `background` counts what it left running.
+    kind "asked": `question` is open; no fact says that it was answered, the probe does.
+    kind "alive": the agent's program is up (at its start, or again). kind "gone": it says that it ends, with `error`.
+    """
+
+    kind: str
+    at: float
+    text: str = ""
+    prompt: str | None = None
+    outcome: str = ""
+    reply: str | None = None
+    error: str | None = None
+    background: int = 0
+    question: Question | None = None
+    held: bool = False
+
+
+class Probe(NamedTuple):
+    """What can be seen of the agent right now. It ranks below what the agent said.
+
+    Attributes:
+        now: when it was looked at.
+        running: True, False, or None if that cannot be told.
+        activity: the agent's own word for what it does: "busy", "idle", "waiting", or None if it does not tell.
+        since: when `activity` last changed.
+        detail: the agent's own word for what it waits for, or for why it is gone.
+        question: the question that the probe found open, where no fact tells.
+    """
+
+    now: float
+    running: bool | None
+    activity: str | None = None
+    since: float = 0.0
+    detail: str | None = None
+    question: Question | None = None
+
+
+class Turn(NamedTuple):
+    """One message of ours and what became of it.
+
+    `state` is queued, working, waiting_for_input, completed, failed, interrupted or exited. Two turns with the same
+    `ended` were closed by the same end: the agent had taken the second while the first was running.
+    """
+
+    number: int
+    state: str
+    began: float
+    ended: float | None = None
+    reply: str | None = None
+    error: str | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.ended is None and self.state in (QUEUED, WORKING, WAITING)
+
+
+class State(NamedTuple):
+    """What a session is doing, and all its turns. See `turns.reduce`.
+
+    `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
+    """
+
+    status: str
+    turns: tuple[Turn, ...]
+    turn: int | None
+    question: Question | None
+    background: int
+    error: str | None = None
+
+
+class Entry(NamedTuple):
+    """One piece of a conversation: `role` is "user", "assistant" or "tool"; `prompt` is the agent's own turn id."""
+
+    role: str
+    text: str
+    at: float
+    prompt: str | None = None

@@ -1,0 +1,70 @@
+"""Session ids: a League of Legends champion and a role, as in `fizz-top` or `riven-jg`.
+
+Called by the service when it creates a session. Imports nothing at run time: the hot commands
+check the ids they are given.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from typing import Protocol
+
+    class Random(Protocol):
+        """What `allocate` needs of a random source; `random.Random` is one."""
+
+        def choice(self, seq: Sequence[str], /) -> str: ...
+
+
+ROLES = ("top", "jg", "mid", "adc", "sup")
+
+CHAMPIONS = tuple(
+    """
+    aatrox ahri akali akshan alistar ambessa amumu anivia annie aphelios ashe aurelionsol aurora
+    azir bard belveth blitzcrank brand braum briar caitlyn camille cassiopeia chogath corki darius
+    diana draven drmundo ekko elise evelynn ezreal fiddlesticks fiora fizz galio gangplank garen
+    gnar gragas graves gwen hecarim heimerdinger hwei illaoi irelia ivern janna jarvaniv jax jayce
+    jhin jinx kaisa kalista karma karthus kassadin katarina kayle kayn kennen khazix kindred kled
+    kogmaw ksante leblanc leesin leona lillia lissandra lucian lulu lux malphite malzahar maokai
+    masteryi mel milio missfortune mordekaiser morgana naafiri nami nasus nautilus neeko nidalee
+    nilah nocturne nunu olaf orianna ornn pantheon poppy pyke qiyana quinn rakan rammus reksai rell
+    renata renekton rengar riven rumble ryze samira sejuani senna seraphine sett shaco shen shyvana
+    singed sion sivir skarner smolder sona soraka swain sylas syndra tahmkench taliyah talon taric
+    teemo thresh tristana trundle tryndamere twistedfate twitch udyr urgot varus vayne veigar velkoz
+    vex vi viego viktor vladimir volibear warwick wukong xayah xerath xinzhao yasuo yone yorick
+    yuumi zac zed zeri ziggs zilean zoe zyra
+    """.split()
+)
+
+MAX_LENGTH = 64
+
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
+_CHARACTERS = _LETTERS | frozenset("0123456789-")
+
+
+def allocate(taken: Collection[str], random: Random) -> str:
+    """Return an id that is not in `taken`, each free one equally likely.
+
+    When every champion has every role, a number is appended: `fizz-top-2`.
+    """
+    taken = frozenset(taken)
+    suffix, number = "", 1
+    while not (free := [name for name in _names(suffix) if name not in taken]):
+        number += 1
+        suffix = f"-{number}"
+    return random.choice(free)
+
+
+def is_valid(session_id: str) -> bool:
+    """Tell whether a user may call a session so: `[a-z][a-z0-9-]{0,63}`, no `-` at the end."""
+    return (
+        0 < len(session_id) <= MAX_LENGTH
+        and session_id[0] in _LETTERS
+        and session_id[-1] != "-"
+        and _CHARACTERS.issuperset(session_id)
+    )
+
+
+def _names(suffix: str) -> list[str]:
+    return [f"{champion}-{role}{suffix}" for champion in CHAMPIONS for role in ROLES]

@@ -1,0 +1,138 @@
+"""Processes by pid *and* start time, so that a recycled pid is never taken for the process that once had it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LINUX = sys.platform.startswith("linux")
+
+
+def start_time(pid: int) -> str | None:
+    """When `pid` was started, as an opaque string; None if no such process runs (a zombie does not run)."""
+    if not _LINUX:
+        return _start_time_by_ps(pid)
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    # Fields 3 (state) and 22 (start time in clock ticks since boot) of proc(5); the name before them may hold spaces.
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def start_time_in(words: str) -> str | None:
+    """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or `ps -o lstart=`."""
+    if not _LINUX:
+        return " ".join(words.split()) or None
+    fields = words.rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else None
+
+
+def is_running(pid: int, started: str) -> bool:
+    """True if `pid` still is the process that was started at `started` (see `start_time`)."""
+    return pid > 0 and start_time(pid) == started
+
+
+def send_signal(pid: int, started: str, number: int) -> bool:
+    """Signal exactly that process. Returns False if it is gone; a recycled pid is never signalled."""
+    try:
+        handle = os.pidfd_open(pid)
+    except AttributeError:
+        if not is_running(pid, started):
+            return False
+        os.kill(pid, number)
+        return True
+    except OSError:
+        return False
+    # The handle is bound to whatever has the pid now; if the start time read after that still fits, it is ours.
+    try:
+        if not is_running(pid, started):
+            return False
+        import signal
+
+        signal.pidfd_send_signal(handle, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def family(root: int, mark: bytes) -> list[tuple[int, str]]:
+    """`root`'s descendants, and every process whose environment holds `mark`, as (pid, start time), children first.
+
+    A descendant that left the tree (setsid, a double fork) is found by the mark; a tmux server is left alone, since it
+    may hold the sessions of others.
+
+    Args:
+        root: pid of the topmost process; 0 to search by the mark alone.
+        mark: an environment entry `NAME=value`.
+    """
+    table = _process_table()
+    wanted = set(_descendants(root, table)) if root else set()
+    wanted.update(pid for pid in table if _carries(pid, mark))
+    wanted -= {root, os.getpid()}
+    found = [(pid, start_time(pid)) for pid in sorted(wanted, reverse=True) if not _is_tmux(pid)]
+    return [(pid, started) for pid, started in found if started is not None]
+
+
+def _descendants(root: int, table: dict[int, int]) -> Iterable[int]:
+    children: dict[int, list[int]] = {}
+    for pid, parent in table.items():
+        children.setdefault(parent, []).append(pid)
+    stack = list(children.get(root, ()))
+    while stack:
+        pid = stack.pop()
+        yield pid
+        stack.extend(children.get(pid, ()))
+
+
+def _process_table() -> dict[int, int]:
+    """pid -> parent's pid of every process that can be seen."""
+    if not _LINUX:
+        return _process_table_by_ps()
+    table = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    table[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+            except OSError:
+                continue
+    return table
+
+
+def _carries(pid: int, mark: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return mark in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def _is_tmux(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().startswith(b"tmux")
+    except OSError:
+        return False
+
+
+def _start_time_by_ps(pid: int) -> str | None:
+    import subprocess
+
+    shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, started = shown.stdout.strip().partition(" ")
+    return " ".join(started.split()) or None if not state.startswith("Z") else None
+
+
+def _process_table_by_ps() -> dict[int, int]:
+    import subprocess
+
+    shown = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=False)
+    return {int(pid): int(parent) for pid, parent in (line.split() for line in shown.stdout.splitlines())}

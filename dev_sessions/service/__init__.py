@@ -1,0 +1,77 @@
+"""Every operation, once. A service answers requests with frames; it never prints and never exits."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ..errors import DevSessionsError, UsageError
+from ..files import unwritable
+from ..wire import Frame
+from .house import House
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..config import Settings
+    from ..wire import Request
+
+__all__ = ["OPERATIONS", "House", "Service"]
+
+# Where each operation is: a function of (house, params, request id) that returns a JSON value, or a generator that
+# yields events on its way to one.
+OPERATIONS = {
+    "create": "sessions:create",
+    "kill": "sessions:kill",
+    "attach": "sessions:attach",
+    "list": "reading:list_",
+    "status": "reading:status",
+    "last_message": "reading:last_message",
+    "wait": "watching:wait",
+    "send": "conversation:send",
+    "interrupt": "conversation:interrupt",
+    "courier": "courier:run",
+}
+
+
+class Service:
+    """Runs operations on the sessions of one state folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def handle(self, request: Request) -> Iterator[Frame]:
+        """Run one operation: any number of event frames, then one result or error frame."""
+        house = House(self._settings)
+        try:
+            result = _operation(request.op)(house, request.params, request.id)
+            if hasattr(result, "__next__"):
+                result = yield from _events(house, result)
+            yield from house.said()
+            yield Frame("result", result)
+        except DevSessionsError as error:
+            yield from house.said()
+            yield Frame("error", error.to_wire())
+        except OSError as error:
+            if self._settings.debug:
+                raise
+            yield from house.said()
+            yield Frame("error", unwritable(str(error.filename or self._settings.home), error).to_wire())
+
+
+def _operation(name: str):  # type: ignore[no-untyped-def]
+    where = OPERATIONS.get(name)
+    if where is None:
+        raise UsageError(f"no operation called {name!r}", next="use the same version of dev-sessions on both sides")
+    module, _, function = where.partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), function)
+
+
+def _events(house: House, operation):  # type: ignore[no-untyped-def]
+    while True:
+        try:
+            event = next(operation)
+        except StopIteration as end:
+            return end.value
+        yield from house.said()
+        yield Frame("event", event)

@@ -1,0 +1,210 @@
+"""Talking to a session: `send`, `interrupt`, and what they share with the courier."""
+
+from __future__ import annotations
+
+import time
+
+from ..backends.base import Delivery, Interrupts
+from ..errors import (
+    AgentExited,
+    DeliveryFailed,
+    DeliveryUnknown,
+    SessionNotFound,
+    Unsupported,
+    UsageError,
+    WaitingForInput,
+)
+from ..model import EXITED, IDLE, QUEUED, WAITING, WORKING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..backends.base import Session
+    from ..model import Message, State
+    from .house import House
+
+MAX_BYTES = 5 * 1024 * 1024
+_INTERRUPT_SECONDS = 15.0
+
+
+def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """Give the session `id` the message `text`: {"session", "turn", "receipt", "via", "request_id"}.
+
+    `queue` keeps it for a turn of its own, `interrupt` ends the running turn first. Without a text, `queue` sees to it
+    that what is queued already gets delivered.
+    """
+    session = house.session(params["id"])
+    if params.get("text") is None and params.get("queue"):
+        return _deliver_queued(house, session)
+    text = _checked(params.get("text"))
+    with house.store.lock(session.folder.lock_path):
+        _still_there(house, session)
+        known = session.folder.find_request(request_id)
+        if known is not None and (message := session.folder.message(known[0])) is not None:
+            return _again(house, session, message)
+        state = house.state(session)
+        if params.get("interrupt"):
+            state = _interrupted(house, session, state)
+        queue = bool(params.get("queue")) and (state.status != IDLE or any(turn.open for turn in state.turns))
+        if not queue:
+            refuse_unless_ready(session, state)
+        message = _claim(house, session, known, text, request_id, queued=bool(params.get("queue")))
+        if queue:
+            _start_courier(house, session)
+            return _receipt(session, message, QUEUED)
+        return _receipt(session, message, hand_over(house, session, message, state))
+
+
+def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """End the running turn of the session `id`: {"session", "interrupted": [turns], "status"}."""
+    session = house.session(params["id"])
+    with house.store.lock(session.folder.lock_path):
+        _still_there(house, session)
+        before = house.state(session)
+        after = _interrupted(house, session, before)
+    running = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
+    ended = [turn.number for turn in after.turns if turn.number in running and not turn.open]
+    return {"session": session.id, "interrupted": ended, "status": after.status, "was": before.status}
+
+
+def hand_over(house: House, session: Session, message: Message, state: State) -> str:
+    """Deliver a claimed message and note what became of it; returns "started" or "accepted".
+
+    The caller holds the session's lock. A message that is known not to have reached the agent is withdrawn.
+    """
+    attempted = [message.attempted is not None]
+
+    def attempt() -> None:
+        session.folder.note(message.number, "attempt", {"at": time.time()})
+        attempted[0] = True
+
+    delivery = Delivery(message, house.settings.receipt_timeout, attempt, house.say)
+    try:
+        house.backend(session).deliver(session, delivery)
+    except (DeliveryFailed, WaitingForInput, AgentExited):
+        if not attempted[0] and not message.queued:
+            session.folder.note(message.number, "withdrawn", {"at": time.time()})
+        raise
+    except DeliveryUnknown:
+        session.folder.note(message.number, "unconfirmed", {"at": time.time()})
+        raise
+    receipt = "accepted" if state.status == WORKING else "started"
+    session.folder.note(message.number, "receipt", {"receipt": receipt, "at": time.time()})
+    return receipt
+
+
+def refuse_unless_ready(session: Session, state: State) -> None:
+    """Raises:
+    AgentExited: the agent is gone. WaitingForInput: it waits for an answer, which a message would be taken for.
+    """
+    if state.status == EXITED:
+        raise AgentExited(
+            f"the agent of {session.id} is gone ({state.error}); nothing was sent",
+            next=f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up",
+        )
+    if state.status == WAITING:
+        question = state.question
+        asked = f" It asks: {question.text}" if question else ""
+        raise WaitingForInput(
+            f"{session.id} waits for an answer; nothing was sent.{asked}",
+            next=f"dev-sessions attach {session.id} to answer, or dev-sessions interrupt {session.id}",
+            session=session.id,
+            question=question.to_json() if question else None,
+        )
+
+
+def _checked(text: Any) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError("the message is empty", next="dev-sessions send ID 'MESSAGE', or --file FILE")
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise UsageError("the message is larger than 5 MB", next="put it into a file and send its path")
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise UsageError("the message is not UTF-8", next="send the path of the file instead")
+    return text
+
+
+def _still_there(house: House, session: Session) -> None:
+    """The session may have been killed while we waited for its lock."""
+    record = house.store.load().get(session.id)
+    if record is None or record["key"] != session.record["key"]:
+        raise SessionNotFound(f"{session.id} was killed meanwhile", next="dev-sessions list")
+
+
+def _claim(
+    house: House, session: Session, known: tuple[int, dict[str, Any]] | None, text: str, request_id: str, queued: bool
+) -> Message:
+    folder = session.folder
+    number = known[0] if known else folder.next_number()
+    wire = house.backend(session).wire(text, folder.text_path(number))
+    claim = {
+        "request_id": request_id,
+        "created": time.time(),
+        "via": wire.via,
+        "wire": wire.text,
+        "queued": queued,
+        "sender": house.settings.parent,
+    }
+    if known:
+        folder.reclaim_message(number, claim)
+    else:
+        folder.claim_message(number, text, claim)
+    message = folder.message(number)
+    assert message is not None  # written just now, under the lock
+    return message
+
+
+def _again(house: House, session: Session, message: Message) -> dict[str, Any]:
+    """The answer to a request id that was seen before: never a second delivery."""
+    if message.receipt is not None:
+        return _receipt(session, message, message.receipt)
+    if message.queued and message.attempted is None:
+        _start_courier(house, session)
+        return _receipt(session, message, QUEUED)
+    state = house.state(session)
+    if house.backend(session).received(session, message):
+        session.folder.note(message.number, "receipt", {"receipt": "started", "at": time.time()})
+        return _receipt(session, message, "started")
+    refuse_unless_ready(session, state)
+    return _receipt(session, message, hand_over(house, session, message, state))
+
+
+def _interrupted(house: House, session: Session, state: State) -> State:
+    if state.status in (IDLE, EXITED):
+        return state
+    backend = house.backend(session)
+    if not isinstance(backend, Interrupts):
+        raise Unsupported(f"{session.record['cli']} cannot be interrupted", capability="interrupt")
+    backend.interrupt(session, _INTERRUPT_SECONDS)
+    return house.state(session)
+
+
+def _deliver_queued(house: House, session: Session) -> dict[str, Any]:
+    state = house.state(session)
+    queued = [turn.number for turn in state.turns if turn.state == QUEUED]
+    if not queued:
+        raise UsageError(
+            f"nothing is queued for {session.id}", next=f"dev-sessions send {session.id} 'MESSAGE' --queue"
+        )
+    if state.status == EXITED:
+        refuse_unless_ready(session, state)
+    _start_courier(house, session)
+    message = session.folder.message(queued[-1])
+    assert message is not None
+    return _receipt(session, message, QUEUED)
+
+
+def _start_courier(house: House, session: Session) -> None:
+    from .courier import start
+
+    start(house, session)
+
+
+def _receipt(session: Session, message: Message, receipt: str) -> dict[str, Any]:
+    return {
+        "session": session.id,
+        "turn": message.number,
+        "receipt": receipt,
+        "via": message.via,
+        "request_id": message.request_id,
+    }

@@ -1,0 +1,112 @@
+"""The courier: a detached process that delivers a session's queued messages, one turn each, and then ends.
+
+It lives only while messages are queued. Killed, it loses nothing: the messages stay queued, `status` says so, and the
+next `send --queue` or `wait` starts another.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import DeliveryFailed, StoreError, WaitingForInput
+from ..model import EXITED, IDLE, QUEUED
+from ..waiting import Watcher
+from .conversation import hand_over
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..backends.base import Session
+    from ..model import State
+    from .house import House
+
+# Between two looks where no event came; a queue waits on events. Seconds.
+_TICK = 1.0
+
+
+def start(house: House, session: Session) -> None:
+    """Have a courier for the session, unless one is running. Returns at once."""
+    import subprocess
+
+    if session.folder.courier():
+        return
+    # Not marked as a process of the agent that happens to call us: `kill` of that agent must not end it.
+    environ = {name: value for name, value in house.settings.environ.items() if name != "DEV_SESSIONS_KEY"}
+    environ["DEV_SESSIONS_HOME"] = house.settings.home
+    with open(os.path.join(session.folder.path, "courier.log"), "ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "dev_sessions", "courier", session.id],
+            cwd="/",
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def run(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """Deliver what is queued for the session `id`; returns when nothing is, or another courier does it."""
+    session = house.session(params["id"])
+    delivered = 0
+    try:
+        with house.store.lock(os.path.join(session.folder.path, "courier.lock"), timeout=0):
+            session.folder.set_courier(os.getpid())
+            while _deliver_next(house, session):
+                delivered += 1
+    except StoreError:
+        if session.folder.courier():
+            return {"session": session.id, "delivered": 0}
+        raise
+    return {"session": session.id, "delivered": delivered}
+
+
+def _deliver_next(house: House, session: Session) -> bool:
+    """Deliver one queued message as soon as the agent is at rest; False if none is left or the agent is gone."""
+    with Watcher() as watcher:
+        while True:
+            sources = house.backend(session).sources(session)
+            for path in sources.paths:
+                watcher.watch_path(path)
+            for process in sources.processes:
+                watcher.watch_process(*process)
+            if session.id not in house.store.load():
+                return False
+            state = house.state(session)
+            if not _queued(state) or state.status == EXITED:
+                return False
+            if state.status == IDLE and not _busy(state):
+                delivered = _try(house, session)
+                if delivered is not None:
+                    return delivered
+            watcher.wait(_TICK)
+
+
+def _try(house: House, session: Session) -> bool | None:
+    """Deliver the next message under the lock, if that still is possible; None to look again later."""
+    with house.store.lock(session.folder.lock_path):
+        state = house.state(session)
+        queued = _queued(state)
+        if not queued:
+            return False
+        if state.status != IDLE or _busy(state):
+            return None
+        message = session.folder.message(queued[0])
+        if message is None:
+            return False
+        try:
+            hand_over(house, session, message, state)
+        except (DeliveryFailed, WaitingForInput) as error:
+            house.say(error.message)
+            return None
+        return True
+
+
+def _queued(state: State) -> list[int]:
+    return [turn.number for turn in state.turns if turn.state == QUEUED]
+
+
+def _busy(state: State) -> bool:
+    return any(turn.open and turn.state != QUEUED for turn in state.turns)

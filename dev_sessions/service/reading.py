@@ -1,0 +1,82 @@
+"""The operations that only read: they take no lock, write nothing, and start nothing."""
+
+from __future__ import annotations
+
+from ..errors import UsageError
+from ..model import EXITED, IDLE, QUEUED, STATUSES, WAITING, WORKING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..backends.base import Session
+    from ..model import State
+    from .house import House
+
+
+def status(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """{"session", "status", "turn", "question", "background", "queued", "error"} of the session `id`."""
+    session = house.session(params["id"])
+    state = house.state(session)
+    queued = [turn.number for turn in state.turns if turn.state == QUEUED]
+    if queued and state.status != EXITED and not session.folder.courier():
+        house.say(
+            f"{len(queued)} queued message(s) and nobody to deliver them; "
+            f"deliver them with: dev-sessions send {session.id} --queue"
+        )
+    elif queued and state.status == EXITED:
+        house.say(f"{len(queued)} queued message(s) were not delivered: the agent is gone")
+    return {
+        "session": session.id,
+        "status": state.status,
+        "turn": state.turn,
+        "question": state.question.to_json() if state.question else None,
+        "background": state.background,
+        "queued": queued,
+        "error": state.error,
+    }
+
+
+def list_(house: House, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
+    """Every session's public record with its status, the last used first; `group` and `status` filter."""
+    wanted, group = params.get("status"), params.get("group")
+    if wanted is not None and wanted not in STATUSES:
+        raise UsageError(
+            f"no status called {wanted!r}; there are {', '.join(STATUSES)}", next="dev-sessions list --help"
+        )
+    records = house.store.load().values()
+    sessions = [house.view(record) for record in records if group is None or record.get("group") == group]
+    rows = [
+        {**public(session.record), "status": state.status, "last_used": last_used(session, state)}
+        for session, state in zip(sessions, house.states(sessions), strict=True)
+        if wanted in (None, state.status)
+    ]
+    return sorted(rows, key=lambda row: row["last_used"], reverse=True)
+
+
+def public(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what concerns the backend alone."""
+    hidden = ("key", "backend", "creator", "request_id")
+    return {name: value for name, value in record.items() if name not in hidden}
+
+
+def last_used(session: Session, state: State) -> float:
+    """When something last happened between us and the session; seconds since the epoch."""
+    times = [max(turn.began, turn.ended or 0.0) for turn in state.turns]
+    return max([float(session.record.get("created_at") or 0.0), *times])
+
+
+def last_message(house: House, params: dict[str, Any], request_id: str) -> list[str]:
+    """The last `count` assistant texts of the session `id`; of finished turns only, while one runs."""
+    count = int(params.get("count", 1))
+    if count < 1:
+        raise UsageError(f"the count must be 1 or more, not {count}", next="dev-sessions last-message --help")
+    session = house.session(params["id"])
+    state = house.state(session)
+    running = state.status in (WORKING, WAITING)
+    entries = house.backend(session).history(session, count, running)
+    if running:
+        house.say(f"a turn is running; these are the messages before it. Its end: dev-sessions wait {session.id}")
+    elif not entries and state.status == IDLE:
+        house.say(f"{session.id} has said nothing yet")
+    return [entry.text for entry in entries]

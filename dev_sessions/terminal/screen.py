@@ -1,0 +1,161 @@
+"""A live view of one tmux session: a control-mode client, driven by pexpect.
+
+The client tells *that* the screen moved (`%output`) and answers `capture-pane` on the same connection in about a
+millisecond, which tells *what* stands there. It does not resize anybody's window (`ignore-size`) and a person attached
+to the session sees nothing of it. tmux 3.3a: the raw `%output` stream is no text to match on (cursor moves stand
+between words, UTF-8 is cut across lines), so it serves as an event only.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pexpect
+
+from .tmux import Tmux, TmuxError
+
+_BLOCK = re.compile(rb"%begin (\d+ \d+) 1\r?\n(.*?)%(end|error) \1 1\r?\n", re.DOTALL)
+_ANSWER_SECONDS = 10.0
+
+
+class ScreenGone(TmuxError):
+    """The session, its server or the connection to it has ended."""
+
+    code = "screen_gone"
+
+
+class Screen:
+    """Attach to session `name`; use as a context manager.
+
+    Args:
+        tmux: the server.
+        name: the session's exact name.
+
+    Raises:
+        ScreenGone: there is no such session.
+    """
+
+    def __init__(self, tmux: Tmux, name: str) -> None:
+        self.name = name
+        self._target = f"={name}:"
+        argv = tmux.command("-u", "-C", "attach-session", "-t", f"={name}", "-f", "ignore-size")
+        # A terminal of no use to us: without TMUX in it tmux would refuse to nest, with it it thinks of the caller's.
+        environ = {**tmux.environ, "TERM": "dumb"}
+        environ.pop("TMUX", None)
+        self._client = pexpect.spawn(argv[0], argv[1:], env=environ, echo=False, timeout=_ANSWER_SECONDS, maxread=65536)
+        # pexpect's defaults wait 50 ms before each send and 100 ms after a close, for the sake of slow terminals.
+        self._client.delaybeforesend = None
+        self._client.ptyproc.delayafterclose = 0
+        self._ended = False
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when something moved; call `drain` before waiting on it again."""
+        return int(self._client.child_fd)
+
+    def close(self) -> None:
+        """Detach; the session goes on."""
+        if not self._ended:
+            # Asked to, the client leaves in about a millisecond; killed, it would take pexpect's waits between signals.
+            try:
+                self._client.sendline("detach-client")
+                self._client.expect(pexpect.EOF, timeout=2.0)
+            except (OSError, pexpect.EOF, pexpect.TIMEOUT):
+                pass
+        self._client.ptyproc.delayafterterminate = 0.1
+        self._client.close(force=True)
+
+    def command(self, line: str) -> str:
+        """Run one tmux command on this connection and return what it printed.
+
+        Raises:
+            TmuxError: tmux refused it.
+            ScreenGone: the session has ended.
+        """
+        self._send(line)
+        return self._answer(line)
+
+    def capture(self) -> str:
+        """The screen as text, trailing blanks kept out, one line per row."""
+        return self.command(f"capture-pane -p -t {quoted(self._target)}")
+
+    def dead(self) -> bool:
+        """True if the pane's program has ended and the pane only shows its last words."""
+        return self.command(f"display-message -p -t {quoted(self._target)} '#{{pane_dead}}'").strip() == "1"
+
+    def keys(self, *names: str) -> None:
+        """Press keys, by tmux's names for them (`Enter`, `Escape`, `C-s`)."""
+        self.command(f"send-keys -t {quoted(self._target)} {' '.join(names)}")
+
+    def paste(self, buffer: str, pieces: list[str], script: str) -> None:
+        """Paste texts one after the other, each in brackets of its own, as a terminal's user would.
+
+        Args:
+            buffer: name of the tmux buffer; no two callers may share one (an unnamed buffer gets swapped).
+            pieces: the texts; none may hold a control character other than a line feed.
+            script: path of a file to write the tmux commands to (a command typed on this connection is limited to the
+                terminal's line length); the caller removes it.
+        """
+        target = quoted(self._target)
+        with open(script, "w", encoding="utf-8", newline="") as file:
+            for piece in pieces:
+                file.write(f"set-buffer -b {buffer} -- {quoted(piece)}\npaste-buffer -p -d -b {buffer} -t {target}\n")
+        # Each command of the file answers with a block of its own, of which there is no knowing the number if one of
+        # them fails: a mark behind them tells that all have run.
+        mark = f"{buffer}-{id(pieces)}"
+        self._send(f"source-file {quoted(script)}")
+        self._send(f"display-message -p {quoted(mark)}")
+        while self._answer("source-file").strip() != mark:
+            pass
+
+    def _send(self, line: str) -> None:
+        if self._ended:
+            raise ScreenGone(f"the tmux session {self.name} has ended")
+        try:
+            self._client.sendline(line)
+        except OSError as error:
+            self._ended = True
+            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+
+    def _answer(self, line: str) -> str:
+        try:
+            self._client.expect(_BLOCK)
+        except (pexpect.EOF, OSError) as error:
+            self._ended = True
+            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+        except pexpect.TIMEOUT as error:
+            raise TmuxError(f"tmux has not answered for {_ANSWER_SECONDS:g} s", next="check the tmux server") from error
+        _, content, end = self._client.match.groups()
+        text: str = content.replace(b"\r\n", b"\n").decode(errors="replace")
+        if end == b"error":
+            raise TmuxError(f"tmux {line.split()[0]}: {text.strip()}")
+        return text
+
+    def drain(self) -> None:
+        """Take in what the session has said; afterwards `descriptor` is readable only when something new moved.
+
+        Raises:
+            ScreenGone: the session has ended.
+        """
+        try:
+            while True:
+                self._client.read_nonblocking(65536, timeout=0)
+        except pexpect.TIMEOUT:
+            return
+        except (pexpect.EOF, OSError) as error:
+            self._ended = True
+            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+
+
+def quoted(text: str) -> str:
+    """`text` as one word of tmux's command language (tmux.conf syntax, double quotes)."""
+    escaped = (
+        text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("~", "\\~").replace("\n", "\\n")
+    )
+    return f'"{escaped}"'

@@ -1,0 +1,126 @@
+"""The funnel through which every one-shot tmux command goes.
+
+Traps that shape it (tmux 3.3a): a session is addressed `=NAME`, a pane `=NAME:` (without the colon pane commands fail,
+without the `=` a prefix of another name matches); the server hands its first caller's environment to every later
+session; a user's tmux.conf may end a detached session at birth (`destroy-unattached`), so its options are set in the
+same call that makes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from ..errors import DevSessionsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+WIDTH, HEIGHT = 200, 50
+
+
+class TmuxError(DevSessionsError):
+    """tmux refused a command; `subcommand` and its words are in the message."""
+
+    code = "tmux"
+
+
+class Tmux:
+    """One tmux server, as one caller reaches it.
+
+    Args:
+        environ: the environment to call tmux with (`TMUX`, `TMUX_TMPDIR`, `PATH` matter).
+        socket: path of the server's socket; None: the server that the caller's environment means.
+    """
+
+    def __init__(self, environ: Mapping[str, str], socket: str | None = None) -> None:
+        self.environ = dict(environ)
+        self.socket = socket
+        self.program = _program(environ)
+
+    def command(self, *words: str) -> list[str]:
+        """The argv that runs `words` on this server."""
+        where = ["-S", self.socket] if self.socket else []
+        return [self.program, *where, *words]
+
+    def run(self, *words: str, check: bool = True) -> str:
+        """Run one tmux command (chain with `";"`) and return what it printed.
+
+        Raises:
+            TmuxError: tmux refused it; with ``check=False`` the answer is empty instead.
+        """
+        try:
+            done = subprocess.run(
+                self.command(*words), env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
+            )
+        except OSError as error:
+            raise TmuxError(
+                f"cannot run {self.program}: {error.strerror}", next="check the tmux installation"
+            ) from error
+        if done.returncode == 0:
+            return done.stdout.decode(errors="replace")
+        if check:
+            words_of_tmux = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+            raise TmuxError(f"tmux {words[0]}: {words_of_tmux}", next="run the same tmux command by hand to see more")
+        return ""
+
+    def expected_socket(self) -> str:
+        """The socket of the server that the caller's environment means, whether or not that server runs."""
+        inside = self.environ.get("TMUX", "").partition(",")[0]
+        folder = os.path.join(self.environ.get("TMUX_TMPDIR") or "/tmp", f"tmux-{os.getuid()}")
+        return self.socket or inside or os.path.join(os.path.realpath(folder), "default")
+
+    def new_session(self, name: str, argv: Sequence[str]) -> str:
+        """Start a detached session that runs `argv` directly (no login shell); returns the server's socket path.
+
+        The pane stays when its program ends, so that its last words can be read, until `release`.
+        """
+        target = f"={name}:"
+        shown = self.run(
+            *("new-session", "-d", "-s", name, "-x", str(WIDTH), "-y", str(HEIGHT)),
+            *("-P", "-F", "#{socket_path}"),
+            *argv,
+            *(";", "set-option", "-t", f"={name}:", "destroy-unattached", "off"),
+            *(";", "set-option", "-t", f"={name}:", "status", "on"),
+            *(";", "set-option", "-w", "-t", target, "remain-on-exit", "on"),
+            *(";", "set-option", "-w", "-t", target, "window-size", "latest"),
+            *(";", "set-option", "-w", "-t", target, "aggressive-resize", "off"),
+        )
+        self.socket = shown.strip().splitlines()[0]
+        return self.socket
+
+    def release(self, name: str) -> None:
+        """From now on the session ends together with its program."""
+        self.run("set-option", "-w", "-t", f"={name}:", "remain-on-exit", "off", check=False)
+
+    def has_session(self, name: str) -> bool | None:
+        """True or False; None if tmux cannot be asked."""
+        try:
+            done = subprocess.run(
+                self.command("has-session", "-t", f"={name}"),
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+        except OSError:
+            return None
+        return done.returncode == 0
+
+    def kill_session(self, name: str) -> None:
+        """End a session; fine if there is none."""
+        self.run("kill-session", "-t", f"={name}", check=False)
+
+
+def _program(environ: Mapping[str, str]) -> str:
+    found = shutil.which("tmux", path=environ.get("PATH", os.defpath))
+    if found:
+        return os.path.abspath(found)
+    if environ.get("IS_SANDBOX"):
+        raise TmuxError(
+            "tmux is not installed here, and IS_SANDBOX says that this is a sandbox",
+            next="install tmux; for agents of the host behind a gateway: DEV_SESSIONS_SANDBOX=1, DEV_SESSIONS_GATEWAY_URL",
+        )
+    raise TmuxError("tmux is not installed", next="install tmux 3.2 or newer (apt-get install tmux, brew install tmux)")

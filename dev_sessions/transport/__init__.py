@@ -1,0 +1,1 @@
+"""The ways from a client to a service."""

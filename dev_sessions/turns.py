@@ -1,0 +1,247 @@
+"""state = reduce(acts, facts, probe): what a session is doing, from what we did and what its agent said.
+
+Pure and total: no input, no output, no clock. Nothing that this module concludes is stored anywhere, so a wrong
+conclusion cannot become permanent, and a better rule corrects the past.
+
+The rules, in order of rank:
+
+1. A prompt that the agent took is bound to the first message of ours with that text that may have reached it by then;
+   any other prompt is somebody else's (a person's, or the agent waking itself): it keeps the session `working`, but is
+   no turn of ours.
+2. A turn's end closes every turn that the agent had taken by then, but for those that it holds in its own queue.
+3. Only after that comes the probe: an agent that is gone ends its turns as `exited`; one that says it is idle, and has
+   been since after it took the prompt, was interrupted (no agent announces an interrupt).
+"""
+
+from __future__ import annotations
+
+from .model import (
+    COMPLETED,
+    EXITED,
+    FAILED,
+    IDLE,
+    INTERRUPTED,
+    QUEUED,
+    WAITING,
+    WORKING,
+    Fact,
+    Message,
+    Probe,
+    Question,
+    State,
+    Turn,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+WAITING_ACTIVITY, BUSY_ACTIVITY = "waiting", "busy"
+
+# An agent is idle for some 20 to 60 ms between two turns of its own queue (Claude Code 2.1.330). Only what it still
+# holds after this time of idling has been dropped, or has silently joined the turn before. Seconds.
+HOLD_GRACE = 1.0
+# An agent that took a prompt and has said `idle` for this long since before it will not start on it (a hook of the
+# user's own may block a prompt after ours has reported it). Seconds.
+START_GRACE = 5.0
+# A sender waits this long at most for a receipt; one that was killed says nothing any more. Seconds.
+FLIGHT_SECONDS = 120.0
+# A question that the agent announced, yet does not wait on, was settled by a rule of the user's own. Seconds.
+ASK_GRACE = 1.0
+
+
+class _Open:
+    """A prompt that the agent has taken and not yet finished; `number` is None if it is no message of ours."""
+
+    __slots__ = ("began", "held", "number", "prompt", "text")
+
+    def __init__(self, number: int | None, text: str, prompt: str | None, began: float, held: bool) -> None:
+        self.number, self.text, self.prompt, self.began, self.held = number, text, prompt, began, held
+
+
+class _Fold:
+    """What is known after some facts; `take` adds the next one."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.unbound = [message for message in messages if message.attempted is not None]
+        self.open: list[_Open] = []
+        self.closed: dict[int, Turn] = {}
+        self.question: Question | None = None
+        self.background = 0
+        self.last_end: Fact | None = None
+        self.gone: str | None = None
+
+    def take(self, fact: Fact) -> None:
+        rule = getattr(self, "_" + fact.kind, None)
+        if rule is not None:
+            rule(fact)
+
+    def _alive(self, fact: Fact) -> None:
+        # Prompts of an earlier life of the program cannot end any more.
+        for entry in self.open:
+            self._close(entry, EXITED, fact.at, error=self.gone)
+        self.open = []
+        self.question = None
+        self.gone = None
+
+    def _gone(self, fact: Fact) -> None:
+        self.gone = fact.error or "the agent ended"
+
+    def _accepted(self, fact: Fact) -> None:
+        held = fact.held or (fact.prompt is not None and any(entry.prompt == fact.prompt for entry in self.open))
+        if not held and fact.prompt is not None:
+            # An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
+            for entry in [entry for entry in self.open if not entry.held]:
+                self._close(entry, INTERRUPTED, fact.at)
+                self.open.remove(entry)
+        self.open.append(_Open(self._bind(fact), fact.text, fact.prompt, fact.at, held))
+        self.question = None
+
+    def _bind(self, fact: Fact) -> int | None:
+        for index, message in enumerate(self.unbound):
+            if message.wire == fact.text and (message.attempted or 0.0) <= fact.at:
+                del self.unbound[index]
+                return message.number
+        return None
+
+    def _joined(self, fact: Fact) -> None:
+        for entry in self.open:
+            if entry.held and entry.text == fact.text:
+                entry.held = False
+                return
+
+    def _started(self, fact: Fact) -> None:
+        for entry in self.open:
+            if entry.held and entry.text == fact.text:
+                entry.held, entry.prompt = False, fact.prompt
+                return
+
+    def _asked(self, fact: Fact) -> None:
+        self.question = fact.question
+
+    def _ended(self, fact: Fact) -> None:
+        held = [entry for entry in self.open if entry.held and entry.prompt in (fact.prompt, None)]
+        for entry in self.open:
+            if entry not in held:
+                self._close(entry, fact.outcome, fact.at, reply=fact.reply, error=fact.error)
+        self.open = held
+        self.question = None
+        self.background = fact.background
+        self.last_end = fact
+
+    def _close(self, entry: _Open, state: str, at: float, reply: str | None = None, error: str | None = None) -> None:
+        if entry.number is not None:
+            self.closed[entry.number] = Turn(entry.number, state, entry.began, at, reply, error)
+
+    def settle(self, probe: Probe) -> None:
+        """Conclude from the probe what no fact can tell."""
+        if probe.running is False:
+            error = self.gone or probe.detail or "the agent ended"
+            for entry in self.open:
+                self._close(entry, EXITED, probe.since or probe.now, error=error)
+            self.open, self.question, self.background = [], None, 0
+        elif probe.activity == IDLE:
+            self.open = [entry for entry in self.open if not self._stopped(entry, probe)]
+            self.background = 0
+
+    def _stopped(self, entry: _Open, probe: Probe) -> bool:
+        idle_for = probe.now - max(probe.since, entry.began)
+        if entry.held:
+            if idle_for < HOLD_GRACE:
+                return False
+            end = self.last_end
+            if end is not None and end.at > entry.began:
+                self._close(entry, end.outcome, end.at, reply=end.reply, error=end.error)
+                return True
+        elif probe.since < entry.began and idle_for < START_GRACE:
+            return False
+        self._close(entry, INTERRUPTED, max(probe.since, entry.began))
+        return True
+
+
+def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> State:
+    """What the session is doing.
+
+    Args:
+        messages: our messages, in the order of their numbers.
+        facts: what the agent said, in the order of its saying.
+        probe: what can be seen of the agent now.
+    """
+    fold = _Fold(messages)
+    for fact in facts:
+        fold.take(fact)
+    fold.settle(probe)
+    question = None if probe.running is False else _open_question(fold, probe)
+    status = _status(fold, question, probe)
+    turns = tuple(_turn(message, fold, status, probe.now) for message in messages)
+    gone = (fold.gone or probe.detail or "the agent ended") if status == EXITED else None
+    return State(status, turns, _current(turns), question, fold.background, gone)
+
+
+def _open_question(fold: _Fold, probe: Probe) -> Question | None:
+    asked = fold.question
+    if probe.activity == WAITING_ACTIVITY:
+        return asked or probe.question
+    if asked is None or probe.activity is None:
+        return asked or probe.question
+    settled = probe.since > asked.since or probe.now - asked.since > ASK_GRACE
+    return None if settled else asked
+
+
+def _status(fold: _Fold, question: Question | None, probe: Probe) -> str:
+    if probe.running is False:
+        return EXITED
+    if question is not None:
+        return WAITING
+    if fold.open:
+        return WORKING
+    # Right after a turn's end the agent's own word still is the old one; a newer `busy` is a turn that no fact told of.
+    ended = fold.last_end.at if fold.last_end else 0.0
+    return WORKING if probe.activity == BUSY_ACTIVITY and probe.since > ended else IDLE
+
+
+def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
+    """What became of one message."""
+    closed = fold.closed.get(message.number)
+    if closed is not None:
+        return closed._replace(began=message.created)
+    if any(entry.number == message.number for entry in fold.open):
+        return Turn(message.number, WAITING if status == WAITING else WORKING, message.created)
+    if message.attempted is None:
+        return Turn(message.number, QUEUED, message.created)
+    if status == EXITED:
+        return Turn(message.number, EXITED, message.created, now, error="the agent ended before it took the message")
+    if message.receipt is None and (message.unconfirmed or now - message.attempted > FLIGHT_SECONDS):
+        error = "the agent has not confirmed that it took the message"
+        return Turn(message.number, FAILED, message.created, message.attempted, error=error)
+    # On its way, or the agent was seen to have it and none of its facts that still exist tells of it.
+    return Turn(message.number, QUEUED if message.queued else WORKING, message.created)
+
+
+def _current(turns: tuple[Turn, ...]) -> int | None:
+    running = [turn.number for turn in turns if turn.open and turn.state != QUEUED]
+    if running:
+        return running[0]
+    done = [turn for turn in turns if turn.ended is not None]
+    return max(done, key=lambda turn: (turn.ended or 0.0, turn.number)).number if done else None
+
+
+def batch(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The turns that a `wait` speaks of: the newest one, and those before it that were not over when the next began.
+
+    The answer depends on the turns alone, so a `wait` started before, during or after the end gives the same one.
+    """
+    if not turns:
+        return ()
+    first = len(turns) - 1
+    while first > 0 and (turns[first - 1].ended is None or turns[first - 1].ended > turns[first].began):  # type: ignore[operator]
+        first -= 1
+    return tuple(turns[first:])
+
+
+_RANK = (EXITED, FAILED, INTERRUPTED, WAITING, WORKING, QUEUED, COMPLETED)
+
+
+def verdict(turns: Sequence[Turn]) -> Turn:
+    """The turn that tells the most about a batch: the worst one, and of equals the newest."""
+    return min(reversed(turns), key=lambda turn: _RANK.index(turn.state))

@@ -1,0 +1,101 @@
+"""What travels between a client and a service: one `Request` in, a stream of `Frame`s out.
+
+Frames are lines of JSON (NDJSON): any number of ``{"event": ...}`` and ``{"alive": seconds}``, then exactly one
+``{"result": ...}`` or ``{"error": {"code", "message", "data"}}``. This module knows no operation.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from .errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Protocol
+
+    class Transport(Protocol):
+        """Carries a request to some service and streams its frames back. Called by `client.Client`."""
+
+        def handle(self, request: Request) -> Iterator[Frame]: ...
+
+
+PROTOCOL_VERSION = 1
+_KINDS = ("event", "alive", "result", "error")
+
+
+class Request(NamedTuple):
+    """One operation to run. `id` is the caller's request id: the same id again never acts twice."""
+
+    op: str
+    params: dict[str, Any]
+    id: str
+    v: int = PROTOCOL_VERSION
+
+
+class Frame(NamedTuple):
+    """One line of an answer; `kind` is "event", "alive", "result" or "error"."""
+
+    kind: str
+    value: Any
+
+    @property
+    def final(self) -> bool:
+        return self.kind in ("result", "error")
+
+
+def encode_request(request: Request) -> bytes:
+    """A request as one line of UTF-8 JSON."""
+    return _line(request._asdict())
+
+
+def decode_request(line: bytes) -> Request:
+    """Read what `encode_request` wrote.
+
+    Raises:
+        ProtocolError: not a request, or one of a protocol version that this side does not speak.
+    """
+    value = _object(line)
+    if value.get("v") != PROTOCOL_VERSION:
+        raise ProtocolError(
+            f"the other side speaks protocol version {value.get('v')!r}, this one {PROTOCOL_VERSION}",
+            next="install the same version of dev-sessions on both sides",
+        )
+    op, params, id_ = value.get("op"), value.get("params"), value.get("id")
+    if not (isinstance(op, str) and isinstance(params, dict) and isinstance(id_, str)):
+        raise ProtocolError("a request needs op, params and id")
+    return Request(op, params, id_)
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """A frame as one line of UTF-8 JSON."""
+    return _line({frame.kind: frame.value})
+
+
+def decode_frame(line: bytes) -> Frame:
+    """Read what `encode_frame` wrote.
+
+    Raises:
+        ProtocolError: the line is no frame.
+    """
+    value = _object(line)
+    if len(value) != 1 or next(iter(value)) not in _KINDS:
+        raise ProtocolError(f"not a frame: {line[:80]!r}")
+    ((kind, content),) = value.items()
+    return Frame(kind, content)
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise ProtocolError(f"not JSON: {line[:80]!r}") from error
+    if not isinstance(value, dict):
+        raise ProtocolError(f"not a JSON object: {line[:80]!r}")
+    return value

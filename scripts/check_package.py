@@ -1,0 +1,121 @@
+"""Build the sdist and the wheel, look into both, install them as users do, and run the command.
+
+    python scripts/check_package.py
+
+Three ways to install: pip in an empty environment (the wheel, built from the sdist), pipx and uv
+(the checkout). Each must give a `dev-sessions` that runs outside the checkout. Called by tox in an
+environment that has build, pipx and uv.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+INIT = (ROOT / "dev_sessions" / "__init__.py").read_text()
+VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.M)[1]
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+IN_SDIST = set("LICENSE README.md CHANGELOG.md Makefile tox.ini tests docs scripts".split())
+NEVER = re.compile(r"(^|/)(__pycache__|\.[^/]+_cache|\.(tox|venv.*|agents|git))(/|$)|\.py[co]$")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="dev-sessions-package-") as scratch:
+        scratch = Path(scratch)
+        sdist, wheel = build(scratch / "dist")
+        check_sdist(sdist)
+        check_wheel(wheel)
+        for install in (with_pip, with_pipx, with_uv):
+            check_command(install(wheel, scratch / install.__name__), scratch)
+
+
+def build(folder):
+    step("build the sdist, and the wheel from it")
+    run([sys.executable, "-P", "-m", "build", "--outdir", folder, ROOT])
+    (sdist,) = folder.glob("*.tar.gz")
+    (wheel,) = folder.glob("*.whl")
+    return sdist, wheel
+
+
+def check_sdist(sdist):
+    with tarfile.open(sdist) as tar:
+        names = [name.partition("/")[2] for name in tar.getnames()]
+    expect("the sdist has all of", IN_SDIST - {name.partition("/")[0] for name in names})
+    expect("the sdist has no", [name for name in names if NEVER.search(name)])
+
+
+def check_wheel(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    info = f"dev_sessions-{VERSION}.dist-info"
+    expect(
+        "the wheel has only our package",
+        {n.partition("/")[0] for n in names} - {"dev_sessions", info},
+    )
+    expect("the wheel has no", [name for name in names if NEVER.search(name)])
+    expect("the wheel says that it is typed", {"dev_sessions/py.typed"} - set(names))
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "dev_sessions").rglob("*.py")}
+    expect("the wheel has every module", sources - set(names))
+
+
+def with_pip(wheel, home):
+    step("pip install the wheel")
+    venv.create(home, with_pip=True)
+    run([home / "bin" / "python", "-m", "pip", "install", "--quiet", wheel])
+    return home / "bin" / "dev-sessions"
+
+
+def with_pipx(wheel, home):
+    step("pipx install the checkout")
+    own = {"PIPX_HOME": home, "PIPX_BIN_DIR": home / "bin", "PIPX_MAN_DIR": home / "man"}
+    run([SCRIPTS / "pipx", "install", "--python", sys.executable, ROOT], **own)
+    return home / "bin" / "dev-sessions"
+
+
+def with_uv(wheel, home):
+    step("uv tool install the checkout")
+    own = {"UV_TOOL_DIR": home, "UV_TOOL_BIN_DIR": home / "bin", "UV_CACHE_DIR": home / "cache"}
+    python = ["--python", sys.executable]
+    run([SCRIPTS / "uv", "tool", "install", *python, ROOT], UV_PYTHON_DOWNLOADS="never", **own)
+    return home / "bin" / "dev-sessions"
+
+
+def check_command(program, elsewhere):
+    version = run([program, "--version"], cwd=elsewhere)
+    expect("--version tells the version", [] if VERSION in version.split() else [version])
+    usage = run([program, "--help"], cwd=elsewhere)
+    expect("--help names", {"create", "send", "wait", "last-message", "kill"} - set(usage.split()))
+
+
+def run(command, cwd=None, **env):
+    """Run a command and return its standard output; on failure show everything and stop."""
+    env = {
+        **os.environ,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        **{k: str(v) for k, v in env.items()},
+    }
+    env["NO_COLOR"] = "1"
+    done = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout + done.stderr)
+        sys.exit(f"failed (exit {done.returncode}): {' '.join(map(str, command))}")
+    return done.stdout
+
+
+def expect(what, offenders):
+    if offenders:
+        sys.exit(f"not so: {what}: {', '.join(sorted(offenders))}")
+
+
+def step(what):
+    print(what, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Fetch the agents that `tests/agents.json` pins, from npm, into `.agents/`.
+
+    python scripts/fetch_agents.py                  every pinned agent
+    python scripts/fetch_agents.py --print claude   this one, and print the path of its program
+
+An agent stands in `.agents/<agent>-<version>/`; the link `.agents/<agent>` points to its program.
+What is there already is not fetched again. Two that run at once do not disturb each other: each
+unpacks in a folder of its own and renames it into place. Called by make and tox.
+"""
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PINS = ROOT / "tests" / "agents.json"
+AGENTS = ROOT / ".agents"
+
+
+class Stop(Exception):
+    """The one line that tells a person what is wrong and what to do."""
+
+
+def main():
+    pins = json.loads(PINS.read_text())
+    parser = argparse.ArgumentParser(description="Fetch the pinned agents.")
+    parser.add_argument("--print", metavar="AGENT", choices=sorted(pins), dest="agent")
+    agent = parser.parse_args().agent
+    try:
+        programs = {name: fetch(name, pins[name]) for name in ([agent] if agent else pins)}
+    except Stop as stop:
+        print(stop, file=sys.stderr)
+        return 1
+    if agent:
+        print(programs[agent])
+    return 0
+
+
+def fetch(agent, pin):
+    """Return the path of the agent's program, which is there and whole afterwards."""
+    key = platform_key()
+    if key not in pin["packages"]:
+        raise Stop(f"{agent} has no package for {key}: the live tests cannot run on this machine.")
+    package = pin["packages"][key]
+    folder = AGENTS / f"{agent}-{pin['version']}"
+    if not is_fetched(folder, agent, package):
+        say(f"Fetching {agent} {pin['version']} for {key} from npm (about 180 MB).")
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=make(AGENTS)) as scratch:
+            tarball = npm_pack(f"{package['name']}@{pin['version']}", Path(scratch))
+            check_integrity(tarball, package)
+            fresh = unpack(tarball, Path(scratch) / "fresh")
+            (fresh / "INTEGRITY").write_text(package["integrity"] + "\n")
+            put_in_place(fresh, folder, agent, package)
+    link(AGENTS / agent, folder / agent)
+    return folder / agent
+
+
+def platform_key():
+    """Name this machine as npm's platform packages do."""
+    system = platform.system().lower()
+    machine = platform.machine().lower()
+    cpu = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(machine, machine)
+    return f"{system}-{cpu}" + ("-musl" if is_musl() else "")
+
+
+def is_musl():
+    return platform.libc_ver()[0] != "glibc" and any(Path("/lib").glob("ld-musl-*"))
+
+
+def is_fetched(folder, agent, package):
+    """Tell whether the folder holds this very package; it is renamed into place only when whole."""
+    with contextlib.suppress(FileNotFoundError):
+        whole = (folder / "INTEGRITY").read_text().strip() == package["integrity"]
+        return whole and os.access(folder / agent, os.X_OK)
+    return False
+
+
+def npm_pack(spec, folder):
+    """Download the package's tarball as npm does, with the user's npm settings."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Stop(f"npm is needed to fetch {spec}: install Node.js with npm, then try again.")
+    command = [npm, "pack", "--silent", "--pack-destination", folder, spec]
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    tarballs = list(folder.glob("*.tgz"))
+    if done.returncode or len(tarballs) != 1:
+        raise Stop(
+            f"`npm pack {spec}` failed (exit {done.returncode}): is this machine offline? "
+            "Run it by hand to see why, then try again."
+        )
+    return tarballs[0]
+
+
+def check_integrity(tarball, package):
+    with tarball.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha512").digest()
+    found = "sha512-" + base64.b64encode(digest).decode()
+    if found != package["integrity"]:
+        raise Stop(
+            f"{package['name']} is not what tests/agents.json pins (it has {found}): "
+            "clear npm's cache and try again, and trust neither until they agree."
+        )
+
+
+def unpack(tarball, folder):
+    """Copy the plain files of `package/` out of the tarball, and nothing else.
+
+    Not `extractall(filter="data")`: Python 3.11 has it only from 3.11.4 on.
+    """
+    make(folder)
+    with tarfile.open(tarball) as tar:
+        for member in tar:
+            parent, _, name = member.name.rpartition("/")
+            if not member.isreg() or parent != "package" or name in ("", ".", ".."):
+                continue
+            with tar.extractfile(member) as source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            (folder / name).chmod(0o755 if member.mode & 0o100 else 0o644)
+    return folder
+
+
+def put_in_place(fresh, folder, agent, package):
+    """Rename `fresh` to `folder`; another run that was first wins, a wrong folder is replaced."""
+    with contextlib.suppress(OSError):
+        if not is_fetched(folder, agent, package):
+            folder.rename(fresh.parent / "old")
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if not is_fetched(folder, agent, package):
+            raise Stop(f"{folder} is in the way: remove it and try again.") from None
+
+
+def link(name, target):
+    """Point a link at the program, in one step that nobody sees half done."""
+    relative = os.path.relpath(target, name.parent)
+    with contextlib.suppress(OSError):
+        if os.readlink(name) == relative:
+            return
+    scratch = name.with_name(f".link-{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        scratch.unlink()
+    scratch.symlink_to(relative)
+    scratch.replace(name)
+
+
+def make(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def say(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

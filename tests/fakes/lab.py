@@ -1,0 +1,218 @@
+"""A place of its own for a test with real programs: HOME, state folder, tmux server, model server, working folders.
+
+Nothing outside of it is read or changed, and whatever was started in it is ended with it, by pid. It stands below the
+project (git-ignored `.lab/`), since Codex's sandbox does not work under the system's temp folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from model_server import ModelServer
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "sk-ant-offline-0123456789abcdefghij"
+COMMAND_SECONDS = 120
+
+
+class Done(NamedTuple):
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Lab:
+    """Use as a context manager.
+
+    Args:
+        claude: path of the real `claude`, or None for tests that need none.
+        name: distinguishes labs that live at the same time.
+    """
+
+    def __init__(self, claude: str | None = None, name: str = "lab") -> None:
+        self.path = ROOT / ".lab" / f"{name[:20]}-{os.getpid()}-{os.urandom(3).hex()}"
+        self.home, self.state, self.project = self.path / "home", self.path / "state", self.path / "project"
+        for folder in (self.home, self.project):
+            folder.mkdir(parents=True)
+        # A socket's path may have no more than some 100 characters.
+        self.tmux_folder = Path(tempfile.mkdtemp(prefix="ds-lab-"))
+        self.model = ModelServer()
+        self.mark = f"DEV_SESSIONS_LAB={self.path}"
+        self.env = self._environment(claude)
+        self.trust(self.project)
+
+    def __enter__(self) -> Lab:
+        self.model.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _environment(self, claude: str | None) -> dict[str, str]:
+        env = {
+            # The interpreter's own folder first: there is the `dev-sessions` under test.
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "IS_SANDBOX": "1",
+            "DEV_SESSIONS_HOME": str(self.state),
+            "TMUX_TMPDIR": str(self.tmux_folder),
+            "ANTHROPIC_BASE_URL": self.model.url,
+            "ANTHROPIC_API_KEY": KEY,
+            "CLAUDE_CODE_MAX_RETRIES": "1",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "DISABLE_AUTOUPDATER": "1",
+            "DISABLE_TELEMETRY": "1",
+            "DEV_SESSIONS_LAB": str(self.path),
+        }
+        if claude:
+            env["DEV_SESSIONS_CLAUDE"] = claude
+        return env
+
+    def trust(self, *folders: Path) -> None:
+        """Write Claude's first-run file: past the onboarding, these folders trusted (none: its dialog will come)."""
+        first_run = {
+            "hasCompletedOnboarding": True,
+            "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
+            "projects": {str(folder): {"hasTrustDialogAccepted": True} for folder in folders},
+        }
+        (self.home / ".claude.json").write_text(json.dumps(first_run))
+
+    def argv(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "dev_sessions", *args]
+
+    def run(self, *args: str, stdin: str | None = None, env: dict[str, str] | None = None, **options: Any) -> Done:
+        """Run `dev-sessions ARGS` to its end. `env` adds variables."""
+        done = subprocess.run(
+            self.argv(*args),
+            env={**self.env, **(env or {})},
+            cwd=options.pop("cwd", self.project),
+            input=(stdin or "").encode(),
+            capture_output=True,
+            timeout=options.pop("timeout", COMMAND_SECONDS),
+            **options,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def ok(self, *args: str, **options: Any) -> str:
+        """Run a command that has to succeed; returns its output without the last line feed."""
+        done = self.run(*args, **options)
+        assert done.code == 0, f"{args}: exit {done.code}\n{done.out}\n{done.err}"
+        return done.out.rstrip("\n")
+
+    def start(self, *args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+        """Start `dev-sessions ARGS` in the background; read it with `finish`."""
+        return subprocess.Popen(
+            self.argv(*args),
+            env={**self.env, **(env or {})},
+            cwd=options.pop("cwd", self.project),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    @staticmethod
+    def finish(process: subprocess.Popen[str], timeout: float = COMMAND_SECONDS) -> Done:
+        """The end of what `start` began."""
+        out, err = process.communicate(timeout=timeout)
+        return Done(process.returncode, out, err)
+
+    def create(self, *args: str, **options: Any) -> str:
+        """Create a session and return its id."""
+        return self.ok("create", "-q", *args, **options)
+
+    def tmux(self, *words: str) -> str:
+        """A tmux command on this lab's server, as a person in another terminal would give it."""
+        done = subprocess.run(["tmux", *words], env=self.env, capture_output=True, text=True, timeout=30, check=False)
+        return done.stdout
+
+    def keys(self, id: str, *keys: str) -> None:
+        """Press keys in a session's terminal, as an attached person would."""
+        self.tmux("send-keys", "-t", f"=dev-{id}:", *keys)
+
+    def screen(self, id: str) -> str:
+        return self.tmux("capture-pane", "-p", "-t", f"=dev-{id}:")
+
+    def folder(self, id: str) -> Path:
+        """The session's folder, live or archived."""
+        found = [*self.state.glob(f"sessions/{id}-????????"), *self.state.glob(f"archive/{id}-????????")]
+        assert len(found) == 1, found
+        return found[0]
+
+    def pid(self, id: str) -> int:
+        """The pid of a session's agent."""
+        return int((self.folder(id) / "process").read_text().splitlines()[0])
+
+    def transcript(self, id: str) -> list[dict[str, Any]]:
+        """The entries of a Claude session's transcript so far."""
+        record = json.loads((self.folder(id) / "record.json").read_text())
+        paths = list((self.home / ".claude" / "projects").glob(f"*/{record['backend']['uuid']}.jsonl"))
+        lines = paths[0].read_text().splitlines(keepends=True) if paths else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def prompts(self, id: str) -> list[str]:
+        """What a person or we have said in a Claude session, in order, taken from its transcript."""
+        found = []
+        for entry in self.transcript(id):
+            content = (entry.get("message") or {}).get("content")
+            if entry.get("type") == "user" and isinstance(content, str) and not entry.get("isMeta"):
+                found.append(content)
+            attached = entry.get("attachment") or {}
+            if attached.get("type") == "queued_command":
+                found.append(attached["prompt"])
+        return found
+
+    def until(self, condition: Any, what: str, timeout: float = 30.0) -> Any:
+        """Wait for a condition of the outside world (a file, a screen); returns its first true value."""
+        end = time.monotonic() + timeout
+        while not (value := condition()):
+            assert time.monotonic() < end, f"not within {timeout:g} s: {what}"
+            time.sleep(0.02)
+        return value
+
+    def processes(self) -> list[int]:
+        """Pids of all processes of this lab, found by a mark in their environment (Linux)."""
+        found = []
+        for name in os.listdir("/proc"):
+            if name.isdecimal() and int(name) != os.getpid():
+                try:
+                    content = Path(f"/proc/{name}/environ").read_bytes()
+                    state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
+                except OSError:
+                    continue
+                if self.mark.encode() in content.split(b"\0") and state != "Z":
+                    found.append(int(name))
+        return found
+
+    def close(self) -> None:
+        """End everything that was started here, and remove the folder (kept with DEV_SESSIONS_KEEP_LAB=1)."""
+        self.model.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in self.processes():
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+            end = time.monotonic() + 5
+            while self.processes() and time.monotonic() < end:
+                time.sleep(0.02)
+        if not os.environ.get("DEV_SESSIONS_KEEP_LAB"):
+            shutil.rmtree(self.path, ignore_errors=True)
+            shutil.rmtree(self.tmux_folder, ignore_errors=True)

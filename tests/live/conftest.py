@@ -1,0 +1,38 @@
+"""Live tests: the real Claude Code in real tmux, against the offline model server, each in a lab of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import ROOT, Lab
+
+LIVE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if LIVE in item.path.parents:
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session")
+def claude() -> str:
+    """The pinned real claude. A live test never does without it."""
+    path = os.environ.get("DEV_SESSIONS_TEST_CLAUDE") or str(ROOT / ".agents" / "claude")
+    if Path(path).is_dir():
+        path = str(Path(path) / "claude")
+    assert os.access(path, os.X_OK), f"no claude at {path}; run: make agents"
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    assert "Claude Code" in shown.stdout
+    return path
+
+
+@pytest.fixture
+def lab(claude: str, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A lab for one test."""
+    with Lab(claude, request.node.name.replace("[", "-").strip("]")) as made:
+        yield made
