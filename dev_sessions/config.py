@@ -102,6 +102,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def debug_wanted() -> bool:
+    """True if errors are to be shown with their traceback, however broken the other settings are."""
+    return _truth(os.environ.get("DEV_SESSIONS_DEBUG"))
+
+
 def state_folder(env: Mapping[str, str]) -> str:
     """Absolute path of the state folder."""
     named = env.get("DEV_SESSIONS_HOME")

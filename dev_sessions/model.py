@@ -97,6 +97,7 @@ class Probe(NamedTuple):
         since: when `activity` last changed.
         detail: the agent's own word for what it waits for, or for why it is gone.
         question: the question that the probe found open, where no fact tells.
+        background: it says that something it started goes on in the background.
     """
 
     now: float
@@ -105,6 +106,7 @@ class Probe(NamedTuple):
     since: float = 0.0
     detail: str | None = None
     question: Question | None = None
+    background: bool = False
 
 
 class Turn(NamedTuple):

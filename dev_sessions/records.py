@@ -156,10 +156,13 @@ class Folder:
 
     # The courier.
 
-    def courier(self) -> bool:
-        """True if a courier of this session is running."""
+    def courier(self) -> tuple[int, str] | None:
+        """Pid and start time of this session's courier, if one is running."""
         value = files.read_json(self._courier_path)
-        return isinstance(value, dict) and processes.is_running(int(value.get("pid", 0)), str(value.get("started")))
+        if not isinstance(value, dict):
+            return None
+        process = int(value.get("pid", 0)), str(value.get("started"))
+        return process if processes.is_running(*process) else None
 
     def set_courier(self, pid: int) -> None:
         files.write_json(self._courier_path, {"pid": pid, "started": processes.start_time(pid)})

@@ -142,7 +142,7 @@ class _Fold:
             self.open, self.question, self.background = [], None, 0
         elif probe.activity == IDLE:
             self.open = [entry for entry in self.open if not self._stopped(entry, probe)]
-            self.background = 0
+            self.background = max(1, self.background) if probe.background else 0
 
     def _stopped(self, entry: _Open, probe: Probe) -> bool:
         idle_for = probe.now - max(probe.since, entry.began)

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 
+from .. import config
 from ..errors import UsageError
 from .output import outcome_code
 
@@ -108,7 +109,7 @@ def attach(out: Output, client: Client, id: str) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("attach needs a terminal", next=f"in a terminal: {shlex.join(argv)}")
     # Inside tmux a nested client would be refused; a person who runs `attach` there means it.
-    environ = {name: value for name, value in os.environ.items() if name != "TMUX"}
+    environ = {name: value for name, value in config.load().environ.items() if name != "TMUX"}
     return os.execvpe(argv[0], argv, environ)
 
 

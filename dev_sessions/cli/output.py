@@ -6,6 +6,7 @@ import json as json_
 import os
 import sys
 
+from .. import config
 from ..errors import DevSessionsError
 
 TYPE_CHECKING = False
@@ -67,7 +68,7 @@ class Output:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except Exception as error:
-            if os.environ.get("DEV_SESSIONS_DEBUG") in ("1", "true", "yes"):
+            if config.debug_wanted():
                 raise
             return self.error(_surprise(error))
 

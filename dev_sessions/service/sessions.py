@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import time
 from contextlib import nullcontext
 
@@ -181,6 +182,9 @@ def kill(
     sessions = [house.session(id) for id in dict.fromkeys(params["ids"])]
     done = []
     for session in sessions:
+        courier = session.folder.courier()
+        if courier is not None:
+            processes.send_signal(*courier, signal.SIGTERM)
         house.backend(session).stop(session)
         # Nobody delivers any more: whoever held the lock for it fails with the agent gone.
         with house.store.lock(session.folder.lock_path) if os.path.isdir(session.folder.path) else nullcontext():

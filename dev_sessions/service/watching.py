@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from ..errors import UsageError
@@ -40,7 +41,7 @@ def wait(
             _arm(house, watcher, pending)
             left = []
             for session, state in zip(pending, house.states(pending), strict=True):
-                outcome = _outcome(session, state, turn, settled)
+                outcome = _outcome(session, state, turn, settled) if _exists(session) else _killed(session)
                 if outcome is None:
                     left.append(session)
                     _see_to_queue(house, session, state)
@@ -65,6 +66,21 @@ def _arm(house: House, watcher: Watcher, sessions: list[Session]) -> None:
             watcher.watch_path(path)
         for process in sources.processes:
             watcher.watch_process(*process)
+
+
+def _exists(session: Session) -> bool:
+    return os.path.isdir(session.folder.path)
+
+
+def _killed(session: Session) -> dict[str, Any]:
+    return {
+        "session": session.id,
+        "turn": None,
+        "outcome": EXITED,
+        "turns": [],
+        "error": "the session was killed",
+        "question": None,
+    }
 
 
 def _see_to_queue(house: House, session: Session, state: State) -> None:

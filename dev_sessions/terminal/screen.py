@@ -30,14 +30,15 @@ class Screen:
     Args:
         tmux: the server.
         name: the session's exact name.
+        pane: the id of the program's pane; None: the session's active one.
 
     Raises:
-        ScreenGone: there is no such session.
+        ScreenGone: there is no such session, or the pane is not one of it.
     """
 
-    def __init__(self, tmux: Tmux, name: str) -> None:
+    def __init__(self, tmux: Tmux, name: str, pane: str | None = None) -> None:
         self.name = name
-        self._target = f"={name}:"
+        self._target = pane or f"={name}:"
         argv = tmux.command("-u", "-C", "attach-session", "-t", f"={name}", "-f", "ignore-size")
         # A terminal of no use to us: without TMUX in it tmux would refuse to nest, with it it thinks of the caller's.
         environ = {**tmux.environ, "TERM": "dumb"}
@@ -47,6 +48,9 @@ class Screen:
         self._client.delaybeforesend = None
         self._client.ptyproc.delayafterclose = 0
         self._ended = False
+        if pane is not None and self._ask("#{session_name}") != name:
+            self.close()
+            raise ScreenGone(f"the pane {pane} of the tmux session {name} is gone")
 
     def __enter__(self) -> Screen:
         return self
@@ -87,10 +91,25 @@ class Screen:
 
     def dead(self) -> bool:
         """True if the pane's program has ended and the pane only shows its last words."""
-        return self.command(f"display-message -p -t {quoted(self._target)} '#{{pane_dead}}'").strip() == "1"
+        return self._ask("#{pane_dead}") == "1"
+
+    def _ask(self, variable: str) -> str:
+        try:
+            return self.command(f"display-message -p -t {quoted(self._target)} {quoted(variable)}").strip()
+        except TmuxError as error:
+            if isinstance(error, ScreenGone):
+                raise
+            self.close()
+            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+
+    def _leave_copy_mode(self) -> None:
+        """A person who scrolled may have left the pane in copy mode, where keys do not reach the program."""
+        if self._ask("#{pane_in_mode}") != "0":
+            self.command(f"send-keys -t {quoted(self._target)} -X cancel")
 
     def keys(self, *names: str) -> None:
         """Press keys, by tmux's names for them (`Enter`, `Escape`, `C-s`)."""
+        self._leave_copy_mode()
         self.command(f"send-keys -t {quoted(self._target)} {' '.join(names)}")
 
     def paste(self, buffer: str, pieces: list[str], script: str) -> None:

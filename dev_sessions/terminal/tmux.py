@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 200, 50
+_KEY = "@dev_sessions_key"
 
 
 class TmuxError(DevSessionsError):
@@ -72,24 +73,29 @@ class Tmux:
         folder = os.path.join(self.environ.get("TMUX_TMPDIR") or "/tmp", f"tmux-{os.getuid()}")
         return self.socket or inside or os.path.join(os.path.realpath(folder), "default")
 
-    def new_session(self, name: str, argv: Sequence[str]) -> str:
-        """Start a detached session that runs `argv` directly (no login shell); returns the server's socket path.
+    def new_session(self, name: str, argv: Sequence[str], key: str) -> tuple[str, str]:
+        """Start a detached session that runs `argv` directly (no login shell).
+
+        `key` marks it as ours, whatever its name: `kill_session` wants it back.
+
+        Returns the server's socket path and the pane's id: a person may open other panes and windows in the session.
 
         The pane stays when its program ends, so that its last words can be read, until `release`.
         """
         target = f"={name}:"
         shown = self.run(
             *("new-session", "-d", "-s", name, "-x", str(WIDTH), "-y", str(HEIGHT)),
-            *("-P", "-F", "#{socket_path}"),
+            *("-P", "-F", "#{socket_path}\t#{pane_id}"),
             *argv,
-            *(";", "set-option", "-t", f"={name}:", "destroy-unattached", "off"),
-            *(";", "set-option", "-t", f"={name}:", "status", "on"),
+            *(";", "set-option", "-t", target, _KEY, key),
+            *(";", "set-option", "-t", target, "destroy-unattached", "off"),
+            *(";", "set-option", "-t", target, "status", "on"),
             *(";", "set-option", "-w", "-t", target, "remain-on-exit", "on"),
             *(";", "set-option", "-w", "-t", target, "window-size", "latest"),
             *(";", "set-option", "-w", "-t", target, "aggressive-resize", "off"),
         )
-        self.socket = shown.strip().splitlines()[0]
-        return self.socket
+        self.socket, _, pane = shown.splitlines()[0].rpartition("\t")
+        return self.socket, pane
 
     def release(self, name: str) -> None:
         """From now on the session ends together with its program."""
@@ -109,9 +115,10 @@ class Tmux:
             return None
         return done.returncode == 0
 
-    def kill_session(self, name: str) -> None:
-        """End a session; fine if there is none."""
-        self.run("kill-session", "-t", f"={name}", check=False)
+    def kill_session(self, name: str, key: str) -> None:
+        """End the session that `new_session` made with that key; fine if there is none (or another of that name)."""
+        if self.run("show-options", "-v", "-t", f"={name}:", _KEY, check=False).strip() == key:
+            self.run("kill-session", "-t", f"={name}", check=False)
 
 
 def _program(environ: Mapping[str, str]) -> str:
@@ -121,6 +128,6 @@ def _program(environ: Mapping[str, str]) -> str:
     if environ.get("IS_SANDBOX"):
         raise TmuxError(
             "tmux is not installed here, and IS_SANDBOX says that this is a sandbox",
-            next="install tmux; for agents of the host behind a gateway: DEV_SESSIONS_SANDBOX=1, DEV_SESSIONS_GATEWAY_URL",
+            next="install tmux; behind a gateway, set DEV_SESSIONS_SANDBOX=1 and DEV_SESSIONS_GATEWAY_URL",
         )
     raise TmuxError("tmux is not installed", next="install tmux 3.2 or newer (apt-get install tmux, brew install tmux)")

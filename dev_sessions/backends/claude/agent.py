@@ -77,7 +77,7 @@ class ClaudeBackend:
     def _screen(self, session: Session) -> Screen:
         from ...terminal.screen import Screen
 
-        return Screen(_tmux(session), evidence.pane_name(session.id))
+        return Screen(_tmux(session), evidence.pane_name(session.id), session.private.get("pane"))
 
 
 def _tmux(session: Session) -> Tmux:

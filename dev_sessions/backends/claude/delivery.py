@@ -11,7 +11,7 @@ import os
 import time
 import unicodedata
 
-from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, WaitingForInput
+from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, UsageError, WaitingForInput
 from ...terminal.screen import Screen, ScreenGone
 from ...waiting import Watcher
 from ..base import Wire
@@ -36,18 +36,22 @@ def wire(text: str, path: str) -> Wire:
     typed = text.rstrip()
     if len(typed) <= _TERMINAL_LIMIT and _survives(typed):
         return Wire("terminal", typed)
-    return Wire(
-        "file", f"[dev-sessions] Your message is in the file {path} - read all of it and act on it as if it stood here."
-    )
+    pointer = f"[dev-sessions] Your message is in the file {path} - read all of it and act on it as if it stood here."
+    if not _survives(pointer):
+        raise UsageError(
+            f"Claude's input box would alter the path {path!r}, which this message has to point to",
+            next="set DEV_SESSIONS_HOME to a folder with a plainer name",
+        )
+    return Wire("file", pointer)
 
 
 def _survives(text: str) -> bool:
     """True if Claude's input box takes `text` unchanged.
 
     It runs what begins with "/" or "!", quits at "exit", expands tabs, turns CR into LF, drops control and format
-    characters (but the joiner of emoji), and composes what is not in NFC.
+    characters (but the joiner of emoji), composes what is not in NFC, and has tags of its own around pasted text.
     """
-    if text.startswith(("/", "!")) or text.strip() in _COMMANDS:
+    if text.startswith(("/", "!")) or text.strip() in _COMMANDS or "pasted_content" in text:
         return False
     return unicodedata.is_normalized("NFC", text) and all(map(_printable, text))
 

@@ -53,7 +53,8 @@ def look(session: Session) -> Probe:
     if activity is None:
         return _at_a_dialog(session, Probe(now, True))
     changed = float(status.get("statusUpdatedAt") or status.get("updatedAt") or 0.0) / 1000
-    probe = Probe(now, True, activity, changed, status.get("waitingFor"))
+    background = status.get("status") == "shell"
+    probe = Probe(now, True, activity, changed, status.get("waitingFor"), background=background)
     if activity == WAITING_ACTIVITY:
         text = f"Claude Code shows a dialog ({probe.detail or 'no details'})"
         return probe._replace(question=Question(f"dialog-{int(changed * 1000)}", "dialog", text, (), changed))
@@ -61,16 +62,31 @@ def look(session: Session) -> Probe:
 
 
 def status_file(session: Session, pid: int) -> dict[str, Any]:
-    """Claude's own file on that process; empty if there is none, or it speaks of another session or process."""
-    path = os.path.join(config_folder(session), "sessions", f"{pid}.json")
+    """Claude's own file on that process, or on that session; empty if there is none of a living process."""
+    folder = os.path.join(config_folder(session), "sessions")
+    status = _status(os.path.join(folder, f"{pid}.json"))
+    if status:
+        return status
+    # `claude` may be a wrapper that runs the real one as its child.
+    uuid = session.private.get("uuid")
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith(".json")]
+    except OSError:
+        return {}
+    found = (_status(os.path.join(folder, name)) for name in names)
+    return next((status for status in found if status.get("sessionId") == uuid), {})
+
+
+def _status(path: str) -> dict[str, Any]:
+    """A status file, unless the process that it speaks of is gone."""
     try:
         value = files.read_json(path)
     except OSError:
         return {}
-    if not isinstance(value, dict) or value.get("pid") != pid:
+    if not isinstance(value, dict) or not isinstance(value.get("pid"), int):
         return {}
-    started = processes.start_time(pid)
-    return value if value.get("procStart") in (None, started) else {}
+    started = processes.start_time(value["pid"])
+    return value if started is not None and value.get("procStart") in (None, started) else {}
 
 
 def _unborn(session: Session, now: float) -> Probe:

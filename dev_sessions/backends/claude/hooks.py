@@ -31,7 +31,7 @@ _PASTED = re.compile(r'\n*<pasted_content id="[0-9a-f]{4}">\n(.*?)\n</pasted_con
 def settings(facts_path: str) -> dict[str, Any]:
     """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole."""
     entry = [{"hooks": [{"type": "command", "command": _command(facts_path), "timeout": 30}]}]
-    return {event: entry for event in EVENTS}
+    return dict.fromkeys(EVENTS, entry)
 
 
 def _command(facts_path: str) -> str:

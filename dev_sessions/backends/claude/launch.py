@@ -23,6 +23,7 @@ _MODES = {"full": "bypassPermissions", "edit": "acceptEdits", "ask": "default", 
 # Keys as of 2.1.330; older versions skip what they do not know.
 _SETTINGS: dict[str, Any] = {
     "tui": "default",  # the classic renderer, and no offer of the other
+    "editorMode": "normal",  # in vim mode a paste can be taken for commands
     "skipDangerousModePermissionPrompt": True,
     "askUserQuestionTimeout": "never",
     "feedbackSurveyRate": 0,

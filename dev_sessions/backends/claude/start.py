@@ -42,11 +42,10 @@ def start(launch: Launch) -> None:
     }
     launch.keep(private)
     script = starting.write_script(launch, program, private["uuid"])
-    socket = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script])
-    if socket != private["socket"]:
-        launch.keep({**private, "socket": socket})
+    socket, pane = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script], launch.session.record["key"])
+    launch.keep({**private, "socket": socket, "pane": pane})
     try:
-        with Screen(tmux, name) as screen, Watcher() as watcher:
+        with Screen(tmux, name, pane) as screen, Watcher() as watcher:
             _Start(launch, screen, watcher).run()
     except ScreenGone as error:
         raise LaunchFailed(

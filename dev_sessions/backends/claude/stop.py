@@ -28,7 +28,7 @@ def stop(session: Session, tmux: Tmux, grace: float) -> None:
     relatives = processes.family(process[0] if process and processes.is_running(*process) else 0, mark)
     if process is not None:
         _end([process], grace)
-    tmux.kill_session(evidence.pane_name(session.id))
+    tmux.kill_session(evidence.pane_name(session.id), session.record["key"])
     # Those that were born while the agent was ending are found by the mark only.
     _end(sorted({*relatives, *processes.family(0, mark)}), grace)
 
