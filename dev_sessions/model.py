@@ -68,6 +68,7 @@ class Fact(NamedTuple):
 
     kind "accepted": it has taken the prompt `text`, as its turn `prompt`. With `held`, into a queue of its own.
     kind "joined": the held prompt `text` has become part of the running turn.
+    kind "returned": the held prompt `text` was taken back by a person, and will not run.
     kind "started": the held prompt `text` has become the turn `prompt`.
     kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
         `background` counts what it left running.

@@ -110,6 +110,13 @@ class _Fold:
                 entry.held = False
                 return
 
+    def _returned(self, fact: Fact) -> None:
+        for entry in self.open:
+            if entry.held and entry.text == fact.text:
+                self._close(entry, INTERRUPTED, fact.at, error="a person took the message back into the input box")
+                self.open.remove(entry)
+                return
+
     def _started(self, fact: Fact) -> None:
         for entry in self.open:
             if entry.held and entry.text == fact.text:

@@ -150,7 +150,7 @@ def _with_transcript(facts: list[Fact], entries: list[dict[str, Any]], reported:
         told = [
             fact
             for fact in told
-            if fact.kind in ("joined", "started") or (fact.kind == "ended" and fact.prompt not in ended)
+            if fact.kind in ("joined", "started", "returned") or (fact.kind == "ended" and fact.prompt not in ended)
         ]
     return sorted([*facts, *told], key=lambda fact: fact.at) if told else facts
 

@@ -163,6 +163,8 @@ def _queue(entry: dict[str, Any]) -> Fact | None:
         return None
     if entry.get("operation") == "enqueue":
         return Fact("accepted", stamp(entry), text=plain(text), held=True)
+    if str(entry.get("operation")).startswith("pop"):
+        return Fact("returned", stamp(entry), text=plain(text))
     if entry.get("operation") == "remove":
         return Fact("joined", stamp(entry), text=plain(text))
     return None
