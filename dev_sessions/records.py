@@ -164,8 +164,12 @@ class Folder:
         process = int(value.get("pid", 0)), str(value.get("started"))
         return process if processes.is_running(*process) else None
 
-    def set_courier(self, pid: int) -> None:
-        files.write_json(self._courier_path, {"pid": pid, "started": processes.start_time(pid)})
+    def set_courier(self, pid: int | None) -> None:
+        """Name the process that delivers queued messages from now on, or nobody."""
+        if pid is not None:
+            files.write_json(self._courier_path, {"pid": pid, "started": processes.start_time(pid)})
+        elif os.path.exists(self._courier_path):
+            os.unlink(self._courier_path)
 
 
 def _message(

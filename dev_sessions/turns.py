@@ -88,7 +88,7 @@ class _Fold:
         self.gone = fact.error or "the agent ended"
 
     def _accepted(self, fact: Fact) -> None:
-        held = fact.held or (fact.prompt is not None and any(entry.prompt == fact.prompt for entry in self.open))
+        held = fact.held or self._busy_with(fact.prompt)
         if not held and fact.prompt is not None:
             # An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
             for entry in [entry for entry in self.open if not entry.held]:
@@ -96,6 +96,13 @@ class _Fold:
                 self.open.remove(entry)
         self.open.append(_Open(self._bind(fact), fact.text, fact.prompt, fact.at, held))
         self.question = None
+
+    def _busy_with(self, prompt: str | None) -> bool:
+        """True if `prompt` names a turn that runs, or that ended last: what the agent takes then, it holds."""
+        if prompt is None:
+            return False
+        ended = self.last_end.prompt if self.last_end else None
+        return prompt == ended or any(entry.prompt == prompt for entry in self.open)
 
     def _bind(self, fact: Fact) -> int | None:
         for index, message in enumerate(self.unbound):

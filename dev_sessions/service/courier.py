@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import DeliveryFailed, StoreError, WaitingForInput
+from ..errors import DeliveryFailed, WaitingForInput
 from ..model import EXITED, IDLE, QUEUED
 from ..waiting import Watcher
 from .conversation import hand_over
@@ -24,43 +24,58 @@ if TYPE_CHECKING:
 
 # Between two looks where no event came; a queue waits on events. Seconds.
 _TICK = 1.0
+# A courier that comes while another one leaves waits for it. Seconds.
+_HAND_OVER = 5.0
 
 
 def start(house: House, session: Session) -> None:
     """Have a courier for the session, unless one is running. Returns at once."""
-    import subprocess
-
     if session.folder.courier():
         return
     # Not marked as a process of the agent that happens to call us: `kill` of that agent must not end it.
     environ = {name: value for name, value in house.settings.environ.items() if name != "DEV_SESSIONS_KEY"}
     environ["DEV_SESSIONS_HOME"] = house.settings.home
-    with open(os.path.join(session.folder.path, "courier.log"), "ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "dev_sessions", "courier", session.id],
-            cwd="/",
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    log = os.path.join(session.folder.path, "courier.log")
+    pid = os.posix_spawn(
+        sys.executable,
+        # -P: whatever Python files lie in the caller's folder are none of ours.
+        [sys.executable, "-P", "-m", "dev_sessions", "courier", session.id],
+        environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    session.folder.set_courier(pid)
 
 
 def run(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """Deliver what is queued for the session `id`; returns when nothing is, or another courier does it."""
     session = house.session(params["id"])
+    os.chdir("/")  # the folder that the caller stood in may be removed long before we are done
     delivered = 0
-    try:
-        with house.store.lock(os.path.join(session.folder.path, "courier.lock"), timeout=0):
-            session.folder.set_courier(os.getpid())
-            while _deliver_next(house, session):
+    with house.store.lock(os.path.join(session.folder.path, "courier.lock"), timeout=_HAND_OVER):
+        session.folder.set_courier(os.getpid())
+        while True:
+            if _deliver_next(house, session):
                 delivered += 1
-    except StoreError:
-        if session.folder.courier():
-            return {"session": session.id, "delivered": 0}
-        raise
+            elif _resign(house, session):
+                break
     return {"session": session.id, "delivered": delivered}
+
+
+def _resign(house: House, session: Session) -> bool:
+    """Leave, unless something was queued meanwhile: under the lock, so that nobody relies on a courier that goes."""
+    if not os.path.isdir(session.folder.path):
+        return True
+    with house.store.lock(session.folder.lock_path):
+        state = house.state(session)
+        if _queued(state) and state.status != EXITED:
+            return False
+        session.folder.set_courier(None)
+        return True
 
 
 def _deliver_next(house: House, session: Session) -> bool:
