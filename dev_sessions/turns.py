@@ -89,12 +89,15 @@ class _Fold:
 
     def _accepted(self, fact: Fact) -> None:
         held = fact.held or self._busy_with(fact.prompt)
+        message = self._bind(fact)
         if not held and fact.prompt is not None:
-            # An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
+            # An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted, at the
+            # latest when the message that tells so was made.
+            at = min(fact.at, message.created) if message else fact.at
             for entry in [entry for entry in self.open if not entry.held]:
-                self._close(entry, INTERRUPTED, fact.at)
+                self._close(entry, INTERRUPTED, at)
                 self.open.remove(entry)
-        self.open.append(_Open(self._bind(fact), fact.text, fact.prompt, fact.at, held))
+        self.open.append(_Open(message.number if message else None, fact.text, fact.prompt, fact.at, held))
         self.question = None
 
     def _busy_with(self, prompt: str | None) -> bool:
@@ -104,11 +107,11 @@ class _Fold:
         ended = self.last_end.prompt if self.last_end else None
         return prompt == ended or any(entry.prompt == prompt for entry in self.open)
 
-    def _bind(self, fact: Fact) -> int | None:
+    def _bind(self, fact: Fact) -> Message | None:
         for index, message in enumerate(self.unbound):
             if message.wire == fact.text and (message.attempted or 0.0) <= fact.at:
                 del self.unbound[index]
-                return message.number
+                return message
         return None
 
     def _joined(self, fact: Fact) -> None:

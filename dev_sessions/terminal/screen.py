@@ -85,9 +85,9 @@ class Screen:
         self._send(line)
         return self._answer(line)
 
-    def capture(self) -> str:
-        """The screen as text, trailing blanks kept out, one line per row."""
-        return self.command(f"capture-pane -p -t {quoted(self._target)}")
+    def capture(self, styled: bool = False) -> str:
+        """The screen as text, trailing blanks kept out, one line per row; `styled`, with its colour sequences."""
+        return self.command(f"capture-pane -p{'e' if styled else ''} -t {quoted(self._target)}")
 
     def dead(self) -> bool:
         """True if the pane's program has ended and the pane only shows its last words."""

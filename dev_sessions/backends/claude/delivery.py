@@ -127,6 +127,8 @@ class _Attempt:
     def _make_room(self) -> None:
         """Have an empty box. A person's draft is stashed: Claude gives it back after our message is submitted."""
         box = self._box()
+        if box.text and dialogs.only_placeholder(self._screen.capture(styled=True)):
+            return
         if box.text:
             self._delivery.say(f"set aside what stood in the input box of {self._session.id}; it comes back there")
             self._screen.keys("C-s")

@@ -85,6 +85,37 @@ def input_box(screen: str) -> Box | None:
     return Box("\n".join(content).replace("\xa0", " ").strip(), begun)
 
 
+def only_placeholder(styled: str) -> bool:
+    """True if what stands in the input box is Claude's own suggestion: dim, but for the sign under the cursor.
+
+    Args:
+        styled: a capture with its colour sequences.
+    """
+    plain_lines = [_STYLE.sub("", line) for line in styled.split("\n")]
+    rules = [index for index, line in enumerate(plain_lines) if _RULE.match(line)]
+    if len(rules) < 2:
+        return False
+    bright = "".join(_bright(line) for line in styled.split("\n")[rules[-2] + 1 : rules[-1]])
+    return len(bright.replace("\xa0", " ").strip().lstrip("".join(_PROMPT_SIGNS)).strip()) <= 1
+
+
+_STYLE = re.compile(r"\x1b\[([0-9;:]*)m")
+
+
+def _bright(line: str) -> str:
+    """The parts of a styled line that are not dim (SGR 2, until 22 or 0)."""
+    dim, kept = False, ""
+    pieces = _STYLE.split(line)
+    for index, piece in enumerate(pieces):
+        if index % 2 == 0:
+            kept += "" if dim else piece
+        elif piece in ("", "0", "22") or piece.startswith("0;"):
+            dim = piece.endswith(";2")
+        elif piece == "2" or piece.startswith("2;") or piece.endswith(";2"):
+            dim = True
+    return kept
+
+
 def squeezed(text: str) -> str:
     """`text` without what a terminal may wrap, pad or fail to show: letters, digits and ASCII signs are left."""
     return "".join(sign for sign in text if sign.isalnum() or (sign.isascii() and sign.isprintable() and sign != " "))
