@@ -89,6 +89,11 @@ class Screen:
         """The screen as text, trailing blanks kept out, one line per row; `styled`, with its colour sequences."""
         return self.command(f"capture-pane -p{'e' if styled else ''} -t {quoted(self._target)}")
 
+    def last_words(self) -> str:
+        """What the pane's program wrote before it ended: tmux scrolls a line away to write that the pane is dead."""
+        shown = self.command(f"capture-pane -p -S -100 -t {quoted(self._target)}")
+        return "\n".join(line for line in shown.split("\n") if not line.startswith("Pane is dead"))
+
     def dead(self) -> bool:
         """True if the pane's program has ended and the pane only shows its last words."""
         return self._ask("#{pane_dead}") == "1"

@@ -70,7 +70,7 @@ class _Start:
             if screen != shown:
                 shown, moved = screen, time.monotonic()
             if self._screen.dead():
-                raise self._died(screen)
+                raise self._died()
             if dialogs.input_box(screen) is not None and self._at_rest():
                 return
             dialog = dialogs.known(screen)
@@ -128,8 +128,8 @@ class _Start:
         self._watcher.wait(min(seconds, max(0.0, self._deadline - time.monotonic())))
         self._screen.drain()
 
-    def _died(self, screen: str) -> LaunchFailed:
-        last_words = dialogs.shown(screen) or "(nothing on its screen)"
+    def _died(self) -> LaunchFailed:
+        last_words = dialogs.shown(self._screen.last_words()) or "(nothing on its screen)"
         return LaunchFailed(
             f"Claude ended while it was starting; its last words:\n{last_words}",
             next="mend what it says, or run claude by hand in that folder to see more",
