@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import time
@@ -51,8 +52,7 @@ def create(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
     except WaitingForInput:
         raise
     except BaseException:
-        backend.stop(house.session(session.id))
-        _forget(house, session)
+        _abandon(house, backend, session)
         raise
     return public(house.session(session.id).record)
 
@@ -83,7 +83,7 @@ def _folder(path: str) -> str:
     except UnicodeEncodeError as error:
         raise UsageError(f"the path {path!r} is not UTF-8", next="rename the folder") from error
     if not os.path.exists(path):
-        raise UsageError(f"there is no folder {path}", next=f"mkdir -p '{path}'")
+        raise UsageError(f"there is no folder {path}", next=f"mkdir -p {shlex.quote(path)}")
     if not os.path.isdir(path):
         raise UsageError(f"{path} is no folder", next="name the folder that the agent is to work in")
     if not os.access(path, os.R_OK | os.X_OK):
@@ -166,6 +166,14 @@ def _plan(house: House, session: Session, params: dict[str, Any], environment: d
         say=house.say,
         keep=keep,
     )
+
+
+def _abandon(house: House, backend: Backend, session: Session) -> None:
+    """Leave nothing of a session that did not start; somebody may have killed it meanwhile."""
+    record = house.store.load().get(session.id)
+    known = record is not None and record["key"] == session.record["key"]
+    backend.stop(house.view(record) if record is not None and known else session)
+    _forget(house, session)
 
 
 def _forget(house: House, session: Session) -> None:

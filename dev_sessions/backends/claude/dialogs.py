@@ -178,4 +178,4 @@ def is_dialog(screen: str) -> bool:
 def shown(screen: str) -> str:
     """A screen for an error message: without blank lines and rules, at most the last 30 lines."""
     lines = [line.rstrip() for line in screen.split("\n")]
-    return "\n".join([line for line in lines if line and not _RULE.match(line)][-30:])
+    return "\n".join([line for line in lines if line and not _RULE.match(line)][-30:]) or "(the screen is blank)"

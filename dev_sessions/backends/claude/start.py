@@ -129,7 +129,7 @@ class _Start:
         self._screen.drain()
 
     def _died(self) -> LaunchFailed:
-        last_words = dialogs.shown(self._screen.last_words()) or "(nothing on its screen)"
+        last_words = dialogs.shown(self._screen.last_words())
         return LaunchFailed(
             f"Claude ended while it was starting; its last words:\n{last_words}",
             next="mend what it says, or run claude by hand in that folder to see more",
