@@ -8,10 +8,13 @@ a dialog's selected option is marked with the same sign, indented.
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import NamedTuple
 
 _RULE = re.compile(r"^[─━]{20,}")
-_PROMPT_SIGNS = ("❯", "!")
+_PROMPT_SIGN = "❯"
+_PROMPT_SIGNS = (_PROMPT_SIGN, "!")
+_PLACEHOLDERS = ("Press up to edit queued messages",)
 _SELECTED = re.compile(r"^\s+❯\s|^❯ \d+\.")
 _OPTION = re.compile(r"^\s*(❯)?\s*(?:\d+\.\s+)?(\S.*?)\s*$")
 _HINT = re.compile(r"Esc to (cancel|exit)|Enter to (confirm|select)|↑/↓", re.IGNORECASE)
@@ -59,7 +62,10 @@ class Option(NamedTuple):
 
 
 class Box(NamedTuple):
-    """The input box: its text, and whether all of it is on the screen (a box can outgrow the screen)."""
+    """The input box: its text, and whether all of it is on the screen (a box can outgrow the screen).
+
+    In shell mode the text begins with the "!" that stands in the place of the prompt sign.
+    """
 
     text: str
     whole: bool
@@ -73,16 +79,19 @@ def input_box(screen: str) -> Box | None:
         return None
     top = rules[-2] if len(rules) > 1 else -1
     content = lines[top + 1 : rules[-1]]
-    if not content:
+    begun = bool(content) and content[0].startswith(_PROMPT_SIGNS)
+    if not begun and (top >= 0 or not _continued(content, lines[rules[-1] + 1 :])):
         return None
-    begun = content[0].startswith(_PROMPT_SIGNS)
-    if top >= 0 and not begun:
-        return None
-    if not begun and any(not line.startswith("  ") for line in content if line):
-        return None
-    if begun:
+    if begun and content[0].startswith(_PROMPT_SIGN):
         content[0] = content[0][1:]
-    return Box("\n".join(content).replace("\xa0", " ").strip(), begun)
+    text = "\n".join(content).replace("\xa0", " ").strip()
+    return Box("" if text in _PLACEHOLDERS else text, begun)
+
+
+def _continued(lines: list[str], below: list[str]) -> bool:
+    """True if these can be the last lines of a box whose first one has left the screen; dialogs have options below."""
+    indented = any(line.strip() for line in lines) and all(line.startswith("  ") for line in lines if line)
+    return indented and not any(_SELECTED.match(line) for line in below)
 
 
 def only_placeholder(styled: str) -> bool:
@@ -132,27 +141,22 @@ def holds(box: Box | None, text: str) -> bool:
 
 
 def options(screen: str) -> list[Option]:
-    """The options of a dialog, in order: the lines around the marked one."""
-    lines = [line for line in screen.split("\n") if line.strip()]
+    """The options of a dialog, in order: the marked line, and those around it that begin in the same column."""
+    lines = [line for line in screen.split("\n") if line.strip() and not _RULE.match(line)]
     marked = next((index for index, line in enumerate(lines) if _SELECTED.match(line)), None)
     if marked is None:
         return []
-    indent = len(lines[marked]) - len(lines[marked].lstrip(" ❯"))
-    first, last = marked, marked
-    while first > 0 and _same_list(lines[first - 1], indent):
-        first -= 1
-    while last + 1 < len(lines) and _same_list(lines[last + 1], indent):
-        last += 1
-    found = []
-    for line in lines[first : last + 1]:
-        match = _OPTION.match(line)
-        if match:
-            found.append(Option(match[2], match[1] is not None))
-    return found
+    column = _column(lines[marked])
+    before = takewhile(lambda line: _column(line) >= column, reversed(lines[:marked]))
+    after = takewhile(lambda line: _column(line) >= column, lines[marked + 1 :])
+    shown = [*reversed(list(before)), lines[marked], *after]
+    # What is indented deeper describes the option above it.
+    matches = [_OPTION.match(line) for line in shown if _column(line) == column and not _HINT.search(line)]
+    return [Option(match[2], match[1] is not None) for match in matches if match]
 
 
-def _same_list(line: str, indent: int) -> bool:
-    return len(line) - len(line.lstrip()) == indent and not _HINT.search(line)
+def _column(line: str) -> int:
+    return len(line) - len(line.lstrip(" ❯"))
 
 
 def known(screen: str) -> Known | None:

@@ -109,7 +109,6 @@ class _Reader:
     def __init__(self) -> None:
         self._prompt: str | None = None
         self._reply: str | None = None
-        self._error: str | None = None
         self._running = False
 
     def read(self, entry: dict[str, Any]) -> Fact | None:
@@ -119,12 +118,11 @@ class _Reader:
         if kind == "user":
             return self._user(entry)
         if kind == "assistant":
-            self._assistant(entry)
-            return None
+            return self._assistant(entry)
         if kind == "queue-operation":
             return _queue(entry)
         if kind == "system" and entry.get("subtype") in ("turn_duration", "stop_hook_summary"):
-            return self._end(entry)
+            return self._end(entry, COMPLETED, reply=self._reply)
         return None
 
     def _user(self, entry: dict[str, Any]) -> Fact | None:
@@ -137,24 +135,25 @@ class _Reader:
             return Fact("ended", at, prompt=prompt or self._prompt, outcome=INTERRUPTED)
         if text.startswith(_LOCAL):
             return None
-        self._prompt, self._reply, self._error, self._running = prompt, None, None, True
+        self._prompt, self._reply, self._running = prompt, None, True
         kind = "started" if entry.get("promptSource") == "queued" else "accepted"
         return Fact(kind, at, text=plain(text), prompt=prompt)
 
-    def _assistant(self, entry: dict[str, Any]) -> None:
+    def _assistant(self, entry: dict[str, Any]) -> Fact | None:
         text = _assistant_text(entry)
         if text and entry.get("isApiErrorMessage"):
-            self._error = text
-        elif text:
-            self._reply, self._error = text, None
+            # Nothing marks the end of a turn that failed (2.1.330); an older version's mark finds it ended.
+            return self._end(entry, FAILED, error=text)
+        self._reply = text or self._reply
+        return None
 
-    def _end(self, entry: dict[str, Any]) -> Fact | None:
+    def _end(
+        self, entry: dict[str, Any], outcome: str, reply: str | None = None, error: str | None = None
+    ) -> Fact | None:
         if not self._running:
             return None  # the second of the two entries that end a turn
         self._running = False
-        outcome = COMPLETED if self._error is None else FAILED
-        reply = self._reply if self._error is None else None
-        return Fact("ended", stamp(entry), prompt=self._prompt, outcome=outcome, reply=reply, error=self._error)
+        return Fact("ended", stamp(entry), prompt=self._prompt, outcome=outcome, reply=reply, error=error)
 
 
 def _queue(entry: dict[str, Any]) -> Fact | None:
