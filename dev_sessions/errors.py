@@ -123,6 +123,14 @@ _BY_CODE: dict[str, type[DevSessionsError]] = {
 }
 
 
+def unexpected(error: Exception) -> DevSessionsError:
+    """What a user is told of an error that nobody has foreseen."""
+    return DevSessionsError(
+        f"unexpected {type(error).__name__}: {error}",
+        next="the same command with DEV_SESSIONS_DEBUG=1 shows where; please report it",
+    )
+
+
 def from_wire(value: dict[str, Any]) -> DevSessionsError:
     """Rebuild an error from `DevSessionsError.to_wire`; an unknown code becomes the root class."""
     kind = _BY_CODE.get(value.get("code", "error"), DevSessionsError)

@@ -65,7 +65,7 @@ def write_whole(path: str, content: bytes, *, durable: bool = False) -> None:
 
 def write_json(path: str, value: Any, *, durable: bool = False) -> None:
     """`write_whole` of a JSON value."""
-    write_whole(path, json.dumps(value, ensure_ascii=False).encode() + b"\n", durable=durable)
+    write_whole(path, json.dumps(value).encode() + b"\n", durable=durable)
 
 
 def read_json(path: str) -> Any:

@@ -88,7 +88,7 @@ def decode_frame(line: bytes) -> Frame:
 
 
 def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
 def _object(line: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from .. import config
-from ..errors import DevSessionsError
+from ..errors import DevSessionsError, unexpected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Output:
         except Exception as error:
             if config.debug_wanted():
                 raise
-            return self.error(_surprise(error))
+            return self.error(unexpected(error))
 
     def event(self, event: dict[str, Any]) -> None:
         """Show a note that a service has for the user."""
@@ -115,13 +115,6 @@ def stripped(text: str) -> str:
 
 def _is_control(sign: str) -> bool:
     return sign < " " or "\x7f" <= sign <= "\x9f"
-
-
-def _surprise(error: Exception) -> DevSessionsError:
-    return DevSessionsError(
-        f"unexpected {type(error).__name__}: {error}",
-        next="the same command with DEV_SESSIONS_DEBUG=1 shows where; please report it",
-    )
 
 
 def _write(stream: Any, text: str) -> None:

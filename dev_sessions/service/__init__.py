@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from ..errors import DevSessionsError, UsageError
+from ..errors import DevSessionsError, UsageError, unexpected
 from ..files import unwritable
 from ..wire import Frame
 from .house import House
@@ -57,6 +57,11 @@ class Service:
                 raise
             yield from house.said()
             yield Frame("error", unwritable(str(error.filename or self._settings.home), error).to_wire())
+        except Exception as error:
+            if self._settings.debug:
+                raise
+            yield from house.said()
+            yield Frame("error", unexpected(error).to_wire())
 
 
 def _operation(name: str):  # type: ignore[no-untyped-def]

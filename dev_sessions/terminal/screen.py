@@ -98,6 +98,10 @@ class Screen:
         """True if the pane's program has ended and the pane only shows its last words."""
         return self._ask("#{pane_dead}") == "1"
 
+    def cursor(self) -> str:
+        """Where the cursor stands, as "column,row"."""
+        return self._ask("#{cursor_x},#{cursor_y}")
+
     def _ask(self, variable: str) -> str:
         try:
             return self.command(f"display-message -p -t {quoted(self._target)} {quoted(variable)}").strip()

@@ -27,7 +27,8 @@ _TERMINAL_LIMIT = 20_000
 _PIECE = 600
 # Whole messages that the input box takes for a command of its own.
 _COMMANDS = ("exit", "quit", ":q", ":q!", ":wq")
-_ENTER_AGAIN = 0.3
+# How long to wait for a sign that Enter was read before looking after it, and for the cursor to follow a key. Seconds.
+_ENTER_AGAIN, _FOLLOW = 0.3, 1.0
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
@@ -129,13 +130,23 @@ class _Attempt:
         box = self._box()
         if box.text and dialogs.only_placeholder(self._screen.capture(styled=True)):
             return
-        if box.text:
+        if box.text == "!":
+            self._screen.keys("BSpace")  # out of shell mode, with nothing typed in it yet
+        elif box.text and self._left_by_us(box):
+            self._clear(box.text)
+        elif box.text:
             self._delivery.say(f"set aside what stood in the input box of {self._session.id}; it comes back there")
             self._screen.keys("C-s")
         while box.text:
             if not self._wait(1.0):
                 raise self._failed("the input box does not get empty: is somebody typing?", self._screen.capture())
             box = self._box()
+
+    def _left_by_us(self, box: dialogs.Box) -> bool:
+        """True for a message that an interrupt gave back into the box, or that a killed command of ours left there."""
+        shown = dialogs.squeezed(box.text)
+        texts = [message.wire for message in self._session.folder.messages() if not message.queued or message.attempted]
+        return bool(shown) and any(dialogs.squeezed(text).startswith(shown) for text in texts)
 
     def _paste(self) -> None:
         script = os.path.join(self._session.folder.agent_path, "paste.tmux")
@@ -147,32 +158,42 @@ class _Attempt:
         while not dialogs.holds(self._box(), self._text):
             if not self._wait(1.0):
                 screen = self._screen.capture()
-                self._clear()
+                self._clear(self._text)
                 raise self._failed("the message did not appear in the input box as it is", screen)
 
     def _submit(self) -> None:
         """Press Enter while the box shows our text, until the receipt is there."""
-        pressed = 0.0
+        pressed: float | None = None
         while not received(self._session, self._text, self._begun):
-            screen = self._screen.capture()
-            ours = dialogs.holds(dialogs.input_box(screen), self._text)
-            if ours and time.monotonic() - pressed >= _ENTER_AGAIN:
+            if self._shows_ours() and (pressed is None or self._enter_was_lost(pressed)):
                 self._screen.keys("Enter")
                 pressed = time.monotonic()
             if not self._wait(_ENTER_AGAIN):
-                raise DeliveryUnknown(
-                    f"no receipt from {self._session.id} for message {self._delivery.message.number} "
-                    f"within {self._delivery.timeout:g} s; its screen shows:\n{dialogs.shown(screen)}",
-                    next=f"dev-sessions status {self._session.id}; the same --request-id "
-                    f"{self._delivery.message.request_id} again never delivers twice",
-                    session=self._session.id,
-                    turn=self._delivery.message.number,
-                    request_id=self._delivery.message.request_id,
-                )
+                raise self._unconfirmed()
 
-    def _clear(self) -> None:
-        """Take our text out of the box again. Ctrl+U does nothing to a running turn, unlike Escape and Ctrl+C."""
-        for _ in range(2 * len(self._text.splitlines()) + 2):
+    def _shows_ours(self) -> bool:
+        return dialogs.holds(dialogs.input_box(self._screen.capture()), self._text)
+
+    def _enter_was_lost(self, pressed: float) -> bool:
+        """True if Claude has provably read on past our Enter, and the text still stands in the box.
+
+        A slow Claude shows the text for a while after Enter; a second Enter on top of the first would submit what comes
+        back into the box (a stashed draft), or answer a dialog. Keys are read in their order: once the cursor has
+        followed a later key, the Enter before it is history.
+        """
+        if time.monotonic() - pressed < _ENTER_AGAIN:
+            return False
+        before = self._screen.cursor()
+        self._screen.keys("Left")
+        until = time.monotonic() + _FOLLOW
+        while (moved := self._screen.cursor()) == before and time.monotonic() < until:
+            self._wait(_FOLLOW)
+        self._screen.keys("C-e")
+        return moved != before and self._shows_ours()
+
+    def _clear(self, text: str) -> None:
+        """Take `text` out of the box. Ctrl+U does nothing to a running turn, unlike Escape and Ctrl+C."""
+        for _ in range(2 * len(text.splitlines()) + 2):
             self._screen.keys("C-u")
 
     def _wait(self, seconds: float) -> bool:
@@ -186,6 +207,17 @@ class _Attempt:
         return WaitingForInput(
             f"{self._session.id} waits for an answer; nothing was sent. Its screen shows:\n{dialogs.shown(screen)}",
             next=f"dev-sessions attach {self._session.id}",
+        )
+
+    def _unconfirmed(self) -> DeliveryUnknown:
+        id, message = self._session.id, self._delivery.message
+        return DeliveryUnknown(
+            f"no receipt from {id} for message {message.number} within {self._delivery.timeout:g} s. "
+            f"Its screen shows:\n{dialogs.shown(self._screen.capture())}",
+            next=f"dev-sessions status {id}; the same --request-id {message.request_id} again never delivers twice",
+            session=id,
+            turn=message.number,
+            request_id=message.request_id,
         )
 
     def _failed(self, why: str, screen: str) -> DeliveryFailed:

@@ -105,7 +105,8 @@ def only_placeholder(styled: str) -> bool:
     if len(rules) < 2:
         return False
     bright = "".join(_bright(line) for line in styled.split("\n")[rules[-2] + 1 : rules[-1]])
-    return len(bright.replace("\xa0", " ").strip().lstrip("".join(_PROMPT_SIGNS)).strip()) <= 1
+    text = bright.replace("\xa0", " ").strip()
+    return text.startswith(_PROMPT_SIGN) and len(text.lstrip(_PROMPT_SIGN).strip()) <= 1
 
 
 _STYLE = re.compile(r"\x1b\[([0-9;:]*)m")
