@@ -39,7 +39,7 @@ def create(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
     """
     known = next((r for r in house.store.load().values() if r.get("request_id") == request_id), None)
     if known is not None:
-        return public(known)
+        return _shown(house, house.view(known))
     backend = load(str(params.get("cli") or "claude"))
     path = _checked(house, params)
     environment = _environment(house, params)
@@ -54,7 +54,11 @@ def create(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
     except BaseException:
         _abandon(house, backend, session)
         raise
-    return public(house.session(session.id).record)
+    return _shown(house, house.session(session.id))
+
+
+def _shown(house: House, session: Session) -> dict[str, Any]:
+    return {**public(session.record), "status": house.state(session).status}
 
 
 def _checked(house: House, params: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def _survives(text: str) -> bool:
     It runs what begins with "/" or "!", quits at "exit", expands tabs, turns CR into LF, drops control and format
     characters (but the joiner of emoji), composes what is not in NFC, and has tags of its own around pasted text.
     """
-    if text.startswith(("/", "!")) or text.strip() in _COMMANDS or "pasted_content" in text:
+    if text.lstrip().startswith(("/", "!")) or text.strip() in _COMMANDS or "pasted_content" in text:
         return False
     return unicodedata.is_normalized("NFC", text) and all(map(_printable, text))
 

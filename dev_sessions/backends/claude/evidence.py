@@ -29,9 +29,11 @@ _ACTIVITIES = {"busy": "busy", "idle": "idle", "shell": "idle", "waiting": WAITI
 
 def observe(session: Session) -> Observation:
     """What the agent said and does; see `base.Backend.observe`."""
+    # The probe first: Claude reports a turn's end before it says that it is idle, so what an idle Claude has reported
+    # stands in the facts that are read afterwards.
+    probe = look(session)
     fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
     facts = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
-    probe = look(session)
     path = transcript_path(session, [values for _, values in fields])
     reported = any(fact.kind == "alive" for fact in facts)
     when = _unclear_since(facts, probe) if reported else _first_attempt(session)

@@ -43,5 +43,4 @@ def _with_report(found: list[Entry], told: list[Fact]) -> list[Entry]:
 
 
 def _same(entry: Entry, fact: Fact) -> bool:
-    text = (fact.reply or "").strip()
-    return entry.prompt == fact.prompt and (entry.text.strip() == text or entry.text.strip().endswith(text))
+    return entry.prompt == fact.prompt and entry.text.strip() == (fact.reply or "").strip()

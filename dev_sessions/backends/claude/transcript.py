@@ -140,11 +140,11 @@ class _Reader:
         return Fact(kind, at, text=plain(text), prompt=prompt)
 
     def _assistant(self, entry: dict[str, Any]) -> Fact | None:
-        text = _assistant_text(entry)
-        if text and entry.get("isApiErrorMessage"):
+        texts = _assistant_texts(entry)
+        if texts and entry.get("isApiErrorMessage"):
             # Nothing marks the end of a turn that failed (2.1.330); an older version's mark finds it ended.
-            return self._end(entry, FAILED, error=text)
-        self._reply = text or self._reply
+            return self._end(entry, FAILED, error=texts[-1])
+        self._reply = texts[-1] if texts else self._reply
         return None
 
     def _end(
@@ -172,47 +172,32 @@ def _queue(entry: dict[str, Any]) -> Fact | None:
 def replies(path: str, count: int, skip: frozenset[str] = frozenset()) -> list[Entry]:
     """The last assistant texts, oldest first: no tool calls, no thinking, no API errors, nothing of sub-agents.
 
-    The text blocks of one model message count as one text.
+    Each text block of a model message counts as a text, as it does in what the Stop hook reports.
 
     Args:
         count: how many at most.
         skip: prompt ids of turns to leave out (those that still run).
     """
     found: list[Entry] = []
-    pending: list[tuple[str, dict[str, Any]]] = []  # assistant entries whose prompt is not known yet, newest first
+    pending: list[Entry] = []  # texts whose prompt is not known yet, newest first
     for line in Tail(path).lines():
         if b'"assistant"' not in line and b'"promptId"' not in line:
             continue
         entry = _entry(line)
         if entry is None or entry.get("isSidechain"):
             continue
-        if entry.get("type") == "assistant":
-            text = _assistant_text(entry)
-            if text and not entry.get("isApiErrorMessage"):
-                pending.append((text, entry))
+        if entry.get("type") == "assistant" and not entry.get("isApiErrorMessage"):
+            pending += [Entry("assistant", text, stamp(entry)) for text in reversed(_assistant_texts(entry))]
         elif entry.get("type") == "user" and entry.get("promptId"):
             prompt = str(entry["promptId"])
             if prompt not in skip:
-                found.extend(_merged(pending, prompt))
+                found += [text._replace(prompt=prompt) for text in pending]
             pending = []
             if len(found) >= count:
                 break
     else:
-        found.extend(_merged(pending, None))
+        found += pending
     return list(reversed(found[:count]))
-
-
-def _merged(newest_first: list[tuple[str, dict[str, Any]]], prompt: str | None) -> list[Entry]:
-    merged: list[tuple[str, Entry]] = []
-    for text, entry in newest_first:
-        message = entry.get("message") or {}
-        id = str(message.get("id") or entry.get("uuid"))
-        if merged and merged[-1][0] == id:
-            later = merged[-1][1]
-            merged[-1] = (id, later._replace(text=f"{text}\n\n{later.text}"))
-        else:
-            merged.append((id, Entry("assistant", text, stamp(entry), prompt)))
-    return [entry for _, entry in merged]
 
 
 def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, Any], float] | None:
@@ -255,6 +240,6 @@ def _prompt_text(entry: dict[str, Any]) -> str | None:
     return "\n".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
 
 
-def _assistant_text(entry: dict[str, Any]) -> str:
+def _assistant_texts(entry: dict[str, Any]) -> list[str]:
     texts = [str(block.get("text", "")) for block in _blocks(entry) if block.get("type") == "text"]
-    return "\n\n".join(text for text in texts if text.strip())
+    return [text for text in texts if text.strip()]
