@@ -74,7 +74,7 @@ class Settings(NamedTuple):
     @property
     def sandboxed(self) -> bool:
         """True if the environment carries Claude's own mark of a sandbox (no proof of a container)."""
-        return _truth(self.environ.get("IS_SANDBOX"))
+        return is_true(self.environ.get("IS_SANDBOX"))
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -98,13 +98,13 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         max_depth=_whole(env, "DEV_SESSIONS_MAX_DEPTH", 4),
         ready_timeout=_seconds(env, "DEV_SESSIONS_READY_TIMEOUT", 60.0),
         receipt_timeout=_seconds(env, "DEV_SESSIONS_RECEIPT_TIMEOUT", 30.0),
-        debug=_truth(env.get("DEV_SESSIONS_DEBUG")),
+        debug=is_true(env.get("DEV_SESSIONS_DEBUG")),
     )
 
 
 def debug_wanted() -> bool:
     """True if errors are to be shown with their traceback, however broken the other settings are."""
-    return _truth(os.environ.get("DEV_SESSIONS_DEBUG"))
+    return is_true(os.environ.get("DEV_SESSIONS_DEBUG"))
 
 
 def state_folder(env: Mapping[str, str]) -> str:
@@ -136,8 +136,8 @@ def gateway_wanted(env: Mapping[str, str]) -> bool:
     """
     switch = env.get("DEV_SESSIONS_SANDBOX")
     if switch is not None and switch != "":
-        return _truth(switch)
-    return _truth(env.get("IS_SANDBOX")) and bool(env.get("HOST_PATH") or env.get("DEV_SESSIONS_GATEWAY_URL"))
+        return is_true(switch)
+    return is_true(env.get("IS_SANDBOX")) and bool(env.get("HOST_PATH") or env.get("DEV_SESSIONS_GATEWAY_URL"))
 
 
 def _refuse_gateway(env: Mapping[str, str]) -> None:
@@ -148,7 +148,8 @@ def _refuse_gateway(env: Mapping[str, str]) -> None:
         )
 
 
-def _truth(value: str | None) -> bool:
+def is_true(value: str | None) -> bool:
+    """True for what people write for yes in a variable."""
     return (value or "").strip().lower() in _TRUE
 
 

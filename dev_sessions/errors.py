@@ -13,6 +13,8 @@
     ├── TimedOut                "timeout"             the bound given by the caller passed; the agent goes on
     ├── HostUnreachable         "unreachable"         no way to the machine that holds the sessions
     ├── StoreError              "store"               the state folder cannot be read or written
+    ├── TmuxError               "tmux"                tmux refused a command, or cannot be run
+    │   └── ScreenGone          "screen_gone"         the terminal session that was being watched has ended
     └── ProtocolError           "protocol"            the two ends of a transport do not speak the same language
 
 An error knows nothing of exit codes (`cli/output.py` has that table). It crosses a transport as
@@ -98,6 +100,14 @@ class StoreError(DevSessionsError):
     code = "store"
 
 
+class TmuxError(DevSessionsError):
+    code = "tmux"
+
+
+class ScreenGone(TmuxError):
+    code = "screen_gone"
+
+
 class ProtocolError(DevSessionsError):
     code = "protocol"
 
@@ -118,6 +128,8 @@ _BY_CODE: dict[str, type[DevSessionsError]] = {
         TimedOut,
         HostUnreachable,
         StoreError,
+        TmuxError,
+        ScreenGone,
         ProtocolError,
     )
 }

@@ -110,7 +110,10 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"cannot read {self.path}: {error.strerror}", next="make it readable for you") from error
+            raise StoreError(
+                f"cannot read {self.path}: {error.strerror}",
+                next="make it readable for you, or set DEV_SESSIONS_HOME to a folder of yours",
+            ) from error
 
     def _load_or_set_aside(self) -> dict[str, Record]:
         content = self._content()

@@ -70,6 +70,7 @@ class _Fold:
         self.background = 0
         self.last_end: Fact | None = None
         self.gone: str | None = None
+        self.lived = False
 
     def take(self, fact: Fact) -> None:
         rule = getattr(self, "_" + fact.kind, None)
@@ -77,11 +78,13 @@ class _Fold:
             rule(fact)
 
     def _alive(self, fact: Fact) -> None:
-        # Prompts of an earlier life of the program cannot end any more.
-        for entry in self.open:
-            self._close(entry, EXITED, fact.at, error=self.gone)
-        self.open = []
-        self.question = None
+        # Prompts of an earlier life of the program cannot end any more. The word of its first start may come late.
+        if self.lived:
+            for entry in self.open:
+                self._close(entry, EXITED, fact.at, error=self.gone)
+            self.open = []
+            self.question = None
+        self.lived = True
         self.gone = None
 
     def _gone(self, fact: Fact) -> None:

@@ -100,8 +100,12 @@ class Sources(NamedTuple):
 class Backend(Protocol):
     """The core verbs. Constructed without arguments; holds no state between calls."""
 
-    def check(self, environ: Mapping[str, str], permissions: str) -> None:
-        """Called by `create` before anything is made. Raises `LaunchFailed` if the agent cannot be started here."""
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
+        """Called by `create` before anything is made, with the caller's environment and the agent's to be.
+
+        Raises:
+            LaunchFailed: the agent cannot be started here.
+        """
 
     def launch(self, launch: Launch) -> None:
         """Start the agent and return when it is ready for input. Called by `create`, under the session's lock.

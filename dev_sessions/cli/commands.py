@@ -26,11 +26,9 @@ def version(out: Output, json: bool) -> int:
 
 
 def create(out: Output, client: Client, quiet: bool, file: str | None, request_id: str | None, **params: Any) -> int:
-    text = message(None, file) if file is not None else None
+    if file is not None:
+        params["message"] = message(None, file)
     record = client.create(request_id, **params)
-    if text is not None:
-        receipt = client.send(record["id"], text, f"{request_id}-first" if request_id else None)
-        record = {**record, "message": receipt}
     out.result(record, record["id"] if quiet else f"Created session {record['id']}")
     return 0
 
@@ -126,7 +124,7 @@ def message(text: str | None, file: str | None) -> str | None:
         UsageError: both are given, or the file cannot be read as UTF-8.
     """
     if text is not None and file is not None:
-        raise UsageError("give the message as an argument or with --file, not both")
+        raise UsageError("give the message as an argument or with --file, not both", next="leave one of the two away")
     if file is None:
         return text
     try:

@@ -236,6 +236,11 @@ def courier(id: Id, json: Json = False) -> int:
 def run(argv: Sequence[str]) -> int:
     """Run a command line through Typer; returns the exit code."""
     out = Output(json="--json" in argv)
+    if not argv:
+        out.note(
+            typer.main.get_command(app).get_help(typer.Context(typer.main.get_command(app), info_name="dev-sessions"))
+        )
+        return 2
     try:
         code: Any = typer.main.get_command(app).main(args=list(argv), prog_name="dev-sessions", standalone_mode=False)
     except typer.Exit as end:

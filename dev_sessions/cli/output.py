@@ -41,7 +41,7 @@ def outcome_code(outcomes: list[str]) -> int:
 
 def interrupted() -> int:
     """Ctrl-C: say so in one line, for the agent goes on."""
-    _write(sys.stderr, "interrupted; whatever the agents were doing goes on\n")
+    _write(sys.stderr, "interrupted; sessions that are there go on\n")
     return 130
 
 

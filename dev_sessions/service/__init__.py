@@ -21,7 +21,7 @@ __all__ = ["OPERATIONS", "House", "Service"]
 # Where each operation is: a function of (house, params, request id) that returns a JSON value, or a generator that
 # yields events on its way to one.
 OPERATIONS = {
-    "create": "sessions:create",
+    "create": "creating:create",
     "kill": "sessions:kill",
     "attach": "sessions:attach",
     "list": "reading:list_",

@@ -37,7 +37,7 @@ def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
     session = house.session(params["id"])
     if params.get("text") is None and params.get("queue"):
         return _deliver_queued(house, session)
-    text = _checked(params.get("text"))
+    text = checked_text(params.get("text"))
     with house.store.lock(session.folder.lock_path):
         _still_there(house, session)
         known = session.folder.find_request(request_id)
@@ -59,6 +59,7 @@ def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
 def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """End the running turn of the session `id`: {"session", "interrupted": [turns], "status"}."""
     session = house.session(params["id"])
+    _interrupting(house, session)
     with house.store.lock(session.folder.lock_path):
         _still_there(house, session)
         before = house.state(session)
@@ -94,15 +95,22 @@ def hand_over(house: House, session: Session, message: Message, state: State) ->
     return receipt
 
 
+def refuse_unless_there(session: Session, state: State) -> None:
+    """Raises:
+    AgentExited: the agent is gone.
+    """
+    if state.status == EXITED:
+        raise AgentExited(
+            f"the agent of {session.id} is gone ({state.error})",
+            next=f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up",
+        )
+
+
 def refuse_unless_ready(session: Session, state: State) -> None:
     """Raises:
     AgentExited: the agent is gone. WaitingForInput: it waits for an answer, which a message would be taken for.
     """
-    if state.status == EXITED:
-        raise AgentExited(
-            f"the agent of {session.id} is gone ({state.error}); nothing was sent",
-            next=f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up",
-        )
+    refuse_unless_there(session, state)
     if state.status == WAITING:
         question = state.question
         asked = f" It asks: {question.text}" if question else ""
@@ -114,7 +122,12 @@ def refuse_unless_ready(session: Session, state: State) -> None:
         )
 
 
-def _checked(text: Any) -> str:
+def checked_text(text: Any) -> str:
+    """A message's text, if it is one.
+
+    Raises:
+        UsageError: it is empty, too large, or no Unicode text.
+    """
     if not isinstance(text, str) or not text.strip():
         raise UsageError("the message is empty", next="dev-sessions send ID 'MESSAGE', or --file FILE")
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
@@ -170,13 +183,22 @@ def _again(house: House, session: Session, message: Message) -> dict[str, Any]:
 
 
 def _interrupted(house: House, session: Session, state: State) -> State:
+    backend = _interrupting(house, session)
     if state.status in (IDLE, EXITED):
         return state
-    backend = house.backend(session)
-    if not isinstance(backend, Interrupts):
-        raise Unsupported(f"{session.record['cli']} cannot be interrupted", capability="interrupt")
     backend.interrupt(session, _INTERRUPT_SECONDS)
     return house.state(session)
+
+
+def _interrupting(house: House, session: Session) -> Interrupts:
+    backend = house.backend(session)
+    if not isinstance(backend, Interrupts):
+        raise Unsupported(
+            f"{session.record['cli']} cannot be interrupted",
+            next=f"dev-sessions wait {session.id}, or dev-sessions kill {session.id}",
+            capability="interrupt",
+        )
+    return backend
 
 
 def _deliver_queued(house: House, session: Session) -> dict[str, Any]:

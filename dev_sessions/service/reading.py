@@ -56,7 +56,7 @@ def list_(house: House, params: dict[str, Any], request_id: str) -> list[dict[st
 
 def public(record: dict[str, Any]) -> dict[str, Any]:
     """A record without what concerns the backend alone."""
-    hidden = ("key", "backend", "creator", "request_id")
+    hidden = ("key", "backend", "creator", "request_id", "ready_at")
     return {name: value for name, value in record.items() if name not in hidden}
 
 

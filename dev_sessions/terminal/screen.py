@@ -12,16 +12,14 @@ import re
 
 import pexpect
 
-from .tmux import Tmux, TmuxError
+from ..errors import ScreenGone, TmuxError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .tmux import Tmux
 
 _BLOCK = re.compile(rb"%begin (\d+ \d+) 1\r?\n(.*?)%(end|error) \1 1\r?\n", re.DOTALL)
 _ANSWER_SECONDS = 10.0
-
-
-class ScreenGone(TmuxError):
-    """The session, its server or the connection to it has ended."""
-
-    code = "screen_gone"
 
 
 class Screen:
@@ -137,7 +135,7 @@ class Screen:
         # Each command of the file answers with a block of its own, of which there is no knowing the number if one of
         # them fails: a mark behind them tells that all have run.
         mark = f"{buffer}-{id(pieces)}"
-        self._send(f"source-file {quoted(script)}")
+        self._send(f"source-file {quoted(_literal(script))}")
         self._send(f"display-message -p {quoted(mark)}")
         while self._answer("source-file").strip() != mark:
             pass
@@ -179,6 +177,11 @@ class Screen:
         except (pexpect.EOF, OSError) as error:
             self._ended = True
             raise ScreenGone(f"the tmux session {self.name} has ended") from error
+
+
+def _literal(path: str) -> str:
+    """A path for a command of tmux that takes patterns."""
+    return re.sub(r"([\\*?\[\]{}])", r"\\\1", path)
 
 
 def quoted(text: str) -> str:

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 
-from ..errors import DevSessionsError
+from ..errors import TmuxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 200, 50
 _KEY = "@dev_sessions_key"
-
-
-class TmuxError(DevSessionsError):
-    """tmux refused a command; `subcommand` and its words are in the message."""
-
-    code = "tmux"
 
 
 class Tmux:
@@ -37,7 +31,7 @@ class Tmux:
     """
 
     def __init__(self, environ: Mapping[str, str], socket: str | None = None) -> None:
-        self.environ = dict(environ)
+        self.environ = _without_stale_server(environ)
         self.socket = socket
         self.program = _program(environ)
 
@@ -94,6 +88,8 @@ class Tmux:
             *(";", "set-option", "-w", "-t", target, "window-size", "latest"),
             *(";", "set-option", "-w", "-t", target, "aggressive-resize", "off"),
         )
+        if not shown.strip():
+            raise TmuxError("tmux has started no session and does not say why", next="check: tmux new-session -d")
         self.socket, _, pane = shown.splitlines()[0].rpartition("\t")
         return self.socket, pane
 
@@ -119,6 +115,12 @@ class Tmux:
         """End the session that `new_session` made with that key; fine if there is none (or another of that name)."""
         if self.run("show-options", "-v", "-t", f"={name}:", _KEY, check=False).strip() == key:
             self.run("kill-session", "-t", f"={name}", check=False)
+
+
+def _without_stale_server(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment, without a TMUX that names a server whose socket is gone: the default server takes its place."""
+    socket = environ.get("TMUX", "").partition(",")[0]
+    return {name: value for name, value in environ.items() if name != "TMUX" or os.path.exists(socket)}
 
 
 def _program(environ: Mapping[str, str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from . import evidence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ...model import Entry, Message
     from ...terminal.screen import Screen
@@ -20,13 +22,13 @@ _GRACE = 3.0
 class ClaudeBackend:
     """See `base.Backend`, `base.Interrupts` and `base.Attaches`."""
 
-    def check(self, environ: Mapping[str, str], permissions: str) -> None:
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
         from . import launch as starting
 
         Tmux(environ)
         starting.binary(environ)
-        starting.refuse_root(environ, permissions)
+        starting.refuse_root(environment, permissions)
 
     def launch(self, launch: Launch) -> None:
         from .start import start
@@ -41,7 +43,7 @@ class ClaudeBackend:
     def deliver(self, session: Session, delivery: Delivery) -> None:
         from . import delivery as delivering
 
-        with self._screen(session) as screen:
+        with _screen(session) as screen:
             delivering.deliver(session, screen, delivery)
 
     def received(self, session: Session, message: Message) -> bool:
@@ -68,16 +70,25 @@ class ClaudeBackend:
     def interrupt(self, session: Session, timeout: float) -> None:
         from .interrupt import interrupt
 
-        with self._screen(session) as screen:
+        with _screen(session) as screen:
             interrupt(session, screen, timeout)
 
     def attach_command(self, session: Session) -> list[str]:
         return _tmux(session).command("attach-session", "-t", f"={evidence.pane_name(session.id)}")
 
-    def _screen(self, session: Session) -> Screen:
-        from ...terminal.screen import Screen
 
-        return Screen(_tmux(session), evidence.pane_name(session.id), session.private.get("pane"))
+@contextmanager
+def _screen(session: Session) -> Iterator[Screen]:
+    from ...errors import AgentExited, ScreenGone
+    from ...terminal.screen import Screen
+
+    try:
+        with Screen(_tmux(session), evidence.pane_name(session.id), session.private.get("pane")) as screen:
+            yield screen
+    except ScreenGone as error:
+        raise AgentExited(
+            f"the agent of {session.id} has ended", next=f"dev-sessions last-message {session.id}"
+        ) from error
 
 
 def _tmux(session: Session) -> Tmux:

@@ -11,14 +11,14 @@ import os
 import time
 import unicodedata
 
-from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, UsageError, WaitingForInput
-from ...terminal.screen import Screen, ScreenGone
+from ...errors import DeliveryFailed, DeliveryUnknown, UsageError, WaitingForInput
 from ...waiting import Watcher
 from ..base import Wire
 from . import dialogs, evidence, hooks, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...terminal.screen import Screen
     from ..base import Delivery, Session
 
 # Longer texts go by file: a paste of 100,000 characters takes Claude about 5 s, and the box outgrows the screen.
@@ -80,13 +80,7 @@ def deliver(session: Session, screen: Screen, delivery: Delivery) -> None:
     with Watcher() as watcher:
         watcher.watch_descriptor(screen.descriptor)
         watcher.watch_path(session.folder.facts_path)
-        try:
-            _Attempt(session, screen, delivery, watcher).run()
-        except ScreenGone as error:
-            raise AgentExited(
-                f"the agent of {session.id} ended while the message was being delivered",
-                next=f"dev-sessions last-message {session.id}",
-            ) from error
+        _Attempt(session, screen, delivery, watcher).run()
 
 
 class _Attempt:

@@ -35,8 +35,8 @@ def observe(session: Session) -> Observation:
     fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
     facts = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
     path = transcript_path(session, [values for _, values in fields])
-    reported = any(fact.kind == "alive" for fact in facts)
-    when = _unclear_since(facts, probe) if reported else _first_attempt(session)
+    reported = bool(facts)
+    when = _unclear_since(facts, probe) if reported else first_attempt(session)
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []
     facts = _with_transcript(facts, entries, reported)
     return Observation(facts, _with_question(probe, session, path) if not reported else probe)
@@ -139,7 +139,7 @@ def _unclear_since(facts: list[Fact], probe: Probe) -> float | None:
     return unclear
 
 
-def _first_attempt(session: Session) -> float | None:
+def first_attempt(session: Session) -> float | None:
     """Without hooks everything has to come from the transcript, from our first message on."""
     attempts = [message.attempted for message in session.folder.messages() if message.attempted is not None]
     return min(attempts) if attempts else None

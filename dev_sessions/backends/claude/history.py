@@ -15,6 +15,8 @@ def replies(session: Session, count: int, running: bool) -> list[Entry]:
     fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
     told = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
     path = evidence.transcript_path(session, [values for _, values in fields])
+    if not told and path:
+        told = list(transcript.facts(transcript.since(path, evidence.first_attempt(session) or 0.0)))
     skip = _unfinished(told) if running else frozenset()
     found = transcript.replies(path, count, skip) if path else []
     return _with_report(found, told)[-count:]

@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 
-from ... import files
+from ... import config, files
 from ...errors import LaunchFailed
 from . import hooks
 
@@ -74,7 +74,7 @@ def refuse_root(environ: Mapping[str, str], permissions: str) -> None:
     Raises:
         LaunchFailed: it would refuse.
     """
-    if permissions == "full" and os.geteuid() == 0 and not environ.get("IS_SANDBOX"):
+    if permissions == "full" and os.geteuid() == 0 and not config.is_true(environ.get("IS_SANDBOX")):
         raise LaunchFailed(
             "Claude Code does not run with full permissions as root",
             next="set IS_SANDBOX=1 if this machine is a sandbox, or use --permissions edit",
@@ -101,7 +101,7 @@ def write_script(launch: Launch, program: str, uuid: str) -> str:
     if launch.model:
         argv += ["--model", launch.model]
     script = os.path.join(folder.agent_path, "start.sh")
-    files.write_whole(script, _script(launch, argv).encode())
+    files.write_whole(script, os.fsencode(_script(launch, argv)))
     return script
 
 
@@ -113,10 +113,9 @@ def _settings(launch: Launch) -> dict[str, Any]:
 
 
 def _script(launch: Launch, argv: list[str]) -> str:
-    environment = {
-        **launch.environment,
-        "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
-    }
+    environment = {**launch.environment, "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1"}
+    if config.is_true(environment.get("IS_SANDBOX")):
+        environment["IS_SANDBOX"] = "1"  # the only word for yes that Claude takes (2.1.330)
     process = shlex.quote(launch.session.folder.process_path)
     mask = os.umask(0)
     os.umask(mask)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 
-from ...errors import LaunchFailed, WaitingForInput
-from ...terminal.screen import Screen, ScreenGone
+from ...errors import LaunchFailed, ScreenGone, WaitingForInput
+from ...terminal.screen import Screen
 from ...terminal.tmux import Tmux
 from ...waiting import Watcher
 from . import dialogs, evidence, hooks
@@ -60,6 +60,7 @@ class _Start:
     def __init__(self, launch: Launch, screen: Screen, watcher: Watcher) -> None:
         self._launch, self._screen, self._watcher = launch, screen, watcher
         self._deadline = time.monotonic() + launch.timeout
+        self._confirmed: dialogs.Known | None = None
         watcher.watch_descriptor(screen.descriptor)
         watcher.watch_path(launch.session.folder.facts_path)
 
@@ -69,6 +70,9 @@ class _Start:
             screen = self._screen.capture()
             if screen != shown:
                 shown, moved = screen, time.monotonic()
+            if self._confirmed is not None and dialogs.known(screen) != self._confirmed:
+                self._launch.say(self._confirmed.said.format(path=self._launch.path))
+                self._confirmed = None
             if self._screen.dead():
                 raise self._died()
             if dialogs.input_box(screen) is not None and self._at_rest():
@@ -110,8 +114,8 @@ class _Start:
                 return
             shown = dialogs.options(self._screen.capture())
         self._screen.keys("Enter")
-        if self._await(lambda screen: dialogs.known(screen) != dialog):
-            launch.say(dialog.said.format(path=launch.path))
+        self._confirmed = dialog
+        self._await(lambda screen: dialogs.known(screen) != dialog)
 
     def _await(self, there: Callable[[str], bool]) -> bool:
         """Wait until the screen has followed a key; a second one on top of it might hit what comes next."""

@@ -1,0 +1,226 @@
+"""`create`: from a request to an agent that is ready for input, or to nothing at all."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import shutil
+import time
+
+from .. import __version__, config, names, processes
+from ..backends import load
+from ..backends.base import Launch, Session, capabilities
+from ..errors import DevSessionsError, LaunchFailed, Unsupported, UsageError, WaitingForInput
+from ..model import PERMISSIONS
+from ..waiting import Watcher
+from .conversation import checked_text, send
+from .reading import public
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..backends.base import Backend
+    from .house import House
+
+_DAY = 86_400.0
+_MODES = ("native", "docker")
+_HELP = "dev-sessions create --help"
+
+
+def create(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """Start an agent and return its public record, with its `status`, when it is ready for input.
+
+    Parameters: `cli`, `mode`, `permissions`, `path`, `description`, `model`, `id`, `group`, `env`, `trust`, and
+    `message`, which is then sent as the first one (its receipt is the result's `message`). If the start fails, neither
+    process nor record is left, except where a person has to answer something first.
+    """
+    if params.get("message") is not None:
+        checked_text(params["message"])
+    session = _session_of(house, request_id) or _start(house, params, request_id)
+    shown = {**public(session.record), "status": house.state(session).status}
+    return {**shown, "message": _first_message(house, session, params, request_id)} if "message" in params else shown
+
+
+def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
+    backend = load(str(params.get("cli") or "claude"))
+    path = _checked(house, params)
+    environment = _environment(house, params)
+    backend.check(house.settings.environ, environment, params["permissions"])
+    session = _enter(house, backend, {**params, "path": path}, request_id)
+    if session is None:
+        known = _session_of(house, request_id)
+        if known is None:
+            raise LaunchFailed("the first create of this request failed meanwhile", next="run the same command again")
+        return known
+    try:
+        session.folder.make()
+        with house.store.lock(session.folder.lock_path):
+            backend.launch(_plan(house, session, params, environment))
+        _change(house, session, ready_at=time.time())
+    except WaitingForInput:
+        raise
+    except BaseException:
+        _abandon(house, backend, session)
+        raise
+    return house.session(session.id)
+
+
+def _session_of(house: House, request_id: str) -> Session | None:
+    """The session that this request made before; if it is being made right now, as soon as it is ready."""
+    with Watcher() as watcher:
+        while True:
+            record = next((r for r in house.store.load().values() if r.get("request_id") == request_id), None)
+            if record is None:
+                return None
+            creator = record["creator"]
+            if record["ready_at"] or not processes.is_running(int(creator["pid"]), str(creator["started"])):
+                return house.view(record)
+            watcher.watch_path(house.settings.home)
+            watcher.watch_process(int(creator["pid"]), str(creator["started"]))
+            watcher.wait(1.0)
+
+
+def _first_message(house: House, session: Session, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+    try:
+        return send(house, {"id": session.id, "text": params["message"]}, f"{request_id}-first")
+    except DevSessionsError as error:
+        error.message = f"the session {session.id} is there, but its first message was not sent: {error.message}"
+        error.data["session"] = session.id
+        raise
+
+
+def _checked(house: House, params: dict[str, Any]) -> str:
+    """The folder to work in, absolute and with symlinks resolved; raises for everything that cannot work."""
+    settings = house.settings
+    if params["permissions"] not in PERMISSIONS:
+        raise UsageError(f"no permissions called {params['permissions']!r}; there are {', '.join(PERMISSIONS)}", _HELP)
+    if params.get("mode", "native") not in _MODES:
+        raise UsageError(f"no mode called {params['mode']!r}; there are {', '.join(_MODES)}", _HELP)
+    if params.get("mode") == "docker":
+        raise Unsupported("--mode docker is not supported yet", next="leave --mode away", capability="docker")
+    if settings.depth >= settings.max_depth:
+        raise UsageError(
+            f"this session stands {settings.depth} levels deep already, and {settings.max_depth} is the limit",
+            next="do the work here, or raise DEV_SESSIONS_MAX_DEPTH",
+        )
+    id = params.get("id")
+    if id is not None and not names.is_valid(id):
+        raise UsageError(
+            f"{id!r} is no session id: lower-case letters, digits and '-', first a letter, at most 64",
+            next="leave --id away, and a free name is taken",
+        )
+    path = params.get("path", ".")
+    if not path:
+        raise UsageError("the path is empty", next="name the folder that the agent is to work in; . is the current one")
+    return _folder(os.path.join(settings.cwd, os.path.expanduser(path)))
+
+
+def _folder(path: str) -> str:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the path {path!r} is not UTF-8", next="rename the folder") from error
+    if not os.path.exists(path):
+        raise UsageError(f"there is no folder {path}", next=f"mkdir -p {shlex.quote(path)}")
+    if not os.path.isdir(path):
+        raise UsageError(f"{path} is no folder", next="name the folder that the agent is to work in")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise UsageError(f"you may not enter {path}", next="choose another folder")
+    return os.path.realpath(path)
+
+
+def _environment(house: House, params: dict[str, Any]) -> dict[str, str]:
+    """The agent's environment but for what names the session."""
+    added = dict(params.get("env") or {})
+    for name, value in added.items():
+        if not (name.isascii() and name.isidentifier()) or "\0" in value:
+            raise UsageError(f"{name!r} is no name of a variable", next="--env NAME=VALUE")
+    settings = house.settings
+    return {
+        **config.agent_environment(settings.environ),
+        **added,
+        "DEV_SESSIONS_HOME": settings.home,
+        "DEV_SESSIONS_DEPTH": str(settings.depth + 1),
+    }
+
+
+def _enter(house: House, backend: Backend, params: dict[str, Any], request_id: str) -> Session | None:
+    """Allocate an id and enter the session into the registry, before anything of it runs.
+
+    None if the same request has entered one meanwhile.
+    """
+    source = random.SystemRandom()
+    with house.store.change() as records:
+        if any(record.get("request_id") == request_id for record in records.values()):
+            return None
+        id = params.get("id") or names.allocate({*records, *_recent(house)}, source)
+        if id in records:
+            raise UsageError(f"there is a session called {id} already", next=f"dev-sessions status {id}")
+        record = {
+            "id": id,
+            "key": f"{id}-{source.getrandbits(32):08x}",
+            "cli": params.get("cli") or "claude",
+            "mode": params.get("mode") or "native",
+            "permissions": params["permissions"],
+            "path": params["path"],
+            "host": None,
+            "description": params.get("description") or "",
+            "group": params.get("group"),
+            "parent": house.settings.parent,
+            "depth": house.settings.depth + 1,
+            "model": params.get("model"),
+            "capabilities": capabilities(backend),
+            "created_at": time.time(),
+            "created_by": __version__,
+            "ready_at": None,
+            "creator": {"pid": os.getpid(), "started": processes.start_time(os.getpid())},
+            "request_id": request_id,
+            "backend": {},
+        }
+        records[id] = record
+    return house.view(record)
+
+
+def _recent(house: House) -> set[str]:
+    """Ids of sessions that were killed less than a day ago."""
+    try:
+        with os.scandir(house.store.archive_folder) as entries:
+            return {entry.name.rpartition("-")[0] for entry in entries if entry.stat().st_mtime > time.time() - _DAY}
+    except FileNotFoundError:
+        return set()
+
+
+def _plan(house: House, session: Session, params: dict[str, Any], environment: dict[str, str]) -> Launch:
+    named = {"DEV_SESSIONS_ID": session.id, "DEV_SESSIONS_KEY": session.record["key"]}
+    return Launch(
+        session=session,
+        path=session.record["path"],
+        permissions=session.record["permissions"],
+        model=session.record["model"],
+        environment={**environment, **named},
+        trust=bool(params.get("trust", True)),
+        timeout=house.settings.ready_timeout,
+        say=house.say,
+        keep=lambda private: _change(house, session, backend=private),
+    )
+
+
+def _change(house: House, session: Session, **fields: Any) -> None:
+    """Change the session's record, unless somebody has killed the session meanwhile."""
+    with house.store.change() as records:
+        if records.get(session.id, {}).get("key") != session.record["key"]:
+            raise LaunchFailed(f"{session.id} was killed while it was starting", next="dev-sessions list")
+        records[session.id] = {**records[session.id], **fields}
+
+
+def _abandon(house: House, backend: Backend, session: Session) -> None:
+    """Leave nothing of a session that did not start; somebody may have killed it meanwhile."""
+    record = house.store.load().get(session.id)
+    ours = record is not None and record["key"] == session.record["key"]
+    backend.stop(house.view(record) if record is not None and ours else session)
+    with house.store.change() as records:
+        if records.get(session.id, {}).get("key") == session.record["key"]:
+            del records[session.id]
+    shutil.rmtree(session.folder.path, ignore_errors=True)
