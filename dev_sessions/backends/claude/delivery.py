@@ -178,7 +178,7 @@ class _Attempt:
         if time.monotonic() - pressed < _ENTER_AGAIN:
             return False
         before = self._screen.cursor()
-        self._screen.keys("Left")
+        self._screen.keys("C-a")  # does nothing in an empty box, where the arrow keys open menus
         until = time.monotonic() + _FOLLOW
         while (moved := self._screen.cursor()) == before and time.monotonic() < until:
             self._wait(_FOLLOW)
