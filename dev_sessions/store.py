@@ -135,7 +135,7 @@ class Store:
             keys = []
         for key in keys:
             record = files.read_json(os.path.join(self.sessions_folder, key, "record.json"))
-            if isinstance(record, dict) and record.get("key") == key and isinstance(record.get("id"), str):
+            if isinstance(record, dict) and record.get("key") == key and _whole(str(record.get("id")), record):
                 records[record["id"]] = record
         return records
 
@@ -154,9 +154,12 @@ def _parse(content: bytes, path: str) -> dict[str, Record] | None:
             next="upgrade dev-sessions, or set DEV_SESSIONS_HOME to another folder",
         )
     sessions = value.get("sessions")
-    if not isinstance(sessions, dict) or not all(
-        isinstance(record, dict) and isinstance(record.get("key"), str) and record.get("id") == id
-        for id, record in sessions.items()
-    ):
+    if not isinstance(sessions, dict) or not all(_whole(id, record) for id, record in sessions.items()):
         return None
     return sessions
+
+
+def _whole(id: str, record: Any) -> bool:
+    """True if a record has what every reader relies on."""
+    words = ("key", "cli", "mode", "permissions", "path", "description")
+    return isinstance(record, dict) and record.get("id") == id and all(isinstance(record.get(w), str) for w in words)

@@ -81,7 +81,7 @@ class _Fold:
         # Prompts of an earlier life of the program cannot end any more. The word of its first start may come late.
         if self.lived:
             for entry in self.open:
-                self._close(entry, EXITED, fact.at, error=self.gone)
+                self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
             self.open = []
             self.question = None
         self.lived = True

@@ -20,6 +20,9 @@ _IN_MODIFY, _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x8, 0x80, 0x100
 _MASK = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE
 
 
+_LONGEST = 86_400.0  # poll(2) takes milliseconds in a C int
+
+
 class Watcher:
     """Tells that something changed, not what. Use as a context manager."""
 
@@ -64,7 +67,7 @@ class Watcher:
 
     def wait(self, seconds: float) -> bool:
         """Block until something watched changed; False if `seconds` passed first."""
-        ready = self._poll.poll(max(0.0, seconds) * 1000)
+        ready = self._poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)
         for descriptor, _ in ready:
             if descriptor == self._notify.descriptor:
                 self._notify.drain()

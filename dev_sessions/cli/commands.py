@@ -8,7 +8,7 @@ import sys
 
 from .. import config
 from ..errors import UsageError
-from .output import outcome_code
+from .output import outcome_code, stripped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,14 +51,19 @@ def ask(
 
 
 def wait(out: Output, client: Client, ids: list[str], any: bool = False, **params: Any) -> int:
-    outcomes = client.wait(ids, any=any, **params)
-    single = len(set(ids)) == 1 or any
-    out.result(
-        outcomes[0] if single and outcomes else outcomes,
-        "\n".join(_word(outcome, named=len(set(ids)) > 1) for outcome in outcomes),
-    )
-    for outcome in outcomes:
+    several = len(set(ids)) > 1
+
+    def show(outcome: dict[str, Any]) -> None:
+        out.result(outcome, _word(outcome, named=several))
         _explain(out, outcome)
+
+    if several and not any:
+        out.on_part = show  # a line each as they end
+    outcomes = client.wait(ids, any=any, **params)
+    if out.json:
+        out.result(outcomes if several and not any else outcomes[0], None)
+    elif out.on_part is None:
+        show(outcomes[0])
     return outcome_code([outcome["outcome"] for outcome in outcomes])
 
 
@@ -176,7 +181,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         description = str(row["description"]).replace("\n", " ")
         ago = _ago(now - row["last_used"])
-        cells.append((row["id"], row["cli"], row["status"], row["mode"], row["path"], description, ago))
+        cells.append(
+            (row["id"], row["cli"], row["status"], row["mode"], stripped(row["path"]), stripped(description), ago)
+        )
     widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells

@@ -8,7 +8,7 @@ import typer
 
 from ..errors import UsageError
 from . import commands
-from .output import Output
+from .output import Output, interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def create(
     json: Json = False,
 ) -> int:
     """Start an agent; returns when it is ready for input. With --file, also send it its first message."""
+    variables = _pairs(env or [])
     return _run(
         json,
         lambda out, client: commands.create(
@@ -109,7 +110,7 @@ def create(
             model=model,
             id=id,
             group=group,
-            env=_pairs(env or []),
+            env=variables,
             trust=not no_trust,
         ),
     )
@@ -246,7 +247,7 @@ def run(argv: Sequence[str]) -> int:
     except typer.Exit as end:
         return int(end.exit_code)
     except typer.Abort:
-        return 130
+        return interrupted()
     except Exception as error:
         # Typer's own usage errors share no public base class but what BadParameter inherits from.
         if not isinstance(error, typer.BadParameter.__mro__[1]):

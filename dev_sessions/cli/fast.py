@@ -60,6 +60,8 @@ def _read(
             if kind is None or not value.replace(".", "", 1).isdecimal() or (kind is int and "." in value):
                 return None
             options[name] = kind(value)
+            if kind is int and options[name] < 1:
+                return None
         elif not word or word.startswith("-"):
             return None
         else:

@@ -50,10 +50,13 @@ class Output:
 
     Args:
         json: one JSON value on stdout instead of text, errors included.
+
+    `on_part`, if a command sets it, is called with each part of a result as it comes; not in JSON mode.
     """
 
     def __init__(self, json: bool = False) -> None:
         self.json = json
+        self.on_part: Callable[[dict[str, Any]], None] | None = None
 
     def run(self, command: Command) -> int:
         """Run a command against this machine's sessions; an error becomes a message and an exit code."""
@@ -64,18 +67,22 @@ class Output:
         except DevSessionsError as error:
             return self.error(error)
         except BrokenPipeError:
-            # Whoever read our output has had enough: what was asked for is done, and nobody listens.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return 0  # whoever read our output has had enough: what was asked for is done, and nobody listens
+        except OSError as error:
+            return self.error(
+                DevSessionsError(f"cannot write the result: {error.strerror}", next="check where stdout goes")
+            )
         except Exception as error:
             if config.debug_wanted():
                 raise
             return self.error(unexpected(error))
 
     def event(self, event: dict[str, Any]) -> None:
-        """Show a note that a service has for the user."""
+        """Show a note that a service has for the user, or hand on a part of the result (see `on_part`)."""
         if "note" in event:
             self.note(str(event["note"]))
+        elif self.on_part is not None and not self.json:
+            self.on_part(event)
 
     def result(self, value: Any, text: str | None) -> None:
         """The result: `value` as JSON in JSON mode, else `text` (None: nothing)."""
@@ -118,9 +125,9 @@ def _is_control(sign: str) -> bool:
 
 
 def _write(stream: Any, text: str) -> None:
-    stream.flush()
-    if hasattr(stream, "buffer"):
-        stream.buffer.write(text.encode("utf-8", "replace"))
-    else:
-        stream.write(text)
-    stream.flush()
+    if stream is None:
+        return  # closed by the caller
+    # Past the stream's own buffer: what could not be written must not be tried again at the exit.
+    view = memoryview(text.encode("utf-8", "replace"))
+    while view:
+        view = view[os.write(stream.fileno(), view) :]

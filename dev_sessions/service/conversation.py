@@ -46,6 +46,7 @@ def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
         state = house.state(session)
         if params.get("interrupt"):
             state = _interrupted(house, session, state)
+        refuse_unless_there(session, state)
         queue = bool(params.get("queue")) and (state.status != IDLE or any(turn.open for turn in state.turns))
         if not queue:
             refuse_unless_ready(session, state)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .. import files
 from ..errors import DeliveryFailed, WaitingForInput
 from ..model import EXITED, IDLE, QUEUED
 from ..waiting import Watcher
@@ -36,6 +37,8 @@ def start(house: House, session: Session) -> None:
     environ = {name: value for name, value in house.settings.environ.items() if name != "DEV_SESSIONS_KEY"}
     environ["DEV_SESSIONS_HOME"] = house.settings.home
     log = os.path.join(session.folder.path, "courier.log")
+    if not os.path.exists(log):
+        files.write_whole(log, b"")
     pid = os.posix_spawn(
         sys.executable,
         # -P: whatever Python files lie in the caller's folder are none of ours.

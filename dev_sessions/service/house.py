@@ -5,7 +5,8 @@ from __future__ import annotations
 from .. import turns
 from ..backends import load
 from ..backends.base import Session
-from ..errors import SessionNotFound
+from ..errors import SessionNotFound, UsageError
+from ..model import EXITED, State
 from ..records import Folder
 from ..store import Store
 from ..wire import Frame
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from ..backends.base import Backend
     from ..config import Settings
-    from ..model import State
 
 
 class House:
@@ -60,6 +60,14 @@ class House:
             self._backends[name] = load(name)
         return self._backends[name]
 
+    def _loadable(self, name: str) -> bool:
+        try:
+            self._backends.setdefault(name, self._backends.get(name) or load(name))
+        except UsageError as error:
+            self.say(f"{error.message}: its sessions cannot be looked at")
+            return False
+        return True
+
     def state(self, session: Session) -> State:
         """What one session is doing."""
         return self.states([session])[0]
@@ -70,7 +78,12 @@ class House:
         for session in sessions:
             by_backend.setdefault(str(session.record["cli"]), []).append(session)
         found: dict[str, State] = {}
-        for group in by_backend.values():
+        for name, group in by_backend.items():
+            if not self._loadable(name):
+                found.update(
+                    {session.id: State(EXITED, (), None, None, 0, f"no agent called {name}") for session in group}
+                )
+                continue
             acts = [session.folder.messages() for session in group]
             for session, messages, seen in zip(group, acts, self.backend(group[0]).observe(group), strict=True):
                 found[session.id] = turns.reduce(messages, seen.facts, seen.probe)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .house import House
 
 TIMEOUT = "timeout"
+_CENTURY = 3.2e9
 
 
 def wait(
@@ -32,8 +33,9 @@ def wait(
     """
     sessions = [house.session(id) for id in dict.fromkeys(params["ids"])]
     turn, settled = params.get("turn"), bool(params.get("settled"))
-    interval = float(params.get("interval") or 1.0)
-    deadline = None if params.get("timeout") is None else time.monotonic() + float(params["timeout"])
+    interval = _seconds("interval", params.get("interval") or 1.0)
+    timeout = params.get("timeout")
+    deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
     outcomes: list[dict[str, Any]] = []
     with Watcher() as watcher:
         pending = sessions
@@ -53,10 +55,19 @@ def wait(
                 break
             seconds = interval if deadline is None else min(interval, deadline - time.monotonic())
             if seconds <= 0:
-                outcomes += [_timed_out(session, turn) for session in pending]
+                for session in pending:
+                    outcomes.append(_timed_out(session, turn))
+                    yield outcomes[-1]
                 break
             watcher.wait(seconds)
     return outcomes[:1] if params.get("any") else outcomes
+
+
+def _seconds(name: str, value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < _CENTURY:
+        raise UsageError(f"the {name} must be a number of seconds, not {value}", next="dev-sessions wait --help")
+    return seconds
 
 
 def _arm(house: House, watcher: Watcher, sessions: list[Session]) -> None:

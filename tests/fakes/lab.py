@@ -164,8 +164,8 @@ class Lab:
         """The entries of a Claude session's transcript so far."""
         record = json.loads((self.folder(id) / "record.json").read_text())
         paths = list((self.home / ".claude" / "projects").glob(f"*/{record['backend']['uuid']}.jsonl"))
-        lines = paths[0].read_text().splitlines(keepends=True) if paths else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        lines = paths[0].read_text().split("\n") if paths else [""]
+        return [json.loads(line) for line in lines[:-1]]
 
     def prompts(self, id: str) -> list[str]:
         """What a person or we have said in a Claude session, in order, taken from its transcript."""

@@ -30,6 +30,8 @@ _COMMANDS = ("exit", "quit", ":q", ":q!", ":wq")
 # How long to wait for a sign that Enter was read before looking after it, and for the cursor to follow a key. Seconds.
 _ENTER_AGAIN, _FOLLOW = 0.3, 1.0
 _ZERO_WIDTH_JOINER = "\u200d"
+# Letters and marks that show nothing; Claude drops them (2.1.330).
+_INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
 
 
 def wire(text: str, path: str) -> Wire:
@@ -60,6 +62,8 @@ def _survives(text: str) -> bool:
 def _printable(sign: str) -> bool:
     if sign in ("\n", _ZERO_WIDTH_JOINER):
         return True
+    if sign in _INVISIBLE or sign >= "\U000e0000":
+        return False
     return unicodedata.category(sign) not in ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
 
 

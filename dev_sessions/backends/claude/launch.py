@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 # "default" is what newer versions call "manual"; 2.1.330 accepts both names, older ones only this.
 _MODES = {"full": "bypassPermissions", "edit": "acceptEdits", "ask": "default", "plan": "plan"}
 
+_VARIABLES = {
+    "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
+    # An arrow key in an empty input box opens a view of all agents, and moves the session to a process elsewhere.
+    "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
+}
+
 # Keys as of 2.1.330; older versions skip what they do not know.
 _SETTINGS: dict[str, Any] = {
     "tui": "default",  # the classic renderer, and no offer of the other
@@ -113,7 +119,7 @@ def _settings(launch: Launch) -> dict[str, Any]:
 
 
 def _script(launch: Launch, argv: list[str]) -> str:
-    environment = {**launch.environment, "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1"}
+    environment = {**launch.environment, **_VARIABLES}
     if config.is_true(environment.get("IS_SANDBOX")):
         environment["IS_SANDBOX"] = "1"  # the only word for yes that Claude takes (2.1.330)
     process = shlex.quote(launch.session.folder.process_path)

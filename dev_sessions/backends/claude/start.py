@@ -35,15 +35,15 @@ def start(launch: Launch) -> None:
     program = starting.binary(environ)
     name = evidence.pane_name(launch.session.id)
     tmux = Tmux(environ)
-    private = {
-        "uuid": str(uuid.uuid4()),
-        "config": starting.config_folder(launch.environment),
-        "socket": tmux.expected_socket(),
-    }
-    launch.keep(private)
-    script = starting.write_script(launch, program, private["uuid"])
+    launch = _keep(
+        launch,
+        uuid=str(uuid.uuid4()),
+        config=starting.config_folder(launch.environment),
+        socket=tmux.expected_socket(),
+    )
+    script = starting.write_script(launch, program, launch.session.private["uuid"])
     socket, pane = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script], launch.session.record["key"])
-    launch.keep({**private, "socket": socket, "pane": pane})
+    launch = _keep(launch, socket=socket, pane=pane)
     try:
         with Screen(tmux, name, pane) as screen, Watcher() as watcher:
             _Start(launch, screen, watcher).run()
@@ -52,6 +52,14 @@ def start(launch: Launch) -> None:
             "the agent's tmux session ended while Claude was starting", next="run claude by hand in that folder"
         ) from error
     tmux.release(name)
+
+
+def _keep(launch: Launch, **private: str) -> Launch:
+    """Put down more of our private state, and give back the launch of a session that knows it."""
+    session = launch.session
+    known = {**session.private, **private}
+    launch.keep(known)
+    return launch._replace(session=session._replace(record={**session.record, "backend": known}))
 
 
 class _Start:

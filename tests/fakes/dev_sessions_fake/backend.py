@@ -1,0 +1,233 @@
+"""The backend of the scripted agent of `program.py`: an ordinary implementation of `dev_sessions.backends.base`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dev_sessions import files, processes
+from dev_sessions.backends.base import Delivery, Launch, Observation, Session, Sources, Wire
+from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, TimedOut, WaitingForInput
+from dev_sessions.model import Entry, Fact, Message, Probe, Question
+from dev_sessions.terminal.tmux import Tmux
+from dev_sessions.waiting import Watcher
+
+# Longer texts go by file. Characters.
+LIMIT = 100_000
+# How long the program may take to end by itself. Seconds.
+GRACE = 3.0
+# Between two looks where no event came. Seconds.
+TICK = 0.2
+# tmux gives the pane its own environment; only what describes the terminal goes on to the agent.
+_CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
+
+
+class BareBackend:
+    """The core verbs and nothing else: what the least able backend is."""
+
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
+        Tmux(environ)
+
+    def launch(self, launch: Launch) -> None:
+        session = launch.session
+        tmux = Tmux(session.environ)
+        launch.keep({"socket": tmux.expected_socket()})
+        argv = ["/bin/sh", "-c", _CLEAN, _script(launch)]
+        socket, pane = tmux.new_session(_pane(session), argv, session.record["key"])
+        launch.keep({"socket": socket, "pane": pane})
+        until = time.monotonic() + launch.timeout
+        with Watcher() as watcher:
+            for path in (session.folder.path, session.folder.facts_path, session.folder.agent_path):
+                watcher.watch_path(path)
+            while not any(fact["kind"] == "alive" for fact in _facts(session)):
+                self._see_through(launch, tmux, time.monotonic() >= until)
+                watcher.wait(min(TICK, max(0.0, until - time.monotonic())))
+        tmux.release(_pane(session))
+
+    def _see_through(self, launch: Launch, tmux: Tmux, late: bool) -> None:
+        """Deal with an agent that is not ready yet."""
+        session, status = launch.session, _status(launch.session)
+        if tmux.run("display-message", "-p", "-t", f"={_pane(session)}:", "#{pane_dead}", check=False).strip() != "0":
+            # With its history: tmux scrolls the screen by a line to say that the pane is dead.
+            shown = tmux.run("capture-pane", "-p", "-S", "-50", "-t", f"={_pane(session)}:", check=False)
+            words = "\n".join(line for line in shown.splitlines() if line and not line.startswith("Pane is dead"))
+            raise LaunchFailed(
+                f"the agent ended while it was starting; its last words:\n{words}", next="start it again"
+            )
+        asked = str(status.get("detail") or "")
+        if asked == "May I work in this folder?":
+            if not launch.trust:
+                raise LaunchFailed(f"the agent asks whether {launch.path} is trusted", next="leave --no-trust away")
+            if not os.path.exists(_path(session, "answers", "start")):
+                files.write_whole(_path(session, "answers", "start"), b"yes")
+                launch.say(f"told the agent that {launch.path} is trusted")
+        elif status.get("activity") == "waiting":
+            session.folder.set_notice(asked, time.time())
+            raise WaitingForInput(
+                f"the agent asks: {asked}", next=f"dev-sessions attach {session.id} to answer", session=session.id
+            )
+        if late:
+            raise LaunchFailed(f"the agent was not ready within {launch.timeout:g} s", next="start it again")
+
+    def wire(self, text: str, path: str) -> Wire:
+        return Wire("terminal", text) if len(text) <= LIMIT else Wire("file", f"[file] {path}")
+
+    def deliver(self, session: Session, delivery: Delivery) -> None:
+        message = delivery.message
+        if _status(session).get("activity") == "waiting":
+            raise WaitingForInput(f"{session.id} asks something", next=f"dev-sessions attach {session.id}")
+        if message.attempted is None:
+            delivery.attempt()
+            files.write_json(_path(session, "inbox", _inbox(message)), {"text": message.wire})
+        if not _await(session, lambda: self.received(session, message), delivery.timeout):
+            raise DeliveryUnknown(
+                f"no receipt from {session.id} within {delivery.timeout:g} s",
+                next=f"dev-sessions status {session.id}; the same command with --request-id {message.request_id}",
+                session=session.id,
+                turn=message.number,
+                request_id=message.request_id,
+            )
+
+    def received(self, session: Session, message: Message) -> bool:
+        return any(fact.get("inbox") == _inbox(message) for fact in _facts(session))
+
+    def observe(self, sessions: Sequence[Session]) -> list[Observation]:
+        return [_observe(session) for session in sessions]
+
+    def sources(self, session: Session) -> Sources:
+        folder, process = session.folder, session.folder.process()
+        paths = (folder.facts_path, folder.messages_path, folder.agent_path, folder.path)
+        return Sources(paths, (process,) if process else ())
+
+    def history(self, session: Session, count: int, running: bool) -> list[Entry]:
+        ended = {fact.get("prompt") for fact in _facts(session) if fact["kind"] == "ended"}
+        try:
+            with open(_path(session, "conversation.jsonl"), encoding="utf-8") as file:
+                said = [json.loads(line) for line in file if line.endswith("\n")]
+        except FileNotFoundError:
+            return []
+        entries = [Entry("assistant", one["text"], one["at"], one["prompt"]) for one in said]
+        return [entry for entry in entries if not running or entry.prompt in ended][-count:]
+
+    def stop(self, session: Session) -> None:
+        process = session.folder.process()
+        mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
+        root = process[0] if process and processes.is_running(*process) else 0
+        relatives = processes.family(root, mark)
+        _end([process] if process else [])
+        Tmux(session.environ, session.private.get("socket")).kill_session(_pane(session), session.record["key"])
+        _end(sorted({*relatives, *processes.family(0, mark)}))
+
+
+class FakeBackend(BareBackend):
+    """All that a backend can do."""
+
+    def interrupt(self, session: Session, timeout: float) -> None:
+        files.write_whole(_path(session, "interrupt"), b"")
+        if not _await(session, lambda: _status(session).get("activity") == "idle", timeout):
+            raise TimedOut(f"the turn of {session.id} did not end", next=f"dev-sessions attach {session.id}")
+
+    def attach_command(self, session: Session) -> list[str]:
+        tmux = Tmux(session.environ, session.private.get("socket"))
+        return tmux.command("attach-session", "-t", f"={_pane(session)}")
+
+
+def _script(launch: Launch) -> str:
+    """The script that the pane runs: the agent's environment, its folder, the program."""
+    argv = [sys.executable, "-m", "dev_sessions_fake.program", launch.session.folder.path]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in sorted(launch.environment.items())]
+    lines = [*exports, f"cd -- {shlex.quote(launch.path)} || exit 1", f"exec {shlex.join(argv)}", ""]
+    path = os.path.join(launch.session.folder.agent_path, "start.sh")
+    files.write_whole(path, "\n".join(lines).encode())
+    return path
+
+
+def _pane(session: Session) -> str:
+    return f"dev-{session.id}"
+
+
+def _inbox(message: Message) -> str:
+    return f"{message.number:04d}.json"
+
+
+def _path(session: Session, *parts: str) -> str:
+    return os.path.join(session.folder.agent_path, *parts)
+
+
+def _status(session: Session) -> dict[str, Any]:
+    return files.read_json(_path(session, "status.json")) or {}
+
+
+def _facts(session: Session) -> list[dict[str, Any]]:
+    """What the program said, in the order of its saying."""
+    return [json.loads(payload.content) for payload in sorted(session.folder.facts(), key=lambda one: one.name)]
+
+
+def _observe(session: Session) -> Observation:
+    # The status first: it is written last, so whatever it follows from is among the facts by then.
+    probe = _probe(session)
+    return Observation([_fact(fields) for fields in _facts(session)], probe)
+
+
+def _fact(fields: dict[str, Any]) -> Fact:
+    known = {name: value for name, value in fields.items() if name in Fact._fields and name != "question"}
+    asked = fields.get("question")
+    if asked is None:
+        return Fact(**known)
+    return Fact(**known, question=Question(**{**asked, "options": tuple(asked["options"]), "since": fields["at"]}))
+
+
+def _probe(session: Session) -> Probe:
+    now, process, status = time.time(), session.folder.process(), _status(session)
+    if process is None:
+        creator = session.record.get("creator") or {}
+        born = processes.is_running(int(creator.get("pid", 0)), str(creator.get("started")))
+        return Probe(now, True, "busy", now) if born else Probe(now, False, detail="the agent was never started")
+    if not processes.is_running(*process):
+        return Probe(now, False, detail="the agent's process is gone")
+    probe = Probe(now, True, status.get("activity"), float(status.get("since", 0.0)), status.get("detail"))
+    probe = probe._replace(background=bool(status.get("background")))
+    if probe.activity == "waiting" and probe.detail:
+        return probe._replace(question=Question("start", "dialog", probe.detail, (), probe.since))
+    return probe
+
+
+def _await(session: Session, there: Callable[[], bool], seconds: float) -> bool:
+    """Wait for something that the program does; False if `seconds` passed first.
+
+    Raises:
+        AgentExited: the program has ended.
+    """
+    until = time.monotonic() + seconds
+    process = session.folder.process()
+    with Watcher() as watcher:
+        for path in (session.folder.facts_path, session.folder.agent_path):
+            watcher.watch_path(path)
+        if process:
+            watcher.watch_process(*process)
+        while not there():
+            if process is None or not processes.is_running(*process):
+                if there():
+                    return True
+                raise AgentExited(f"the agent of {session.id} is gone", next=f"dev-sessions kill {session.id}")
+            if time.monotonic() >= until:
+                return False
+            watcher.wait(min(TICK, max(0.0, until - time.monotonic())))
+    return True
+
+
+def _end(wanted: list[tuple[int, str]]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        wanted = [process for process in wanted if processes.send_signal(*process, number)]
+        until = time.monotonic() + GRACE
+        with Watcher() as watcher:
+            for process in wanted:
+                watcher.watch_process(*process)
+            while any(processes.is_running(*process) for process in wanted) and time.monotonic() < until:
+                watcher.wait(TICK)

@@ -1,0 +1,298 @@
+r"""A scripted agent: a real program in a real terminal, without a model.
+
+A prompt holds directives, `[[verb: argument]]`, carried out in order.  A prompt without any is echoed.
+
+    reply: TEXT      say something                    delay: SECONDS   wait
+    hold: NAME       wait until agent/release/NAME exists
+    ask: Q|A|B       ask, and wait for an answer: agent/answers/ID, or a line typed in the terminal
+    bash: COMMAND    run it                           replytool        say what it printed
+    bash_bg: COMMAND leave it running at the turn's end; the agent wakes by itself when it is over
+    error: TEXT      the turn fails                   die              end at once, without a word
+    die: TEXT        say why, then end                join             while busy: become part of the running turn
+    late: NAME       take this prompt, but say so only once agent/release/NAME exists
+
+`\n` in a TEXT is a line feed.  A prompt `[file] PATH` stands for what is in that file.
+
+What it is given are JSON files in `agent/inbox/`; the file `agent/interrupt` ends the running turn; a line typed in
+the terminal is a prompt too, or the answer to what it asks.  What it says are JSON files in `facts/`, moved in whole;
+what it does now is in `agent/status.json`, what was said in `agent/conversation.jsonl`.  The variable `FAKE_START`
+scripts its start: `die: TEXT`, `trust`, `dialog: TEXT` or `mute`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+TICK = 0.01
+VERBS = "ask bash bash_bg delay die error hold join late reply replytool"
+_DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::((?:(?!\]\]).)*))?\]\]", re.DOTALL)
+_POINTER = "[file] "
+
+
+class Prompt(NamedTuple):
+    """What the agent was told; `inbox` names the file that it came in, `held` says that it came during a turn."""
+
+    text: str
+    inbox: str | None
+    held: bool = False
+
+    @property
+    def directives(self) -> list[tuple[str, str]]:
+        text = self.text
+        if text.startswith(_POINTER):
+            with open(text.removeprefix(_POINTER), encoding="utf-8", newline="") as file:
+                text = file.read()
+        found = [(verb, argument.strip().replace("\\n", "\n")) for verb, argument in _DIRECTIVE.findall(text)]
+        return found or [("reply", text)]
+
+    def names(self, verb: str) -> list[str]:
+        return [argument for found, argument in self.directives if found == verb]
+
+
+class Interrupted(Exception):
+    """The running turn is to end."""
+
+
+class Failed(Exception):
+    """The running turn has failed."""
+
+
+class Agent:
+    """One conversation, in the folder of its session."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.typed: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.waiting: list[Prompt] = []  # taken, not begun
+        self.late: list[tuple[str, Prompt]] = []
+        self.background: list[subprocess.Popen[bytes]] = []
+        self.running: str | None = None
+        self.asking = False
+        self.turns = 0
+        self.facts = 0
+
+    def live(self) -> NoReturn:
+        """Start, then take prompts until something ends the program."""
+        for name in ("inbox", "release", "answers"):
+            os.makedirs(self.path(name), mode=0o700, exist_ok=True)
+        self.register()
+        threading.Thread(target=self.read_terminal, daemon=True).start()
+        self.begin(os.environ.get("FAKE_START", ""))
+        self.status("idle")
+        self.say("alive")
+        self.show("ready")
+        while True:
+            self.take()
+            self.wake()
+            if self.waiting:
+                self.turn(self.waiting.pop(0))
+            else:
+                time.sleep(TICK)
+
+    def register(self) -> None:
+        """Tell who we are: the pid, and the system's line that tells when the process was started."""
+        pid = os.getpid()
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                stamp = file.read()
+        except OSError:
+            asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=True)
+            stamp = asked.stdout
+        self.write(os.path.join(self.folder, "process"), f"{pid}\n{stamp}")
+
+    def begin(self, script: str) -> None:
+        verb, _, words = script.partition(": ")
+        if verb == "die":
+            self.show(words)
+            sys.exit(1)
+        if verb == "mute":
+            self.until(lambda: False)
+        if verb in ("trust", "dialog"):
+            self.status("waiting", "May I work in this folder?" if verb == "trust" else words)
+            self.show(words)
+            self.until(lambda: self.answered("start"))
+
+    # What comes in.
+
+    def read_terminal(self) -> None:
+        for line in sys.stdin:
+            self.typed.put(line.rstrip("\n"))
+
+    def take(self) -> None:
+        """Take what has come in, and say so."""
+        for name in sorted(os.listdir(self.path("inbox"))):
+            if name.endswith(".json"):
+                path = self.path("inbox", name)
+                with open(path, encoding="utf-8") as file:
+                    text = json.load(file)["text"]
+                os.unlink(path)
+                self.receive(Prompt(text, name))
+        if not self.asking and not self.typed.empty():
+            self.receive(Prompt(self.typed.get(), None))
+        for name, prompt in list(self.late):
+            if self.released(name):
+                self.late.remove((name, prompt))
+                self.accept(prompt)
+
+    def receive(self, prompt: Prompt) -> None:
+        late = prompt.names("late")
+        if late:
+            self.late.append((late[0], prompt))
+        else:
+            self.accept(prompt)
+
+    def accept(self, prompt: Prompt) -> None:
+        if self.running is None and not self.waiting:
+            self.turns += 1
+            self.say("accepted", text=prompt.text, inbox=prompt.inbox, prompt=f"turn-{self.turns}")
+            self.waiting.append(prompt)
+            return
+        self.say("accepted", text=prompt.text, inbox=prompt.inbox, held=True)
+        if self.running is not None and any(verb == "join" for verb, _ in prompt.directives):
+            self.say("joined", text=prompt.text)
+        else:
+            self.waiting.append(prompt._replace(held=True))
+
+    def wake(self) -> None:
+        """Work left in the background is over: that makes a turn which nobody asked for."""
+        over = [child for child in self.background if child.poll() is not None]
+        if over:
+            self.background = [child for child in self.background if child not in over]
+            self.accept(Prompt("[[reply: the background work is over]]", None))
+
+    # A turn.
+
+    def turn(self, prompt: Prompt) -> None:
+        if prompt.held:
+            self.turns += 1
+            self.say("started", text=prompt.text, prompt=f"turn-{self.turns}")
+        self.running = f"turn-{self.turns}"
+        self.status("busy")
+        self.show(f"> {prompt.text[:60]}")
+        said: list[str] = []
+        ending: dict[str, Any] = {"outcome": "completed"}
+        try:
+            self.carry_out(prompt, said)
+        except Failed as error:
+            ending = {"outcome": "failed", "error": str(error)}
+        except Interrupted:
+            ending = {"outcome": "interrupted"}
+            for dropped in self.waiting:  # what it had not begun ends with it
+                self.say("joined", text=dropped.text)
+            self.waiting = []
+        reply = said[-1] if said and ending["outcome"] == "completed" else None
+        self.say("ended", prompt=self.running, reply=reply, background=len(self.background), **ending)
+        self.running = None
+        self.remove("interrupt")
+        if not self.waiting:
+            self.status("idle")
+
+    def carry_out(self, prompt: Prompt, said: list[str]) -> None:
+        printed = ""
+        for verb, argument in prompt.directives:
+            self.take()
+            if verb in ("reply", "replytool"):
+                said.append(argument if verb == "reply" else printed)
+                self.converse(said[-1])
+            elif verb == "delay":
+                end = time.monotonic() + float(argument)
+                self.until(lambda end=end: time.monotonic() >= end)  # type: ignore[misc]
+            elif verb == "hold":
+                self.until(lambda name=argument: self.released(name))  # type: ignore[misc]
+            elif verb == "ask":
+                self.ask(*argument.split("|"))
+            elif verb == "bash":
+                done = subprocess.run(["/bin/sh", "-c", argument], stdin=subprocess.DEVNULL, capture_output=True)
+                printed = (done.stdout + done.stderr).decode(errors="replace").rstrip("\n")
+            elif verb == "bash_bg":
+                self.background.append(subprocess.Popen(["/bin/sh", "-c", argument], stdin=subprocess.DEVNULL))
+            elif verb == "error":
+                raise Failed(argument)
+            elif verb == "die":
+                self.die(argument)
+
+    def ask(self, text: str, *options: str) -> None:
+        id = f"question-{self.facts + 1}"
+        self.asking = True
+        self.status("waiting")
+        self.say("asked", question={"id": id, "kind": "question", "text": text, "options": options})
+        self.show(f"? {text} {' | '.join(options)}")
+        try:
+            self.until(lambda: self.answered(id))
+        finally:
+            self.asking = False
+        self.status("busy")
+
+    def answered(self, id: str) -> bool:
+        path = self.path("answers", id)
+        if not self.typed.empty():
+            self.write(path, self.typed.get())
+        return os.path.exists(path)
+
+    def die(self, last_words: str) -> NoReturn:
+        if last_words:
+            self.say("gone", error=last_words)
+        os._exit(1)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait, and take what comes in meanwhile."""
+        while not condition():
+            if self.running is not None and os.path.exists(self.path("interrupt")):
+                raise Interrupted
+            self.take()
+            time.sleep(TICK)
+
+    # What goes out.
+
+    def say(self, kind: str, **fields: Any) -> None:
+        self.facts += 1
+        fact = {"kind": kind, "at": time.time(), **fields}
+        self.write(os.path.join(self.folder, "facts", f"{self.facts:06d}-{kind}.json"), json.dumps(fact))
+
+    def status(self, activity: str, detail: str | None = None) -> None:
+        status = {"activity": activity, "since": time.time(), "detail": detail, "background": len(self.background)}
+        self.write(self.path("status.json"), json.dumps(status))
+
+    def converse(self, text: str) -> None:
+        self.show(text[:200])
+        with open(self.path("conversation.jsonl"), "a", encoding="utf-8") as file:
+            file.write(json.dumps({"text": text, "at": time.time(), "prompt": self.running}) + "\n")
+
+    def show(self, text: str) -> None:
+        print(text, flush=True)
+
+    # Files.
+
+    def path(self, *parts: str) -> str:
+        return os.path.join(self.folder, "agent", *parts)
+
+    def released(self, name: str) -> bool:
+        return os.path.exists(self.path("release", name))
+
+    def remove(self, name: str) -> None:
+        try:
+            os.unlink(self.path(name))
+        except FileNotFoundError:
+            pass
+
+    @staticmethod
+    def write(path: str, content: str) -> None:
+        folder, name = os.path.split(path)
+        temporary = os.path.join(folder, f".{name}.tmp")
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.write(content)
+        os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    Agent(sys.argv[1]).live()

@@ -1,0 +1,21 @@
+"""Property tests: the same examples on every run, and nothing left behind in the checkout."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, configuration, settings
+
+# Hypothesis keeps a table of Unicode; else it would stand in the working folder.
+configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"dev-sessions-hypothesis-{os.getuid()}")
+settings.register_profile(
+    "unit",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("unit")

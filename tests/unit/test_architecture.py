@@ -1,0 +1,263 @@
+"""The floors and rooms of the house, kept by a walk over the syntax of every module."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import dev_sessions
+
+ROOT = Path(dev_sessions.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") or "__init__": file
+    for file in FILES
+}
+MODULES["__init__"] = ROOT / "__init__.py"
+TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MODULES.items()}
+
+# A room may use rooms of lower floors only; within one floor, what is said here.
+FLOORS = [
+    {"__init__", "model", "turns", "wire", "errors", "config", "names", "files", "processes"},
+    {"store", "records", "waiting", "terminal"},
+    {"backends"},
+    {"service"},
+    {"transport"},
+    {"client"},
+    {"recipes"},
+    {"cli"},
+    {"app", "__main__"},
+]
+BESIDE = {
+    "turns": {"model"},
+    "wire": {"errors"},
+    "config": {"errors"},
+    "files": {"errors"},
+    "terminal": {"terminal"},
+    "backends": {"backends"},
+    "service": {"service"},
+    "transport": {"transport"},
+    "recipes": {"recipes"},
+    "cli": {"cli"},
+}
+# Narrower than the floors.
+ONLY = {
+    "model": set(),
+    "errors": set(),
+    "names": set(),
+    "turns": {"model"},
+    "wire": {"errors"},
+    "processes": set(),
+    "store": {"files", "processes", "model", "errors"},
+    "records": {"files", "processes", "model", "errors"},
+    "waiting": {"processes"},
+    "terminal": {"terminal", "errors"},
+    "transport": {"service", "wire", "errors", "transport"},
+    "client": {"wire", "errors"},
+}
+# The composition root hands `cli` its client; it is imported when a command runs.
+UPWARD = {("cli", "app"), ("__main__", "cli")}
+
+# A module that stands in one room only.
+ONE_ROOM = {
+    "filelock": {"store"},
+    "pexpect": {"terminal.screen"},
+    "ptyprocess": set(),
+    "typer": {"cli.definition"},
+    "click": {"cli.definition"},
+    "rich": set(),
+    "websockets": {"backends.codex.connection"},
+    "yaml": {"config", "plan", "recipes.plan", "templates", "skills"},
+    "subprocess": {"terminal.tmux", "service.courier", "processes"},
+    "ctypes": {"waiting"},
+    "logging": set(),
+}
+OUTPUT = {"print", "input", "sys.exit", "exit", "quit", "sys.stdout", "sys.stderr", "sys.stdin", "os._exit"}
+
+
+def imported(name):
+    """What a module imports, wherever in it: (absolute dotted name, line)."""
+    package = MODULES[name].relative_to(ROOT).parts[:-1]
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if not node.level:
+                yield node.module, node.lineno
+                continue
+            base = ["dev_sessions", *package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            base = [part for part in base if part]
+            for alias in node.names:
+                below = ".".join([*base[1:], alias.name])
+                yield ".".join([*base, alias.name] if below in MODULES else base), node.lineno
+
+
+def typing_only(name):
+    """The lines of a module that only a type checker reads."""
+    lines = set()
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            lines.update(range(node.lineno, node.end_lineno + 1))
+    return lines
+
+
+def room(dotted):
+    """The room of a module of ours: its first part."""
+    return (dotted.removeprefix("dev_sessions").lstrip(".") or "__init__").partition(".")[0]
+
+
+def floor(of):
+    found = [number for number, rooms in enumerate(FLOORS) if of in rooms]
+    assert found, f"{of}: on no floor; say where it belongs"
+    return found[0]
+
+
+def test_every_module_has_a_floor():
+    for name in MODULES:
+        floor(room(name))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down_only(name):
+    mine, wrong = room(name), []
+    for dotted, line in imported(name):
+        if dotted.partition(".")[0] != "dev_sessions":
+            continue
+        theirs = room(dotted)
+        if mine in ONLY:
+            fine = theirs in ONLY[mine] or theirs == "__init__"
+        else:
+            fine = floor(theirs) < floor(mine) or theirs in BESIDE.get(mine, set()) or (mine, theirs) in UPWARD
+        if not fine and not (theirs == mine and "." not in name):
+            wrong.append(f"line {line}: {mine} uses {theirs}")
+    assert wrong == []
+
+
+def test_no_agent_knows_another():
+    agents = {path.name for path in (ROOT / "backends").iterdir() if (path / "__init__.py").exists()}
+    for name in MODULES:
+        if name.startswith("backends."):
+            mine = name.split(".")[1]
+            others = {
+                dotted.split(".")[2] for dotted, _ in imported(name) if dotted.count(".") >= 2 and "backends" in dotted
+            }
+            assert not (others & agents) - {mine}, name
+
+
+def test_nobody_but_the_table_of_backends_knows_an_agent():
+    for name in MODULES:
+        if room(name) != "backends":
+            found = [dotted for dotted, _ in imported(name) if dotted.startswith("dev_sessions.backends.")]
+            assert set(found) <= {"dev_sessions.backends.base"}, name
+
+
+@pytest.mark.parametrize("foreign", ONE_ROOM)
+def test_one_room_each(foreign):
+    users = {name for name in MODULES for dotted, _ in imported(name) if dotted.partition(".")[0] == foreign}
+    assert users <= ONE_ROOM[foreign]
+
+
+def uses(name, wanted):
+    """Where a module uses one of the dotted names: (name, line)."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, (ast.Attribute, ast.Name)) and ast.unparse(node) in wanted:
+            yield ast.unparse(node), node.lineno
+
+
+def test_the_environment_is_read_in_one_room():
+    wanted = {"os.environ", "os.getenv", "os.environb", "os.putenv", "os.unsetenv"}
+    found = {(name, line) for name in MODULES for _, line in uses(name, wanted)}
+    assert {(name, line) for name, line in found if name != "config"} == set()
+
+
+def test_printing_and_exiting_is_up_to_the_command_line():
+    found = [
+        (name, used, line)
+        for name in MODULES
+        if room(name) not in ("cli", "__main__")
+        for used, line in uses(name, OUTPUT)
+    ]
+    assert found == []
+
+
+def test_in_the_command_line_only_one_module_writes():
+    wanted = {"print", "sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer", "typer.echo", "typer.secho"}
+    found = [(name, line) for name in MODULES if name != "cli.output" for _, line in uses(name, wanted)]
+    assert found == []
+
+
+def test_nothing_sleeps():
+    found = [(name, line) for name in MODULES for _, line in uses(name, {"time.sleep", "sleep", "asyncio.sleep"})]
+    assert found == []
+
+
+def test_no_shell_is_asked_to_run_anything():
+    wanted = {"os.system", "os.popen", "eval", "exec"}
+    assert [(name, line) for name in MODULES for _, line in uses(name, wanted)] == []
+    shell = [
+        (name, node.lineno)
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "shell"
+    ]
+    assert shell == []
+
+
+AGENTS = ("claude", "codex")
+
+
+def test_no_branch_on_the_name_of_an_agent_outside_the_backends():
+    found = []
+    for name, tree in TREES.items():
+        if room(name) == "backends":
+            continue
+        for node in ast.walk(tree):
+            compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            compared += (
+                [node.pattern.value]
+                if isinstance(node, ast.match_case) and isinstance(node.pattern, ast.MatchValue)
+                else []
+            )
+            compared += [node.slice] if isinstance(node, ast.Subscript) else []
+            compared += [key for key in node.keys if key] if isinstance(node, ast.Dict) else []
+            words = {leaf.value for one in compared for leaf in ast.walk(one) if isinstance(leaf, ast.Constant)}
+            if words & set(AGENTS):
+                found.append((name, node.lineno))
+    assert found == []
+
+
+@pytest.mark.parametrize("name", ["model", "turns", "names", "wire", "errors"])
+def test_the_ground_has_no_input_or_output(name):
+    foreign = {
+        dotted.partition(".")[0]
+        for dotted, line in imported(name)
+        if line not in typing_only(name) and not dotted.startswith("dev_sessions")
+    }
+    assert foreign <= {"__future__", "typing", "json"}
+    assert [used for used, _ in uses(name, {"open", "time.time", "time.monotonic"})] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_files_stay_small(name):
+    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is(name):
+    assert ast.get_docstring(TREES[name])
+
+
+WORDS = {"manager", "helper", "helpers", "handler", "utils", "util", "processor", "raw", "data"}
+
+
+def test_names_of_modules_classes_and_functions():
+    found = []
+    for name, tree in TREES.items():
+        own = [node.name for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
+        for one in [*name.split("."), *own]:
+            words = set("".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in one).split("_"))
+            if words & WORDS:
+                found.append((name, one))
+    assert found == []

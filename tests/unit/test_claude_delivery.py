@@ -1,0 +1,140 @@
+"""How a message travels into Claude Code's input box: typed or by file, and in which pieces."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dev_sessions.backends.claude import delivery
+from dev_sessions.errors import UsageError
+
+PATH = "/home/user/.dev-sessions/sessions/fizz-top-0a1b2c3d/messages/0001/text.md"
+
+# Signs that mean something to a terminal, a shell, tmux or Claude's input box, and a few of everybody's languages.
+SIGNS = st.sampled_from(
+    list("ab1 \n\t\r\\;\"'$~`#@!/?-&|<>{}[]%*^=:,.\0\x1b\x7f\x85é漢🙂👩\u200d\u0301\xa0\u2028\u200b\ufeff")
+)
+TEXTS = st.text(SIGNS, max_size=60)
+LONG = st.builds(lambda piece, times: piece * times, st.text(SIGNS, min_size=1, max_size=9), st.integers(1, 400))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fix the parser",
+        "a\nb\n\nc",
+        "trailing backslash \\",
+        "trailing semicolon;",
+        "trailing @",
+        "@/some/path",
+        "# heading",
+        "- item",
+        "? what",
+        "&",
+        "-n",
+        "exit the loop",
+        "path /etc/hosts!",
+        'it\'s "quoted" `and` $HOME ~ %s #{x}',
+        "ünïcode 漢字 🙂 👩‍💻 \u00a0 ✓",
+        '{"a": [1, 2]}',
+        "  indented",
+        "x" * 20_000,
+        "1",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_typed_as_it_is(text):
+    assert delivery.wire(text, PATH) == ("terminal", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/clear",
+        "/tmp/x is a file",
+        "!ls",
+        "exit",
+        "quit",
+        " exit ",
+        ":wq",
+        "a\tb",
+        "a\r\nb",
+        "a\rb",
+        "\x1b[31mred\x1b[0m",
+        "nul \0",
+        "bell \a",
+        "e\u0301",
+        unicodedata.normalize("NFD", "Jürgen"),
+        "zero\u200bwidth",
+        "\ufeffmark",
+        "right \u202e left",
+        "line\u2028separator",
+        "paragraph\u2029separator",
+        "c1 \x85 control",
+        "private \ue000",
+        "unassigned \u0378",
+        "lone \ud800 surrogate",
+        '<pasted_content id="0a1f">\nx\n</pasted_content id="0a1f">\n',
+        "x" * 20_001,
+        "line\n" * 4_001,
+    ],
+    ids=ascii,
+)
+def test_by_file(text):
+    wire = delivery.wire(text, PATH)
+    assert wire.via == "file"
+    assert PATH in wire.text
+    assert "\n" not in wire.text
+    assert delivery.wire(wire.text, PATH) == ("terminal", wire.text)
+
+
+@pytest.mark.parametrize("end", [" ", "\n", "\n\n", " \n ", "\t", "\r\n"])
+def test_blanks_at_the_end_do_not_matter(end):
+    # Claude trims them, so that a receipt could not be told from another.
+    assert delivery.wire(f"hello{end}", PATH) == ("terminal", "hello")
+
+
+@pytest.mark.parametrize("path", ["/a\tb/text.md", "/e\u0301/text.md"])
+def test_a_path_that_the_box_would_alter_is_refused(path):
+    with pytest.raises(UsageError, match="alter"):
+        delivery.wire("/clear", path)
+
+
+@given(TEXTS | LONG)
+def test_what_is_typed_is_what_the_box_takes_unchanged(text):
+    wire = delivery.wire(text, PATH)
+    if wire.via == "terminal":
+        assert wire.text == text.rstrip()
+        assert wire.text == unicodedata.normalize("NFC", wire.text)
+        assert not wire.text.startswith(("/", "!"))
+        assert not set(wire.text) & set("\t\r\0\x1b\x7f\x85\u200b\u2028\ufeff")
+    else:
+        assert PATH in wire.text
+
+
+@given(TEXTS | LONG)
+def test_pieces(text):
+    pieces = delivery.pieces(text)
+    assert "".join(pieces) == f"{text} "
+    for piece in pieces:
+        assert 0 < len(piece) <= 600
+        assert piece.count("\n") <= 1
+        assert "\n" not in piece[:-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("", [1]),
+        ("a", [2]),
+        ("x" * 599, [600]),
+        ("x" * 600, [600, 1]),
+        ("x" * 1200, [600, 600, 1]),
+        ("a\nb\n", [2, 2, 1]),
+    ],
+)
+def test_sizes_of_pieces(text, sizes):
+    assert [len(piece) for piece in delivery.pieces(text)] == sizes

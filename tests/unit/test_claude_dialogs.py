@@ -1,0 +1,209 @@
+"""What stands on Claude Code's screen: screens recorded from 2.1.330."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dev_sessions.backends.claude import dialogs
+
+SCREENS = Path(__file__).parents[1] / "data" / "claude-2.1.330"
+
+
+def screen(name):
+    return (SCREENS / f"{name}.txt").read_text(encoding="utf-8")
+
+
+ALL = sorted(path.stem for path in SCREENS.glob("*.txt") if ".styled" not in path.name)
+DIALOGS = [name for name in ALL if name.startswith("dialog-")]
+BOXES = [name for name in ALL if name not in DIALOGS]
+
+EMPTY = ["box-empty", "busy", "busy-tool", "failed", "idle-after-reply", "idle-background", "interrupted"]
+TEXTS = {
+    "box-one-line": "fix the parser, please",
+    "box-multi-line": "first line\n\n  second line, indented\nthird: ünïcode ✓ 漢字",
+    "box-wrapped": "word " * 110,
+    "box-overflowing": "\n".join(f"line {n} of a long message" for n in range(80)),
+    "box-escape": "hello",
+    "box-menu": "/",
+    "busy-draft": "a draft",
+    "interrupted-before-output": "[[hold: g]] [[reply: no]]",
+}
+OPTIONS = {
+    "dialog-trust": ["*No, exit", "Yes, I trust this folder"],
+    "dialog-trust-yes": ["No, exit", "*Yes, I trust this folder"],
+    "dialog-bypass": ["*No, exit", "Yes, I accept"],
+    "dialog-api-key": ["Yes", "*No (recommended)"],
+    "dialog-mcp": [
+        "Use this MCP server",
+        "Use this and all future MCP servers in this project",
+        "*Continue without using this MCP server",
+    ],
+    "dialog-imports": ["*No, disable external imports", "Yes, allow external imports"],
+    "dialog-plan": ["*Yes, and switch to default (ask each time) for this session", "No"],
+    "dialog-permission-write": [
+        "*Yes",
+        (
+            "Yes, and switch to accept edits (auto-approve file edits and common file commands) for this session "
+            "(shift+tab)"
+        ),
+        "No",
+    ],
+}
+ANSWERS = {
+    "dialog-trust": "Yes, I trust",
+    "dialog-trust-yes": "Yes, I trust",
+    "dialog-bypass": "Yes, I accept",
+    "dialog-mcp": "Continue without",
+    "dialog-imports": "No, disable",
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_box(name):
+    assert dialogs.input_box(screen(name)) == dialogs.Box("", True)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_box_holds_what_was_typed(name):
+    box = dialogs.input_box(screen(name))
+    assert dialogs.holds(box, TEXTS[name])
+    assert not dialogs.holds(box, "something else")
+    assert not dialogs.holds(box, TEXTS[name] + "x")
+    assert not dialogs.holds(box, "x" + TEXTS[name]) or not box.whole
+
+
+def test_a_box_that_outgrew_the_screen_is_not_whole():
+    assert not dialogs.input_box(screen("box-overflowing")).whole
+    assert dialogs.input_box(screen("box-wrapped")).whole
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_box_holds_no_message(name):
+    assert not dialogs.holds(dialogs.input_box(screen(name)), "hello")
+
+
+@pytest.mark.parametrize(
+    ("name", "claudes"),
+    [("busy-queued", True), ("busy-draft", False), ("box-one-line", False), ("box-multi-line", False)],
+)
+def test_claudes_own_words_in_the_box_are_told_from_a_persons(name, claudes):
+    # "Press up to edit queued messages" stands there, dim, while Claude holds some.
+    assert dialogs.only_placeholder(screen(f"{name}.styled")) == claudes
+
+
+@pytest.mark.parametrize("name", ["busy-queued", "busy-tool-queued"])
+def test_the_word_on_queued_messages_is_no_text(name):
+    assert dialogs.input_box(screen(name)) == dialogs.Box("", True)
+
+
+def test_a_box_in_shell_mode_is_not_an_empty_one():
+    # Whatever is typed behind "!" runs in a shell.
+    box = dialogs.input_box(screen("box-shell"))
+    assert box != dialogs.input_box(screen("box-empty"))
+    assert not dialogs.holds(box, "make clean")
+    assert not dialogs.holds(dialogs.input_box(screen("box-shell-typed")), "ls -l")
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_a_box_is_no_dialog(name):
+    assert not dialogs.is_dialog(screen(name))
+
+
+@pytest.mark.parametrize("name", [name for name in BOXES if name != "box-menu"])
+def test_nothing_is_answered_where_nothing_is_asked(name):
+    assert dialogs.known(screen(name)) is None
+
+
+@pytest.mark.parametrize("name", DIALOGS)
+def test_a_dialog_is_no_input_box(name):
+    assert dialogs.input_box(screen(name)) is None
+
+
+@pytest.mark.parametrize("name", DIALOGS)
+def test_a_dialog_is_a_dialog(name):
+    assert dialogs.is_dialog(screen(name))
+
+
+@pytest.mark.parametrize("lines", [1, 5, 40])
+@pytest.mark.parametrize("name", ["dialog-permission-bash", "dialog-permission-write", "dialog-plan"])
+def test_a_dialog_below_an_indented_reply_is_no_input_box(name, lines):
+    # A long reply has scrolled everything but its own indented lines away.
+    asked = screen(name)
+    below = asked[asked.index("────────") :]
+    shown = "".join(f"  line {number} of the reply\n" for number in range(lines)) + below
+    assert dialogs.input_box(shown) is None
+    assert dialogs.is_dialog(shown)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options(name):
+    assert [("*" if one.selected else "") + one.text for one in dialogs.options(screen(name))] == OPTIONS[name]
+
+
+def test_exactly_one_option_of_a_question_is_marked():
+    found = dialogs.options(screen("dialog-question"))
+    assert [one.text for one in found if one.selected] == ["Red"]
+    assert {"Red", "Blue"} <= {one.text for one in found}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_known_dialog_has_an_answer_that_it_offers(name):
+    known = dialogs.known(screen(name))
+    assert known is not None
+    assert known.answer == ANSWERS[name]
+    assert sum(one.text.startswith(known.answer) for one in dialogs.options(screen(name))) == 1
+    assert known.trust == name.startswith("dialog-trust")
+    assert known.said.format(path="/some/folder")
+
+
+@pytest.mark.parametrize("name", [name for name in DIALOGS if name not in ANSWERS])
+def test_what_a_person_has_to_decide_is_not_answered(name):
+    assert dialogs.known(screen(name)) is None
+
+
+@pytest.mark.parametrize("offer", ["Not now", "No thanks", "No, thanks", "Maybe later", "Skip for now", "Dismiss"])
+def test_an_offer_that_can_be_declined_is_declined(offer):
+    shown = screen("dialog-bypass").replace("Bypass Permissions", "Something New").replace("Yes, I accept", offer)
+    known = dialogs.known(shown)
+    assert known is not None
+    assert known.answer == offer
+    assert offer in known.said
+
+
+def test_words_of_a_dialog_in_a_reply_are_not_answered():
+    shown = screen("idle-after-reply").replace("It is", "Bypass Permissions mode: Yes, I accept")
+    assert dialogs.known(shown) is None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_shown_for_an_error_message(name):
+    text = dialogs.shown(screen(name))
+    assert text
+    assert len(text.split("\n")) <= 30
+    assert "────" not in text
+    assert "" not in text.split("\n")
+
+
+def test_shown_keeps_what_a_dialog_asks():
+    assert "Do you want to use this API key?" in dialogs.shown(screen("dialog-api-key"))
+    assert "No (recommended)" in dialogs.shown(screen("dialog-api-key"))
+
+
+@pytest.mark.parametrize("text", ["", "\n" * 40, "$ ls\nfile\n$ ", "Starting...\n", "─" * 80])
+def test_other_screens_hold_nothing(text):
+    assert dialogs.input_box(text) is None
+    assert dialogs.options(text) == []
+    assert not dialogs.is_dialog(text)
+
+
+def test_the_box_of_a_message_without_letters():
+    # Nothing of it can be compared; that something stands in the box has to do.
+    shown = screen("box-one-line").replace("fix the parser, please", "✓ ✓")
+    assert dialogs.holds(dialogs.input_box(shown), "✓ ✓")
+    assert not dialogs.holds(dialogs.input_box(screen("box-empty")), "✓ ✓")
+
+
+def test_no_box_holds_nothing():
+    assert not dialogs.holds(None, "hello")

@@ -1,0 +1,165 @@
+"""The settings of a run, as the environment tells them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dev_sessions import config
+from dev_sessions.errors import HostUnreachable, UsageError
+
+HOME = {"HOME": "/home/user"}
+
+
+def test_defaults():
+    found = config.load(HOME)
+    assert found.home == "/home/user/.dev-sessions"
+    assert (found.parent, found.depth, found.max_depth) == (None, 0, 4)
+    assert (found.ready_timeout, found.receipt_timeout, found.debug) == (60.0, 30.0, False)
+    assert found.cwd == os.getcwd()
+    assert found.environ == HOME
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("DEV_SESSIONS_HOME", "/state", "home", "/state"),
+        ("DEV_SESSIONS_HOME", "/state/../other/", "home", "/other"),
+        ("DEV_SESSIONS_HOME", "", "home", "/home/user/.dev-sessions"),
+        ("DEV_SESSIONS_ID", "fizz-top", "parent", "fizz-top"),
+        ("DEV_SESSIONS_ID", "", "parent", None),
+        ("DEV_SESSIONS_DEPTH", "3", "depth", 3),
+        ("DEV_SESSIONS_DEPTH", "", "depth", 0),
+        ("DEV_SESSIONS_MAX_DEPTH", "0", "max_depth", 0),
+        ("DEV_SESSIONS_READY_TIMEOUT", "2.5", "ready_timeout", 2.5),
+        ("DEV_SESSIONS_RECEIPT_TIMEOUT", "5", "receipt_timeout", 5.0),
+        ("DEV_SESSIONS_DEBUG", "1", "debug", True),
+        ("DEV_SESSIONS_DEBUG", "yes", "debug", True),
+        ("DEV_SESSIONS_DEBUG", "0", "debug", False),
+        ("IS_SANDBOX", "1", "sandboxed", True),
+        ("IS_SANDBOX", "", "sandboxed", False),
+    ],
+)
+def test_each_variable(name, value, field, expected):
+    assert getattr(config.load({**HOME, name: value}), field) == expected
+
+
+def test_a_relative_state_folder_is_below_the_working_folder():
+    assert config.load({"DEV_SESSIONS_HOME": "state"}).home == os.path.join(os.getcwd(), "state")
+
+
+def test_the_tilde_of_a_state_folder_is_the_home():
+    done = in_a_child({"HOME": "/home/user", "DEV_SESSIONS_HOME": "~/state"}, "print(config.load().home)")
+    assert done.stdout == "/home/user/state\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("DEV_SESSIONS_DEPTH", value) for value in ("-1", "x", "1.5", " 1")),
+        *(("DEV_SESSIONS_MAX_DEPTH", value) for value in ("-1", "many")),
+        *(("DEV_SESSIONS_READY_TIMEOUT", value) for value in ("0", "-1", "nan", "inf", "soon", "86400")),
+        *(("DEV_SESSIONS_RECEIPT_TIMEOUT", value) for value in ("0", "x")),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_name(name, value):
+    with pytest.raises(UsageError, match=name) as caught:
+        config.load({**HOME, name: value})
+    assert repr(value) in caught.value.message
+    assert name in caught.value.data["next"]
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted"),
+    [
+        ({}, False),
+        ({"IS_SANDBOX": "1"}, False),
+        ({"HOST_PATH": "/x"}, False),
+        ({"DEV_SESSIONS_GATEWAY_URL": "http://h"}, False),
+        ({"IS_SANDBOX": "1", "HOST_PATH": "/x"}, True),
+        ({"IS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_URL": "http://h"}, True),
+        ({"IS_SANDBOX": "0", "HOST_PATH": "/x"}, False),
+        ({"IS_SANDBOX": "1", "HOST_PATH": ""}, False),
+        ({"DEV_SESSIONS_SANDBOX": "1"}, True),
+        ({"DEV_SESSIONS_SANDBOX": "true"}, True),
+        ({"DEV_SESSIONS_SANDBOX": "0"}, False),
+        ({"DEV_SESSIONS_SANDBOX": "0", "IS_SANDBOX": "1", "HOST_PATH": "/x"}, False),
+        ({"DEV_SESSIONS_SANDBOX": "", "IS_SANDBOX": "1", "HOST_PATH": "/x"}, True),
+        ({"DEV_SESSIONS_SANDBOX": "", "IS_SANDBOX": "1"}, False),
+    ],
+)
+def test_when_a_gateway_is_wanted(env, wanted):
+    assert config.gateway_wanted(env) == wanted
+    if wanted:
+        with pytest.raises(HostUnreachable, match="gateway") as caught:
+            config.load({**HOME, **env})
+        assert "DEV_SESSIONS_SANDBOX=0" in caught.value.data["next"]
+    else:
+        assert config.load({**HOME, **env}).home
+
+
+def test_the_agents_environment_is_the_callers_without_what_is_the_callers_own():
+    caller = {
+        "PATH": "/bin",
+        "HOME": "/home/user",
+        "LANG": "C.UTF-8",
+        "MY_KEY": "a b\n'c'",
+        "IS_SANDBOX": "1",
+        "_x1": "y",
+        "CLAUDECODE": "1",
+        "CLAUDE_CODE_SESSION_ID": "u",
+        "CLAUDE_CODE_ENTRYPOINT": "cli",
+        "CLAUDE_PROJECT_DIR": "/p",
+        "CODEX_SANDBOX": "seatbelt",
+        "CODEX_THREAD_ID": "t",
+        "TMUX": "/s,1,0",
+        "TMUX_PANE": "%1",
+        "PWD": "/p",
+        "COLUMNS": "80",
+        "LINES": "24",
+        "SHLVL": "3",
+        "_": "/bin/env",
+        "OLDPWD": "/",
+        "BASH_FUNC_f%%": "() { :; }",
+        "with-dash": "1",
+        "1st": "1",
+        "ünï": "1",
+        "": "x",
+    }
+    kept = config.agent_environment(caller)
+    assert set(kept) == {"PATH", "HOME", "LANG", "MY_KEY", "IS_SANDBOX", "_x1"}
+    assert kept["MY_KEY"] == "a b\n'c'"
+    assert caller["CLAUDECODE"] == "1"
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_MAX_RETRIES", "CODEX_HOME"])
+def test_what_a_user_sets_for_agents_reaches_them(name):
+    assert config.agent_environment({name: "x"}) == {name: "x"}
+
+
+def in_a_child(env, code, cwd=None):
+    program = f"import sys, os; sys.path[:] = {sys.path!r}\nfrom dev_sessions import config\n{code}"
+    return subprocess.run(
+        [sys.executable, "-S", "-c", program], env=env, cwd=cwd, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_this_processs_environment_is_the_default():
+    assert in_a_child({"HOME": "/h", "DEV_SESSIONS_ID": "x-top"}, "print(config.load().parent)").stdout == "x-top\n"
+
+
+def test_without_a_home_the_system_is_asked():
+    done = in_a_child({}, "print(config.load().home)")
+    assert done.stdout.endswith("/.dev-sessions\n")
+    assert os.path.isabs(done.stdout)
+
+
+def test_a_working_folder_that_is_gone(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    code = f"os.rmdir({str(folder)!r})\ntry: config.load()\nexcept Exception as e: print(type(e).__name__, e)"
+    shown = in_a_child({"HOME": "/h"}, code, cwd=folder).stdout
+    assert shown == "UsageError the current directory does not exist any more\n"

@@ -1,0 +1,277 @@
+"""What Claude Code is told to report, and how its reports read: the command run by a real shell, recorded payloads."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dev_sessions.backends.claude import hooks
+from dev_sessions.model import COMPLETED, FAILED
+from dev_sessions.records import Folder, Payload
+
+RECORDED = Path(__file__).parents[1] / "data" / "claude-2.1.330" / "hooks"
+
+
+def payload(at=5.0, name="ab-12.json", **fields):
+    return Payload(name, at, json.dumps(fields).encode())
+
+
+def fact(**fields):
+    one = payload(**fields)
+    return hooks.fact(one, hooks.parse(one))
+
+
+def recorded(name):
+    found = []
+    for one in json.loads((RECORDED / f"{name}.json").read_text()):
+        written = Payload("f.json", one["at"], json.dumps(one["payload"]).encode())
+        found.append(hooks.fact(written, hooks.parse(written)))
+    return found
+
+
+def report(folder, content, umask=None, **options):
+    """Run the hook's command as Claude does: by the shell, the payload on stdin."""
+    command = hooks.settings(str(folder))["Stop"][0]["hooks"][0]["command"]
+    if umask is not None:
+        command = f"umask {umask}; {command}"
+    return subprocess.run(["/bin/sh", "-c", command], input=content, capture_output=True, timeout=20, **options)
+
+
+# The settings
+
+
+def test_each_event_has_one_command_and_nothing_else():
+    settings = hooks.settings("/some/facts")
+    assert set(settings) == {
+        *("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
+    }
+    for groups in settings.values():
+        assert [sorted(group) for group in groups] == [["hooks"]]
+        (hook,) = groups[0]["hooks"]
+        assert hook["type"] == "command"
+        assert "/some/facts" in hook["command"]
+    assert json.loads(json.dumps(settings)) == settings
+
+
+# The command
+
+
+def test_a_report_becomes_one_whole_private_file(tmp_path):
+    content = json.dumps({"hook_event_name": "Stop", "last_assistant_message": "ü" * 300_000}).encode()
+    done = report(tmp_path, content, umask="000")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    (file,) = tmp_path.iterdir()
+    assert file.suffix == ".json"
+    assert not file.name.startswith(".")
+    assert file.read_bytes() == content
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "it's", 'say "hi"', "a$HOME`id`", "back\\slash", "*?[x]", "-n", "ünï 漢字", "semi;colon&", "new\nline"],
+)
+def test_folders_with_odd_names(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    assert report(folder, b"{}").returncode == 0
+    (file,) = folder.iterdir()
+    assert file.read_bytes() == b"{}"
+
+
+def test_a_folder_that_is_gone_disturbs_nobody(tmp_path):
+    done = report(tmp_path / "gone", b"{}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_disturbs_nobody_and_leaves_no_part(tmp_path):
+    # A limit on the size of files stands for the disk that is full.
+    command = f"ulimit -f 1; {hooks.settings(str(tmp_path))['Stop'][0]['hooks'][0]['command']}"
+    done = subprocess.run(["/bin/sh", "-c", command], input=b"x" * 100_000, capture_output=True, timeout=20)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert [file for file in tmp_path.iterdir() if not file.name.startswith(".")] == []
+
+
+def test_many_reports_at_once_all_arrive(tmp_path):
+    command = hooks.settings(str(tmp_path))["Stop"][0]["hooks"][0]["command"]
+    running = [subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE) for _ in range(20)]
+    for number, process in enumerate(running):
+        process.communicate(str(number).encode(), timeout=20)
+    assert sorted(int(file.read_text()) for file in tmp_path.iterdir()) == list(range(20))
+
+
+def test_an_unfinished_report_is_no_fact(tmp_path):
+    folder = Folder(str(tmp_path))
+    folder.make()
+    command = hooks.settings(folder.facts_path)["Stop"][0]["hooks"][0]["command"]
+    with subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE) as process:
+        process.stdin.write(b'{"hook_event_name": ')
+        process.stdin.flush()
+        assert folder.facts() == []
+        process.communicate(b'"Stop"}', timeout=20)
+    assert [one.content for one in folder.facts()] == [b'{"hook_event_name": "Stop"}']
+
+
+# Payloads
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b'"text"', b"\xff\xfe"])
+def test_what_is_no_payload_tells_nothing(content):
+    one = Payload("x.json", 1.0, content)
+    assert hooks.parse(one) == {}
+    assert hooks.fact(one, hooks.parse(one)) is None
+
+
+@pytest.mark.parametrize("event", ["PreToolUse", "Notification", "SubagentStop", "", None, 5])
+def test_other_events_tell_nothing(event):
+    assert fact(hook_event_name=event, prompt="x") is None
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("startup", True), ("resume", True), ("compact", False), ("clear", False), ("new", False)]
+)
+def test_only_a_start_of_the_program_is_one(source, told):
+    found = fact(hook_event_name="SessionStart", source=source)
+    assert (found is not None and found.kind == "alive" and found.at == 5.0) == told
+
+
+@pytest.mark.parametrize(("reason", "told"), [("other", True), ("prompt_input_exit", True), ("clear", False)])
+def test_only_an_end_of_the_program_is_one(reason, told):
+    found = fact(hook_event_name="SessionEnd", reason=reason)
+    assert (found is not None) == told
+    if found:
+        assert found.kind == "gone"
+        assert reason in found.error
+
+
+def test_a_prompt():
+    found = fact(hook_event_name="UserPromptSubmit", prompt="do it ", prompt_id="p1")
+    assert (found.kind, found.text, found.prompt, found.at) == ("accepted", "do it", "p1", 5.0)
+
+
+def test_an_end_with_background_work():
+    tasks = [{"id": "1"}, {"id": "2"}]
+    found = fact(hook_event_name="Stop", prompt_id="p1", last_assistant_message="Done.", background_tasks=tasks)
+    assert (found.kind, found.outcome, found.prompt) == ("ended", COMPLETED, "p1")
+    assert (found.reply, found.error, found.background) == ("Done.", None, 2)
+    assert fact(hook_event_name="Stop").background == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"last_assistant_message": "API Error: 400", "error_details": "long", "error": "unknown"}, "API Error: 400"),
+        ({"error_details": "long", "error": "unknown"}, "long"),
+        ({"error": "rate_limit"}, "rate_limit"),
+        ({}, "the model could not be reached"),
+    ],
+)
+def test_a_failure_tells_the_most_it_can(fields, error):
+    found = fact(hook_event_name="StopFailure", prompt_id="p1", **fields)
+    assert (found.kind, found.outcome, found.error, found.reply) == ("ended", FAILED, error, None)
+
+
+def asked(tool, given):
+    return fact(hook_event_name="PermissionRequest", tool_name=tool, tool_input=given).question
+
+
+def test_a_question_with_options():
+    questions = [
+        {"question": "Which colour?", "options": [{"label": "Red", "description": "x"}, {"label": "Blue"}]},
+        {"question": "Which size?", "options": [{"label": "Small"}]},
+    ]
+    found = asked("AskUserQuestion", {"questions": questions})
+    assert (found.kind, found.text) == ("question", "Which colour?\nWhich size?")
+    assert found.options == ("Red", "Blue", "Small")
+    assert (found.id, found.since) == ("ab-12", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "kind", "text"),
+    [
+        ("Bash", {"command": "rm -r x", "description": "y"}, "permission", "Bash: rm -r x"),
+        ("Write", {"file_path": "/a/b", "content": "c"}, "permission", "Write: /a/b"),
+        ("WebFetch", {"url": "http://x", "prompt": "y"}, "permission", "WebFetch: http://x"),
+        ("mcp__x__y", {"z": 1}, "permission", 'mcp__x__y: {"z": 1}'),
+        ("Bash", None, "permission", "Bash: {}"),
+        ("ExitPlanMode", {"plan": "First A."}, "plan", "First A."),
+        ("ExitPlanMode", {}, "plan", "The agent has a plan and asks to go on."),
+        ("AskUserQuestion", {"questions": None}, "question", ""),
+        ("AskUserQuestion", {"questions": [None, {"question": "Q", "options": [5]}]}, "question", "Q"),
+    ],
+)
+def test_what_is_asked(tool, given, kind, text):
+    found = asked(tool, given)
+    assert (found.kind, found.text) == (kind, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("do it", "do it"),
+        ("do it \n", "do it"),
+        ("  indented", "  indented"),
+        ('\n\n<pasted_content id="0a1f">\na\nb\n</pasted_content id="0a1f">\n', "a\nb"),
+        ('Do this: \n\n<pasted_content id="0a1f">\na\n</pasted_content id="0a1f">\n', "Do this: a"),
+        ("<pasted_content>by hand</pasted_content>", "<pasted_content>by hand</pasted_content>"),
+    ],
+)
+def test_plain(text, plain):
+    assert hooks.plain(text) == plain
+
+
+# Recorded conversations
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("plain", ["alive", "accepted", "ended"]),
+        ("tool", ["alive", "accepted", "ended"]),
+        ("joined", ["alive", "accepted", "accepted", "ended"]),
+        ("followed", ["alive", "accepted", "accepted", "accepted", "ended", "ended"]),
+        ("interrupted", ["alive", "accepted"]),
+        ("interrupted-before-output", ["alive", "accepted"]),
+        ("failed", ["alive", "accepted", "ended", "accepted", "ended"]),
+        ("background", ["alive", "accepted", "ended", "accepted", "ended"]),
+        ("question", ["alive", "accepted", "asked", "ended"]),
+        ("permission", ["alive", "accepted", "asked", "ended", "accepted", "asked", "ended"]),
+        ("plan", ["alive", "accepted", "asked"]),
+    ],
+)
+def test_recorded(name, kinds):
+    facts = recorded(name)
+    assert [fact.kind for fact in facts] == kinds
+    assert all(fact.prompt for fact in facts if fact.kind in ("accepted", "ended"))
+
+
+def test_recorded_replies_failures_and_background():
+    assert [fact.reply for fact in recorded("followed") if fact.kind == "ended"] == ["One.", "Three."]
+    assert [fact.background for fact in recorded("background") if fact.kind == "ended"] == [1, 0]
+    failed = recorded("failed")[2]
+    assert (failed.outcome, failed.error) == (FAILED, "API Error: 400 scripted error 400")
+
+
+def test_recorded_questions():
+    question = recorded("question")[2].question
+    assert (question.kind, question.text, question.options) == ("question", "Which colour?", ("Red", "Blue"))
+    bash, write = (fact.question for fact in recorded("permission") if fact.kind == "asked")
+    assert (bash.kind, bash.text) == ("permission", "Bash: touch made && ls")
+    assert write.text.startswith("Write: ")
+    assert recorded("plan")[2].question.kind == "plan"
+
+
+def test_a_message_that_joined_has_the_prompt_of_the_turn_it_joined():
+    first, second = (fact.prompt for fact in recorded("joined") if fact.kind == "accepted")
+    assert first == second
+
+
+def test_settings_name_no_file_of_ours():
+    # The hooks outlive our upgrade or removal: nothing in them is a program of ours.
+    assert os.path.dirname(hooks.__file__) not in json.dumps(hooks.settings("/some/facts"))

@@ -1,0 +1,232 @@
+"""The registry of sessions: nothing is lost, whoever writes and however it is damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from dev_sessions.errors import StoreError
+from dev_sessions.store import Store
+
+
+def record(id, **more):
+    return {"id": id, "key": f"{id}-0a1b2c3d", "cli": "claude", **more}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "state"))
+
+
+def put(store, *records):
+    with store.change() as known:
+        known.update({one["id"]: one for one in records})
+
+
+def child(code, home):
+    """A process that works on the same state folder; it prints a line when it is there."""
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}\nfrom dev_sessions.store import Store\nstore = Store({home!r})\n{code}"
+    )
+    return subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_no_registry_yet(store):
+    assert store.load() == {}
+    assert not os.path.exists(store.home)
+
+
+def test_what_is_written_is_read(store):
+    put(store, record("fizz-top", description="ü\n"), record("riven-jg"))
+    assert store.load() == {"fizz-top": record("fizz-top", description="ü\n"), "riven-jg": record("riven-jg")}
+    with store.change() as records:
+        del records["fizz-top"]
+        records["riven-jg"]["pid"] = 5
+    assert Store(store.home).load() == {"riven-jg": record("riven-jg", pid=5)}
+
+
+def test_everything_is_private(store):
+    put(store, record("fizz-top"))
+    for folder, _, names in os.walk(store.home):
+        assert os.stat(folder).st_mode & 0o777 == 0o700
+        assert all(os.stat(os.path.join(folder, name)).st_mode & 0o777 == 0o600 for name in names)
+
+
+def test_a_block_that_fails_changes_nothing(store):
+    put(store, record("fizz-top"))
+
+    def fail():
+        with store.change() as records:
+            records.clear()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert list(store.load()) == ["fizz-top"]
+    put(store, record("riven-jg"))
+    assert len(store.load()) == 2
+
+
+def test_a_block_that_changes_nothing_writes_nothing(store):
+    put(store, record("fizz-top"))
+    before = os.stat(store.path).st_ino
+    with store.change():
+        pass
+    assert os.stat(store.path).st_ino == before
+
+
+def test_each_record_also_stands_in_its_folder(store):
+    put(store, record("fizz-top", description="x"))
+    with open(os.path.join(store.folder(record("fizz-top")), "record.json"), encoding="utf-8") as file:
+        assert json.load(file) == record("fizz-top", description="x")
+
+
+def test_eight_writers_at_once_lose_nothing(store):
+    code = """
+print("up", flush=True)
+sys.stdin.readline()
+for change in range(20):
+    with store.change() as records:
+        old = records.get("count", {"id": "count", "key": "count-1", "n": 0})
+        records["count"] = {**old, "n": old["n"] + 1}
+        records[f"NUMBER-{change}"] = {"id": f"NUMBER-{change}", "key": f"NUMBER-{change}"}
+"""
+    writers = [child(code.replace("NUMBER", f"w{number}"), store.home) for number in range(8)]
+    for writer in writers:
+        writer.stdout.readline()
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    seen = 0
+    while any(writer.poll() is None for writer in writers):
+        now = store.load().get("count", {}).get("n", 0)
+        assert now >= seen
+        seen = now
+        select.select([], [], [], 0.02)
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    records = store.load()
+    assert records["count"]["n"] == 160
+    assert len(records) == 161
+
+
+def test_a_killed_writer_leaves_no_lock_and_no_change(store):
+    put(store, record("fizz-top"))
+    writer = child(
+        "with store.change() as records:\n  records.clear(); print('in', flush=True); sys.stdin.read()", store.home
+    )
+    assert writer.stdout.readline() == "in\n"
+    with pytest.raises(StoreError), store.lock(os.path.join(store.home, "sessions.lock"), timeout=0.05):
+        pass
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate(timeout=60)
+    assert list(store.load()) == ["fizz-top"]
+    put(store, record("riven-jg"))
+    assert len(store.load()) == 2
+
+
+def test_a_lock_that_is_held_is_told_by_name(store, tmp_path):
+    path = str(tmp_path / "lock")
+    with (
+        store.lock(path),
+        pytest.raises(StoreError, match="held") as caught,
+        Store(store.home).lock(path, timeout=0),
+    ):
+        pass
+    assert path in caught.value.message
+    with store.lock(path, timeout=0):
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+DAMAGED = {
+    "empty": b"",
+    "cut off": b'{"format": 1, "sessions": {"fizz-',
+    "zeros": b"\0" * 500,
+    "no text": b"\xff\xfe\xfd",
+    "a list": b"[]",
+    "no format": b'{"sessions": {}}',
+    "sessions are a list": b'{"format": 1, "sessions": []}',
+    "a record is none": b'{"format": 1, "sessions": {"a": null}}',
+    "a record without a key": b'{"format": 1, "sessions": {"a": {"id": "a"}}}',
+    "a record of another id": b'{"format": 1, "sessions": {"a": {"id": "b", "key": "k"}}}',
+    "format is a word": b'{"format": "1", "sessions": {}}',
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_registry_is_set_aside_and_rebuilt(store, content):
+    put(store, record("fizz-top", description="x"), record("riven-jg"))
+    with open(store.path, "wb") as file:
+        file.write(content)
+    said = []
+    again = Store(store.home, said.append)
+    assert again.load() == {"fizz-top": record("fizz-top", description="x"), "riven-jg": record("riven-jg")}
+    assert "damaged" in said[0]
+    with open(store.path, "rb") as file:
+        assert file.read() == content, "a reader has written"
+    put(again, record("zed-mid"))
+    assert set(Store(store.home).load()) == {"fizz-top", "riven-jg", "zed-mid"}
+    (aside,) = [name for name in os.listdir(store.home) if ".damaged-" in name]
+    with open(os.path.join(store.home, aside), "rb") as file:
+        assert file.read() == content
+    assert any(aside in text for text in said)
+
+
+def test_a_damaged_registry_without_folders_is_empty(store):
+    os.makedirs(store.home)
+    with open(store.path, "wb") as file:
+        file.write(b"{")
+    assert store.load() == {}
+
+
+def test_folders_that_are_no_sessions_are_not_rebuilt(store):
+    put(store, record("fizz-top"))
+    folder = store.sessions_folder
+    for name, content in (
+        ("empty", None),
+        ("other", record("x-top")),
+        ("odd", [1]),
+        ("odd2", {"id": 5, "key": "odd2"}),
+    ):
+        os.makedirs(os.path.join(folder, name))
+        if content is not None:
+            with open(os.path.join(folder, name, "record.json"), "w", encoding="utf-8") as file:
+                json.dump(content, file)
+    os.unlink(store.path)
+    with open(store.path, "wb") as file:
+        file.write(b"{")
+    assert list(store.load()) == ["fizz-top"]
+
+
+@pytest.mark.parametrize("work", ["load", "change"])
+def test_a_newer_format_is_refused_and_left_alone(store, work):
+    put(store, record("fizz-top"))
+    content = json.dumps({"format": 2, "sessions": {"of": "another shape"}}).encode()
+    with open(store.path, "wb") as file:
+        file.write(content)
+    with pytest.raises(StoreError, match="newer") as caught:
+        store.load() if work == "load" else put(store, record("a-top"))
+    assert "damaged" not in caught.value.message
+    with open(store.path, "rb") as file:
+        assert file.read() == content
+    assert not [name for name in os.listdir(store.home) if "damaged" in name]
+
+
+def test_a_state_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError) as caught:
+        put(Store(str(tmp_path / "file" / "state")), record("a-top"))
+    assert "DEV_SESSIONS_HOME" in caught.value.data["next"]
+
+
+def test_a_registry_that_cannot_be_read(store):
+    os.makedirs(store.path)
+    with pytest.raises(StoreError, match="cannot read"):
+        store.load()

@@ -1,0 +1,559 @@
+"""What a session is doing, from acts, facts and a probe: every rule of `turns`, and every row of the state table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dev_sessions.model import (
+    COMPLETED,
+    EXITED,
+    FAILED,
+    IDLE,
+    INTERRUPTED,
+    QUEUED,
+    WAITING,
+    WORKING,
+    Fact,
+    Message,
+    Probe,
+    Question,
+    Turn,
+)
+from dev_sessions.turns import FLIGHT_SECONDS, HOLD_GRACE, START_GRACE, batch, reduce, verdict
+
+ASKED = Question("q1", "question", "Which colour?", ("Red", "Blue"), 12.0)
+DIALOG = Question("dialog-5", "dialog", "Do you trust this folder?", (), 5.0)
+
+
+def message(number, created=None, **changes):
+    """Message `number`, made at `number` * 10 seconds, on its way at once, with a receipt."""
+    created = number * 10.0 if created is None else created
+    fields = {"attempted": created + 0.1, "receipt": "started", **changes}
+    return Message(number, f"text {number}", "terminal", f"r{number}", created, **fields)
+
+
+def accepted(number, at, prompt, **more):
+    return Fact("accepted", at, text=f"text {number}", prompt=prompt, **more)
+
+
+def ended(at, prompt, outcome=COMPLETED, **more):
+    return Fact("ended", at, prompt=prompt, outcome=outcome, **more)
+
+
+def idle(since, now=None):
+    return Probe(since + 100.0 if now is None else now, True, "idle", since)
+
+
+def busy(since, now=None):
+    return Probe(since + 100.0 if now is None else now, True, "busy", since)
+
+
+def waiting(since, **more):
+    return Probe(since + 100.0, True, "waiting", since, **more)
+
+
+def gone(now, **more):
+    return Probe(now, False, **more)
+
+
+def states(state):
+    return [turn.state for turn in state.turns]
+
+
+ALIVE = Fact("alive", 1.0)
+ONE, TWO, THREE = message(1), message(2), message(3)
+TOOK = accepted(1, 10.2, "p1")
+DONE = ended(15.0, "p1", reply="It is fixed.")
+
+# name: messages, facts, probe -> status, the turns' states, the current turn
+TABLE = {
+    "nothing sent": ([], [ALIVE], idle(2), IDLE, [], None),
+    "nothing sent, no fact yet": ([], [], Probe(5, True), IDLE, [], None),
+    "nothing sent, gone": ([], [ALIVE], gone(5), EXITED, [], None),
+    "thinking": ([ONE], [ALIVE, TOOK], busy(10.3), WORKING, [WORKING], 1),
+    "a tool runs for minutes": ([ONE], [ALIVE, TOOK], busy(10.3, 1000), WORKING, [WORKING], 1),
+    "the agent tells no activity": ([ONE], [ALIVE, TOOK], Probe(500, True), WORKING, [WORKING], 1),
+    "liveness unknown": ([ONE], [ALIVE, TOOK], Probe(500, None), WORKING, [WORKING], 1),
+    "a status older than the prompt": ([ONE], [ALIVE, TOOK], idle(2, 10.4), WORKING, [WORKING], 1),
+    "idle": ([ONE], [ALIVE, TOOK, DONE], idle(15.1), IDLE, [COMPLETED], 1),
+    "Stop, and the status still busy": ([ONE], [ALIVE, TOOK, DONE], busy(10.3), IDLE, [COMPLETED], 1),
+    "a turn that no fact told of": ([ONE], [ALIVE, TOOK, DONE], busy(20), WORKING, [COMPLETED], 1),
+    "failed": ([ONE], [ALIVE, TOOK, ended(12, "p1", FAILED, error="API 400")], idle(12.1), IDLE, [FAILED], 1),
+    "interrupted before output": ([ONE], [ALIVE, TOOK], idle(11), IDLE, [INTERRUPTED], 1),
+    "interrupted after output": ([ONE], [ALIVE, TOOK, ended(11, "p1", INTERRUPTED)], idle(11), IDLE, [INTERRUPTED], 1),
+    "blocked by a hook of the user's": ([ONE], [ALIVE, TOOK], idle(2, 10.2 + START_GRACE), IDLE, [INTERRUPTED], 1),
+    "interrupted, known by the next prompt": (
+        [ONE, TWO],
+        [TOOK, accepted(2, 20.2, "p2")],
+        busy(20.3),
+        WORKING,
+        [INTERRUPTED, WORKING],
+        2,
+    ),
+    "killed while it works": ([ONE], [ALIVE, TOOK], gone(20), EXITED, [EXITED], 1),
+    "killed at rest": ([ONE], [ALIVE, TOOK, DONE], gone(20), EXITED, [COMPLETED], 1),
+    "killed before it took the message": ([ONE], [ALIVE], gone(20), EXITED, [EXITED], 1),
+    "killed with one queued": (
+        [ONE, message(2, attempted=None, queued=True)],
+        [ALIVE, TOOK, DONE],
+        gone(20),
+        EXITED,
+        [COMPLETED, QUEUED],
+        1,
+    ),
+    "a person's prompt": ([], [ALIVE, Fact("accepted", 5, text="hi", prompt="x")], busy(5), WORKING, [], None),
+    "a person's prompt after our turn": (
+        [ONE],
+        [ALIVE, TOOK, DONE, Fact("accepted", 30, text="hi", prompt="x")],
+        busy(30.1),
+        WORKING,
+        [COMPLETED],
+        1,
+    ),
+    "a person's prompt is over": (
+        [ONE],
+        [ALIVE, TOOK, DONE, Fact("accepted", 30, text="hi", prompt="x"), ended(33, "x", FAILED, error="x")],
+        idle(33),
+        IDLE,
+        [COMPLETED],
+        1,
+    ),
+    "background work left": (
+        [ONE],
+        [ALIVE, TOOK, ended(15, "p1", background=2)],
+        Probe(16, True, None),
+        IDLE,
+        [COMPLETED],
+        1,
+    ),
+    "the agent woke itself": (
+        [ONE],
+        [ALIVE, TOOK, ended(15, "p1", background=1), Fact("accepted", 40, text="<task-notification>", prompt="w")],
+        busy(40.1),
+        WORKING,
+        [COMPLETED],
+        1,
+    ),
+    "two accepted while busy": (
+        [ONE, TWO, THREE],
+        [TOOK, accepted(2, 20.2, "p1"), accepted(3, 30.2, "p1")],
+        busy(10.3),
+        WORKING,
+        [WORKING, WORKING, WORKING],
+        1,
+    ),
+    "two joined the running turn": (
+        [ONE, TWO, THREE],
+        [
+            TOOK,
+            accepted(2, 20.2, "p1"),
+            accepted(3, 30.2, "p1"),
+            Fact("joined", 31, text="text 2"),
+            Fact("joined", 31, text="text 3"),
+            ended(35, "p1", reply="all"),
+        ],
+        idle(35),
+        IDLE,
+        [COMPLETED, COMPLETED, COMPLETED],
+        3,
+    ),
+    "one of two follows": (
+        [ONE, TWO],
+        [TOOK, accepted(2, 20.2, "p1"), ended(25, "p1"), Fact("started", 25.1, text="text 2", prompt="p2")],
+        busy(25.1),
+        WORKING,
+        [COMPLETED, WORKING],
+        2,
+    ),
+    "both that followed ended together": (
+        [ONE, TWO, THREE],
+        [
+            TOOK,
+            accepted(2, 20.2, "p1"),
+            accepted(3, 30.2, "p1"),
+            ended(35, "p1"),
+            Fact("started", 35.1, text="text 2", prompt="p2"),
+            Fact("started", 35.1, text="text 3", prompt="p3"),
+            ended(39, "p3", reply="both"),
+        ],
+        idle(39),
+        IDLE,
+        [COMPLETED, COMPLETED, COMPLETED],
+        3,
+    ),
+    "idle for 20 ms between two turns of its queue": (
+        [ONE, TWO],
+        [TOOK, accepted(2, 20.2, "p1"), ended(25, "p1")],
+        idle(25.01, 25.03),
+        WORKING,
+        [COMPLETED, WORKING],
+        2,
+    ),
+    "taken into the turn without a word": (
+        [ONE, TWO],
+        [TOOK, accepted(2, 20.2, "p1"), ended(25, "p1", reply="one for both")],
+        idle(25.01, 25.01 + HOLD_GRACE),
+        IDLE,
+        [COMPLETED, COMPLETED],
+        2,
+    ),
+    "queued": (
+        [ONE, message(2, attempted=None, queued=True, receipt=None)],
+        [TOOK],
+        busy(10.3),
+        WORKING,
+        [WORKING, QUEUED],
+        1,
+    ),
+    "queued at rest": ([message(1, attempted=None, queued=True)], [ALIVE], idle(2), IDLE, [QUEUED], None),
+    "queued, being delivered": ([message(1, queued=True, receipt=None)], [], idle(2, 10.5), IDLE, [QUEUED], None),
+    "in flight": ([message(1, receipt=None)], [ALIVE], idle(2, 10.5), IDLE, [WORKING], 1),
+    "unconfirmed": ([message(1, receipt=None, unconfirmed=True)], [ALIVE], idle(2, 60), IDLE, [FAILED], 1),
+    "its sender was killed": (
+        [message(1, receipt=None)],
+        [ALIVE],
+        idle(2, 10.2 + FLIGHT_SECONDS),
+        IDLE,
+        [FAILED],
+        1,
+    ),
+    "unconfirmed, and it came after all": (
+        [message(1, receipt=None, unconfirmed=True)],
+        [ALIVE, accepted(1, 55, "p1"), ended(60, "p1")],
+        idle(60),
+        IDLE,
+        [COMPLETED],
+        1,
+    ),
+    "the agent was restarted": ([ONE], [ALIVE, TOOK, Fact("alive", 20)], idle(21), IDLE, [EXITED], 1),
+    "restarted and at work again": (
+        [ONE, message(3)],
+        [ALIVE, TOOK, Fact("gone", 15, error="killed"), Fact("alive", 20), accepted(3, 30.2, "p3")],
+        busy(30.3),
+        WORKING,
+        [EXITED, WORKING],
+        3,
+    ),
+    "compaction leaves the turn alone": ([ONE], [ALIVE, TOOK], busy(12), WORKING, [WORKING], 1),
+    "a question": ([ONE], [TOOK, Fact("asked", 12, question=ASKED)], waiting(12.1), WAITING, [WAITING], 1),
+    "a question, the status not changed yet": (
+        [ONE],
+        [TOOK, Fact("asked", 12, question=ASKED)],
+        busy(10.3, 12.2),
+        WAITING,
+        [WAITING],
+        1,
+    ),
+    "a question that was answered": (
+        [ONE],
+        [TOOK, Fact("asked", 12, question=ASKED)],
+        busy(14),
+        WORKING,
+        [WORKING],
+        1,
+    ),
+    "a question that a rule settled at once": (
+        [ONE],
+        [TOOK, Fact("asked", 12, question=ASKED)],
+        busy(10.3, 14),
+        WORKING,
+        [WORKING],
+        1,
+    ),
+    "declined with Esc": ([ONE], [TOOK, Fact("asked", 12, question=ASKED)], idle(14), IDLE, [INTERRUPTED], 1),
+    "killed while it asks": ([ONE], [TOOK, Fact("asked", 12, question=ASKED)], gone(20), EXITED, [EXITED], 1),
+    "a dialog before the first prompt": ([], [], waiting(5, question=DIALOG), WAITING, [], None),
+    "a dialog that no fact tells of": ([ONE], [TOOK], waiting(12, question=DIALOG), WAITING, [WAITING], 1),
+}
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE.keys())
+def test_table(row):
+    messages, facts, probe, status, turn_states, current = row
+    state = reduce(messages, facts, probe)
+    assert (state.status, states(state), state.turn) == (status, turn_states, current)
+
+
+def test_a_reply_and_its_turn():
+    state = reduce([ONE], [ALIVE, TOOK, DONE], idle(15.1))
+    assert state.turns == (Turn(1, COMPLETED, 10.0, 15.0, "It is fixed."),)
+
+
+def test_a_failure_tells_why():
+    state = reduce([ONE], [TOOK, ended(12, "p1", FAILED, error="API 400")], idle(12.1))
+    assert (state.turns[0].reply, state.turns[0].error) == (None, "API 400")
+
+
+def test_an_interrupt_is_dated_by_the_status():
+    assert reduce([ONE], [TOOK], idle(11.5)).turns[0].ended == 11.5
+
+
+def test_those_that_joined_share_the_end_and_the_reply():
+    facts = TABLE["two joined the running turn"][1]
+    turns = reduce([ONE, TWO, THREE], facts, idle(35)).turns
+    assert {(turn.ended, turn.reply) for turn in turns} == {(35, "all")}
+
+
+def test_those_that_followed_have_ends_of_their_own():
+    facts = TABLE["both that followed ended together"][1]
+    turns = reduce([ONE, TWO, THREE], facts, idle(39)).turns
+    assert [(turn.ended, turn.reply) for turn in turns] == [(35, None), (39, "both"), (39, "both")]
+
+
+def test_taken_without_a_word_gets_the_end_of_that_turn():
+    messages, facts, probe = TABLE["taken into the turn without a word"][:3]
+    assert reduce(messages, facts, probe).turns[1] == Turn(2, COMPLETED, 20.0, 25, "one for both")
+
+
+def test_a_held_prompt_that_was_dropped_is_interrupted():
+    # Held by the agent, and idle ever since, with no end after it.
+    facts = [TOOK, ended(15, "p1"), accepted(2, 20.2, None, held=True)]
+    assert states(reduce([ONE, TWO], facts, idle(20.3))) == [COMPLETED, INTERRUPTED]
+
+
+@pytest.mark.parametrize("open_", ["a question", "a question, the status not changed yet"])
+def test_an_open_question_is_told(open_):
+    messages, facts, probe = TABLE[open_][:3]
+    assert reduce(messages, facts, probe).question == ASKED
+
+
+@pytest.mark.parametrize(
+    "settled",
+    ["a question that was answered", "a question that a rule settled at once", "declined with Esc"],
+)
+def test_a_settled_question_is_not_told(settled):
+    messages, facts, probe = TABLE[settled][:3]
+    assert reduce(messages, facts, probe).question is None
+
+
+def test_a_dead_agent_asks_nothing():
+    messages, facts, probe = TABLE["killed while it asks"][:3]
+    assert reduce(messages, facts, probe).question is None
+
+
+def test_what_the_agent_asked_stands_above_what_the_probe_saw():
+    state = reduce([ONE], [TOOK, Fact("asked", 12, question=ASKED)], waiting(12.1, question=DIALOG))
+    assert state.question == ASKED
+
+
+@pytest.mark.parametrize(
+    ("facts", "probe", "error"),
+    [
+        ([TOOK], gone(20, detail="the agent's process is gone"), "the agent's process is gone"),
+        ([TOOK], gone(20), "the agent ended"),
+        ([TOOK, Fact("gone", 15, error="it quit")], gone(20, detail="no process"), "it quit"),
+    ],
+)
+def test_why_it_exited(facts, probe, error):
+    state = reduce([ONE], facts, probe)
+    assert (state.error, state.turns[0].error) == (error, error)
+
+
+def test_a_message_that_a_dead_agent_never_took_says_so():
+    turn = reduce([ONE], [ALIVE], gone(20)).turns[0]
+    assert turn.ended == 20
+    assert "before it took" in (turn.error or "")
+
+
+def test_a_live_agent_has_no_error():
+    assert reduce([ONE], [TOOK, Fact("gone", 15, error="it quit"), Fact("alive", 16)], idle(17)).error is None
+
+
+def test_background_work_is_counted_until_the_agent_is_at_rest():
+    facts = [TOOK, ended(15, "p1", background=2)]
+    assert reduce([ONE], facts, busy(10.3)).background == 2
+    assert reduce([ONE], [*facts, ended(40, "w", background=0)], busy(39)).background == 0
+    assert reduce([ONE], facts, gone(50)).background == 0
+
+
+def test_equal_texts_are_bound_in_the_order_of_sending():
+    messages = [message(1)._replace(wire="again"), message(2)._replace(wire="again")]
+    facts = [Fact("accepted", 10.2, text="again", prompt="a"), ended(11, "a", reply="first")]
+    assert states(reduce(messages, facts, idle(11, 20.2))) == [COMPLETED, WORKING]
+    facts += [Fact("accepted", 20.2, text="again", prompt="b"), ended(21, "b", reply="second")]
+    assert [turn.reply for turn in reduce(messages, facts, idle(21)).turns] == ["first", "second"]
+
+
+def test_a_prompt_typed_before_ours_was_on_its_way_is_not_ours():
+    facts = [Fact("accepted", 9.0, text="text 1", prompt="theirs"), ended(9.5, "theirs", reply="for them")]
+    assert reduce([ONE], facts, idle(9.6, 10.5)).turns[0].open
+
+
+def test_a_queued_message_is_not_bound_before_it_is_on_its_way():
+    queued = message(1, attempted=None, queued=True)
+    state = reduce([queued], [accepted(1, 12, "x"), ended(13, "x")], idle(13))
+    assert states(state) == [QUEUED]
+
+
+def test_an_interrupt_that_only_the_next_prompt_reveals_is_no_part_of_its_wait():
+    # Esc before any output leaves no word anywhere; the turn was over when the next message was made.
+    before = reduce([ONE, message(2, receipt=None)], [TOOK], idle(12, 20.1))
+    after = reduce([ONE, TWO], [TOOK, accepted(2, 20.3, "p2"), ended(25, "p2")], idle(25))
+    assert [turn.number for turn in batch(before.turns)] == [2]
+    assert [turn.number for turn in batch(after.turns)] == [2]
+    assert verdict(batch(after.turns)).state == COMPLETED
+
+
+# batch and verdict
+
+
+def turn(number, state, began, over=None):
+    return Turn(number, state, began, over)
+
+
+@pytest.mark.parametrize(
+    ("turns", "numbers"),
+    [
+        ([], []),
+        ([turn(1, COMPLETED, 1, 2)], [1]),
+        ([turn(1, COMPLETED, 1, 2), turn(2, COMPLETED, 3, 4)], [2]),
+        ([turn(1, COMPLETED, 1, 4), turn(2, COMPLETED, 3, 4)], [1, 2]),
+        ([turn(1, WORKING, 1), turn(2, WORKING, 3)], [1, 2]),
+        ([turn(1, COMPLETED, 1, 2), turn(2, WORKING, 3), turn(3, QUEUED, 4)], [2, 3]),
+        ([turn(1, COMPLETED, 1, 9), turn(2, COMPLETED, 2, 9), turn(3, COMPLETED, 10, 11)], [3]),
+        ([turn(1, COMPLETED, 1, 3), turn(2, COMPLETED, 2, 5), turn(3, FAILED, 4, 6)], [1, 2, 3]),
+    ],
+)
+def test_batch(turns, numbers):
+    assert [one.number for one in batch(turns)] == numbers
+
+
+@pytest.mark.parametrize(
+    ("turn_states", "worst"),
+    [
+        ([COMPLETED], 1),
+        ([COMPLETED, COMPLETED], 2),
+        ([FAILED, COMPLETED], 1),
+        ([COMPLETED, INTERRUPTED], 2),
+        ([INTERRUPTED, FAILED], 2),
+        ([FAILED, EXITED, FAILED], 2),
+        ([FAILED, COMPLETED, FAILED], 3),
+        ([WAITING, COMPLETED], 1),
+        ([WAITING, INTERRUPTED], 2),
+    ],
+)
+def test_verdict(turn_states, worst):
+    assert verdict([turn(n, state, n, n + 1.0) for n, state in enumerate(turn_states, 1)]).number == worst
+
+
+def test_only_queued_running_and_waiting_turns_are_open():
+    open_ = {
+        state for state in (QUEUED, WORKING, WAITING, COMPLETED, FAILED, INTERRUPTED, EXITED) if turn(1, state, 1).open
+    }
+    assert open_ == {QUEUED, WORKING, WAITING}
+    assert not turn(1, WORKING, 1, 2).open
+
+
+# Anything at all, in any order
+
+MOMENTS = st.integers(0, 400).map(float)
+TEXTS = st.sampled_from(["text 1", "text 2", "text 3", "text 4", "else"])
+PROMPTS = st.sampled_from([None, "p1", "p2", "p3"])
+QUESTIONS = st.builds(Question, st.just("q"), st.just("question"), st.just("?"), st.just(()), MOMENTS)
+FACTS = st.builds(
+    Fact,
+    st.sampled_from(["accepted", "accepted", "joined", "started", "ended", "ended", "asked", "alive", "gone", "new"]),
+    MOMENTS,
+    text=TEXTS,
+    prompt=PROMPTS,
+    outcome=st.sampled_from([COMPLETED, FAILED, INTERRUPTED]),
+    reply=st.none() | st.just("r"),
+    error=st.none() | st.just("e"),
+    background=st.integers(0, 2),
+    question=QUESTIONS,
+    held=st.booleans(),
+)
+PROBES = st.builds(
+    Probe,
+    MOMENTS,
+    st.sampled_from([True, True, False, None]),
+    st.sampled_from([None, "busy", "idle", "waiting"]),
+    MOMENTS,
+    st.none() | st.just("detail"),
+    st.none() | QUESTIONS,
+)
+
+
+@st.composite
+def acts(draw, taken=False):
+    found = []
+    for number in range(1, draw(st.integers(0, 4)) + 1):
+        created = draw(MOMENTS)
+        attempted = created if taken else draw(st.none() | st.just(created))
+        receipt = "started" if taken else draw(st.sampled_from([None, "started", "accepted"]))
+        found.append(message(number, created, attempted=attempted, receipt=receipt, queued=draw(st.booleans())))
+    return found
+
+
+@given(acts(), st.lists(FACTS, max_size=12), PROBES)
+def test_total_and_deterministic(messages, facts, probe):
+    state = reduce(messages, facts, probe)
+    assert [one.number for one in state.turns] == [one.number for one in messages]
+    assert reduce(list(messages), iter(facts), probe) == state
+    assert state.status in (IDLE, WORKING, WAITING, EXITED)
+    assert (state.question is not None) == (state.status == WAITING)
+    assert (state.error is not None) == (state.status == EXITED)
+    assert state.turn is None or state.turn in [one.number for one in messages]
+    for one in state.turns:
+        assert one.open == (one.ended is None)
+    if state.turns:
+        assert verdict(batch(state.turns)) in batch(state.turns)
+        assert batch(state.turns)[-1] == state.turns[-1]
+
+
+@given(acts(taken=True), st.lists(FACTS, max_size=8), st.lists(FACTS, max_size=8))
+def test_what_the_agent_ended_stays_ended(messages, facts, later):
+    probe = Probe(1.0, True)
+    first = reduce(messages, facts, probe)
+    second = reduce(messages, [*facts, *later], probe)
+    for before, after in zip(first.turns, second.turns, strict=True):
+        assert before.open or before == after
+
+
+@given(acts(), st.lists(FACTS, max_size=10))
+def test_a_dead_agent_leaves_no_turn_running(messages, facts):
+    state = reduce(messages, facts, gone(500))
+    assert {turn.state for turn in state.turns if turn.open} <= {QUEUED}
+
+
+@st.composite
+def stories(draw):
+    """A session's life as it can happen: (messages, facts), each in the order of time."""
+    now, messages, facts, running, held = 1.0, [], [Fact("alive", 0.5)], None, []
+    for step in draw(st.lists(st.sampled_from(["send", "end", "fail", "interrupt", "ask", "join"]), max_size=12)):
+        now += draw(st.sampled_from([0.5, 3.0]))
+        if step == "send":
+            number = len(messages) + 1
+            messages.append(message(number, now))
+            prompt = running or f"p{number}"
+            facts.append(accepted(number, now + 0.2, prompt))
+            held += [number] if running else []
+            running = prompt
+        elif running and step == "join" and held:
+            facts.append(Fact("joined", now, text=f"text {held.pop(0)}"))
+        elif running and step == "ask":
+            facts.append(Fact("asked", now, question=ASKED._replace(since=now)))
+        elif running and step in ("end", "fail", "interrupt"):
+            outcome = {"end": COMPLETED, "fail": FAILED, "interrupt": INTERRUPTED}[step]
+            facts.append(ended(now, running, outcome))
+            running = f"q{held[-1]}" if held else None
+            facts += [Fact("started", now + 0.1, text=f"text {number}", prompt=f"q{number}") for number in held]
+            held = []
+    return messages, facts
+
+
+@given(stories())
+def test_a_wait_before_during_or_after_speaks_of_the_same_turns(story):
+    messages, facts = story
+    if not messages:
+        return
+    last = messages[-1].created
+    moments = [last, *(fact.at for fact in facts if fact.at >= last)]
+    spoken = set()
+    for now in moments:
+        known = [fact for fact in facts if fact.at <= now]
+        state = reduce([one for one in messages if one.created <= now], known, Probe(now, True))
+        spoken.add(tuple(one.number for one in batch(state.turns)))
+    assert len(spoken) == 1

@@ -1,0 +1,190 @@
+"""One poll loop: woken by folders, files, descriptors and the ends of processes, and by nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from dev_sessions import files, processes
+from dev_sessions.waiting import Watcher
+
+# Far more than any of these events takes: a wait that ends by it has failed.
+LONG = 60.0
+
+
+@pytest.fixture
+def watcher():
+    with Watcher() as made:
+        yield made
+
+
+def quiet(watcher):
+    """Nothing (more) is there to wake it."""
+    while watcher.wait(0.0):
+        pass
+    return not watcher.wait(0.05)
+
+
+def test_nothing_watched_times_out(watcher):
+    assert watcher.wait(0.01) is False
+    assert watcher.wait(0.0) is False
+    assert watcher.wait(-5.0) is False
+
+
+CHANGES = {
+    "a file made": lambda folder: (folder / "new").write_text("x"),
+    "a folder made": lambda folder: (folder / "sub").mkdir(),
+    "a file moved in": lambda folder: (folder.parent / "outside").rename(folder / "inside"),
+    "a file replaced in one step": lambda folder: files.write_whole(str(folder / "old"), b"new"),
+    "a file written": lambda folder: (folder / "old").write_text("changed"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_change_in_a_folder(watcher, tmp_path, change):
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    (folder / "old").write_text("x")
+    (tmp_path / "outside").write_text("x")
+    watcher.watch_path(str(folder))
+    assert quiet(watcher)
+    change(folder)
+    assert watcher.wait(LONG) is True
+    assert quiet(watcher)
+
+
+def test_a_file_that_grows(watcher, tmp_path):
+    file = tmp_path / "transcript"
+    file.write_text("one\n")
+    watcher.watch_path(str(file))
+    assert quiet(watcher)
+    with open(file, "a", encoding="utf-8") as opened:
+        opened.write("two\n")
+        opened.flush()
+        assert watcher.wait(LONG) is True
+
+
+def test_what_changes_between_arming_and_waiting_is_not_missed(watcher, tmp_path):
+    watcher.watch_path(str(tmp_path))
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("x")
+    assert watcher.wait(LONG) is True
+    assert quiet(watcher)
+
+
+def test_a_wait_that_is_on_is_woken(watcher, tmp_path):
+    watcher.watch_path(str(tmp_path))
+    timer = threading.Timer(0.05, (tmp_path / "a").write_text, ["x"])
+    timer.start()
+    assert watcher.wait(LONG) is True
+    timer.join()
+
+
+def test_another_folder_wakes_nobody(watcher, tmp_path):
+    (tmp_path / "watched").mkdir()
+    watcher.watch_path(str(tmp_path / "watched"))
+    (tmp_path / "other").write_text("x")
+    assert watcher.wait(0.05) is False
+
+
+def test_a_path_may_come_into_being_later(watcher, tmp_path):
+    folder = tmp_path / "later"
+    watcher.watch_path(str(folder))
+    folder.mkdir()
+    watcher.watch_path(str(folder))
+    watcher.watch_path(str(folder))
+    assert quiet(watcher)
+    (folder / "a").write_text("x")
+    assert watcher.wait(LONG) is True
+
+
+def test_a_descriptor(watcher):
+    reading, writing = os.pipe()
+    try:
+        watcher.watch_descriptor(reading)
+        assert quiet(watcher)
+        os.write(writing, b"x")
+        assert watcher.wait(LONG) is True
+        assert watcher.wait(LONG) is True, "the byte is still there"
+        os.read(reading, 1)
+        assert quiet(watcher)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def sleeper():
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    return process, processes.start_time(process.pid)
+
+
+@pytest.mark.parametrize("how", ["killed", "ended"])
+def test_the_end_of_a_process(watcher, how):
+    process, started = sleeper()
+    with process:
+        watcher.watch_process(process.pid, started)
+        watcher.watch_process(process.pid, started)
+        assert quiet(watcher)
+        if how == "killed":
+            process.kill()
+        else:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        assert watcher.wait(LONG) is True
+        assert quiet(watcher), "it ends once"
+        watcher.watch_process(process.pid, started)
+        assert quiet(watcher)
+
+
+def test_the_end_of_a_grandchild(watcher):
+    code = """
+import subprocess
+child = subprocess.Popen(["sleep", "600"])
+print(child.pid, flush=True)
+input()
+child.kill()
+child.wait()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        watcher.watch_process(pid, processes.start_time(pid))
+        assert quiet(watcher)
+        parent.stdin.write(b"\n")
+        parent.stdin.flush()
+        assert watcher.wait(LONG) is True
+
+
+def test_a_process_that_is_gone_wakes_nobody(watcher):
+    process, started = sleeper()
+    with process:
+        process.kill()
+    watcher.watch_process(process.pid, started)
+    assert quiet(watcher)
+
+
+def test_another_process_of_the_same_pid_is_not_watched(watcher):
+    process, started = sleeper()
+    with process:
+        watcher.watch_process(process.pid, f"{started}0")
+        process.kill()
+        process.wait(timeout=20)
+        assert quiet(watcher)
+
+
+def test_a_closed_watcher_leaves_no_descriptor(tmp_path):
+    before = set(os.listdir("/dev/fd"))
+    process, started = sleeper()
+    with process:
+        for _ in range(3):
+            with Watcher() as watcher:
+                watcher.watch_path(str(tmp_path))
+                watcher.watch_process(process.pid, started)
+        process.kill()
+    process.stdin.close()
+    assert len(set(os.listdir("/dev/fd"))) <= len(before)
