@@ -127,7 +127,12 @@ def _is_control(sign: str) -> bool:
 def _write(stream: Any, text: str) -> None:
     if stream is None:
         return  # closed by the caller
+    content = memoryview(text.encode("utf-8", "replace"))
+    try:
+        descriptor = stream.fileno()
+    except (AttributeError, OSError):  # no file: somebody who calls us from Python collects what we write
+        stream.write(bytes(content).decode())
+        return
     # Past the stream's own buffer: what could not be written must not be tried again at the exit.
-    view = memoryview(text.encode("utf-8", "replace"))
-    while view:
-        view = view[os.write(stream.fileno(), view) :]
+    while content:
+        content = content[os.write(descriptor, content) :]

@@ -15,8 +15,12 @@ from dev_sessions.errors import StoreError
 from dev_sessions.store import Store
 
 
+# What every reader relies on in a record.
+REST = {"cli": "claude", "mode": "native", "permissions": "full", "path": "/", "description": ""}
+
+
 def record(id, **more):
-    return {"id": id, "key": f"{id}-0a1b2c3d", "cli": "claude", **more}
+    return {"id": id, "key": f"{id}-0a1b2c3d", **REST, **more}
 
 
 @pytest.fixture
@@ -31,9 +35,7 @@ def put(store, *records):
 
 def child(code, home):
     """A process that works on the same state folder; it prints a line when it is there."""
-    program = (
-        f"import sys; sys.path[:] = {sys.path!r}\nfrom dev_sessions.store import Store\nstore = Store({home!r})\n{code}"
-    )
+    program = f"import sys; sys.path[:] = {sys.path!r}\nfrom dev_sessions.store import Store\nstore = Store({home!r})\nREST = {REST!r}\n{code}"
     return subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -93,9 +95,9 @@ print("up", flush=True)
 sys.stdin.readline()
 for change in range(20):
     with store.change() as records:
-        old = records.get("count", {"id": "count", "key": "count-1", "n": 0})
+        old = records.get("count", {"id": "count", "key": "count-1", "n": 0, **REST})
         records["count"] = {**old, "n": old["n"] + 1}
-        records[f"NUMBER-{change}"] = {"id": f"NUMBER-{change}", "key": f"NUMBER-{change}"}
+        records[f"NUMBER-{change}"] = {"id": f"NUMBER-{change}", "key": f"NUMBER-{change}", **REST}
 """
     writers = [child(code.replace("NUMBER", f"w{number}"), store.home) for number in range(8)]
     for writer in writers:
