@@ -95,8 +95,10 @@ class _Fold:
         message = self._bind(fact)
         if not held and fact.prompt is not None:
             # An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted, at the
-            # latest when the message that tells so was made.
-            at = min(fact.at, message.created) if message else fact.at
+            # latest when the message that tells so was made (or, of a queued one, was handed over).
+            at = (
+                min(fact.at, (message.attempted if message.queued else None) or message.created) if message else fact.at
+            )
             for entry in [entry for entry in self.open if not entry.held]:
                 self._close(entry, INTERRUPTED, at)
                 self.open.remove(entry)

@@ -179,11 +179,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
     now = time.time()
     cells = [_COLUMNS]
     for row in rows:
-        description = str(row["description"]).replace("\n", " ")
+        description = " ".join(stripped(row["description"]).split())
         ago = _ago(now - row["last_used"])
-        cells.append(
-            (row["id"], row["cli"], row["status"], row["mode"], stripped(row["path"]), stripped(description), ago)
-        )
+        cells.append((row["id"], row["cli"], row["status"], row["mode"], stripped(row["path"]), description, ago))
     widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells

@@ -66,6 +66,8 @@ class Output:
             return command(self, client(on_event=self.event))
         except DevSessionsError as error:
             return self.error(error)
+        except KeyboardInterrupt:
+            return interrupted()
         except BrokenPipeError:
             return 0  # whoever read our output has had enough: what was asked for is done, and nobody listens
         except OSError as error:

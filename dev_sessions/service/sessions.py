@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import nullcontext
 
-from .. import processes
+from .. import files, processes
 from ..backends.base import Attaches
-from ..errors import Unsupported
+from ..errors import StoreError, Unsupported
 from .conversation import refuse_unless_there
 
 TYPE_CHECKING = False
@@ -31,9 +30,7 @@ def kill(
         if courier is not None:
             processes.send_signal(*courier, signal.SIGTERM)
         house.backend(session).stop(session)
-        # Nobody delivers any more: whoever held the lock for it fails with the agent gone.
-        with house.store.lock(session.folder.lock_path) if os.path.isdir(session.folder.path) else nullcontext():
-            _archive(house, session)
+        _archive(house, session)
         done.append({"session": session.id, "outcome": "killed"})
         yield done[-1]
     return done
@@ -42,13 +39,18 @@ def kill(
 def _archive(house: House, session: Session) -> None:
     """Folder first, registry second: cut in between, the session is still listed, and can be killed again."""
     folder = session.folder
-    if os.path.isdir(folder.path):
-        start = os.path.join(folder.agent_path, "start.sh")
-        if os.path.exists(start):
-            os.unlink(start)  # it holds the agent's environment, secrets and all
-        os.makedirs(house.store.archive_folder, mode=0o700, exist_ok=True)
-        os.utime(folder.path)
-        os.rename(folder.path, os.path.join(house.store.archive_folder, session.record["key"]))
+    try:
+        # Nobody delivers any more: whoever holds the lock fails with the agent gone.
+        with house.store.lock(folder.lock_path):
+            start = os.path.join(folder.agent_path, "start.sh")
+            if os.path.exists(start):
+                os.unlink(start)  # it holds the agent's environment, secrets and all
+            files.make_folder(house.store.archive_folder)
+            os.utime(folder.path)
+            os.rename(folder.path, os.path.join(house.store.archive_folder, session.record["key"]))
+    except (OSError, StoreError):
+        if os.path.isdir(folder.path):
+            raise  # else it was archived by somebody else meanwhile
     with house.store.change() as records:
         if records.get(session.id, {}).get("key") == session.record["key"]:
             del records[session.id]

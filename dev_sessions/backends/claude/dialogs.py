@@ -44,7 +44,7 @@ KNOWN = (
     Known(
         "New MCP server",
         "Continue without",
-        "declined the project's MCP servers for now; to use them, answer Claude's question by hand once in {path}",
+        "declined the project's MCP servers; Claude notes that in .claude/settings.local.json, where they can be allowed",
     ),
     Known(
         "external CLAUDE.md file imports",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # `statusUpdatedAt` may be older than the report that it follows by the time that a hook takes to write. Seconds.
 _SLACK = 2.0
+# The transcript's lines reach the disk some 0.1 s after the status file changes, later under load. Seconds.
+_TRANSCRIPT_LAG = 1.5
 _ACTIVITIES = {"busy": "busy", "idle": "idle", "shell": "idle", "waiting": WAITING_ACTIVITY}
 
 
@@ -39,7 +41,7 @@ def observe(session: Session) -> Observation:
     when = _unclear_since(facts, probe) if reported else first_attempt(session)
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []
     facts = _with_transcript(facts, entries, reported)
-    return Observation(facts, _with_question(probe, session, path) if not reported else probe)
+    return Observation(facts, probe if reported else _without_hooks(probe, facts, session, path))
 
 
 def look(session: Session) -> Probe:
@@ -109,13 +111,17 @@ def _at_a_dialog(session: Session, probe: Probe) -> Probe:
     return probe._replace(activity=WAITING_ACTIVITY, since=at, question=question)
 
 
-def _with_question(probe: Probe, session: Session, path: str | None) -> Probe:
-    """Without hooks, what is asked stands in the transcript only: the tool call that has no result yet."""
+def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str | None) -> Probe:
+    """Without hooks, how a turn ended and what is asked stands in the transcript only, which lags behind the status."""
+    late = probe.now - probe.since < _TRANSCRIPT_LAG
+    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended")]
+    if probe.activity == "idle" and late and marks and marks[-1] != "ended":
+        return probe._replace(activity="busy")
     if probe.activity != WAITING_ACTIVITY or not path or probe.question is None or session.folder.notice():
         return probe
     call = transcript.open_tool_call(transcript.since(path, probe.since - 60.0))
     if call is None:
-        return probe
+        return probe._replace(activity="busy", question=None) if late else probe
     name, given, at = call
     return probe._replace(question=hooks.asked(f"tool-{int(at * 1000)}", name, given, at))
 

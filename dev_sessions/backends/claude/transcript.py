@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FIRST_BLOCK, _BLOCK = 64 * 1024, 256 * 1024
+# Entries that stand in the order of their times; an attachment may be older than the line before it.
+_IN_ORDER = ("user", "assistant", "system", "queue-operation")
 _INTERRUPTED = "[Request interrupted"
 # Prompts that are Claude's own bookkeeping of a command typed by a person; no turn follows them.
 _LOCAL = ("<command-name>", "<local-command", "<bash-input>", "<bash-stdout>")
@@ -72,9 +74,11 @@ def since(path: str, when: float) -> list[dict[str, Any]]:
         entry = _entry(line)
         if entry is None:
             continue
-        if stamp(entry) < when:
+        at = stamp(entry)
+        if at >= when:
+            found.append(entry)
+        elif at and entry.get("type") in _IN_ORDER:
             break
-        found.append(entry)
     found.reverse()
     return found
 
