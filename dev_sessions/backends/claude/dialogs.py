@@ -44,7 +44,7 @@ KNOWN = (
     Known(
         "New MCP server",
         "Continue without",
-        "declined the project's MCP servers; Claude notes that in .claude/settings.local.json, where they can be allowed",
+        "declined the MCP servers of the project; Claude notes that in its .claude/settings.local.json",
     ),
     Known(
         "external CLAUDE.md file imports",
