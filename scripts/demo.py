@@ -1,0 +1,198 @@
+"""One session from start to end, each step told with the command that does it.
+
+    python scripts/demo.py           the real Claude Code, an offline model, and a home of its own
+    python scripts/demo.py --real    your own claude, account and sessions; one short harmless task
+
+Called by `make demo`. Whatever it starts it ends, also on Ctrl-C and on failure.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = Path(sys.executable).with_name("dev-sessions")  # installed beside this Python
+KEY = "sk-ant-offline-0123456789abcdefghij"
+REAL_TASK = "Reply with one short sentence: what is 6 times 7?"
+# What stands in [[ ]] is the offline model's script: call the Bash tool, then say what the command printed.
+OFFLINE_TASK = 'What is 6 times 7? [[bash: echo "6 times 7 is $((6 * 7))." | tee answer.txt]] [[replytool]]'
+COMMAND_SECONDS = 180
+
+
+class Stop(Exception):
+    """The demo cannot go on; the sentence says why."""
+
+
+def main():
+    parser = argparse.ArgumentParser(description="One session of dev-sessions from start to end.")
+    parser.add_argument("--real", action="store_true", help="use your own claude and account")
+    real = parser.parse_args().real
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with contextlib.ExitStack() as stack:
+            scratch = Path(tempfile.mkdtemp(prefix="ds-demo-")).resolve()
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            project = scratch / "project"
+            project.mkdir()
+            env = dict(os.environ) if real else offline_environment(scratch, stack)
+            demo = Demo(env, project)
+            stack.callback(demo.clean_up, own_tmux=not real)
+            (real_tour if real else offline_tour)(demo)
+    except Stop as stop:
+        print(f"The demo failed: {stop}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; everything that the demo started is gone.", file=sys.stderr)
+        return 130
+    print("Done; nothing is left running. Put dev-sessions on your PATH with: pipx install .")
+    return 0
+
+
+def offline_environment(scratch, stack):
+    """A home, a state folder and a tmux server of its own, and a model that needs no network."""
+    claude = os.environ.get("DEV_SESSIONS_TEST_CLAUDE") or str(ROOT / ".agents" / "claude")
+    if not os.access(claude, os.X_OK):
+        raise Stop(f"there is no claude at {claude}; `make demo` fetches it")
+    sys.path.insert(0, str(ROOT / "tests" / "fakes"))
+    from model_server import ModelServer
+
+    model = stack.enter_context(ModelServer())
+    home = scratch / "home"
+    home.mkdir()
+    # Claude asks a person these on its very first run; the question whether the folder is trusted is left to come.
+    approved = {"approved": [KEY[-20:]], "rejected": []}
+    first_run = {"hasCompletedOnboarding": True, "customApiKeyResponses": approved}
+    (home / ".claude.json").write_text(json.dumps(first_run))
+    say("The offline model server listens on this machine only; home, state folder and tmux server are temporary.")
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "TERM": os.environ.get("TERM", "xterm-256color"),
+        "HOME": str(home),
+        "IS_SANDBOX": "1",  # lets Claude run with full permissions as root too
+        "DEV_SESSIONS_HOME": str(scratch / "state"),
+        "DEV_SESSIONS_CLAUDE": os.path.abspath(claude),
+        "TMUX_TMPDIR": str(scratch),
+        "ANTHROPIC_BASE_URL": model.url,
+        "ANTHROPIC_API_KEY": KEY,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+    }
+
+
+def offline_tour(demo):
+    reply = demo.tour(OFFLINE_TASK, "full")
+    written = demo.project / "answer.txt"
+    if not written.exists() or written.read_text().strip() != reply:
+        raise Stop(f"Claude said {reply!r}, which is not what its Bash tool was to write into answer.txt")
+    say("\nClaude's Bash tool really ran: answer.txt in the project folder holds the same line.")
+
+
+def real_tour(demo):
+    say("This uses your own claude, account and tmux server, and a temporary project folder.")
+    permissions = "full"
+    if os.geteuid() == 0 and not os.environ.get("IS_SANDBOX"):
+        permissions = "edit"
+        say("You are root, where Claude refuses full permissions unless IS_SANDBOX=1 is set: so --permissions edit.")
+    demo.tour(REAL_TASK, permissions)
+    say("\nClaude keeps its own transcript of this session, as it does of every one.")
+
+
+class Demo:
+    """Runs commands of dev-sessions in one environment and tells them."""
+
+    def __init__(self, env, project):
+        self.env, self.project = env, project
+        self.group = f"demo-{os.urandom(3).hex()}"  # by which the demo knows its own sessions again
+        self.steps = 0
+
+    def tour(self, task, permissions):
+        """The life of one session; returns the agent's reply."""
+        options = [] if permissions == "full" else ["--permissions", permissions]
+        id = self.step(
+            "Start Claude Code in tmux. It returns when Claude is ready for input.",
+            *("create", "--description", "the demo", "--group", self.group, *options),
+        ).split()[-1]
+        self.step("Give it a task. It returns as soon as Claude has the message.", "send", id, task)
+        self.step("Wait for the end of that turn.", "wait", id, "--timeout", "120")
+        reply = self.step("Read what Claude said.", "last-message", id)
+        self.step("See what it does now.", "status", id)
+        self.step("End it, with everything that it started.", "kill", id)
+        if self.own_sessions():
+            raise Stop("the session is still listed after kill")
+        return reply
+
+    def step(self, what, *words):
+        """Tell a step and its command, run it, show what it says; returns its result."""
+        self.steps += 1
+        say(f"\n{self.steps}. {what}\n   $ dev-sessions {shlex.join(words)}")
+        code, out, err = self.run(*words)
+        for line in (out + err).splitlines():
+            say(f"   {line}")
+        if code:
+            raise Stop(f"step {self.steps} ended with exit code {code}")
+        return out.strip()
+
+    def run(self, *words):
+        """Run dev-sessions to its end: (exit code, standard output, standard error)."""
+        # In a session of its own: Ctrl-C reaches us alone, and we pass it on once.
+        process = subprocess.Popen(
+            [PROGRAM, *words],
+            env=self.env,
+            cwd=self.project,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            out, err = process.communicate(timeout=COMMAND_SECONDS)
+        except (KeyboardInterrupt, subprocess.TimeoutExpired) as end:
+            ignore_signals()  # a second Ctrl-C must not cut the cleaning up short
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=20)
+            process.kill()
+            process.wait()
+            if isinstance(end, subprocess.TimeoutExpired):
+                raise Stop(f"dev-sessions {words[0]} did not end within {COMMAND_SECONDS} s") from None
+            raise
+        return process.returncode, out, err
+
+    def own_sessions(self):
+        code, out, _ = self.run("list", "--group", self.group, "--json")
+        return [session["id"] for session in json.loads(out)] if code == 0 else []
+
+    def clean_up(self, own_tmux):
+        """End what is left after a failure; after a success nothing is."""
+        ignore_signals()
+        left = self.own_sessions()
+        if left:
+            self.run("kill", *left)
+        if own_tmux:  # the server in the temporary folder, which ends with its last session
+            where = Path(self.env["TMUX_TMPDIR"]) / f"tmux-{os.getuid()}" / "default"
+            subprocess.run(["tmux", "-S", where, "kill-server"], env=self.env, capture_output=True, check=False)
+
+
+def ignore_signals():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
