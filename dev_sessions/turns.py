@@ -203,7 +203,9 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
 def _open_question(fold: _Fold, probe: Probe) -> Question | None:
     asked = fold.question
     if probe.activity == WAITING_ACTIVITY:
-        return asked or probe.question
+        # An agent that reports says what it asks a moment after it says that it waits; only a dialog is never reported.
+        reported_soon = fold.lived and probe.now - probe.since <= ASK_GRACE
+        return asked or (None if reported_soon else probe.question)
     if asked is None or probe.activity is None:
         return asked or probe.question
     settled = probe.since > asked.since or probe.now - asked.since > ASK_GRACE

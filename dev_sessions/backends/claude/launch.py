@@ -31,6 +31,7 @@ _SETTINGS: dict[str, Any] = {
     "tui": "default",  # the classic renderer, and no offer of the other
     "editorMode": "normal",  # in vim mode a paste can be taken for commands
     "skipDangerousModePermissionPrompt": True,
+    "useAutoModeDuringPlan": False,  # else a model decides, in plan mode, which commands run unasked
     "askUserQuestionTimeout": "never",
     "feedbackSurveyRate": 0,
     "feedbackDrafts": "off",
@@ -115,7 +116,11 @@ def _settings(launch: Launch) -> dict[str, Any]:
     folder = launch.session.folder
     # Messages that travel by file are read from our folder, which no mode but the full one would allow unasked.
     readable = [f"Read(/{folder.messages_path}/**)"]
-    return {**_SETTINGS, "hooks": hooks.settings(folder.facts_path), "permissions": {"allow": readable}}
+    return {
+        **_SETTINGS,
+        "hooks": hooks.settings(folder.facts_path),
+        "permissions": {"allow": readable, "disableAutoMode": "disable"},
+    }
 
 
 def _script(launch: Launch, argv: list[str]) -> str:
