@@ -94,13 +94,9 @@ class _Fold:
         held = fact.held or self._busy_with(fact.prompt)
         message = self._bind(fact)
         if not held and fact.prompt is not None:
-            # An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted, at the
-            # latest when the message that tells so was made (or, of a queued one, was handed over).
-            at = (
-                min(fact.at, (message.attempted if message.queued else None) or message.created) if message else fact.at
-            )
+            # An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
             for entry in [entry for entry in self.open if not entry.held]:
-                self._close(entry, INTERRUPTED, at)
+                self._close(entry, INTERRUPTED, _at_rest_by(fact, message))
                 self.open.remove(entry)
         self.open.append(_Open(message.number if message else None, fact.text, fact.prompt, fact.at, held))
         self.question = None
@@ -159,8 +155,9 @@ class _Fold:
         """Conclude from the probe what no fact can tell."""
         if probe.running is False:
             error = self.gone or probe.detail or "the agent ended"
+            at = max((entry.began for entry in self.open), default=0.0)  # at the earliest; the end itself may be untold
             for entry in self.open:
-                self._close(entry, EXITED, probe.since or probe.now, error=error)
+                self._close(entry, EXITED, at, error=error)
             self.open, self.question, self.background = [], None, 0
         elif probe.activity == IDLE:
             self.open = [entry for entry in self.open if not self._stopped(entry, probe)]
@@ -179,6 +176,16 @@ class _Fold:
             return False
         self._close(entry, INTERRUPTED, max(probe.since, entry.began))
         return True
+
+
+def _at_rest_by(fact: Fact, message: Message | None) -> float:
+    """When the agent was at rest at the latest, if it took a prompt as a turn of its own.
+
+    A message is made for an agent at rest, and a queued one handed over to it.
+    """
+    if message is None:
+        return fact.at
+    return min(fact.at, (message.attempted if message.queued else message.created) or fact.at)
 
 
 def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> State:
@@ -234,7 +241,8 @@ def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
     if message.attempted is None:
         return Turn(message.number, QUEUED, message.created)
     if status == EXITED:
-        return Turn(message.number, EXITED, message.created, now, error="the agent ended before it took the message")
+        error = "the agent ended before it took the message"
+        return Turn(message.number, EXITED, message.created, message.attempted, error=error)
     if message.receipt is None and (message.unconfirmed or now - message.attempted > FLIGHT_SECONDS):
         error = "the agent has not confirmed that it took the message"
         return Turn(message.number, FAILED, message.created, message.attempted, error=error)

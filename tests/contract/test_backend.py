@@ -1,0 +1,540 @@
+"""The contract of a backend: the same body against every backend that an agent program can be scripted for.
+
+To add a backend: an entry in `KITS` that says how its agent is told to do the things that the contract is about.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from lab import Lab
+
+import dev_sessions
+from dev_sessions import processes
+from dev_sessions.backends import GROUP, load
+from dev_sessions.backends.base import (
+    Attaches,
+    Backend,
+    Delivery,
+    Interrupts,
+    Launch,
+    Session,
+    capabilities,
+)
+from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, UsageError, WaitingForInput
+from dev_sessions.model import State
+from dev_sessions.records import Folder
+from dev_sessions.turns import reduce
+from dev_sessions.waiting import Watcher
+
+SECONDS = 30.0
+
+
+class Kit(NamedTuple):
+    """How one backend's agent is scripted."""
+
+    name: str
+    capabilities: list[str]
+    dies_at_start: dict[str, str]
+    asks_at_start: dict[str, str]
+
+    @staticmethod
+    def reply(text: str) -> str:
+        return f"[[reply: {text}]]"
+
+    @staticmethod
+    def hold(name: str, rest: str = "") -> str:
+        return f"[[hold: {name}]]{rest}"
+
+    @staticmethod
+    def ask(text: str, *options: str) -> str:
+        return f"[[ask: {'|'.join((text, *options))}]]"
+
+    @staticmethod
+    def fail(text: str) -> str:
+        return f"[[error: {text}]]"
+
+    @staticmethod
+    def die() -> str:
+        return "[[die]]"
+
+    @staticmethod
+    def silent(name: str) -> str:
+        """A prompt that the agent takes without saying so until `name` is released."""
+        return f"[[late: {name}]]"
+
+    @staticmethod
+    def background(command: str) -> str:
+        return f"[[bash_bg: {command}]]"
+
+    @staticmethod
+    def release(session: Session, name: str) -> None:
+        Path(session.folder.agent_path, "release", name).touch()
+
+    @staticmethod
+    def answer(session: Session, question: str, label: str) -> None:
+        Path(session.folder.agent_path, "answers", question).write_text(label)
+
+
+DIES, ASKS = {"FAKE_START": "die: no licence"}, {"FAKE_START": "dialog: Is that so?"}
+KITS = [
+    Kit("fake", ["attach", "interrupt"], DIES, ASKS),
+    Kit("fake-bare", [], DIES, ASKS),
+]
+
+
+class Desk:
+    """One backend and what its caller does: folders, records, acts."""
+
+    def __init__(self, kit: Kit, lab: Lab, folder: Path) -> None:
+        self.kit, self.lab, self.folder = kit, lab, folder
+        self.backend: Backend = load(kit.name)
+        self.sessions: list[Session] = []
+        self.attempts: list[int] = []
+        self.notes: list[str] = []
+
+    def session(self) -> Session:
+        """A session that is not started yet."""
+        key = f"{self.kit.name}-{os.urandom(4).hex()}"
+        record: dict[str, Any] = {
+            "id": key,
+            "key": key,
+            "cli": self.kit.name,
+            "backend": {},
+            "creator": {"pid": os.getpid(), "started": processes.start_time(os.getpid())},
+        }
+        folder = Folder(str(self.folder / key))
+        folder.make()
+        made = Session(record, folder, self.lab.env)
+        self.sessions.append(made)
+        return made
+
+    def start(self, **more: Any) -> Session:
+        session = self.session()
+        self.launch(session, **more)
+        return session
+
+    def launch(self, session: Session, environ: dict[str, str] | None = None, **more: Any) -> None:
+        key = {"DEV_SESSIONS_KEY": session.record["key"]}
+        wanted = {
+            "session": session,
+            "path": str(self.lab.project),
+            "permissions": "full",
+            "model": None,
+            "environment": {**self.lab.env, **key, **(environ or {})},
+            "trust": True,
+            "timeout": SECONDS,
+            "say": self.notes.append,
+            "keep": lambda private: session.record.update(backend=private),
+        }
+        self.backend.launch(Launch(**{**wanted, **more}))
+
+    def send(self, session: Session, text: str, timeout: float = SECONDS) -> int:
+        """Claim, deliver and note a message, as the service does; returns its number."""
+        number = session.folder.next_number()
+        wire = self.backend.wire(text, session.folder.text_path(number))
+        claim = {"request_id": str(number), "created": time.time(), "via": wire.via, "wire": wire.text}
+        session.folder.claim_message(number, text, claim)
+        self.deliver(session, number, timeout)
+        return number
+
+    def deliver(self, session: Session, number: int, timeout: float = SECONDS) -> None:
+        def attempt() -> None:
+            self.attempts.append(number)
+            session.folder.note(number, "attempt", {"at": time.time()})
+
+        message = session.folder.message(number)
+        assert message is not None
+        self.backend.deliver(session, Delivery(message, timeout, attempt, self.notes.append))
+        session.folder.note(number, "receipt", {"receipt": "started", "at": time.time()})
+
+    def received(self, session: Session, number: int) -> bool:
+        message = session.folder.message(number)
+        assert message is not None
+        return self.backend.received(session, message)
+
+    def state(self, session: Session) -> State:
+        messages = session.folder.messages()
+        (seen,) = self.backend.observe([session])
+        return reduce(messages, seen.facts, seen.probe)
+
+    def until(self, session: Session, condition: Callable[[State], bool]) -> State:
+        """The first state that fulfils a condition, with nothing but the backend's sources to wake us up."""
+        end = time.monotonic() + SECONDS
+        with Watcher() as watcher:
+            while True:
+                sources = self.backend.sources(session)
+                for path in sources.paths:
+                    watcher.watch_path(path)
+                for process in sources.processes:
+                    watcher.watch_process(*process)
+                state = self.state(session)
+                if condition(state):
+                    return state
+                assert watcher.wait(end - time.monotonic()), f"no source told of a change; last seen: {state}"
+
+    def settled(self, session: Session) -> State:
+        return self.until(session, lambda state: not any(turn.open for turn in state.turns))
+
+    def close(self) -> None:
+        for session in self.sessions:
+            self.backend.stop(session)
+
+
+@pytest.fixture(params=KITS, ids=lambda kit: kit.name)
+def desk(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(request.param, lab, tmp_path)
+    yield made
+    made.close()
+
+
+def outcomes(state: State) -> list[tuple[int, str, str | None]]:
+    return [(turn.number, turn.state, turn.reply) for turn in state.turns]
+
+
+# How a backend is found, and what it says it can do.
+
+
+def test_it_is_registered_by_entry_point(desk: Desk) -> None:
+    (point,) = entry_points(group=GROUP, name=desk.kit.name)
+    assert isinstance(desk.backend, point.load())
+
+
+def test_dev_sessions_neither_holds_nor_names_it(desk: Desk) -> None:
+    (point,) = entry_points(group=GROUP, name=desk.kit.name)
+    assert point.dist is not None
+    assert point.dist.name != "dev-sessions"
+    for path in Path(dev_sessions.__file__).parent.rglob("*.py"):
+        assert point.module.partition(".")[0] not in path.read_text()
+        assert f'"{desk.kit.name}"' not in path.read_text()
+
+
+def test_its_capabilities_are_what_it_implements(desk: Desk) -> None:
+    assert capabilities(desk.backend) == desk.kit.capabilities
+    assert isinstance(desk.backend, Interrupts) == ("interrupt" in desk.kit.capabilities)
+    assert isinstance(desk.backend, Attaches) == ("attach" in desk.kit.capabilities)
+
+
+def test_an_unknown_agent_is_refused_with_the_known_names() -> None:
+    with pytest.raises(UsageError) as caught:
+        load("nobody")
+    assert "'nobody'" in caught.value.message
+    for name in ("claude", *(kit.name for kit in KITS)):
+        assert name in caught.value.message
+
+
+def test_check_refuses_a_machine_without_tmux(desk: Desk, tmp_path: Path) -> None:
+    desk.backend.check(desk.lab.env, desk.lab.env, "full")
+    with pytest.raises(Exception, match="tmux is not installed"):
+        desk.backend.check({**desk.lab.env, "PATH": str(tmp_path)}, desk.lab.env, "full")
+
+
+# launch, stop
+
+
+def test_launch_returns_when_the_agent_is_ready(desk: Desk) -> None:
+    session = desk.start()
+    process = session.folder.process()
+    assert process is not None
+    assert processes.is_running(*process)
+    state = desk.state(session)
+    assert (state.status, state.turns, state.turn, state.question) == ("idle", (), None, None)
+    assert session.private, "stop has to find the agent again by what was kept"
+
+
+def test_before_launch_and_after_the_creator_a_session_is_told_apart(desk: Desk) -> None:
+    session = desk.session()
+    assert desk.state(session).status == "working"  # its creator lives: it is being created
+    session.record["creator"] = {"pid": os.getpid(), "started": "another process"}
+    assert desk.state(session).status == "exited"
+
+
+def test_launch_works_in_the_folder_with_the_environment_that_it_is_given(desk: Desk, tmp_path: Path) -> None:
+    odd = tmp_path / 'it\'s a "folder" with ünicode'
+    odd.mkdir()
+    session = desk.start(path=str(odd), environ={"MARK": "a 'quoted' $value\n with a line feed"})
+    process = session.folder.process()
+    assert process is not None
+    assert os.readlink(f"/proc/{process[0]}/cwd") == str(odd)
+    environ = Path(f"/proc/{process[0]}/environ").read_bytes().split(b"\0")
+    assert b"MARK=a 'quoted' $value\n with a line feed" in environ
+    assert f"DEV_SESSIONS_KEY={session.record['key']}".encode() in environ
+
+
+def test_an_agent_that_dies_at_its_start_is_a_launch_failure_with_its_last_words(desk: Desk) -> None:
+    session = desk.session()
+    with pytest.raises(LaunchFailed, match="no licence"):
+        desk.launch(session, environ=desk.kit.dies_at_start)
+    desk.backend.stop(session)
+    assert desk.lab.tmux("has-session", "-t", f"=dev-{session.id}") == ""
+    assert not alive(desk, session)
+
+
+def test_an_agent_that_asks_at_its_start_stays_and_says_what_it_asks(desk: Desk) -> None:
+    session = desk.session()
+    with pytest.raises(WaitingForInput, match="Is that so"):
+        desk.launch(session, environ=desk.kit.asks_at_start)
+    state = desk.state(session)
+    assert state.status == "waiting_for_input"
+    assert state.question is not None
+    assert state.question.kind == "dialog"
+    assert "Is that so?" in state.question.text
+
+
+def test_stop_ends_the_agent_and_all_that_it_left_running(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.background("setsid python3 -c 'import time; time.sleep(600)'"))
+    desk.settled(session)
+    assert len(alive(desk, session)) >= 2
+    desk.backend.stop(session)
+    assert alive(desk, session) == []
+    assert session.id not in desk.lab.tmux("list-sessions")
+    assert desk.state(session).status == "exited"
+    desk.backend.stop(session)  # once more, of what is gone already
+
+
+def test_stop_of_a_session_that_never_started(desk: Desk) -> None:
+    desk.backend.stop(desk.session())
+
+
+def alive(desk: Desk, session: Session) -> list[int]:
+    """Pids of all that belongs to a session."""
+    mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
+    return [pid for pid, _ in processes.family(0, mark)]
+
+
+# deliver, observe
+
+
+def test_a_message_becomes_a_turn_with_its_reply(desk: Desk) -> None:
+    session = desk.start()
+    assert desk.send(session, desk.kit.hold("a", desk.kit.reply("done"))) == 1
+    assert desk.attempts == [1]
+    assert desk.received(session, 1)
+    state = desk.state(session)
+    assert (state.status, state.turn, outcomes(state)) == ("working", 1, [(1, "working", None)])
+    desk.kit.release(session, "a")
+    state = desk.settled(session)
+    assert (state.turn, outcomes(state)) == (1, [(1, "completed", "done")])
+    assert desk.until(session, lambda state: state.status == "idle")
+
+
+@pytest.mark.parametrize(
+    "text", ["-n", "/help", "a\tb\r\nc", "cafe\u0301 \U0001f600", "'\"\\;$(x)`", " lead and trail "]
+)
+def test_any_text_arrives_unchanged(desk: Desk, text: str) -> None:
+    session = desk.start()
+    desk.send(session, text)
+    assert outcomes(desk.settled(session)) == [(1, "completed", text)]
+
+
+def test_a_long_message_arrives_whole(desk: Desk) -> None:
+    session = desk.start()
+    text = "0123456789 äöü \n" * 330_000
+    desk.send(session, text)
+    (turn,) = desk.settled(session).turns
+    assert turn.reply == text
+
+
+def test_the_same_text_twice_is_two_turns_in_order(desk: Desk) -> None:
+    session = desk.start()
+    for _ in range(2):
+        desk.send(session, desk.kit.hold("a", desk.kit.reply("same")))
+    state = desk.state(session)
+    assert outcomes(state) == [(1, "working", None), (2, "working", None)]
+    desk.kit.release(session, "a")
+    state = desk.settled(session)
+    assert outcomes(state) == [(1, "completed", "same"), (2, "completed", "same")]
+    assert (state.turns[0].ended or 0) <= (state.turns[1].ended or 0)
+
+
+def test_the_same_text_again_after_the_first_is_over(desk: Desk) -> None:
+    session = desk.start()
+    for number in (1, 2):
+        assert desk.send(session, desk.kit.reply("same")) == number
+        assert outcomes(desk.settled(session)) == [(one, "completed", "same") for one in range(1, number + 1)]
+
+
+def test_a_message_without_a_receipt_is_unknown_and_not_given_twice(desk: Desk) -> None:
+    session = desk.start()
+    with pytest.raises(DeliveryUnknown):
+        desk.send(session, desk.kit.silent("a") + desk.kit.reply("late"), timeout=0.2)
+    assert desk.attempts == [1]
+    assert not desk.received(session, 1)
+    desk.kit.release(session, "a")
+    desk.deliver(session, 1)  # as the same request id again does
+    assert desk.received(session, 1)
+    assert desk.attempts == [1]
+    assert outcomes(desk.settled(session)) == [(1, "completed", "late")]
+    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["late"]
+
+
+def test_a_turn_that_fails_says_why(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.fail("no credit"))
+    (turn,) = desk.settled(session).turns
+    assert (turn.state, turn.reply) == ("failed", None)
+    assert turn.error is not None
+    assert "no credit" in turn.error
+
+
+def test_an_agent_that_dies_ends_its_turn(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.die())
+    state = desk.settled(session)
+    assert (state.status, outcomes(state)) == ("exited", [(1, "exited", None)])
+    assert state.error
+    with pytest.raises(AgentExited):
+        desk.send(session, "hello?")
+
+
+def test_an_open_question_is_seen_whole_and_gone_when_answered(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.reply("thanks"))
+    state = desk.until(session, lambda state: state.status == "waiting_for_input")
+    question = state.question
+    assert question is not None
+    assert (question.kind, question.text, question.options) == ("question", "Which one?", ("this", "that"))
+    assert outcomes(state) == [(1, "waiting_for_input", None)]
+    assert desk.state(session).question == question  # the same id, as long as it is open
+    with pytest.raises(WaitingForInput):
+        desk.send(session, "not an answer")
+    desk.kit.answer(session, question.id, "this")
+    state = desk.until(session, lambda state: state.status == "idle")
+    assert state.question is None
+    assert outcomes(state)[0] == (1, "completed", "thanks")
+
+
+def test_work_in_the_background_is_counted_until_it_is_over(desk: Desk, tmp_path: Path) -> None:
+    session, gate = desk.start(), tmp_path / "gate"
+    os.mkfifo(gate)
+    desk.send(session, desk.kit.background(f"cat '{gate}'") + desk.kit.reply("left it"))
+    state = desk.until(session, lambda state: state.status == "idle")
+    assert (state.background, outcomes(state)) == (1, [(1, "completed", "left it")])
+    gate.write_text("over")
+    state = desk.until(session, lambda state: state.background == 0 and state.status == "idle")
+    assert outcomes(state) == [(1, "completed", "left it")]
+
+
+def test_many_sessions_are_observed_at_once_each_for_itself(desk: Desk) -> None:
+    first, second = desk.start(), desk.start()
+    desk.send(second, desk.kit.hold("a"))
+    seen = desk.backend.observe([first, second, first])
+    assert [one.probe.running for one in seen] == [True, True, True]
+    assert [any(fact.kind == "accepted" for fact in one.facts) for one in seen] == [False, True, False]
+    assert desk.backend.observe([]) == []
+
+
+# sources
+
+
+def test_sources_name_what_exists(desk: Desk) -> None:
+    session = desk.start()
+    sources = desk.backend.sources(session)
+    assert sources.paths
+    assert all(os.path.exists(path) for path in sources.paths)
+    assert sources.processes == (session.folder.process(),)
+
+
+def test_a_change_wakes_a_waiter_without_a_tick(desk: Desk) -> None:
+    """`Desk.until` waits on the sources alone; here the change comes from another thread while it waits."""
+    session = desk.start()
+    desk.send(session, desk.kit.hold("a", desk.kit.reply("done")))
+    releasing = threading.Timer(0.1, desk.kit.release, (session, "a"))
+    releasing.start()
+    assert outcomes(desk.settled(session)) == [(1, "completed", "done")]
+    releasing.join()
+
+
+# history
+
+
+def test_history_is_the_last_texts_oldest_first(desk: Desk) -> None:
+    session = desk.start()
+    assert desk.backend.history(session, 5, False) == []
+    for text in ("one", "two", "three"):
+        desk.send(session, desk.kit.reply(text))
+        desk.settled(session)
+    entries = desk.backend.history(session, 2, False)
+    assert [(entry.role, entry.text) for entry in entries] == [("assistant", "two"), ("assistant", "three")]
+    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["one", "two", "three"]
+
+
+def test_history_leaves_out_the_running_turn(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("before"))
+    desk.settled(session)
+    desk.send(session, desk.kit.reply("half") + desk.kit.hold("a"))
+    path = Path(session.folder.agent_path, "conversation.jsonl")
+    desk.lab.until(lambda: "half" in path.read_text(), "the agent has said it")
+    assert [entry.text for entry in desk.backend.history(session, 9, True)] == ["before"]
+    desk.kit.release(session, "a")
+    desk.settled(session)
+    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["before", "half"]
+
+
+def test_history_outlives_the_agent(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("last words"))
+    desk.settled(session)
+    desk.backend.stop(session)
+    assert [entry.text for entry in desk.backend.history(session, 1, False)] == ["last words"]
+
+
+# Capabilities.
+
+
+def able_to(capability: str) -> pytest.MarkDecorator:
+    """Run a test for the backends that have a capability."""
+    kits = [kit for kit in KITS if capability in kit.capabilities]
+    return pytest.mark.parametrize("desk", kits, indirect=True, ids=lambda kit: kit.name)
+
+
+@able_to("interrupt")
+def test_interrupt_ends_the_running_turn(desk: Desk) -> None:
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.send(session, desk.kit.reply("half") + desk.kit.hold("never"))
+    desk.backend.interrupt(session, SECONDS)
+    state = desk.state(session)
+    assert (state.status, outcomes(state)) == ("idle", [(1, "interrupted", None)])
+    desk.send(session, desk.kit.reply("on"))
+    assert outcomes(desk.settled(session))[1] == (2, "completed", "on")
+
+
+@able_to("interrupt")
+def test_interrupt_ends_a_question(desk: Desk) -> None:
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that"))
+    desk.until(session, lambda state: state.status == "waiting_for_input")
+    desk.backend.interrupt(session, SECONDS)
+    state = desk.state(session)
+    assert (state.status, state.question, outcomes(state)) == ("idle", None, [(1, "interrupted", None)])
+
+
+@able_to("attach")
+def test_attach_names_a_command_for_that_session(desk: Desk) -> None:
+    assert isinstance(desk.backend, Attaches)
+    session = desk.start()
+    argv = desk.backend.attach_command(session)
+    assert os.access(argv[0], os.X_OK)
+    assert any(session.id in word for word in argv)
+
+
+def test_a_prompt_typed_in_the_terminal_is_a_turn_of_no_message(desk: Desk) -> None:
+    session = desk.start()
+    typed = desk.kit.hold("a", desk.kit.reply("typed"))
+    desk.lab.keys(session.id, typed, "Enter")
+    state = desk.until(session, lambda state: state.status == "working")
+    assert state.turns == ()
+    desk.kit.release(session, "a")
+    desk.until(session, lambda state: state.status == "idle")
+    assert [entry.text for entry in desk.backend.history(session, 1, False)] == ["typed"]

@@ -1,0 +1,296 @@
+"""The contract of a transport: the same body over the service in this process, and over one that encodes everything."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev_sessions import config, errors
+from dev_sessions.client import Client
+from dev_sessions.service import OPERATIONS, Service
+from dev_sessions.transport.local import LocalTransport
+from dev_sessions.wire import (
+    PROTOCOL_VERSION,
+    Frame,
+    Request,
+    decode_frame,
+    decode_request,
+    encode_frame,
+    encode_request,
+)
+
+
+class CodecTransport:
+    """What a transport over a wire does: everything passes as bytes, and the far side answers a bad request too."""
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    def handle(self, request: Request) -> Iterator[Frame]:
+        for line in self._far_side(encode_request(request)):
+            assert line.endswith(b"\n")
+            assert line.count(b"\n") == 1
+            yield decode_frame(line)
+
+    def _far_side(self, line: bytes) -> Iterator[bytes]:
+        try:
+            request = decode_request(line)
+        except errors.ProtocolError as error:
+            yield encode_frame(Frame("error", error.to_wire()))
+            return
+        for frame in self._service.handle(request):
+            yield encode_frame(frame)
+
+
+class Scripted:
+    """A service that answers with the frames it is given, or with what it was asked."""
+
+    def __init__(self, answer: Callable[[Request], Iterator[Frame]]) -> None:
+        self._answer = answer
+
+    def handle(self, request: Request) -> Iterator[Frame]:
+        return self._answer(request)
+
+
+def echo(request: Request) -> Iterator[Frame]:
+    yield Frame("result", {"op": request.op, "params": request.params, "id": request.id, "v": request.v})
+
+
+Make = Callable[[Any], Any]
+
+
+@pytest.fixture(params=[LocalTransport, CodecTransport])
+def over(request: pytest.FixtureRequest) -> Make:
+    """Makes a transport to a service."""
+    make: Make = request.param
+    return make
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    """A service on an empty state folder; no agent is started."""
+    environ = {"HOME": str(tmp_path), "DEV_SESSIONS_HOME": str(tmp_path / "state"), "PATH": os.defpath}
+    return Service(config.load(environ))
+
+
+def test_a_request_arrives_as_it_was_sent(over: Make) -> None:
+    params = {"id": "a", "text": "x", "queue": False, "count": 3, "timeout": 0.5, "env": {"A": "b"}, "model": None}
+    (frame,) = over(Scripted(echo)).handle(Request("send", params, "r-1"))
+    assert frame == Frame("result", {"op": "send", "params": params, "id": "r-1", "v": PROTOCOL_VERSION})
+
+
+@pytest.mark.parametrize("result", [None, [], {}, "", 0, False, ["a", {"b": [1.5, None]}], {"reply": "a\nb\tc"}])
+def test_any_json_value_is_a_result(over: Make, result: object) -> None:
+    (frame,) = over(Scripted(lambda request: iter([Frame("result", result)]))).handle(Request("x", {}, "r"))
+    assert frame == Frame("result", result)
+    assert frame.final
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "line\nline\r\nline\rend",
+        "tab\t nul\0 bell\a escape\x1b[31m del\x7f",
+        "caf\u00e9 cafe\u0301 \U0001f468\u200d\U0001f469\u200d\U0001f467 \u202eback",
+        "\u2028 and \u2029 and \x85 end lines elsewhere",
+        '"quotes" \\backslash\\ {"result": 1}',
+        "",
+    ],
+)
+def test_text_arrives_unchanged(over: Make, text: str) -> None:
+    (frame,) = over(Scripted(echo)).handle(Request("send", {"text": text}, "r"))
+    assert frame.value["params"]["text"] == text
+
+
+def test_five_megabytes_arrive_unchanged(over: Make) -> None:
+    text = ('0123456789 äöü \U0001f600 \\ " \n' * 200_000)[: 5 * 1024 * 1024]
+    assert len(text.encode()) > 5 * 1024 * 1024
+    (frame,) = over(Scripted(echo)).handle(Request("send", {"text": text}, "r"))
+    assert frame.value["params"]["text"] == text
+
+
+def test_events_come_in_order_and_before_the_final_frame(over: Make) -> None:
+    script = [
+        Frame("event", {"note": "one"}),
+        Frame("alive", 1.5),
+        Frame("event", {"session": "a"}),
+        Frame("result", [1]),
+    ]
+    frames = list(over(Scripted(lambda request: iter(script))).handle(Request("x", {}, "r")))
+    assert frames == script
+    assert [frame.final for frame in frames] == [False, False, False, True]
+
+
+def test_an_event_arrives_when_it_happens(over: Make) -> None:
+    """A transport that collects the frames first would keep the reader of a `wait` in the dark."""
+    happened = []
+
+    def answer(request: Request) -> Iterator[Frame]:
+        yield Frame("event", {"note": "first"})
+        happened.append("second half")
+        yield Frame("result", None)
+
+    frames = over(Scripted(answer)).handle(Request("x", {}, "r"))
+    assert next(frames) == Frame("event", {"note": "first"})
+    assert happened == []
+    assert list(frames) == [Frame("result", None)]
+
+
+def test_a_client_sees_events_without_the_last_frame(over: Make) -> None:
+    script = [Frame("event", {"note": "one"}), Frame("alive", 1.0), Frame("event", {"note": "two"})]
+    seen: list[Any] = []
+    client = Client(over(Scripted(lambda request: iter([*script, Frame("result", {"status": "idle"})]))), seen.append)
+    assert client.status("a") == {"status": "idle"}
+    assert seen == [{"note": "one"}, {"note": "two"}]
+
+
+def test_an_answer_without_a_final_frame_is_an_error(over: Make) -> None:
+    client = Client(over(Scripted(lambda request: iter([Frame("event", {"note": "one"})]))))
+    with pytest.raises(errors.ProtocolError, match="without an answer"):
+        client.status("a")
+
+
+def kinds(root: type[errors.DevSessionsError] = errors.DevSessionsError) -> list[type[errors.DevSessionsError]]:
+    """The error tree, as `errors.py` defines it (backends have more)."""
+    below = [kind for child in root.__subclasses__() for kind in kinds(child)]
+    return [kind for kind in (root, *below) if kind.__module__ == errors.__name__]
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
+def test_an_error_comes_back_as_its_class(over: Make, kind: type[errors.DevSessionsError]) -> None:
+    sent = kind("it is so: ä\nand so", next="dev-sessions list", session="a", turn=3, deep={"x": [None]})
+    client = Client(over(Scripted(lambda request: iter([Frame("error", sent.to_wire())]))))
+    with pytest.raises(errors.DevSessionsError) as caught:
+        client.status("a")
+    assert type(caught.value) is kind
+    assert caught.value.code == kind.code
+    assert caught.value.message == str(caught.value) == "it is so: ä\nand so"
+    assert caught.value.data == {"next": "dev-sessions list", "session": "a", "turn": 3, "deep": {"x": [None]}}
+
+
+def test_an_error_of_an_unknown_code_keeps_it(over: Make) -> None:
+    answer = {"code": "of_tomorrow", "message": "new", "data": {"next": "upgrade"}}
+    with pytest.raises(errors.DevSessionsError) as caught:
+        Client(over(Scripted(lambda request: iter([Frame("error", answer)])))).status("a")
+    assert type(caught.value) is errors.DevSessionsError
+    assert caught.value.to_wire() == answer
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    codes = [kind.code for kind in kinds()]
+    assert len(set(codes)) == len(codes) >= 14
+
+
+# The real service behind it.
+
+
+def final(frames: Iterator[Frame]) -> Frame:
+    """The one final frame of an answer."""
+    *before, last = list(frames)
+    assert not any(frame.final for frame in before)
+    assert last.final
+    return last
+
+
+def test_an_operation_that_reads_answers(over: Make, service: Service) -> None:
+    assert final(over(service).handle(Request("list", {}, "r"))) == Frame("result", [])
+
+
+def test_an_unknown_operation_is_named(over: Make, service: Service) -> None:
+    frame = final(over(service).handle(Request("fly", {}, "r")))
+    assert frame.kind == "error"
+    assert frame.value["code"] == "usage"
+    assert "'fly'" in frame.value["message"]
+    assert "same version" in frame.value["data"]["next"]
+
+
+def test_an_unknown_session_is_not_found(over: Make, service: Service) -> None:
+    for call in (
+        lambda client: client.status("nobody"),
+        lambda client: client.send("nobody", "text"),
+        lambda client: client.wait(["nobody"]),
+        lambda client: client.last_message("nobody"),
+        lambda client: client.interrupt("nobody"),
+        lambda client: client.attach("nobody"),
+        lambda client: client.kill(["nobody"]),
+        lambda client: client.ask("nobody", "text"),
+    ):
+        with pytest.raises(errors.SessionNotFound, match="nobody") as caught:
+            call(Client(over(service)))
+        assert caught.value.data["next"] == "dev-sessions list"
+
+
+@pytest.mark.parametrize("op", [op for op in OPERATIONS if op != "list"])
+def test_a_request_that_lacks_parameters_gets_a_final_frame(over: Make, service: Service, op: str) -> None:
+    """Of another version, or of a program: it is answered, not left hanging with a broken connection."""
+    frame = final(over(service).handle(Request(op, {}, "r")))
+    assert frame.kind == "error"
+    assert frame.value["message"]
+
+
+def test_text_that_is_no_unicode_is_refused_alike(over: Make, service: Service) -> None:
+    """Bytes of an argument that are no UTF-8 reach Python as lone surrogates."""
+    with pytest.raises(errors.DevSessionsError):
+        Client(over(service)).send("nobody", "\udcff")
+
+
+def test_every_frame_is_json(over: Make, service: Service) -> None:
+    for op in ("list", "status", "nonsense"):
+        for frame in over(service).handle(Request(op, {"id": "a"}, "r")):
+            assert json.loads(json.dumps(frame.value)) == frame.value
+
+
+# The codec itself.
+
+
+def test_another_protocol_version_is_refused_with_both_numbers() -> None:
+    frame = final(CodecTransport(Scripted(echo)).handle(Request("list", {}, "r", v=PROTOCOL_VERSION + 7)))
+    assert frame.kind == "error"
+    assert frame.value["code"] == "protocol"
+    assert str(PROTOCOL_VERSION + 7) in frame.value["message"]
+    assert str(PROTOCOL_VERSION) in frame.value["message"].replace(str(PROTOCOL_VERSION + 7), "")
+    assert "same version" in frame.value["data"]["next"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"hello",
+        b"[]",
+        b'"text"',
+        b"{",
+        b"\xff\xfe",
+        b'{"op": "list"}',
+        b'{"v": 1, "op": "list", "params": {}}',
+        b'{"v": 1, "op": 3, "params": {}, "id": "r"}',
+        b'{"v": 1, "op": "list", "params": [], "id": "r"}',
+        b'{"v": 1, "op": "list", "params": {}, "id": 7}',
+        b'{"op": "list", "params": {}, "id": "r"}',
+    ],
+)
+def test_what_is_no_request_is_refused(line: bytes) -> None:
+    with pytest.raises(errors.ProtocolError):
+        decode_request(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"hello", b"[]", b"{}", b'{"resultat": 1}', b'{"result": 1, "event": 2}', b'{"result": 1', b"\xff", b"null"],
+)
+def test_what_is_no_frame_is_refused(line: bytes) -> None:
+    with pytest.raises(errors.ProtocolError):
+        decode_frame(line)
+
+
+def test_a_frame_is_one_line_whatever_is_in_it() -> None:
+    line = encode_frame(Frame("result", {"text": "a\nb\u2028c\r\nd"}))
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert decode_frame(line) == Frame("result", {"text": "a\nb\u2028c\r\nd"})
