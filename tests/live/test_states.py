@@ -1,0 +1,445 @@
+"""The state table, row by row, on the real Claude Code: the words, exit codes and JSON of `status`, `wait` and `list`.
+
+Each row of `state_rows.ROWS` has a scene here: a generator that brings a session into the row's situation and out of
+it again, and stops before the situation, in the middle of it, and at its end. What is to be seen there stands in the
+row alone, and the checks are the same for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import Done, Lab
+from state_rows import ROWS, Row
+
+Scene = Callable[["Stage"], Iterator[None]]
+SCENES: dict[str, Scene] = {}
+
+
+class Stage:
+    """One session in a lab, and what a scene does with it."""
+
+    def __init__(self, lab: Lab, row: Row) -> None:
+        self.lab, self.row = lab, row
+        if not row.hooks:
+            settings = lab.home / ".claude" / "settings.json"
+            settings.parent.mkdir(exist_ok=True)
+            settings.write_text(json.dumps({"disableAllHooks": True}))
+        self.id = lab.create("--permissions", row.permissions, "--env", "CLAUDE_CODE_MAX_RETRIES=2")
+        self.asked = 0
+        self.waits: list[subprocess.Popen[str]] = []
+
+    def wait(self, *options: str) -> subprocess.Popen[str]:
+        """Start a `wait` in the background."""
+        self.waits.append(self.lab.start("wait", self.id, *options))
+        return self.waits[-1]
+
+    def close(self) -> None:
+        """End the waits that a failed test leaves behind."""
+        for wait in self.waits:
+            wait.kill()
+            wait.communicate()
+
+    def send(self, text: str, receipt: str = "started") -> None:
+        self.asked += 1
+        assert self.lab.ok("send", self.id, text) == f"{receipt} (turn {self.asked})"
+
+    def held(self, name: str) -> None:
+        """Wait until the model holds its answer back."""
+        assert self.lab.model.wait_until_blocked(name, 30)
+
+    def think(self, rest: str) -> None:
+        """Send a message whose answer is held back; `go` lets it come."""
+        self.send(f"[[hold: a]]{rest}")
+        self.held("a")
+
+    def go(self) -> None:
+        self.lab.model.release("a")
+
+    def run_tool(self, rest: str) -> None:
+        """Send a message that makes the agent run a command, which runs until `end_tool`."""
+        self.send(f"[[bash: {self.command('tool')}]]{rest}")
+        self.lab.until((self.lab.project / "tool.runs").exists, "the tool runs")
+
+    def end_tool(self, name: str = "tool") -> None:
+        (self.lab.project / f"{name}.end").touch()
+
+    def command(self, name: str) -> str:
+        """A shell command that runs until the file NAME.end is there."""
+        code = f"""
+import os, time
+open("{name}.runs", "w").close()
+while not os.path.exists("{name}.end"):
+    time.sleep(0.05)"""
+        path = self.lab.project / f"{name}.py"
+        path.write_text(code)
+        return f"python3 {shlex.quote(path.name)}"
+
+    def sees(self, words: str) -> None:
+        """Wait until a line of the screen begins with these words, but for the marks of the TUI."""
+        self.lab.until(
+            lambda: any(line.lstrip("●⏺❯ ").startswith(words) for line in self.lab.screen(self.id).splitlines()), words
+        )
+
+    def status(self) -> str:
+        return self.lab.ok("status", self.id)
+
+    def becomes(self, status: str) -> None:
+        """Wait for a change that no `wait` of ours waits for."""
+        self.lab.until(lambda: self.status() == status, f"status {status}")
+
+
+def scene(*names: str) -> Callable[[Scene], Scene]:
+    """Mark the scene of these rows."""
+
+    def keep(play: Scene) -> Scene:
+        SCENES.update(dict.fromkeys(names, play))
+        return play
+
+    return keep
+
+
+@scene("nothing ever sent")
+def nothing_sent(stage: Stage) -> Iterator[None]:
+    yield
+    yield
+
+
+@scene("idle")
+def idle(stage: Stage) -> Iterator[None]:
+    stage.think("[[reply: done]]")
+    yield
+    stage.go()
+    stage.becomes("idle")
+    yield
+
+
+@scene("thinking")
+def thinking(stage: Stage) -> Iterator[None]:
+    yield
+    stage.think("[[reply: done]]")
+    yield
+    stage.go()
+
+
+@scene("a tool runs for minutes")
+def tool(stage: Stage) -> Iterator[None]:
+    yield
+    stage.run_tool("[[reply: done]]")
+    yield
+    stage.end_tool()
+
+
+@scene("a question open")
+def question(stage: Stage) -> Iterator[None]:
+    stage.think("[[ask: Which colour?|Red|Blue]][[reply: thanks]]")
+    yield
+    stage.go()
+    stage.becomes("waiting_for_input")
+    asked = json.loads(stage.lab.ok("status", stage.id, "--json"))["question"]
+    assert asked["text"] == "Which colour?"
+    assert [option["label"] for option in asked["options"]] == ["Red", "Blue"]
+    stage.sees("1. Red")
+    yield
+    stage.lab.keys(stage.id, "2")
+    stage.becomes("idle")
+
+
+@scene("a permission prompt open")
+def permission(stage: Stage) -> Iterator[None]:
+    stage.think("[[bash: touch x]][[reply: done]]")
+    yield
+    stage.go()
+    stage.becomes("waiting_for_input")
+    assert "touch x" in json.loads(stage.lab.ok("status", stage.id, "--json"))["question"]["text"]
+    stage.sees("1. Yes")
+    yield
+    assert not (stage.lab.project / "x").exists()
+    stage.lab.keys(stage.id, "1")
+    stage.becomes("idle")
+    assert (stage.lab.project / "x").exists()
+
+
+@scene("interrupted by us")
+def interrupted(stage: Stage) -> Iterator[None]:
+    yield
+    stage.think("[[reply: never]]")
+    yield
+    assert stage.lab.ok("interrupt", stage.id) == "interrupted"
+
+
+@scene("interrupted by us in a tool")
+def interrupted_tool(stage: Stage) -> Iterator[None]:
+    yield
+    stage.run_tool("[[reply: never]]")
+    yield
+    assert stage.lab.ok("interrupt", stage.id) == "interrupted"
+
+
+@scene("Esc before any output")
+def escape_before(stage: Stage) -> Iterator[None]:
+    yield
+    stage.think("[[reply: never]]")
+    yield
+    stage.lab.keys(stage.id, "Escape")
+
+
+@scene("Esc after some output")
+def escape_after(stage: Stage) -> Iterator[None]:
+    yield
+    stage.send("[[stream: Half of the answer]][[hold: a]][[stream: never]]")
+    stage.held("a")
+    stage.sees("Half of the answer")
+    yield
+    stage.lab.keys(stage.id, "Escape")
+
+
+@scene("Esc in a tool")
+def escape_tool(stage: Stage) -> Iterator[None]:
+    yield
+    stage.run_tool("[[reply: never]]")
+    yield
+    stage.lab.keys(stage.id, "Escape")
+
+
+@scene("accepted while a tool runs")
+def joined(stage: Stage) -> Iterator[None]:
+    yield
+    stage.run_tool("[[reply: one]]")
+    stage.send("[[reply: two]]", "accepted")
+    stage.send("[[reply: three]]", "accepted")
+    yield
+    stage.end_tool()
+
+
+@scene("accepted while no tool runs")
+def following(stage: Stage) -> Iterator[None]:
+    yield
+    stage.think("[[reply: one]]")
+    stage.send("[[reply: two]]", "accepted")
+    stage.send("[[reply: three]]", "accepted")
+    yield
+    stage.go()
+
+
+@scene("a person's own prompt", "a person's own prompt, nothing ever sent")
+def person(stage: Stage) -> Iterator[None]:
+    if stage.row.turns:
+        assert stage.lab.ok("ask", stage.id, "[[reply: ours]]") == "ours"
+    yield
+    stage.lab.keys(stage.id, "[[hold: a]][[reply: theirs]] ")
+    stage.lab.until(lambda: "theirs" in stage.lab.screen(stage.id), "the typed prompt")
+    stage.lab.keys(stage.id, "Enter")
+    stage.held("a")
+    yield
+    stage.go()
+    stage.becomes("idle")
+    assert stage.lab.ok("last-message", stage.id) == "theirs"
+
+
+@scene("the API fails at once")
+def fails(stage: Stage) -> Iterator[None]:
+    yield
+    stage.think("[[error: 400]]")
+    yield
+    stage.go()
+
+
+@scene("the API fails after retries")
+def fails_late(stage: Stage) -> Iterator[None]:
+    yield
+    # The third request, the last one of this session's two retries, is held back.
+    stage.send("[[error: 529 x2]][[hold: a]][[error: 529]]")
+    stage.held("a")
+    yield
+    stage.go()
+
+
+def kill_agent(stage: Stage) -> None:
+    os.kill(stage.lab.pid(stage.id), signal.SIGKILL)
+
+
+@scene("killed at work")
+def killed(stage: Stage) -> Iterator[None]:
+    yield
+    stage.think("[[reply: never]]")
+    yield
+    kill_agent(stage)
+
+
+@scene("killed when idle", "killed, nothing ever sent")
+def killed_idle(stage: Stage) -> Iterator[None]:
+    if stage.row.turns:
+        assert stage.lab.ok("ask", stage.id, "[[reply: done]]") == "done"
+    yield
+    kill_agent(stage)
+    stage.becomes("exited")
+    yield
+
+
+@scene("its tmux session killed")
+def session_killed(stage: Stage) -> Iterator[None]:
+    yield
+    stage.think("[[reply: never]]")
+    yield
+    stage.lab.tmux("kill-session", "-t", f"=dev-{stage.id}")
+
+
+@scene("the tmux server killed")
+def server_killed(stage: Stage) -> Iterator[None]:
+    yield
+    stage.think("[[reply: never]]")
+    yield
+    stage.lab.tmux("kill-server")
+
+
+@scene("background work")
+def background(stage: Stage) -> Iterator[None]:
+    stage.send(f"[[hold: a]][[bash_bg: {stage.command('job')}]][[reply: started it]]")
+    stage.held("a")
+    yield
+    stage.go()
+    stage.lab.until((stage.lab.project / "job.runs").exists, "the job runs")
+    stage.becomes("idle")
+    assert stage.lab.ok("last-message", stage.id) == "started it"
+    settled = stage.wait("--settled")
+    await_armed(stage.lab, settled)
+    yield
+    assert settled.poll() is None
+    stage.end_tool("job")
+    # It says "ok" when it wakes by itself: that prompt is not one of ours, and has no script.
+    stage.lab.until(lambda: stage.lab.ok("last-message", stage.id) == "ok", "the agent wakes itself")
+    assert stage.lab.finish(settled)[:2] == (0, "completed\n")
+    stage.becomes("idle")
+
+
+def await_armed(lab: Lab, wait: subprocess.Popen[str]) -> None:
+    """Until a `wait` watches the session for changes: from then on it misses none (Linux)."""
+    infos = Path(f"/proc/{wait.pid}/fdinfo")
+
+    def watches() -> bool:
+        assert wait.poll() is None, lab.finish(wait)
+        for info in list(infos.iterdir()):
+            try:
+                if "inotify wd:" in info.read_text():
+                    return True
+            except FileNotFoundError:
+                continue
+        return False
+
+    lab.until(watches, "the wait is armed")
+
+
+class Looker:
+    """Checks what the commands say against a row."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.lab, self.id, self.row = stage.lab, stage.id, stage.row
+
+    def status(self, expected: str, question: str = "", background: int = 0) -> None:
+        shown = self.lab.run("status", self.id)
+        assert shown[:2] == (0, f"{expected}\n")
+        found = self.lab.run("status", self.id, "--json").json
+        assert (found["session"], found["status"]) == (self.id, expected)
+        assert (found["question"] or {}).get("kind", "") == question
+        assert found["background"] == background
+        assert (found["error"] is not None) == (expected == "exited")
+        listed = self.lab.run("list", "--json").json
+        assert [(one["id"], one["status"]) for one in listed] == [(self.id, expected)]
+
+    def turn(self) -> int | None:
+        """The turn that `status` speaks of."""
+        return self.lab.run("status", self.id, "--json").json["turn"]
+
+    def wait(self, *options: str) -> Done:
+        return self.lab.run("wait", self.id, *options)
+
+    def answer(self, done: Done, word: str, code: int) -> dict[str, Any]:
+        """Check the answer of one `wait --json` but for its turns."""
+        assert done.code == code, done
+        found: dict[str, Any] = done.json
+        assert (found["session"], found["outcome"]) == (self.id, word)
+        assert (found["question"] or {}).get("kind", "") == (self.row.question if word == "waiting_for_input" else "")
+        assert (found["error"] is not None) == (word in ("failed", "interrupted", "exited")), found
+        return found
+
+    def end(self, found: dict[str, Any]) -> None:
+        """Check the turns that an answer after the end speaks of."""
+        row = self.row
+        assert [(turn["turn"], turn["outcome"]) for turn in found["turns"]] == list(row.turns)
+        assert found["turn"] == (row.turns[-1][0] if row.turns else None)
+        assert [(turn["turn"], turn["reply"]) for turn in found["turns"] if turn["reply"]] == list(row.reply)
+        assert row.error in (found["error"] or "")
+        for number, outcome in row.turns:
+            one = self.answer(self.wait("--turn", str(number), "--json"), outcome, row.later_code)
+            assert one["turn"] == number
+            assert [turn for turn in one["turns"] if turn["turn"] == number] == [found["turns"][number - 1]]
+
+
+@pytest.fixture
+def stage(lab: Lab, row: Row) -> Iterator[Stage]:
+    """The session that the row's scene plays on."""
+    made = Stage(lab, row)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_row(stage: Stage, row: Row) -> None:
+    lab, look = stage.lab, Looker(stage)
+    play = SCENES[row.name.removeprefix("no hooks: ")](stage)
+
+    next(play)
+    look.status(row.before)
+    waits = []
+    if row.before == "working":
+        waits.append(stage.wait("--json"))
+        await_armed(lab, waits[0])
+
+    next(play)
+    look.status(row.during, row.question, row.background)
+    if row.blocks:
+        waits.append(stage.wait("--json"))
+        await_armed(lab, waits[-1])
+        assert look.wait("--timeout", "0")[:2] == (124, "working\n")
+        assert look.turn() == 1
+        waits.append(stage.wait("--json"))  # somewhere between here and the end it begins to look
+    else:
+        assert look.wait()[:2] == (row.code, f"{row.wait}\n")
+        waits.append(stage.wait("--json"))
+        answers = [look.answer(lab.finish(wait), row.wait, row.code) for wait in waits]
+
+    assert next(play, "over") == "over"
+    if row.blocks:
+        answers = [look.answer(lab.finish(wait), row.wait, row.code) for wait in waits]
+    assert all(answer == answers[0] for answer in answers)
+
+    after = look.answer(look.wait("--json"), row.later, row.later_code)
+    assert look.wait()[:2] == (row.later_code, f"{row.later}\n")
+    if row.wait == row.later:
+        assert after == answers[0]
+    look.end(after)
+    look.status(row.after)
+    assert look.turn() == (row.turns[-1][0] if row.turns else None)
+    if row.after == "idle":
+        # Nothing of the situation is left that would get into the next message.
+        assert lab.ok("ask", stage.id, "[[reply: what next?]]") == "what next?"
+        last = ["[[reply: what next?]]"]
+        lab.until(lambda: lab.prompts(stage.id)[-1:] == last, "the transcript has it alone")
+    else:
+        assert lab.run("send", stage.id, "[[reply: nobody]]").code == 5
+
+
+def test_every_row_has_a_scene() -> None:
+    assert {row.name.removeprefix("no hooks: ") for row in ROWS} == set(SCENES)
+    assert len({row.name for row in ROWS}) == len(ROWS)
