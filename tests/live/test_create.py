@@ -1,0 +1,929 @@
+"""`create` as a hostile user would try it: dialogs, folders, environments, tmux configurations, programs that fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lab import KEY, Done, Lab
+
+TRUSTED = "accepted Claude's trust dialog"
+
+
+@pytest.fixture(scope="module")
+def shared(claude: str) -> Iterator[Lab]:
+    """One lab for checks that do not get into each other's way."""
+    with Lab(claude, "create") as made:
+        yield made
+
+
+def environment(lab: Lab, id: str) -> dict[str, str]:
+    """The environment that the agent's program was started with."""
+    content = Path(f"/proc/{lab.pid(id)}/environ").read_bytes().decode("utf-8", "surrogateescape")
+    return dict(entry.split("=", 1) for entry in content.split("\0") if "=" in entry)
+
+
+def agents(lab: Lab, claude: str) -> list[int]:
+    """Pids of all real claudes that run in a lab."""
+    found = []
+    for pid in lab.processes():
+        try:
+            if os.path.samefile(f"/proc/{pid}/exe", claude):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def listed(lab: Lab) -> dict[str, str]:
+    """What `list` says: id -> status."""
+    return {row["id"]: row["status"] for row in json.loads(lab.ok("list", "--json"))}
+
+
+def said(lab: Lab, id: str) -> list[str]:
+    """The prompts in the transcript, which Claude writes some time after a turn's end."""
+    found: list[str] = lab.until(lambda: lab.prompts(id), "the transcript")
+    return found
+
+
+def leftovers(lab: Lab) -> list[str]:
+    """All that a failed create may not leave: processes, tmux sessions, records, folders."""
+    found = [f"process {pid}" for pid in lab.processes()]
+    found += lab.tmux("list-sessions", "-F", "#{session_name}").split()
+    found += list(listed(lab))
+    return found + [path.name for path in lab.state.glob("sessions/*")]
+
+
+def refused(done: Done, code: int, *words: str) -> None:
+    """A clear error: this exit code, these words, a next command, and no traceback."""
+    assert done.code == code, done
+    assert done.err.startswith("error: "), done
+    assert "next: " in done.err, done
+    assert "Traceback" not in done.err
+    assert "unexpected" not in done.err
+    for word in words:
+        assert word in done.err, (word, done.err)
+
+
+def script(path: Path, *lines: str) -> Path:
+    """An executable shell script."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+    return path
+
+
+# Dialogs.
+
+
+def test_trust_dialog_is_accepted_and_told_exactly_once(lab: Lab) -> None:
+    lab.trust()
+    first = lab.run("create")
+    assert first.code == 0, first
+    assert first.err.count(TRUSTED) == 1, first.err
+    assert str(lab.project) in first.err
+    assert first.out.startswith("Created session ")
+    id = first.out.split()[-1]
+    assert lab.ok("status", id) == "idle"
+    assert lab.ok("ask", id, "[[reply: Here.]]") == "Here."
+    second = lab.run("create", "-q")
+    assert second.code == 0
+    assert TRUSTED not in second.err
+    lab.ok("kill", id, second.out.strip())
+
+
+def test_no_trust_refuses_and_leaves_nothing(lab: Lab) -> None:
+    lab.trust()
+    refused(lab.run("create", "--no-trust"), 1, str(lab.project), "--no-trust", "trust")
+    assert leftovers(lab) == []
+    # A trusted folder is no problem.
+    lab.trust(lab.project)
+    id = lab.create("--no-trust")
+    lab.ok("kill", id)
+
+
+def unknown_key(lab: Lab) -> None:
+    """Have Claude ask about the API key, a dialog that has no right answer."""
+    path = lab.home / ".claude.json"
+    first_run = json.loads(path.read_text())
+    del first_run["customApiKeyResponses"]
+    path.write_text(json.dumps(first_run))
+
+
+def test_unknown_dialog_is_left_to_a_person(lab: Lab) -> None:
+    unknown_key(lab)
+    done = lab.run("create", "--id", "asked")
+    refused(done, 6, "Detected a custom API key", KEY[-20:], "attach asked")
+    assert done.out == ""
+    state = json.loads(lab.ok("status", "asked", "--json"))
+    assert state["status"] == "waiting_for_input"
+    assert state["question"]["kind"] == "dialog"
+    assert "Detected a custom API key" in state["question"]["text"]
+    assert listed(lab) == {"asked": "waiting_for_input"}
+    refused(lab.run("send", "asked", "hello"), 6, "asked")
+    waited = lab.run("wait", "asked")
+    assert (waited.code, waited.out) == (6, "waiting_for_input\n")
+    # A person answers; nothing of what was refused turns up.
+    lab.keys("asked", "Up")
+    lab.until(lambda: "❯ Yes" in lab.screen("asked"), "the mark on Yes")
+    lab.keys("asked", "Enter")
+    lab.until(lambda: lab.ok("status", "asked") == "idle", "idle after the answer")
+    assert lab.ok("ask", "asked", "[[reply: At last.]]") == "At last."
+    assert said(lab, "asked") == ["[[reply: At last.]]"]
+    assert json.loads(lab.ok("status", "asked", "--json"))["question"] is None
+    lab.ok("kill", "asked")
+    assert leftovers(lab) == []
+
+
+def test_unknown_dialog_in_json(lab: Lab) -> None:
+    unknown_key(lab)
+    done = lab.run("create", "--id", "asked", "--json")
+    assert done.code == 6
+    error = done.json["error"]
+    assert error["code"] == "waiting_for_input"
+    assert "Detected a custom API key" in error["message"]
+    assert error["data"]["session"] == "asked"
+    # Killed as it stands, it leaves nothing.
+    lab.ok("kill", "asked")
+    assert leftovers(lab) == []
+
+
+def mcp_server(lab: Lab) -> None:
+    # Claude keeps the answer at the root of the repository, which is not to be ours.
+    subprocess.run(["git", "init", "-q", str(lab.project)], check=True)
+    # A server that notes its start: declined, it must not be started.
+    started = shlex.quote(str(lab.path / "mcp-started"))
+    servers = {"demo": {"command": "/bin/sh", "args": ["-c", f"touch {started}; cat"]}}
+    (lab.project / ".mcp.json").write_text(json.dumps({"mcpServers": servers}))
+
+
+def external_import(lab: Lab) -> None:
+    outside = lab.path / "outside"
+    outside.mkdir()
+    (outside / "rules.md").write_text("# Rules from outside\n")
+    (lab.project / "CLAUDE.md").write_text(f"# Project\n\n@{outside / 'rules.md'}\n")
+
+
+@pytest.mark.parametrize(
+    ("trusted", "obstacles", "told"),
+    [
+        (True, [mcp_server], ["MCP servers"]),
+        (True, [external_import], ["imports of CLAUDE.md"]),
+        (False, [mcp_server, external_import], [TRUSTED, "MCP servers", "imports of CLAUDE.md"]),
+    ],
+    ids=["mcp", "import", "all"],
+)
+def test_dialogs_of_a_project_are_answered(
+    lab: Lab, trusted: bool, obstacles: list[Callable[[Lab], None]], told: list[str]
+) -> None:
+    lab.trust(*[lab.project] if trusted else [])
+    for obstacle in obstacles:
+        obstacle(lab)
+    done = lab.run("create", "-q")
+    assert done.code == 0, done
+    assert [done.err.count(words) for words in told] == [1] * len(told), done.err
+    id = done.out.strip()
+    assert lab.ok("ask", id, "[[reply: Through.]]") == "Through."
+    assert not (lab.path / "mcp-started").exists()
+    if mcp_server in obstacles:
+        # Claude does not ask a second time: whoever wants the server has to know where the answer stands.
+        kept = json.loads((lab.project / ".claude" / "settings.local.json").read_text())
+        assert kept == {"disabledMcpjsonServers": ["demo"]}
+        assert "settings.local.json" in done.err
+    lab.ok("kill", id)
+
+
+def test_bypass_warning_never_stands_in_the_way(lab: Lab) -> None:
+    """The warning about bypassed permissions is consented to by the settings of that session, not of the user."""
+    id = lab.create()
+    assert "bypass permissions on" in lab.screen(id).lower()
+    for path in (lab.home / ".claude").glob("settings*.json"):
+        assert "skipDangerousModePermissionPrompt" not in path.read_text()
+    lab.ok("kill", id)
+
+
+# Root.
+
+
+@pytest.mark.parametrize("word", ["1", "yes", "true"])
+def test_full_permissions_in_a_sandbox(lab: Lab, word: str) -> None:
+    """Also as root, which Claude itself allows with the word "1" alone."""
+    lab.env["IS_SANDBOX"] = word
+    id = lab.create()
+    assert lab.ok("ask", id, "[[bash: touch made]][[reply: Done.]]") == "Done."
+    assert (lab.project / "made").exists()
+
+
+@pytest.mark.parametrize("word", [None, "", "0", "no"])
+def test_full_permissions_as_root_outside_of_a_sandbox(lab: Lab, word: str | None) -> None:
+    del lab.env["IS_SANDBOX"]
+    if word is not None:
+        lab.env["IS_SANDBOX"] = word
+    done = lab.run("create", "-q")
+    if os.geteuid() != 0:
+        assert done.code == 0, done
+        return
+    refused(done, 1, "root", "IS_SANDBOX=1", "--permissions edit")
+    assert leftovers(lab) == []
+    if word is None:
+        # Both remedies that it names work.
+        lab.ok("kill", lab.create("--permissions", "edit"))
+        lab.ok("kill", lab.create("--env", "IS_SANDBOX=1"))
+
+
+# The environment.
+
+
+def test_started_from_inside_another_agent(lab: Lab) -> None:
+    """Nothing of the caller's own agent, session and terminal goes on to the new one; its parent is known."""
+    inherited = {
+        "CLAUDECODE": "1",
+        "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+        "CLAUDE_CODE_SESSION_ID": "00000000-0000-4000-8000-000000000000",
+        "CLAUDE_CODE_SSE_PORT": "12345",
+        "CLAUDE_CODE_CHILD_SESSION": "1",
+        "CLAUDE_PROJECT_DIR": "/nowhere",
+        "CLAUDE_ENV_FILE": "/nowhere/env",
+        "CLAUDE_PID": "1",
+        "AI_AGENT": "claude-code",
+        "CODEX_SANDBOX": "seatbelt",
+        "CODEX_SANDBOX_NETWORK_DISABLED": "1",
+        "CODEX_THREAD_ID": "t",
+        "CODEX_CI": "1",
+        "DEV_SESSIONS_ID": "fizz-top",
+        "DEV_SESSIONS_KEY": "fizz-top-01234567",
+        "DEV_SESSIONS_DEPTH": "2",
+        "KEPT": "yes",
+    }
+    created = lab.run("create", "--json", env=inherited)
+    assert created.code == 0, created
+    id = created.json["id"]
+    assert created.json["parent"] == "fizz-top"
+    assert json.loads(lab.ok("list", "--json"))[0]["parent"] == "fizz-top"
+    seen = environment(lab, id)
+    ours = {"DEV_SESSIONS_ID", "DEV_SESSIONS_KEY", "DEV_SESSIONS_DEPTH", "KEPT"}
+    assert [name for name in inherited if name in seen and name not in ours] == []
+    assert seen["DEV_SESSIONS_ID"] == id
+    assert seen["DEV_SESSIONS_DEPTH"] == "3"
+    assert seen["KEPT"] == "yes"
+    # What the agent's own shell sees, where Claude sets some of them anew.
+    printed = lab.ok("ask", id, "[[bash: env | sort]][[replytool: 20000]]").splitlines()
+    assert f"DEV_SESSIONS_ID={id}" in printed
+    assert "DEV_SESSIONS_DEPTH=3" in printed
+    assert "CLAUDE_CODE_SESSION_ID=00000000-0000-4000-8000-000000000000" not in printed
+    assert not [line for line in printed if line.startswith("CODEX_")]
+    # Claude keeps a transcript, which it does not for what it takes for a part of another session.
+    assert said(lab, id)
+    lab.ok("kill", id)
+
+
+def test_an_agent_starts_an_agent(lab: Lab) -> None:
+    """From inside a real Claude, with its Bash tool: parent and depth are recorded, and the child outlives it."""
+    parent = lab.create()
+    assert lab.ok("ask", parent, "[[bash: dev-sessions create -q --id child]][[replytool]]") == "child"
+    row = {row["id"]: row for row in json.loads(lab.ok("list", "--json"))}["child"]
+    assert row["parent"] == parent
+    assert environment(lab, "child")["DEV_SESSIONS_DEPTH"] == "2"
+    lab.ok("kill", parent)
+    assert listed(lab) == {"child": "idle"}
+    assert lab.ok("ask", "child", "[[reply: Still here.]]") == "Still here."
+    lab.ok("kill", "child")
+    assert leftovers(lab) == []
+
+
+def test_depth_limit(lab: Lab) -> None:
+    refused(lab.run("create", env={"DEV_SESSIONS_DEPTH": "4"}), 2, "4", "DEV_SESSIONS_MAX_DEPTH")
+    assert leftovers(lab) == []
+    id = lab.create(env={"DEV_SESSIONS_DEPTH": "4", "DEV_SESSIONS_MAX_DEPTH": "5"})
+    assert environment(lab, id)["DEV_SESSIONS_DEPTH"] == "5"
+    refused(lab.run("create", env={"DEV_SESSIONS_DEPTH": "1", "DEV_SESSIONS_MAX_DEPTH": "1"}), 2, "1 level")
+    refused(lab.run("create", env={"DEV_SESSIONS_DEPTH": "deep"}), 2, "DEV_SESSIONS_DEPTH")
+    lab.ok("kill", id)
+
+
+def test_from_inside_tmux(lab: Lab) -> None:
+    """On the caller's own server, where `tmux attach` finds it; commands from outside reach it all the same."""
+    socket = lab.tmux_folder / "other server"
+    lab.tmux("-f", "/dev/null", "-S", str(socket), "new-session", "-d", "-s", "mine")
+    pane = lab.tmux("-S", str(socket), "display-message", "-p", "-t", "=mine:", "#{pid},#{session_id} #{pane_id}")
+    where, shown = pane.split()
+    id = lab.create(env={"TMUX": f"{socket},{where.replace('$', '')}", "TMUX_PANE": shown})
+    sessions = lab.tmux("-S", str(socket), "list-sessions", "-F", "#{session_name}").split()
+    assert sorted(sessions) == sorted(["mine", f"dev-{id}"])
+    assert environment(lab, id)["TMUX"].startswith(str(socket))
+    assert environment(lab, id)["TMUX_PANE"] != shown
+    assert lab.ok("ask", id, "[[reply: Heard.]]") == "Heard."
+    lab.ok("kill", id)
+    assert lab.tmux("-S", str(socket), "list-sessions", "-F", "#{session_name}").split() == ["mine"]
+    lab.tmux("-S", str(socket), "kill-server")
+
+
+def test_tmux_server_of_the_caller_is_gone(lab: Lab) -> None:
+    """A stale TMUX variable, as an agent keeps it whose terminal was closed."""
+    done = lab.run("create", "-q", env={"TMUX": f"{lab.path}/no such folder/default,1,0", "TMUX_PANE": "%0"})
+    if done.code == 0:
+        assert lab.ok("ask", done.out.strip(), "[[reply: Heard.]]") == "Heard."
+        lab.ok("kill", done.out.strip())
+    else:
+        refused(done, 1, "tmux")
+    assert leftovers(lab) == []
+
+
+def test_environment_arguments(lab: Lab) -> None:
+    odd = {
+        "SPACES": "a  b ",
+        "QUOTES": 'it\'s "quoted" `x` $HOME $(id) \\',
+        "LINES_": "one\ntwo\n",
+        "EQUALS": "a=b=c",
+        "NOTHING": "",
+        "UNICODE": "Zoë 日本 e\u0301",
+        "DEV_SESSIONS_ID": "spoofed",
+    }
+    words = [word for name, value in odd.items() for word in ("--env", f"{name}={value}")]
+    # Of the caller's own: a value that is no UTF-8, and a function that bash exported.
+    done = lab.run("create", "-q", *words, env={"LATIN": "caf\udce9", "BASH_FUNC_f%%": "() {  true\n}"})
+    assert done.code == 0, done
+    id = done.out.strip()
+    seen = environment(lab, id)
+    assert {name: seen.get(name) for name in odd} == {**odd, "DEV_SESSIONS_ID": id}
+    assert seen["LATIN"] == "caf\udce9"
+    printed = lab.ok("ask", id, "[[bash: printf '%s' \"$QUOTES|$LINES_|$SPACES|\"]][[replytool]]")
+    assert printed == 'it\'s "quoted" `x` $HOME $(id) \\|one\ntwo\n|a  b |'
+    lab.ok("kill", id)
+    for wrong in ("NOVALUE", "=x", "1A=x", "A-B=x", "A B=x"):
+        refused(lab.run("create", "--env", wrong), 2, wrong.partition("=")[0])
+    assert leftovers(lab) == []
+
+
+def test_path_of_the_caller_survives_a_login_shell(lab: Lab) -> None:
+    """The user's profile resets PATH; the agent has the caller's, and finds a program that stands only there."""
+    for name in (".profile", ".bash_profile", ".bashrc", ".zprofile"):
+        (lab.home / name).write_text("PATH=/usr/bin:/bin\nexport PATH\n")
+    script(lab.path / "tools" / "only-here", "echo found")
+    path = f"{lab.path / 'tools'}:{lab.env['PATH']}"
+    id = lab.create(env={"PATH": path, "SHELL": "/bin/bash"})
+    assert environment(lab, id)["PATH"] == path
+    printed = lab.ok("ask", id, '[[bash: only-here; echo "$PATH"]][[replytool]]').splitlines()
+    assert printed[0] == "found"
+    assert str(lab.path / "tools") in printed[1].split(":")
+    lab.ok("kill", id)
+
+
+def test_another_path_for_the_agent(lab: Lab, claude: str) -> None:
+    """`--env PATH=...` is what the agent gets; the agent's program is found on the caller's own."""
+    (lab.path / "bin").mkdir()
+    (lab.path / "bin" / "claude").symlink_to(claude)
+    del lab.env["DEV_SESSIONS_CLAUDE"]
+    lab.env["PATH"] = f"{lab.path / 'bin'}:{lab.env['PATH']}"
+    done = lab.run("create", "-q", "--env", "PATH=/usr/bin:/bin")
+    assert done.code == 0, done
+    assert environment(lab, done.out.strip())["PATH"] == "/usr/bin:/bin"
+    lab.ok("kill", done.out.strip())
+
+
+def test_secrets_are_not_on_any_command_line(lab: Lab) -> None:
+    """Sampled all the while from before the create to its end: everybody may read command lines."""
+    secret = "s3cr3t-" + os.urandom(6).hex()
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def sample() -> None:
+        while not over.is_set():
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdecimal():
+                    try:
+                        content = (entry / "cmdline").read_bytes()
+                    except OSError:
+                        continue
+                    if secret.encode() in content or KEY.encode() in content:
+                        seen.add(content.replace(b"\0", b" ").decode())
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        id = lab.create(env={"MY_SECRET": secret})
+        assert environment(lab, id)["MY_SECRET"] == secret
+        lab.ok("ask", id, "[[reply: Hush.]]")
+    finally:
+        over.set()
+        sampler.join()
+    assert seen == set()
+    # Files that hold it are the owner's alone.
+    holders = [path for path in lab.folder(id).rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in holders), holders
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (lab.state, lab.state / "sessions", lab.folder(id)))
+    lab.ok("kill", id)
+
+
+def test_state_folder_with_a_hostile_name(lab: Lab) -> None:
+    state = lab.path / "st'a\"te $HOME #{pid} *[x] ~ ü; (1)"
+    lab.env["DEV_SESSIONS_HOME"] = str(state)
+    lab.state = state
+    id = lab.create()
+    assert lab.ok("ask", id, "[[reply: First.]]") == "First."
+    # By file, as what is longer than a terminal takes: the agent is pointed to it, and may open it.
+    assert json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="word " * 6000 + "end"))["via"] == "file"
+    lab.ok("wait", id)
+    text = lab.folder(id) / "messages" / "0002" / "text.md"
+    assert any(str(text) in prompt for prompt in said(lab, id))
+    assert lab.ok("ask", id, f"[[read: {text}]][[replytool: 40000]]").rstrip().endswith("end")
+    lab.ok("kill", id)
+    assert leftovers(lab) == []
+
+
+# tmux.
+
+
+HOSTILE_TMUX = """
+set -g destroy-unattached on
+set -g prefix C-a
+unbind C-b
+set -g mouse on
+set -g base-index 1
+setw -g pane-base-index 1
+set -g default-shell /bin/false
+set -g default-command "echo this is the default command; exec /bin/sh"
+set -g remain-on-exit on
+set -g status off
+set -g update-environment "PATH HOME DEV_SESSIONS_ID ANTHROPIC_API_KEY"
+set -g renumber-windows on
+setw -g mode-keys vi
+setw -g automatic-rename on
+setw -g aggressive-resize on
+setw -g synchronize-panes on
+setw -g monitor-activity on
+set -g default-terminal screen-256color
+set -g set-titles on
+set -g escape-time 0
+set -g history-limit 0
+set -g default-size 40x10
+set -g window-size smallest
+set -g lock-after-time 1
+set -g word-separators ""
+"""
+
+
+def test_hostile_tmux_configuration(lab: Lab) -> None:
+    (lab.home / ".tmux.conf").write_text(HOSTILE_TMUX)
+    id = lab.create()
+    assert lab.ok("status", id) == "idle"
+    lines = "one\ntwo\n\nthree\nfour [[reply: all of it]]"
+    assert lab.ok("ask", id, lines) == "all of it"
+    assert said(lab, id) == [lines]
+    lab.ok("kill", id)
+    # `remain-on-exit` of theirs leaves no pane of ours behind, nor a server without sessions.
+    assert lab.tmux("list-sessions") == ""
+    assert lab.processes() == []
+
+
+def test_broken_tmux_configuration(lab: Lab) -> None:
+    """tmux shows the errors of a configuration in a pane that it opens over the first session."""
+    (lab.home / ".tmux.conf").write_text("set -g no-such-option on\nthis is no command\nset -g prefix C-a\n")
+    id = lab.create()
+    assert lab.ok("ask", id, "[[reply: Fine.]]") == "Fine."
+    lab.ok("kill", id)
+    assert leftovers(lab) == []
+
+
+def test_tmux_session_of_that_name_belongs_to_somebody_else(lab: Lab) -> None:
+    """A session that we did not make is neither used nor ended."""
+    lab.tmux("new-session", "-d", "-s", "dev-parser", "cat")
+    refused(lab.run("create", "--id", "parser"), 1, "dev-parser")
+    assert lab.tmux("list-sessions", "-F", "#{session_name}").split() == ["dev-parser"]
+    assert lab.run("list").out == ""
+    lab.tmux("kill-server")
+
+
+def test_same_id_under_another_state_folder(lab: Lab) -> None:
+    """Two state folders share the user's tmux server: the second `parser` must not end the first."""
+    lab.create("--id", "parser")
+    other = lab.run("create", "--id", "parser", env={"DEV_SESSIONS_HOME": str(lab.path / "other")})
+    assert lab.ok("status", "parser") == "idle"
+    assert lab.ok("ask", "parser", "[[reply: Mine.]]") == "Mine."
+    if other.code != 0:
+        refused(other, 1, "parser")
+    lab.ok("kill", "parser")
+
+
+# Programs.
+
+
+def test_binary_missing(lab: Lab) -> None:
+    lab.env["DEV_SESSIONS_CLAUDE"] = str(lab.path / "no-claude")
+    refused(lab.run("create"), 1, str(lab.path / "no-claude"))
+    del lab.env["DEV_SESSIONS_CLAUDE"]
+    lab.env["PATH"] = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    refused(lab.run("create"), 1, "no claude on PATH", "DEV_SESSIONS_CLAUDE")
+    error = json.loads(lab.run("create", "--json").out)["error"]
+    assert (error["code"], "Claude Code" in error["message"]) == ("launch_failed", True)
+    assert leftovers(lab) == []
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "on-path"])
+@pytest.mark.parametrize("kind", ["plain", "folder"])
+def test_binary_that_is_no_program(lab: Lab, kind: str, named: bool) -> None:
+    path = lab.path / "bin" / "claude"
+    path.parent.mkdir()
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.write_text("#!/bin/sh\n")
+    if named:
+        lab.env["DEV_SESSIONS_CLAUDE"] = str(path)
+    else:
+        del lab.env["DEV_SESSIONS_CLAUDE"]
+        lab.env["PATH"] = f"{path.parent}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    word = "not executable" if kind == "plain" else str(path) if named else "no claude on PATH"
+    refused(lab.run("create"), 1, word)
+    assert leftovers(lab) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["echo 'Fatal: the flux is out of line' >&2", "exit 3"], ["the flux is out of line"]),
+        (["echo 'cannot open display'"], ["cannot open display"]),
+        (["exit 1"], []),
+        (["kill -SEGV $$"], []),
+        (["exec /no/such/interpreter"], ["/no/such/interpreter"]),
+    ],
+    ids=["stderr", "stdout-exit-0", "silent", "signal", "exec"],
+)
+def test_agent_that_dies_at_its_start(lab: Lab, lines: list[str], words: list[str]) -> None:
+    lab.env["DEV_SESSIONS_CLAUDE"] = str(script(lab.path / "bin" / "claude", *lines))
+    refused(lab.run("create"), 1, "ended while it was starting", *words)
+    assert leftovers(lab) == []
+
+
+def test_binary_with_a_missing_interpreter(lab: Lab) -> None:
+    path = script(lab.path / "bin" / "claude")
+    path.write_text("#!/no/such/interpreter\n")
+    lab.env["DEV_SESSIONS_CLAUDE"] = str(path)
+    refused(lab.run("create"), 1, str(path))
+    assert leftovers(lab) == []
+
+
+def test_agent_that_never_gets_ready(lab: Lab) -> None:
+    """It may still be at something: it is left for a person, and told so, within the bound."""
+    lab.env["DEV_SESSIONS_CLAUDE"] = str(script(lab.path / "bin" / "claude", "exec python3 -c 'input()'"))
+    lab.env["DEV_SESSIONS_READY_TIMEOUT"] = "3"
+    done = lab.run("create", "--id", "stuck")
+    refused(done, 6, "not ready", "3 s", "kill stuck")
+    assert listed(lab) == {"stuck": "waiting_for_input"}
+    assert lab.ok("kill", "stuck") == "Killed session stuck"
+    assert leftovers(lab) == []
+
+
+def test_no_tmux(lab: Lab) -> None:
+    (lab.path / "bin").mkdir()
+    for name in ("sh", "cat", "env"):
+        (lab.path / "bin" / name).symlink_to(shutil.which(name) or "")
+    path = str(lab.path / "bin")
+    refused(lab.run("create", env={"PATH": path}), 1, "tmux is not installed", "DEV_SESSIONS_GATEWAY_URL")
+    del lab.env["IS_SANDBOX"]
+    refused(lab.run("create", "--permissions", "edit", env={"PATH": path}), 1, "tmux is not installed", "install tmux")
+    assert leftovers(lab) == []
+
+
+# Root may write and enter every folder, unless that right is taken away.
+WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+def as_a_plain_user(lab: Lab, *words: str) -> Done:
+    argv = [*WITHOUT_ROOTS_RIGHTS, *lab.argv(*words)]
+    done = subprocess.run(argv, env=lab.env, cwd=lab.project, capture_output=True, text=True)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_state_folder_that_may_not_be_written(lab: Lab) -> None:
+    """As in a sandbox that lets a command read everything and write next to nothing."""
+    lab.state.mkdir(mode=0o500)
+    refused(as_a_plain_user(lab, "create"), 1, str(lab.state), "DEV_SESSIONS_HOME", "sandbox")
+    lab.state.chmod(0o700)
+    assert leftovers(lab) == []
+
+
+def test_state_folder_that_cannot_be_made(lab: Lab) -> None:
+    (lab.path / "file").write_text("")
+    done = lab.run("create", env={"DEV_SESSIONS_HOME": str(lab.path / "file" / "state")})
+    refused(done, 1, "DEV_SESSIONS_HOME")
+    assert lab.processes() == []
+
+
+# Folders.
+
+
+HOSTILE_FOLDERS = {
+    "spaces": " two  words ",
+    "dots": "v1.2..3.",
+    "dash": "-rf",
+    "nfc": unicodedata.normalize("NFC", "Zoë-日本-é"),
+    "nfd": unicodedata.normalize("NFD", "Zoë-é"),
+    "single-quote": "it's",
+    "double-quote": 'say "hi"',
+    "dollar": "$HOME $(touch pwned) `touch pwned` ${x}",
+    "tmux-format": "#{pid} #(touch pwned) #S ;",
+    "backslash": "back\\slash\\n",
+    "braces": "{path} {0} %s %(a)s",
+    "newline": "two\nlines",
+    "tab": "a\tb",
+    "glob": "*[a-z]?",
+    "long": "x" * 120 + "/" + "y" * 120,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_FOLDERS.values(), ids=HOSTILE_FOLDERS.keys())
+def test_hostile_folder(shared: Lab, name: str) -> None:
+    """The agent works in exactly that folder, is talked to there, and the folder's dialog was answered."""
+    lab = shared
+    lab.trust()  # what Claude has learned to trust meanwhile is forgotten
+    folder = lab.path / "folders" / name
+    folder.mkdir(parents=True)
+    done = lab.run("create", "-q", "--path", str(folder))
+    assert done.code == 0, done
+    id = done.out.strip()
+    assert TRUSTED in done.err
+    row = {row["id"]: row for row in json.loads(lab.ok("list", "--json"))}[id]
+    assert row["path"] == str(folder)
+    assert lab.ok("ask", id, "[[bash: touch here; pwd -P > where]][[reply: Noted.]]") == "Noted."
+    assert (folder / "where").read_bytes() == os.fsencode(folder) + b"\n"
+    assert sorted(os.listdir(folder)) == ["here", "where"]
+    assert said(lab, id) == ["[[bash: touch here; pwd -P > where]][[reply: Noted.]]"]
+    lab.ok("kill", id)
+
+
+def test_folder_by_other_names(shared: Lab) -> None:
+    """A symlink, a trailing slash, `..`, `~` and the current folder all name the folder itself."""
+    lab = shared
+    folder = lab.path / "folders" / "the real one"
+    folder.mkdir(parents=True)
+    (lab.path / "link").symlink_to(folder)
+    lab.trust(lab.project, folder, lab.home)
+    for word, wanted in [
+        (f"{lab.path}/link", folder),
+        (f"{folder}/", folder),
+        (f"{folder}/../the real one/.", folder),
+        ("../folders/the real one", folder),
+        ("~", lab.home),
+    ]:
+        created = json.loads(lab.ok("create", "--json", "-p", word))
+        assert created["path"] == str(wanted)
+        assert os.readlink(f"/proc/{lab.pid(created['id'])}/cwd") == str(wanted)
+        lab.ok("kill", created["id"])
+
+
+def test_folder_that_is_none(lab: Lab) -> None:
+    (lab.path / "a file").write_text("")
+    refused(lab.run("create", "-p", str(lab.path / "it's nowhere")), 2, str(lab.path / "it's nowhere"), "mkdir")
+    refused(lab.run("create", "-p", str(lab.path / "a file")), 2, str(lab.path / "a file"))
+    # An empty word is a variable that was not set: no reason to work in whatever folder the caller stands in.
+    refused(lab.run("create", "-p", ""), 2, "path")
+    (lab.path / "loop").symlink_to(lab.path / "loop")
+    refused(lab.run("create", "-p", str(lab.path / "loop")), 2, str(lab.path / "loop"))
+    refused(lab.run("create", "-p", "/" + "x" * 300), 2, "xxx")
+    latin = os.fsdecode(os.fsencode(lab.path) + b"/caf\xe9")
+    os.mkdir(latin)
+    refused(lab.run("create", "-p", latin), 2, "UTF-8")
+    gone = lab.path / "gone"
+    gone.mkdir()
+    command = f"cd {shlex.quote(str(gone))} && rmdir ../gone && exec {shlex.join(lab.argv('create'))}"
+    done = subprocess.run(["/bin/sh", "-c", command], env=lab.env, capture_output=True, text=True)
+    refused(Done(done.returncode, done.stdout, done.stderr), 2, "directory")
+    assert leftovers(lab) == []
+
+
+def test_folder_that_may_not_be_entered(lab: Lab) -> None:
+    closed = lab.path / "closed"
+    closed.mkdir(mode=0o000)
+    for path in (closed, closed / "inner"):
+        refused(as_a_plain_user(lab, "create", "-p", str(path)), 2, str(path))
+    closed.chmod(0o700)
+    assert leftovers(lab) == []
+
+
+# Options.
+
+
+def test_ids(lab: Lab) -> None:
+    for wrong in ("", "Fizz", "a.b", "a:b", "../x", "a b", "-x", "a-", "1a", "é", "a" * 65, "=a", "a\nb"):
+        refused(lab.run("create", f"--id={wrong}"), 2, "session id")
+    assert leftovers(lab) == []
+    # The longest, and one that is the beginning of another: tmux takes a name for its prefix.
+    long = "a" * 64
+    assert lab.create("--id", long) == long
+    assert lab.create("--id", "a") == "a"
+    refused(lab.run("create", "--id", "a"), 2, "already", "status a")
+    assert lab.ok("ask", "a", "[[reply: Short.]]") == "Short."
+    assert lab.ok("ask", long, "[[reply: Long.]]") == "Long."
+    lab.ok("kill", "a")
+    assert listed(lab) == {long: "idle"}
+    assert lab.ok("ask", long, "[[reply: Alive.]]") == "Alive."
+    lab.ok("kill", long)
+
+
+def test_request_id_twice_is_one_session(lab: Lab) -> None:
+    first = json.loads(lab.ok("create", "--json", "--request-id", "r-1"))
+    again = json.loads(lab.ok("create", "--json", "--request-id", "r-1", "--id", "other"))
+    assert again["id"] == first["id"]
+    assert list(listed(lab)) == [first["id"]]
+    lab.ok("kill", first["id"])
+
+
+def test_request_id_twice_at_once_is_one_session(lab: Lab, claude: str) -> None:
+    """A retry while the first is still under way: both answer with the same session, which is ready."""
+    started = [lab.start("create", "-q", "--request-id", "r-1") for _ in range(2)]
+    done = [lab.finish(process) for process in started]
+    assert [one.code for one in done] == [0, 0], done
+    assert done[0].out == done[1].out
+    assert list(listed(lab)) == [done[0].out.strip()]
+    assert len(agents(lab, claude)) == 1
+    lab.ok("kill", done[0].out.strip())
+
+
+def test_retry_while_the_first_is_under_way_answers_when_it_is_ready(lab: Lab) -> None:
+    first = lab.start("create", "-q", "--request-id", "r-1")
+    lab.until(lambda: list(lab.state.glob("sessions/*/record.json")), "a record")
+    again = lab.run("create", "-q", "--request-id", "r-1")
+    id = lab.finish(first).out.strip()
+    assert (again.code, again.out.strip()) == (0, id), again
+    assert lab.ok("send", id, "[[reply: Ready.]]") == "started (turn 1)"
+    assert lab.ok("wait", id) == "completed"
+    lab.ok("kill", id)
+
+
+def test_first_message_from_a_file(lab: Lab) -> None:
+    brief = lab.path / "BRIEF.md"
+    brief.write_text("# Brief\n\n- it's one\n\t- a tab\n\n[[reply: Understood.]]\n")
+    created = json.loads(lab.ok("create", "--json", "--file", str(brief), "--request-id", "r-1"))
+    assert created["message"]["turn"] == 1
+    assert created["message"]["receipt"] == "started"
+    id = created["id"]
+    assert lab.ok("wait", id) == "completed"
+    assert lab.ok("last-message", id) == "Understood."
+    assert (lab.folder(id) / "messages" / "0001" / "text.md").read_text() == brief.read_text()
+    # The same request again sends nothing again.
+    again = json.loads(lab.ok("create", "--json", "--file", str(brief), "--request-id", "r-1"))
+    assert (again["id"], again["message"]["turn"]) == (id, 1)
+    assert len(lab.prompts(id)) == 1
+    piped = lab.create("-f", "-", stdin="[[reply: From a pipe.]]")
+    assert lab.ok("wait", piped) == "completed"
+    assert lab.ok("last-message", piped) == "From a pipe."
+    lab.ok("kill", id, piped)
+
+
+def test_first_message_that_cannot_be_read(lab: Lab) -> None:
+    """Found out before anything is started."""
+    (lab.path / "latin").write_bytes(b"caf\xe9")
+    (lab.path / "empty").write_text(" \n")
+    for name in ("missing", "latin", "empty", "."):
+        refused(lab.run("create", "--file", str(lab.path / name)), 2)
+    assert leftovers(lab) == []
+
+
+def test_description_group_and_json(lab: Lab) -> None:
+    odd = "fix \"it\" 'now'\n第二\x1b[31mred\ttab " + "x" * 300
+    created = json.loads(lab.ok("create", "--json", "--id", "odd", "-d", odd, "--group", "my group", "--model", "opus"))
+    wanted = {
+        "id": "odd",
+        "cli": "claude",
+        "mode": "native",
+        "permissions": "full",
+        "path": str(lab.project),
+        "host": None,
+        "description": odd,
+        "group": "my group",
+        "parent": None,
+        "model": "opus",
+    }
+    assert {name: created.get(name) for name in wanted} == wanted
+    wanted["status"] = "idle"
+    assert {"attach", "interrupt"} <= set(created["capabilities"])
+    row = json.loads(lab.ok("list", "--json", "--group", "my group"))[0]
+    assert {name: row.get(name) for name in wanted} == wanted
+    assert json.loads(lab.ok("list", "--json", "--group", "another")) == []
+    table = lab.ok("list")
+    assert len(table.splitlines()) == 2, table
+    assert "\x1b" not in table
+    assert "opus" in " ".join(Path(f"/proc/{lab.pid('odd')}/cmdline").read_text().split("\0"))
+    lab.ok("kill", "odd")
+
+
+def test_wrong_options(lab: Lab) -> None:
+    refused(lab.run("create", "--permissions", "root"), 2, "root", "full, edit, ask, plan")
+    refused(lab.run("create", "--cli", "emacs"), 2, "emacs")
+    refused(lab.run("create", "--mode", "cloud"), 2, "cloud")
+    refused(lab.run("create", "--mode", "docker"), 4, "docker")
+    refused(lab.run("create", env={"DEV_SESSIONS_READY_TIMEOUT": "soon"}), 2, "DEV_SESSIONS_READY_TIMEOUT")
+    assert leftovers(lab) == []
+
+
+# Many at once, and cut short.
+
+
+def test_eight_at_once(lab: Lab, claude: str) -> None:
+    """In an untrusted folder, so that all meet the same dialog at the same time."""
+    lab.trust()
+    started = [lab.start("create", "-q") for _ in range(8)]
+    done = [lab.finish(process) for process in started]
+    assert [one.code for one in done] == [0] * 8, done
+    ids = [one.out.strip() for one in done]
+    assert len(set(ids)) == 8
+    assert listed(lab) == dict.fromkeys(ids, "idle")
+    assert len(agents(lab, claude)) == 8
+    for number, id in enumerate(ids):
+        assert lab.ok("send", id, f"[[reply: I am {number}.]]") == "started (turn 1)"
+    lab.ok("wait", *ids)
+    assert [lab.ok("last-message", id) for id in ids] == [f"I am {number}." for number in range(8)]
+    lab.ok("kill", *ids)
+    assert leftovers(lab) == []
+
+
+def _record(lab: Lab) -> bool:
+    return any(lab.state.glob("sessions/*/record.json"))
+
+
+def _script_written(lab: Lab) -> bool:
+    return any(lab.state.glob("sessions/*/agent/start.sh"))
+
+
+def _process_known(lab: Lab) -> bool:
+    return any(lab.state.glob("sessions/*/process"))
+
+
+def _screen_shown(lab: Lab) -> bool:
+    name = lab.tmux("list-sessions", "-F", "#{session_name}").strip()
+    return bool(name) and "❯" in lab.tmux("capture-pane", "-p", "-t", f"={name}:")
+
+
+def _reported(lab: Lab) -> bool:
+    return any(lab.state.glob("sessions/*/facts/*.json"))
+
+
+MOMENTS = {
+    "begun": lambda lab: (lab.state / "sessions.lock").exists(),
+    "record": _record,
+    "script": _script_written,
+    "process": _process_known,
+    "dialog": _screen_shown,
+    "reported": _reported,
+}
+moments = pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS.keys())
+
+
+def _cut_short(lab: Lab, moment: Callable[[Lab], bool], number: int) -> Done:
+    """A create that is signalled at that moment, or had ended before."""
+    lab.trust()
+    creating = lab.start("create", "-q", start_new_session=True)
+    lab.until(lambda: moment(lab) or creating.poll() is not None, "the moment")
+    os.killpg(creating.pid, number)
+    return lab.finish(creating)
+
+
+@moments
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+def test_create_killed_half_way(lab: Lab, claude: str, moment: Callable[[Lab], bool], number: int) -> None:
+    """What runs is listed, what is listed can be killed, and then nothing is left."""
+    _cut_short(lab, moment, number)
+    rows = listed(lab)
+    assert lab.run("list").code == 0
+    running = agents(lab, claude)
+    known = {lab.pid(id) for id in rows if (lab.folder(id) / "process").exists()}
+    assert set(running) <= known
+    names = lab.tmux("list-sessions", "-F", "#{session_name}").split()
+    assert set(names) <= {f"dev-{id}" for id in rows}
+    if rows:
+        lab.ok("kill", *rows)
+    # Cut before it was entered into the registry, a session has a folder with its record, and nothing else.
+    bare = [path.name for path in lab.state.glob("sessions/*") if os.listdir(path) in ([], ["record.json"])]
+    assert [left for left in leftovers(lab) if left not in bare] == []
+    lab.ok("kill", lab.create())
+
+
+@moments
+def test_create_interrupted_with_ctrl_c(lab: Lab, moment: Callable[[Lab], bool]) -> None:
+    done = _cut_short(lab, moment, signal.SIGINT)
+    assert "Traceback" not in done.err
+    assert done.code == 130, done
+    assert leftovers(lab) == []
+
+
+def test_killed_while_it_is_being_created(lab: Lab) -> None:
+    """`kill` of a session whose `create` is still under way: both end, and nothing is left."""
+    creating = lab.start("create", "--id", "early")
+    lab.until(lambda: _process_known(lab), "the agent's process")
+    killed = lab.run("kill", "early")
+    created = lab.finish(creating)
+    assert killed.code in (0, 3), killed
+    assert created.code in (1, 3, 5), created
+    refused(created, created.code)
+    assert leftovers(lab) == []

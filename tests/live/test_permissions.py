@@ -1,0 +1,139 @@
+"""What an agent may do unasked: `--permissions full|edit|ask|plan`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import Lab
+
+# No shell command that Claude knows to be harmless.
+WRITING_BASH = "python3 -c \"open('by-bash', 'w').write('x')\""
+
+
+def outcome(lab: Lab, id: str, text: str) -> dict[str, Any]:
+    """Send a message; what `wait` says then."""
+    lab.ok("send", id, text)
+    waited = lab.run("wait", id, "--json")
+    told: dict[str, Any] = waited.json
+    assert waited.code == {"completed": 0, "waiting_for_input": 6}.get(told["outcome"]), waited
+    return told
+
+
+def asked(lab: Lab, id: str, text: str, kind: str, words: str) -> None:
+    """The agent asks before it does this, in these words; after that the turn is interrupted."""
+    told = outcome(lab, id, text)
+    assert told["outcome"] == "waiting_for_input", told
+    assert told["question"]["kind"] == kind
+    assert words in told["question"]["text"]
+    assert lab.ok("status", id) == "waiting_for_input"
+    assert lab.ok("interrupt", id) == "interrupted"
+    assert lab.ok("status", id) == "idle"
+
+
+def unasked(lab: Lab, id: str, text: str) -> None:
+    told = outcome(lab, id, text)
+    assert told["outcome"] == "completed", told
+
+
+def write(path: Path) -> str:
+    return f"[[write: {path}|text]][[reply: Written.]]"
+
+
+def created(lab: Lab, permissions: str) -> str:
+    session = json.loads(lab.ok("create", "--json", "--permissions", permissions))
+    assert session["permissions"] == permissions
+    (lab.project / "there.txt").write_text("what stands there\n")
+    return str(session["id"])
+
+
+def test_full_asks_nothing(lab: Lab) -> None:
+    """Not for files outside of the folder, and not for the network either."""
+    id = created(lab, "full")
+    outside = lab.path / "outside.txt"
+    bash = f"[[bash: {WRITING_BASH}]][[bash: rm -rf there.txt; : >/dev/tcp/127.0.0.1/{lab.model.server_port}; pwd]]"
+    unasked(lab, id, f"[[write: {outside}|text]]{bash}[[reply: All done.]]")
+    assert lab.ok("last-message", id) == "All done."
+    assert outside.read_text() == "text"
+    assert (lab.project / "by-bash").exists()
+    assert not (lab.project / "there.txt").exists()
+    lab.ok("kill", id)
+
+
+def test_full_is_the_default(lab: Lab) -> None:
+    session = json.loads(lab.ok("create", "--json"))
+    assert session["permissions"] == "full"
+    unasked(lab, session["id"], f"[[bash: {WRITING_BASH}]][[reply: Done.]]")
+    lab.ok("kill", session["id"])
+
+
+def test_edit_writes_in_the_folder_and_asks_for_the_rest(lab: Lab) -> None:
+    id = created(lab, "edit")
+    made, outside = lab.project / "made.txt", lab.path / "outside.txt"
+    unasked(lab, id, write(made))
+    assert made.read_text() == "text"
+    unasked(lab, id, f"[[read: {lab.project / 'there.txt'}]][[reply: Read.]]")
+    asked(lab, id, f"[[bash: {WRITING_BASH}]][[reply: Ran.]]", "permission", "by-bash")
+    assert not (lab.project / "by-bash").exists()
+    asked(lab, id, write(outside), "permission", str(outside))
+    assert not outside.exists()
+    lab.ok("kill", id)
+
+
+def test_ask_asks_for_everything_that_changes_something(lab: Lab) -> None:
+    id = created(lab, "ask")
+    made = lab.project / "made.txt"
+    asked(lab, id, write(made), "permission", str(made))
+    assert not made.exists()
+    asked(lab, id, f"[[bash: {WRITING_BASH}]][[reply: Ran.]]", "permission", "by-bash")
+    assert not (lab.project / "by-bash").exists()
+    unasked(lab, id, f"[[read: {lab.project / 'there.txt'}]][[replytool]]")
+    assert "what stands there" in lab.ok("last-message", id)
+    # A person says yes, and the turn goes on to its end.
+    told = outcome(lab, id, write(made))
+    assert told["outcome"] == "waiting_for_input"
+    lab.until(lambda: re.search(r"❯ *(1\. )?Yes", lab.screen(id)), "the dialog, its mark on Yes")
+    lab.keys(id, "Enter")
+    assert lab.run("wait", id, "--turn", str(told["turn"])).out == "completed\n"
+    assert made.read_text() == "text"
+    lab.ok("kill", id)
+
+
+def test_plan_only_reads(lab: Lab) -> None:
+    id = created(lab, "plan")
+    unasked(lab, id, f"[[read: {lab.project / 'there.txt'}]][[replytool]]")
+    assert "what stands there" in lab.ok("last-message", id)
+    for text, path in ((write(lab.project / "made.txt"), "made.txt"), (f"[[bash: {WRITING_BASH}]]", "by-bash")):
+        told = outcome(lab, id, text)
+        assert not (lab.project / path).exists(), told
+        if told["outcome"] == "waiting_for_input":
+            assert path in told["question"]["text"]
+            lab.ok("interrupt", id)
+    asked(lab, id, "[[plan: 1. Look\\n2. Leap]][[reply: Off.]]", "plan", "")
+    lab.ok("kill", id)
+
+
+@pytest.mark.parametrize("permissions", ["ask", "plan"])
+def test_message_by_file_is_readable_unasked(lab: Lab, permissions: str) -> None:
+    """A message too long for the terminal travels as a file of ours, which the agent's Read tool may open."""
+    id = created(lab, permissions)
+    lines = [f"line {number}: the quick brown fox jumps over the lazy dog" for number in range(500)]
+    receipt = json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="\n".join(lines)))
+    assert (receipt["via"], receipt["turn"]) == ("file", 1)
+    # The scripted model reads the file with Bash by itself; a real one uses the tool that the next message asks for.
+    if lab.run("wait", id).code == 6:
+        lab.ok("interrupt", id)
+    text = lab.folder(id) / "messages" / "0001" / "text.md"
+    assert str(text) in lab.until(lambda: lab.prompts(id), "the transcript")[0]
+    unasked(lab, id, f"[[read: {text}]][[replytool: 40000]]")
+    read = lab.ok("last-message", id)
+    assert lines[0] in read
+    assert lines[-1] in read
+    # That is all that it may do unasked there.
+    told = outcome(lab, id, write(text))
+    assert told["outcome"] == "waiting_for_input" or text.read_text() == "\n".join(lines)
+    assert text.read_text() == "\n".join(lines)
+    lab.ok("kill", id)
