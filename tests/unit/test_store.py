@@ -14,7 +14,6 @@ import pytest
 from dev_sessions.errors import StoreError
 from dev_sessions.store import Store
 
-
 # What every reader relies on in a record.
 REST = {"cli": "claude", "mode": "native", "permissions": "full", "path": "/", "description": ""}
 
@@ -35,7 +34,8 @@ def put(store, *records):
 
 def child(code, home):
     """A process that works on the same state folder; it prints a line when it is there."""
-    program = f"import sys; sys.path[:] = {sys.path!r}\nfrom dev_sessions.store import Store\nstore = Store({home!r})\nREST = {REST!r}\n{code}"
+    prelude = f"import sys; sys.path[:] = {sys.path!r}\nfrom dev_sessions.store import Store\n"
+    program = f"{prelude}store, REST = Store({home!r}), {REST!r}\n{code}"
     return subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
