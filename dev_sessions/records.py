@@ -82,9 +82,10 @@ class Folder:
         files.write_json(os.path.join(staging, "message.json"), claim, durable=True)
         os.rename(staging, self.message_path(number))
 
-    def reclaim_message(self, number: int, claim: dict[str, Any]) -> None:
-        """Take up a withdrawn message again."""
+    def reclaim_message(self, number: int, text: str, claim: dict[str, Any]) -> None:
+        """Take up a withdrawn message again, as it is given now."""
         base = self.message_path(number)
+        files.write_whole(os.path.join(base, "text.md"), text.encode(), durable=True)
         files.write_json(os.path.join(base, "message.json"), claim, durable=True)
         withdrawn = os.path.join(base, "withdrawn.json")
         if os.path.exists(withdrawn):

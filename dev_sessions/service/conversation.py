@@ -160,7 +160,7 @@ def _claim(
         "sender": house.settings.parent,
     }
     if known:
-        folder.reclaim_message(number, claim)
+        folder.reclaim_message(number, text, claim)
     else:
         folder.claim_message(number, text, claim)
     message = folder.message(number)

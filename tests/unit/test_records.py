@@ -78,7 +78,7 @@ def test_a_withdrawn_message_is_gone_but_its_request_is_known(folder):
     assert [one.number for one in folder.messages()] == [2]
     assert folder.find_request("r1")[0] == 1
     assert folder.next_number() == 3
-    folder.reclaim_message(1, {"wire": "again", "request_id": "r1", "created": 30.0})
+    folder.reclaim_message(1, "again", {"wire": "again", "request_id": "r1", "created": 30.0})
     assert folder.message(1).wire == "again"
     assert [one.number for one in folder.messages()] == [1, 2]
 
