@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 
 from . import files
-from .errors import StoreError
+from .errors import SessionNotFound, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,9 +86,12 @@ class Store:
 
         Raises:
             StoreError: another process holds it for longer, or the file cannot be made.
+            SessionNotFound: the folder that it would stand in is gone: the session was killed.
         """
         import filelock
 
+        if not os.path.isdir(os.path.dirname(path)):  # filelock would make it anew
+            raise SessionNotFound("the session was killed meanwhile", next="dev-sessions list")
         held = filelock.FileLock(path, mode=0o600)
         try:
             held.acquire(timeout=timeout)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 from .. import files, processes
 from ..backends.base import Attaches
-from ..errors import StoreError, Unsupported
+from ..errors import SessionNotFound, StoreError, Unsupported
 from .conversation import refuse_unless_there
 
 TYPE_CHECKING = False
@@ -48,9 +49,12 @@ def _archive(house: House, session: Session) -> None:
             files.make_folder(house.store.archive_folder)
             os.utime(folder.path)
             os.rename(folder.path, os.path.join(house.store.archive_folder, session.record["key"]))
-    except (OSError, StoreError):
-        if os.path.isdir(folder.path):
-            raise  # else it was archived by somebody else meanwhile
+    except (OSError, StoreError, SessionNotFound):
+        if os.path.exists(os.path.join(folder.path, "record.json")):
+            raise
+        shutil.rmtree(
+            folder.path, ignore_errors=True
+        )  # archived by another kill; only our lock stands there, if anything
     with house.store.change() as records:
         if records.get(session.id, {}).get("key") == session.record["key"]:
             del records[session.id]

@@ -46,9 +46,9 @@ class Screen:
         self._client.delaybeforesend = None
         self._client.ptyproc.delayafterclose = 0
         self._ended = False
-        if pane is not None and self._ask("#{session_name}") != name:
+        if self._ask("#{session_name}") != name:
             self.close()
-            raise ScreenGone(f"the pane {pane} of the tmux session {name} is gone")
+            raise ScreenGone(f"the agent's pane in the tmux session {name} is gone")
 
     def __enter__(self) -> Screen:
         return self

@@ -36,3 +36,27 @@ def lab(claude: str, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab for one test."""
     with Lab(claude, request.node.name.replace("[", "-").strip("]")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def shared(claude: str, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """One lab for the tests of a file."""
+    with Lab(claude, request.node.path.stem.removeprefix("test_")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def talkers(shared: Lab) -> list[str]:
+    """The session that most tests of a file talk to; see `talker`."""
+    return []
+
+
+@pytest.fixture
+def talker(shared: Lab, talkers: list[str], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A session to talk to; a test that fails takes it away, lest others fail for its sake."""
+    if not talkers:
+        talkers.append(shared.create())
+    failed = request.session.testsfailed
+    yield talkers[0]
+    if request.session.testsfailed > failed:
+        shared.run("kill", talkers.pop())

@@ -8,32 +8,8 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 
-import pytest
 from lab import Lab
-
-
-@pytest.fixture(scope="module")
-def shared(claude: str) -> Iterator[Lab]:
-    with Lab(claude, "replies") as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def talkers(shared: Lab) -> list[str]:
-    """The session that most tests talk to; a test that fails takes it away, lest others fail for its sake."""
-    return []
-
-
-@pytest.fixture
-def talker(shared: Lab, talkers: list[str], request: pytest.FixtureRequest) -> Iterator[str]:
-    if not talkers:
-        talkers.append(shared.create())
-    failed = request.session.testsfailed
-    yield talkers[0]
-    if request.session.testsfailed > failed:
-        shared.run("kill", talkers.pop())
 
 
 def on_a_terminal(lab: Lab, *args: str) -> str:

@@ -9,7 +9,6 @@ import subprocess
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +26,6 @@ def filled(size: int, end: str = "") -> str:
 
 def lines(count: int, size: int = 60) -> str:
     return "\n".join(f"{number:03d} {filled(size - 4, '.')}" for number in range(count))
-
-
-@pytest.fixture(scope="module")
-def shared(claude: str) -> Iterator[Lab]:
-    """One lab for all texts: a session takes one after the other."""
-    with Lab(claude, "send") as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def talkers(shared: Lab) -> list[str]:
-    """The session that most tests talk to; a test that fails takes it away, lest others fail for its sake."""
-    return []
-
-
-@pytest.fixture
-def talker(shared: Lab, talkers: list[str], request: pytest.FixtureRequest) -> Iterator[str]:
-    if not talkers:
-        talkers.append(shared.create())
-    failed = request.session.testsfailed
-    yield talkers[0]
-    if request.session.testsfailed > failed:
-        shared.run("kill", talkers.pop())
 
 
 def text_file(lab: Lab, id: str, turn: int) -> bytes:
@@ -322,6 +298,12 @@ def test_no_such_session(shared: Lab, talker: str) -> None:
     }
 
 
+def prompts_since(lab: Lab, id: str, before: list[str], count: int) -> list[str]:
+    """The prompts behind those, once there are so many: the transcript lags behind a turn's end."""
+    lab.until(lambda: len(lab.prompts(id)) >= len(before) + count, f"{count} prompts in the transcript")
+    return lab.prompts(id)[len(before) :]
+
+
 def test_same_request_id_answers_again(shared: Lab, talker: str) -> None:
     shared.ok("wait", talker)
     before = shared.prompts(talker)
@@ -333,13 +315,13 @@ def test_same_request_id_answers_again(shared: Lab, talker: str) -> None:
     third = shared.run(*words)
     assert third.json == first.json
     assert shared.ok("wait", talker) == "completed"
-    assert shared.prompts(talker)[len(before) :] == ["[[reply: once\\nonly]]"]
+    assert prompts_since(shared, talker, before, 1) == ["[[reply: once\\nonly]]"]
     at_once = [shared.start("send", talker, "--json", "--request-id", "race", "[[reply: race]]") for _ in range(3)]
     answers = [shared.finish(process) for process in at_once]
     assert {answer.code for answer in answers} == {0}
     assert len({answer.out for answer in answers}) == 1
     shared.ok("wait", talker)
-    assert shared.prompts(talker)[len(before) + 1 :] == ["[[reply: race]]"]
+    assert prompts_since(shared, talker, before, 2)[1:] == ["[[reply: race]]"]
 
 
 @pytest.mark.parametrize("draft", ["what I was about to say", "line one of mine\nline two of mine\nline three"])
@@ -354,7 +336,7 @@ def test_draft_of_a_person_is_kept_apart(shared: Lab, talker: str, draft: str) -
     text = f"ours alone\nby {len(draft)}\nand more"
     assert shared.ok("ask", talker, text).startswith("echo: ours alone")
     shared.until(lambda: input_box(shared, talker) == draft, "the draft back in the box")
-    assert shared.prompts(talker)[len(before) :] == [text]
+    assert prompts_since(shared, talker, before, 1) == [text]
     shared.keys(talker, "C-c")
     shared.until(lambda: input_box(shared, talker) != draft, "an empty box")
 
@@ -369,8 +351,7 @@ def test_send_while_a_turn_runs(shared: Lab, talker: str) -> None:
     assert (second["receipt"], second["turn"]) == ("accepted", first["turn"] + 1)
     shared.model.release("thinking")
     assert shared.ok("wait", talker) == "completed"
-    shared.until(lambda: len(shared.prompts(talker)) >= len(before) + 2, "both in the transcript")
-    assert Counter(shared.prompts(talker)[len(before) :]) == Counter(
+    assert Counter(prompts_since(shared, talker, before, 2)) == Counter(
         ["[[hold: thinking]][[reply: thought]]", "meanwhile\nanother\none\nof four lines"]
     )
     before = shared.prompts(talker)
@@ -381,8 +362,7 @@ def test_send_while_a_turn_runs(shared: Lab, talker: str) -> None:
     assert told["receipt"] == "accepted"
     gate.touch()
     assert shared.ok("wait", talker) == "completed"
-    shared.until(lambda: len(shared.prompts(talker)) >= len(before) + 2, "both in the transcript")
-    assert shared.prompts(talker)[len(before) + 1 :] == ["during the tool\nanother\none\nof four lines"]
+    assert prompts_since(shared, talker, before, 2)[1:] == ["during the tool\nanother\none\nof four lines"]
 
 
 def test_interrupt_ends_the_running_turn_first(shared: Lab, talker: str) -> None:
@@ -407,8 +387,7 @@ def test_two_at_once_to_one_session(shared: Lab, talker: str) -> None:
     answers = [shared.finish(process) for process in [shared.start("send", talker, text) for text in texts]]
     assert [answer.code for answer in answers] == [0, 0]
     assert shared.ok("wait", talker) == "completed"
-    shared.until(lambda: len(shared.prompts(talker)) >= len(before) + 2, "both in the transcript")
-    assert Counter(shared.prompts(talker)[len(before) :]) == Counter(texts)
+    assert Counter(prompts_since(shared, talker, before, 2)) == Counter(texts)
 
 
 def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> None:
@@ -469,7 +448,7 @@ def test_no_receipt_within_the_bound(shared: Lab) -> None:
     assert shared.ok("last-message", id) == "late"
     assert shared.run(*words, "--json").json == later.json
     assert shared.ok("ask", id, "[[reply: and on]]") == "and on"
-    assert shared.prompts(id) == ["[[reply: ready]]", text, "[[reply: and on]]"]
+    assert prompts_since(shared, id, [], 3) == ["[[reply: ready]]", text, "[[reply: and on]]"]
     shared.ok("kill", id)
 
 
