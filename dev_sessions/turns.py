@@ -238,8 +238,13 @@ def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
         return closed._replace(began=message.created)
     if any(entry.number == message.number for entry in fold.open):
         return Turn(message.number, WAITING if status == WAITING else WORKING, message.created)
-    if message.attempted is None:
+    if message.attempted is None and message.queued:
         return Turn(message.number, QUEUED, message.created)
+    if message.attempted is None:
+        if status != EXITED and now - message.created <= FLIGHT_SECONDS:
+            return Turn(message.number, WORKING, message.created)
+        error = "its sender ended before it was delivered"
+        return Turn(message.number, FAILED, message.created, message.created, error=error)
     if status == EXITED:
         error = "the agent ended before it took the message"
         return Turn(message.number, EXITED, message.created, message.attempted, error=error)

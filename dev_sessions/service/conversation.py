@@ -7,7 +7,6 @@ import time
 from ..backends.base import Delivery, Interrupts
 from ..errors import (
     AgentExited,
-    DeliveryFailed,
     DeliveryUnknown,
     SessionNotFound,
     Unsupported,
@@ -84,12 +83,12 @@ def hand_over(house: House, session: Session, message: Message, state: State) ->
     delivery = Delivery(message, house.settings.receipt_timeout, attempt, house.say)
     try:
         house.backend(session).deliver(session, delivery)
-    except (DeliveryFailed, WaitingForInput, AgentExited):
-        if not attempted[0] and not message.queued:
-            session.folder.note(message.number, "withdrawn", {"at": time.time()})
-        raise
     except DeliveryUnknown:
         session.folder.note(message.number, "unconfirmed", {"at": time.time()})
+        raise
+    except BaseException:
+        if not attempted[0] and not message.queued:
+            session.folder.note(message.number, "withdrawn", {"at": time.time()})
         raise
     receipt = "accepted" if state.status == WORKING else "started"
     session.folder.note(message.number, "receipt", {"receipt": receipt, "at": time.time()})

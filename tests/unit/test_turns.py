@@ -557,3 +557,17 @@ def test_a_wait_before_during_or_after_speaks_of_the_same_turns(story):
         state = reduce([one for one in messages if one.created <= now], known, Probe(now, True))
         spoken.add(tuple(one.number for one in batch(state.turns)))
     assert len(spoken) == 1
+
+
+@pytest.mark.parametrize(
+    ("probe", "state"),
+    [
+        (idle(9, 10.5), WORKING),  # its sender is at work
+        (idle(9, 500), FAILED),  # its sender was killed before it pressed a key
+        (gone(11), FAILED),
+    ],
+)
+def test_a_message_that_its_sender_never_handed_over(probe, state):
+    turn = reduce([ONE._replace(attempted=None, receipt=None)], [ALIVE], probe).turns[0]
+    assert turn.state == state
+    assert turn.open == (state == WORKING)
