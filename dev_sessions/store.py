@@ -46,7 +46,7 @@ class Store:
         """
         content = self._content()
         if content is None:
-            return {}
+            return self._rebuilt()  # none at all before the first session
         records = _parse(content, self.path)
         if records is None:
             self._warn(f"{self.path} is damaged; showing what the session folders tell")
@@ -66,12 +66,16 @@ class Store:
             before = {id: json.dumps(record) for id, record in records.items()}
             yield records
             changed = [record for id, record in records.items() if before.get(id) != json.dumps(record)]
-            for record in changed:
-                folder = self.folder(record)
-                files.make_folder(folder)
-                files.write_json(os.path.join(folder, "record.json"), record, durable=True)
-            if changed or before.keys() != records.keys():
-                files.write_json(self.path, {"format": FORMAT, "sessions": records}, durable=True)
+            try:
+                for record in changed:
+                    folder = self.folder(record)
+                    files.make_folder(folder)
+                    files.write_json(os.path.join(folder, "record.json"), record, durable=True)
+                if changed or before.keys() != records.keys():
+                    files.write_json(self.path, {"format": FORMAT, "sessions": records}, durable=True)
+            except BaseException:
+                self._take_back([record for record in changed if record["id"] not in before])
+                raise
 
     def folder(self, record: Record) -> str:
         """The folder of a session."""
@@ -106,6 +110,15 @@ class Store:
         finally:
             held.release()
 
+    def _take_back(self, added: list[Record]) -> None:
+        """Leave no folder of a session that did not get into the registry (Ctrl-C, a full disk)."""
+        import shutil
+
+        known = _parse(self._content() or b"", self.path) or {}
+        for record in added:
+            if record["id"] not in known:
+                shutil.rmtree(self.folder(record), ignore_errors=True)
+
     def _content(self) -> bytes | None:
         try:
             with open(self.path, "rb") as file:
@@ -121,7 +134,7 @@ class Store:
     def _load_or_set_aside(self) -> dict[str, Record]:
         content = self._content()
         if content is None:
-            return {}
+            return self._rebuilt()
         records = _parse(content, self.path)
         if records is None:
             aside = f"{self.path}.damaged-{os.urandom(4).hex()}"

@@ -48,7 +48,11 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
     path = _checked(house, params)
     environment = _environment(house, params)
     backend.check(house.settings.environ, environment, params["permissions"])
-    session = _enter(house, backend, {**params, "path": path}, request_id)
+    try:
+        session = _enter(house, backend, {**params, "path": path}, request_id)
+    except KeyboardInterrupt:
+        _withdraw(house, request_id)
+        raise
     if session is None:
         known = _session_of(house, request_id)
         if known is None:
@@ -181,6 +185,16 @@ def _enter(house: House, backend: Backend, params: dict[str, Any], request_id: s
         }
         records[id] = record
     return house.view(record)
+
+
+def _withdraw(house: House, request_id: str) -> None:
+    """Take a session out of the registry again that was entered by us in the very moment of a Ctrl-C."""
+    with house.store.change() as records:
+        ours = [r for r in records.values() if r.get("request_id") == request_id and r["creator"]["pid"] == os.getpid()]
+        for record in ours:
+            del records[record["id"]]
+    for record in ours:
+        shutil.rmtree(house.store.folder(record), ignore_errors=True)
 
 
 def _recent(house: House) -> set[str]:
