@@ -23,6 +23,14 @@ _MASK = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE
 _LONGEST = 86_400.0  # poll(2) takes milliseconds in a C int
 
 
+_kept: list[type[BaseException]] = []
+
+
+def keep_interrupt() -> None:
+    """Have the next `Watcher.wait` raise a Ctrl-C that could not be raised when it came."""
+    _kept.append(KeyboardInterrupt)
+
+
 class Watcher:
     """Tells that something changed, not what. Use as a context manager."""
 
@@ -67,6 +75,8 @@ class Watcher:
 
     def wait(self, seconds: float) -> bool:
         """Block until something watched changed; False if `seconds` passed first."""
+        if _kept:
+            raise _kept.pop()
         ready = self._poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)
         for descriptor, _ in ready:
             if descriptor == self._notify.descriptor:

@@ -6,7 +6,10 @@ import os
 import random
 import shlex
 import shutil
+import signal
+import threading
 import time
+from contextlib import contextmanager
 
 from .. import __version__, config, names, processes
 from ..backends import load
@@ -19,6 +22,7 @@ from .reading import public
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from ..backends.base import Backend
@@ -48,17 +52,11 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
     path = _checked(house, params)
     environment = _environment(house, params)
     backend.check(house.settings.environ, environment, params["permissions"])
+    session: Session | None = None
     try:
         session = _enter(house, backend, {**params, "path": path}, request_id)
-    except KeyboardInterrupt:
-        _withdraw(house, request_id)
-        raise
-    if session is None:
-        known = _session_of(house, request_id)
-        if known is None:
-            raise LaunchFailed("the first create of this request failed meanwhile", next="run the same command again")
-        return known
-    try:
+        if session is None:
+            return _session_of(house, request_id) or _lost(request_id)
         session.folder.make()
         with house.store.lock(session.folder.lock_path):
             backend.launch(_plan(house, session, params, environment))
@@ -66,9 +64,27 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
     except WaitingForInput:
         raise
     except BaseException:
-        _abandon(house, backend, session)
+        with _undisturbed():
+            _abandon(house, backend, request_id, session)
         raise
     return house.session(session.id)
+
+
+def _lost(request_id: str) -> Session:
+    raise LaunchFailed(f"the first create of request {request_id} failed meanwhile", next="run the same command again")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let a second Ctrl-C not cut short what the first one began."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _session_of(house: House, request_id: str) -> Session | None:
@@ -187,16 +203,6 @@ def _enter(house: House, backend: Backend, params: dict[str, Any], request_id: s
     return house.view(record)
 
 
-def _withdraw(house: House, request_id: str) -> None:
-    """Take a session out of the registry again that was entered by us in the very moment of a Ctrl-C."""
-    with house.store.change() as records:
-        ours = [r for r in records.values() if r.get("request_id") == request_id and r["creator"]["pid"] == os.getpid()]
-        for record in ours:
-            del records[record["id"]]
-    for record in ours:
-        shutil.rmtree(house.store.folder(record), ignore_errors=True)
-
-
 def _recent(house: House) -> set[str]:
     """Ids of sessions that were killed less than a day ago."""
     try:
@@ -229,12 +235,16 @@ def _change(house: House, session: Session, **fields: Any) -> None:
         records[session.id] = {**records[session.id], **fields}
 
 
-def _abandon(house: House, backend: Backend, session: Session) -> None:
-    """Leave nothing of a session that did not start; somebody may have killed it meanwhile."""
-    record = house.store.load().get(session.id)
-    ours = record is not None and record["key"] == session.record["key"]
-    backend.stop(house.view(record) if record is not None and ours else session)
-    with house.store.change() as records:
-        if records.get(session.id, {}).get("key") == session.record["key"]:
-            del records[session.id]
-    shutil.rmtree(session.folder.path, ignore_errors=True)
+def _abandon(house: House, backend: Backend, request_id: str, session: Session | None) -> None:
+    """Leave nothing of what this process began for a request; somebody may have killed the session meanwhile."""
+    entered = [
+        house.view(record)
+        for record in house.store.load().values()
+        if record.get("request_id") == request_id and record["creator"]["pid"] == os.getpid()
+    ]
+    for begun in entered or ([session] if session else []):
+        backend.stop(begun)
+        with house.store.change() as records:
+            if records.get(begun.id, {}).get("key") == begun.record["key"]:
+                del records[begun.id]
+        shutil.rmtree(begun.folder.path, ignore_errors=True)
