@@ -79,16 +79,33 @@ class ClaudeBackend:
 
 @contextmanager
 def _screen(session: Session) -> Iterator[Screen]:
-    from ...errors import AgentExited, ScreenGone
-    from ...terminal.screen import Screen
+    from ...errors import AgentExited, ScreenGone, TmuxError
 
     try:
-        with Screen(_tmux(session), evidence.pane_name(session.id), session.private.get("pane")) as screen:
+        with _opened(session) as screen:
             yield screen
     except ScreenGone as error:
+        if evidence.look(session).running:
+            raise TmuxError(
+                f"the connection to the terminal of {session.id} was lost", next=f"dev-sessions status {session.id}"
+            ) from error
         raise AgentExited(
             f"the agent of {session.id} has ended", next=f"dev-sessions last-message {session.id}"
         ) from error
+
+
+def _opened(session: Session) -> Screen:
+    """A view of the session; a client that tmux drops at its start, under load, is replaced while the agent lives."""
+    from ...errors import ScreenGone
+    from ...terminal.screen import Screen
+
+    for tries_left in (2, 1, 0):
+        try:
+            return Screen(_tmux(session), evidence.pane_name(session.id), session.private.get("pane"))
+        except ScreenGone:
+            if not tries_left or not evidence.look(session).running:
+                raise
+    raise AssertionError("not reached")
 
 
 def _tmux(session: Session) -> Tmux:
