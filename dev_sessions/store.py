@@ -77,6 +77,12 @@ class Store:
                 self._take_back([record for record in changed if record["id"] not in before])
                 raise
 
+    def remove(self, record: Record) -> None:
+        """Take a session out of the registry; another one that has its id by now stays."""
+        with self.change() as records:
+            if records.get(record["id"], {}).get("key") == record["key"]:
+                del records[record["id"]]
+
     def folder(self, record: Record) -> str:
         """The folder of a session."""
         return os.path.join(self.sessions_folder, str(record["key"]))

@@ -244,7 +244,5 @@ def _abandon(house: House, backend: Backend, request_id: str, session: Session |
     ]
     for begun in entered or ([session] if session else []):
         backend.stop(begun)
-        with house.store.change() as records:
-            if records.get(begun.id, {}).get("key") == begun.record["key"]:
-                del records[begun.id]
+        house.store.remove(begun.record)
         shutil.rmtree(begun.folder.path, ignore_errors=True)

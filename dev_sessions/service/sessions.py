@@ -55,9 +55,7 @@ def _archive(house: House, session: Session) -> None:
         shutil.rmtree(
             folder.path, ignore_errors=True
         )  # archived by another kill; only our lock stands there, if anything
-    with house.store.change() as records:
-        if records.get(session.id, {}).get("key") == session.record["key"]:
-            del records[session.id]
+    house.store.remove(session.record)
 
 
 def attach(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
