@@ -21,7 +21,7 @@ REAL ?= $(LIVE)
 
 SOURCES = $(shell find dev_sessions -type f ! -name '*.py[co]')
 
-.PHONY: help demo test style types unit live agents venv build clean python
+.PHONY: help demo test style types unit live compat bench coverage agents venv build clean python
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,18 @@ unit: $(TOX_VENV)/installed ## the fast tests on one Python: unit, contract, cli
 
 live: $(TOX_VENV)/installed ## the live tests: real claude, real tmux, no network
 	@$(TOX) -e live -- tests/live $(ARGS)
+
+compat: $(TOX_VENV)/installed ## all of the state table and of send, on each older claude that is supported
+	@$(PYTHON) scripts/prepare.py tmux npm
+	@$(TOX) -e compat -- $(ARGS)
+
+bench: $(TOX_VENV)/installed ## measure how fast it is; ARGS="--only status" picks, --page renews the tables
+	@$(PYTHON) scripts/prepare.py tmux npm
+	@$(TOX) -e bench -- $(ARGS)
+
+coverage: $(TOX_VENV)/installed ## lines and branches covered by all tests, the live ones too
+	@rm -rf .tox/measured && mkdir -p .tox/measured/py .tox/measured/live
+	@DEV_SESSIONS_MEASURE="python -m coverage run -m" $(TOX) -e py,live,coverage
 
 agents: python ## fetch the pinned agents of the tests into .agents
 	@$(PYTHON) scripts/fetch_agents.py

@@ -16,7 +16,7 @@ from .wire import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from typing import Any
 
     from .wire import Transport
@@ -51,9 +51,9 @@ class Client:
         result: Json = self._call("send", {"id": id, "text": text, **params}, request_id)
         return result
 
-    def wait(self, ids: Sequence[str], **params: Any) -> list[Json]:
-        """Wait for sessions; returns an outcome each. See `service.watching.wait`."""
-        result: list[Json] = self._call("wait", {"ids": list(ids), **params})
+    def wait(self, ids: Sequence[str] | None = None, **params: Any) -> list[Json]:
+        """Wait for sessions, or for those of a `group`; returns an outcome each. See `service.watching.wait`."""
+        result: list[Json] = self._call("wait", {"ids": _listed(ids), **params})
         return result
 
     def ask(
@@ -102,9 +102,26 @@ class Client:
         result: Json = self._call("interrupt", {"id": id})
         return result
 
-    def kill(self, ids: Sequence[str]) -> Any:
-        """End sessions, agents and records."""
-        return self._call("kill", {"ids": [*ids]})
+    def kill(self, ids: Sequence[str] | None = None, **params: Any) -> Any:
+        """End sessions, agents and records. See `service.sessions.kill`."""
+        return self._call("kill", {"ids": _listed(ids), **params})
+
+    def logs(self, id: str, follow: bool = False) -> Iterator[Json]:
+        """The entries of a session's conversation as they are read, oldest first. See `service.telling.logs`."""
+        return self._stream("logs", {"id": id, "follow": follow})
+
+    def events(self, ids: Sequence[str] | None = None, follow: bool = False) -> Iterator[Json]:
+        """What was done to sessions and what their agents said. See `service.happening.events`."""
+        return self._stream("events", {"ids": _listed(ids), "follow": follow})
+
+    def inspect(self, id: str) -> Json:
+        """All that is on record of a session, and where its files are."""
+        result: Json = self._call("inspect", {"id": id})
+        return result
+
+    def names(self) -> Any:
+        """Id, description and group of every session, without a look at their agents."""
+        return self._call("names", {})
 
     def attach(self, id: str) -> Json:
         """The command that puts a terminal on a session."""
@@ -117,12 +134,33 @@ class Client:
         return result
 
     def _call(self, op: str, params: Json, request_id: str | None = None) -> Any:
+        parts = self._frames(op, params, request_id)
+        while True:
+            try:
+                self._on_event(next(parts))
+            except StopIteration as end:
+                return end.value
+
+    def _stream(self, op: str, params: Json) -> Iterator[Json]:
+        """The events of an operation that are its result; notes go where they always go."""
+        for event in self._frames(op, params, None):
+            if event.keys() == {"note"}:
+                self._on_event(event)
+            else:
+                yield event
+
+    def _frames(self, op: str, params: Json, request_id: str | None) -> Generator[Json, None, Any]:
+        """The events of an operation; returns its result."""
         request = Request(op, params, request_id or new_request_id())
         for frame in self._transport.handle(request):
             if frame.kind == "event":
-                self._on_event(frame.value)
+                yield frame.value
             elif frame.kind == "result":
                 return frame.value
             elif frame.kind == "error":
                 raise from_wire(frame.value)
         raise ProtocolError("the service ended without an answer", next="run the same command again")
+
+
+def _listed(ids: Sequence[str] | None) -> Any:
+    return None if ids is None else [*ids]

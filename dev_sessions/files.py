@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 
 from .errors import StoreError
 
@@ -12,7 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_decode = json.JSONDecoder().raw_decode
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# No write takes that long. Seconds.
+_WRITING = 60.0
 
 
 def make_folder(path: str) -> None:
@@ -24,7 +28,7 @@ def make_folder(path: str) -> None:
     try:
         _make_private(path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(str(error.filename or path), error) from error
 
 
 def _make_private(path: str) -> None:
@@ -33,8 +37,13 @@ def _make_private(path: str) -> None:
     _make_private(os.path.dirname(path))
     try:
         os.mkdir(path)
-    except FileExistsError:
-        return
+    except FileExistsError as error:
+        if os.path.isdir(path):
+            return
+        raise StoreError(
+            f"{path} is no folder (a file, or a link that leads nowhere)",
+            next="move it out of the way, or set DEV_SESSIONS_HOME to another folder",
+        ) from error
     os.chmod(path, 0o700)  # mkdir's own mode is subject to the caller's umask, which may take away our own rights
 
 
@@ -52,7 +61,7 @@ def write_whole(path: str, content: bytes, *, durable: bool = False) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
-            _write_all(descriptor, content)
+            write_all(descriptor, content)
             if durable:
                 os.fsync(descriptor)
         finally:
@@ -68,13 +77,67 @@ def write_json(path: str, value: Any, *, durable: bool = False) -> None:
     write_whole(path, json.dumps(value).encode() + b"\n", durable=durable)
 
 
+def read(path: str) -> bytes | None:
+    """A file's content; None if there is no such file. (Half the time of `open`, and a list reads thousands.)"""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        pieces = []
+        while piece := os.read(descriptor, 65536):
+            pieces.append(piece)
+            if len(piece) < 65536:
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except IsADirectoryError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def read_json(path: str) -> Any:
     """The JSON value in a file; None if there is no such file or it holds no JSON."""
+    content = read(path)
+    return None if content is None else parse_json(content)
+
+
+def parse_json(content: bytes) -> Any:
+    """The JSON value in UTF-8 text; None if it is none. (Half the time of `json.loads` on small values.)"""
     try:
-        with open(path, "rb") as file:
-            return json.loads(file.read())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        text = content.decode()
+        value, end = _decode(text)
+        return None if text[end:].strip() else value
+    except (ValueError, RecursionError):
         return None
+
+
+def sweep(folder: str, start: str, end: str = ".tmp") -> None:
+    """Remove the files of such names. The caller makes sure that nobody is writing them now."""
+    for name in _names(folder):
+        if name.startswith(start) and name.endswith(end):
+            _discard(os.path.join(folder, name))
+
+
+def sweep_dead(folder: str) -> None:
+    """Remove the temporary files of `write_whole` whose writers died in the middle.
+
+    Their names tell the pid. A writer in another container has a pid that means nothing here: its file is young.
+    """
+    for name in _names(folder):
+        words = name.split(".")
+        if words[-1] == "tmp" and len(words) > 3 and words[-3].isdecimal():
+            path = os.path.join(folder, name)
+            if not _lives(int(words[-3])) and _older(path, _WRITING):
+                _discard(path)
+
+
+def remove_empty(folder: str) -> None:
+    """Remove a folder, if nothing is in it."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass
 
 
 def unwritable(path: str, error: OSError) -> StoreError:
@@ -83,16 +146,46 @@ def unwritable(path: str, error: OSError) -> StoreError:
         return StoreError(
             f"the disk that holds {path} is full", next="free some space, then run the same command again"
         )
+    if error.errno == errno.ENOENT and not os.path.isdir(os.path.dirname(path)):
+        return StoreError(
+            f"cannot write {path}: its folder is gone",
+            next="dev-sessions list; a session whose folder was damaged can still be ended with dev-sessions kill",
+        )
     return StoreError(
         f"cannot write {path}: {error.strerror}",
         next="set DEV_SESSIONS_HOME to a folder that you may write; from a sandbox, run the command outside of it",
     )
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write every byte, however many calls that takes."""
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _older(path: str, seconds: float) -> bool:
+    try:
+        return abs(time.time() - os.stat(path).st_mtime) > seconds
+    except OSError:
+        return False
 
 
 def _discard(path: str) -> None:

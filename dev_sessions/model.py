@@ -5,7 +5,12 @@ Times are seconds since the epoch (`time.time`), as the file system and the agen
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from .values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 # What `status` says of a session.
 IDLE, WORKING, WAITING, EXITED = "idle", "working", "waiting_for_input", "exited"
@@ -114,7 +119,8 @@ class Turn(NamedTuple):
     """One message of ours and what became of it.
 
     `state` is queued, working, waiting_for_input, completed, failed, interrupted or exited. Two turns with the same
-    `ended` were closed by the same end: the agent had taken the second while the first was running.
+    `ended` were closed by the same end: the agent had taken the second while the first was running. `prompt` is the
+    agent's own id of the turn, once it is known.
     """
 
     number: int
@@ -123,6 +129,7 @@ class Turn(NamedTuple):
     ended: float | None = None
     reply: str | None = None
     error: str | None = None
+    prompt: str | None = None
 
     @property
     def open(self) -> bool:
@@ -144,9 +151,29 @@ class State(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One piece of a conversation: `role` is "user", "assistant" or "tool"; `prompt` is the agent's own turn id."""
+    """One piece of a conversation.
+
+    Attributes:
+        role: "user" (a person, or we), "assistant", or "tool" (whatever else stands in it).
+        text: what was said; of a tool its input or result, as a person reads it.
+        at: when.
+        prompt: the agent's own id of the turn.
+        kind: "message"; "thinking" of an assistant; of a tool "call", "result", "notice" (what the agent's program
+            itself put into the conversation) or "error" (it could not get an answer from the model).
+        tool: the tool's name. `call` is the id that a call and its result share.
+        given: the input of a tool, whole. `result` is what it returned, whole but for the bytes of images.
+        failed: the tool said that it failed.
+        images: how many images belong to it.
+    """
 
     role: str
     text: str
     at: float
     prompt: str | None = None
+    kind: str = "message"
+    tool: str | None = None
+    call: str | None = None
+    given: Any = None
+    result: Any = None
+    failed: bool = False
+    images: int = 0

@@ -17,10 +17,15 @@ def start_time(pid: int) -> str | None:
     if not _LINUX:
         return _start_time_by_ps(pid)
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+    except OSError:  # it ended meanwhile
+        return None
+    finally:
+        os.close(descriptor)
     # Fields 3 (state) and 22 (start time in clock ticks since boot) of proc(5); the name before them may hold spaces.
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
@@ -73,9 +78,9 @@ def family(root: int, mark: bytes) -> list[tuple[int, str]]:
         root: pid of the topmost process; 0 to search by the mark alone.
         mark: an environment entry `NAME=value`.
     """
-    table = _process_table()
+    table = _process_table() if root or not _LINUX else {}
     wanted = set(_descendants(root, table)) if root else set()
-    wanted.update(pid for pid in table if _carries(pid, mark))
+    wanted.update(pid for pid in table or map(int, filter(str.isdecimal, os.listdir("/proc"))) if _carries(pid, mark))
     wanted -= {root, os.getpid()}
     found = [(pid, start_time(pid)) for pid in sorted(wanted, reverse=True) if not _is_tmux(pid)]
     return [(pid, started) for pid, started in found if started is not None]

@@ -7,19 +7,22 @@
   agent/            the backend's own files (how it launched the agent)
   process           pid and start time of the agent's program, written by that very process
   notice.json       what stood in the way at the last start, if anything did
+  past.jsonl        messages and facts that are long over (see `past`); past.json counts what is in it
   lock              held by whoever writes; courier.json names the courier that delivers queued messages
 """
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from . import files, processes
 from .model import Message
+from .past import Past
+from .values import NamedTuple, as_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 
@@ -31,18 +34,27 @@ class Payload(NamedTuple):
     content: bytes
 
 
-class Folder:
-    """One session's folder at `path`."""
+ACTS = ("message", "attempt", "receipt", "unconfirmed", "withdrawn")
 
-    def __init__(self, path: str) -> None:
+
+class Folder:
+    """One session's folder at `path`.
+
+    Args:
+        whole: messages and facts include those that were put behind (see `past`), for whoever tells the whole story.
+    """
+
+    def __init__(self, path: str, whole: bool = False) -> None:
         self.path = path
-        self.messages_path = os.path.join(path, "messages")
-        self.facts_path = os.path.join(path, "facts")
-        self.agent_path = os.path.join(path, "agent")
-        self.lock_path = os.path.join(path, "lock")
-        self._process_path = os.path.join(path, "process")
-        self._notice_path = os.path.join(path, "notice.json")
-        self._courier_path = os.path.join(path, "courier.json")
+        self.messages_path = f"{path}/messages"
+        self.facts_path = f"{path}/facts"
+        self.agent_path = f"{path}/agent"
+        self.lock_path = f"{path}/lock"
+        self.past = Past(path)
+        self.whole = whole
+        self._process_path = f"{path}/process"
+        self._notice_path = f"{path}/notice.json"
+        self._courier_path = f"{path}/courier.json"
 
     def make(self) -> None:
         """Create the folder with its parts."""
@@ -53,29 +65,47 @@ class Folder:
 
     def messages(self) -> list[Message]:
         """All messages that were not withdrawn, by number."""
-        return [message for number in self._numbers() if (message := self.message(number)) is not None]
+        found = [_message(number, acts) for number, acts in self.acts()]
+        return [message for message in found if message is not None]
 
     def message(self, number: int) -> Message | None:
-        """One message; None if it was withdrawn or does not exist."""
-        base = self.message_path(number)
-        claim = files.read_json(os.path.join(base, "message.json"))
-        if not isinstance(claim, dict) or os.path.exists(os.path.join(base, "withdrawn.json")):
-            return None
-        return _message(number, claim, *(self._act(base, act) for act in ("attempt", "receipt", "unconfirmed")))
+        """One message, however old; None if it was withdrawn or does not exist."""
+        acts = self._acts(number) if number > self.past.mark().through else self._behind().get(number, {})
+        return _message(number, acts)
+
+    def acts(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each message by number, withdrawn ones too: its claim as "message", and what was noted of it later."""
+        if self.whole:
+            yield from sorted(self._behind().items())
+        for number in self._numbers():
+            yield number, self._acts(number)
+
+    def text(self, number: int) -> str | None:
+        """A message's text exactly as it was given; None if it is not there."""
+        content = files.read(self.text_path(number))
+        if content is not None:
+            return content.decode(errors="replace")
+        claim = self._behind().get(number, {}).get("message", {})
+        text = claim.get("text", claim.get("wire"))
+        return text if isinstance(text, str) else None
 
     def find_request(self, request_id: str) -> tuple[int, dict[str, Any]] | None:
         """Number and claim of the message that was made for a request id, withdrawn or not."""
         for number in reversed(self._numbers()):
-            claim = files.read_json(os.path.join(self.message_path(number), "message.json"))
-            if isinstance(claim, dict) and claim.get("request_id") == request_id:
+            claim = self._acts(number).get("message", {})
+            if claim.get("request_id") == request_id:
                 return number, claim
+        for number, acts in _messages_in(self.past.find(request_id)):
+            if acts["message"].get("request_id") == request_id:
+                return number, acts["message"]
         return None
 
     def next_number(self) -> int:
-        return max(self._numbers(), default=0) + 1
+        return max([self.past.mark().through, *self._numbers()]) + 1
 
     def claim_message(self, number: int, text: str, claim: dict[str, Any]) -> None:
         """Make a message's folder, whole or not at all. The caller holds the session's lock."""
+        self._sweep_staged()
         staging = os.path.join(self.messages_path, f".{os.urandom(8).hex()}")
         files.make_folder(staging)
         files.write_whole(os.path.join(staging, "text.md"), text.encode(), durable=True)
@@ -92,25 +122,49 @@ class Folder:
             os.unlink(withdrawn)
 
     def message_path(self, number: int) -> str:
-        return os.path.join(self.messages_path, f"{number:04d}")
+        return f"{self.messages_path}/{number:04d}"
 
     def text_path(self, number: int) -> str:
         """The file that holds a message's text exactly as it was given."""
         return os.path.join(self.message_path(number), "text.md")
 
     def note(self, number: int, act: str, content: dict[str, Any]) -> None:
-        """Write down an act on a message: "attempt", "receipt", "unconfirmed" or "withdrawn"."""
+        """Write down an act on a message: "attempt", "receipt", "unconfirmed" or "withdrawn".
+
+        A receipt is the last act: it repeats those before it, so that one file tells all of a message.
+        """
+        if act == "receipt":
+            content = {**content, "acts": self._acts(number)}
         files.write_json(os.path.join(self.message_path(number), f"{act}.json"), content, durable=True)
 
     def _numbers(self) -> list[int]:
-        try:
-            return sorted(int(name) for name in os.listdir(self.messages_path) if name.isdecimal())
-        except FileNotFoundError:
-            return []
+        """The messages that are not behind yet. (What is behind may still have a folder: see `put_behind`.)"""
+        through = self.past.mark().through
+        names = [name for name in _listed(self.messages_path) if name.isascii() and name.isdecimal() and len(name) < 12]
+        return sorted(number for name in names if (number := int(name)) > through)
 
-    def _act(self, base: str, act: str) -> dict[str, Any]:
-        content = files.read_json(os.path.join(base, f"{act}.json"))
-        return content if isinstance(content, dict) else {}
+    def _acts(self, number: int) -> dict[str, Any]:
+        """What is noted of a message. A note that cannot be read any more is an empty one."""
+        base = self.message_path(number)
+        receipt = files.read_json(f"{base}/receipt.json")
+        if isinstance(receipt, dict) and isinstance(receipt.get("acts"), dict):
+            before = receipt.pop("acts")
+            if all(isinstance(content, dict) for content in before.values()):
+                return {**before, "receipt": receipt}
+        there = _listed(base)
+        found = {act: files.read_json(f"{base}/{act}.json") for act in ACTS if f"{act}.json" in there}
+        return {act: content if isinstance(content, dict) else {} for act, content in found.items()}
+
+    def _behind(self) -> dict[int, dict[str, Any]]:
+        return dict(_messages_in(self.past.entries()))
+
+    def _sweep_staged(self) -> None:
+        """Remove what a sender left that was killed before its message was whole: we hold its lock now."""
+        for name in _listed(self.messages_path):
+            if name.startswith("."):
+                import shutil
+
+                shutil.rmtree(os.path.join(self.messages_path, name), ignore_errors=True)
 
     # Facts: what the agent said.
 
@@ -121,27 +175,65 @@ class Folder:
             with os.scandir(self.facts_path) as entries:
                 for entry in entries:
                     if not entry.name.startswith("."):
-                        found.append((entry.stat().st_mtime_ns, entry.name, entry.path))
-        except FileNotFoundError:
-            return []
-        facts = []
+                        found.append((_stamp_of(entry), entry.name, entry.path))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        facts = [] if not self.whole else [fact for fact in _facts_in(self.past.entries()) if fact.at >= since]
+        known = {fact.name for fact in facts}
         for stamp, name, path in sorted(found):
-            if stamp >= since * 1e9:
-                with open(path, "rb") as file:
-                    facts.append(Payload(name, stamp / 1e9, file.read()))
+            if stamp >= since * 1e9 and name not in known:
+                content = files.read(path)
+                if content is not None:  # else a writer has just put it behind
+                    facts.append(Payload(name, stamp / 1e9, content))
         return facts
+
+    # Putting behind what is long over; see `past`.
+
+    def crowd(self) -> tuple[int, int]:
+        """How many messages and facts are not behind yet."""
+        return len(self._numbers()), len(_listed(self.facts_path))
+
+    def put_behind(self, through: int, before: float) -> None:
+        """Move messages up to a number and facts before a time into the past. The caller holds the session's lock.
+
+        The text of a message that went by file keeps its place: the agent may read it again.
+
+        Raises:
+            StoreError: it cannot be written; nothing has changed.
+        """
+        messages = [(number, self._acts(number)) for number in self._numbers() if number <= through]
+        facts = [fact for fact in Folder(self.path).facts() if fact.at < before]
+        lines = [*(self._message_line(*one) for one in messages), *(_fact_line(fact) for fact in facts)]
+        self.past.add(lines, max(through, self.past.mark().through))
+        for number, acts in messages:
+            self._clear(number, acts)
+        for fact in facts:
+            os.unlink(os.path.join(self.facts_path, fact.name))
+
+    def _message_line(self, number: int, acts: dict[str, Any]) -> dict[str, Any]:
+        claim = acts.get("message", {})
+        if claim.get("via") != "file" and (text := self.text(number)) != claim.get("wire"):
+            acts = {**acts, "message": {**claim, "text": text}}
+        return {"message": {"number": number, "acts": acts}}
+
+    def _clear(self, number: int, acts: dict[str, Any]) -> None:
+        import shutil
+
+        base = self.message_path(number)
+        if acts.get("message", {}).get("via") != "file":
+            shutil.rmtree(base, ignore_errors=True)
+            return
+        for name in _listed(base):
+            if name != "text.md":
+                os.unlink(os.path.join(base, name))
 
     # The agent's process, and what its start ran into.
 
     def process(self) -> tuple[int, str] | None:
         """Pid and start time of the agent's program; None if it never got as far as writing them."""
-        try:
-            with open(self._process_path, encoding="utf-8", errors="replace") as file:
-                pid, _, rest = file.read().partition("\n")
-        except FileNotFoundError:
-            return None
+        pid, _, rest = (files.read(self._process_path) or b"").decode(errors="replace").partition("\n")
         started = processes.start_time_in(rest)
-        return (int(pid), started) if pid.isdecimal() and started else None
+        return (int(pid), started) if pid.isascii() and pid.isdecimal() and len(pid) < 10 and started else None
 
     @property
     def process_path(self) -> str:
@@ -160,9 +252,9 @@ class Folder:
     def courier(self) -> tuple[int, str] | None:
         """Pid and start time of this session's courier, if one is running."""
         value = files.read_json(self._courier_path)
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or type(value.get("pid")) is not int:
             return None
-        process = int(value.get("pid", 0)), str(value.get("started"))
+        process = value["pid"], str(value.get("started"))
         return process if processes.is_running(*process) else None
 
     def set_courier(self, pid: int | None) -> None:
@@ -173,21 +265,68 @@ class Folder:
             os.unlink(self._courier_path)
 
 
-def _message(
-    number: int,
-    claim: dict[str, Any],
-    attempt: dict[str, Any],
-    receipt: dict[str, Any],
-    unconfirmed: dict[str, Any],
-) -> Message:
+def _listed(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _stamp_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a damaged log
+        return text.encode("utf-8", "replace")
+
+
+def _fact_line(fact: Payload) -> dict[str, Any]:
+    content = fact.content.decode("utf-8", "surrogateescape")
+    return {"fact": {"name": fact.name, "at": fact.at, "content": content}}
+
+
+def _facts_in(entries: Iterable[dict[str, Any]]) -> list[Payload]:
+    """The facts among a past's entries, each once: a writer that died on the way may have put one behind twice."""
+    found = {}
+    for entry in entries:
+        fact = entry.get("fact")
+        if isinstance(fact, dict) and isinstance(fact.get("name"), str) and isinstance(fact.get("content"), str):
+            found[fact["name"]] = Payload(fact["name"], as_number(fact.get("at")), _bytes(fact["content"]))
+    return sorted(found.values(), key=lambda fact: (fact.at, fact.name))
+
+
+def _messages_in(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for entry in entries:
+        message = entry.get("message")
+        if not isinstance(message, dict) or type(message.get("number")) is not int:
+            continue
+        acts = message.get("acts")
+        if isinstance(acts, dict):
+            noted = {act: content for act, content in acts.items() if isinstance(content, dict)}
+            if "message" in noted:
+                yield message["number"], noted
+
+
+def _message(number_: int, acts: dict[str, Any]) -> Message | None:
+    claim = acts.get("message")
+    if not claim or "withdrawn" in acts:
+        return None
+    created = as_number(claim.get("created"))
+    attempt, receipt = acts.get("attempt"), acts.get("receipt", {}).get("receipt")
     return Message(
-        number=number,
-        wire=str(claim.get("wire", "")),
-        via=str(claim.get("via", "terminal")),
-        request_id=str(claim.get("request_id", "")),
-        created=float(claim.get("created", 0.0)),
-        queued=bool(claim.get("queued", False)),
-        attempted=float(attempt["at"]) if "at" in attempt else None,
-        receipt=str(receipt["receipt"]) if "receipt" in receipt else None,
-        unconfirmed=bool(unconfirmed),
+        number_,
+        str(claim.get("wire", "")),
+        str(claim.get("via", "terminal")),
+        str(claim.get("request_id", "")),
+        created,
+        bool(claim.get("queued", False)),
+        None if attempt is None else as_number(attempt.get("at"), created),
+        receipt if isinstance(receipt, str) else None,
+        "unconfirmed" in acts,
     )

@@ -1,12 +1,14 @@
 """`sessions.json`, the registry of sessions, and the locks. Knows no backend and no turn.
 
 Readers take no lock: the file is replaced in one step. Each record also stands in its session's folder
-(`record.json`), so that a damaged registry can be rebuilt.
+(`record.json`, written first), so that a damaged registry can be rebuilt: what is whole in it stays, the rest comes
+from the folders.
 """
 
 from __future__ import annotations
 
 import json
+import marshal
 import os
 from contextlib import contextmanager
 
@@ -44,13 +46,10 @@ class Store:
         Raises:
             StoreError: the registry cannot be read, or a newer version of dev-sessions wrote it.
         """
-        content = self._content()
-        if content is None:
-            return self._rebuilt()  # none at all before the first session
-        records = _parse(content, self.path)
-        if records is None:
-            self._warn(f"{self.path} is damaged; showing what the session folders tell")
-            return self._rebuilt()
+        records, damage = self._read()
+        if damage:
+            self._warn(f"{self.path} is damaged ({damage}): {_counted(records)} found in it and in the session folders")
+            self._warn("nothing is lost by looking; the next create or kill repairs it and keeps a copy")
         return records
 
     @contextmanager
@@ -62,16 +61,20 @@ class Store:
         """
         files.make_folder(self.sessions_folder)
         with self.lock(os.path.join(self.home, "sessions.lock")):
-            records = self._load_or_set_aside()
-            before = {id: json.dumps(record) for id, record in records.items()}
+            records, damage = self._read()
+            if damage:
+                aside = self._set_aside()
+                self._warn(f"{self.path} was damaged ({damage}): rebuilt with {_counted(records)}, kept as {aside}")
+            self._sweep(records)
+            before = marshal.loads(marshal.dumps(records))  # the quickest of all deep copies
             yield records
-            changed = [record for id, record in records.items() if before.get(id) != json.dumps(record)]
+            changed = [record for id, record in records.items() if before.get(id) != record]
             try:
                 for record in changed:
                     folder = self.folder(record)
                     files.make_folder(folder)
                     files.write_json(os.path.join(folder, "record.json"), record, durable=True)
-                if changed or before.keys() != records.keys():
+                if damage or changed or before.keys() != records.keys():
                     files.write_json(self.path, {"format": FORMAT, "sessions": records}, durable=True)
             except BaseException:
                 self._take_back([record for record in changed if record["id"] not in before])
@@ -98,10 +101,20 @@ class Store:
             StoreError: another process holds it for longer, or the file cannot be made.
             SessionNotFound: the folder that it would stand in is gone: the session was killed.
         """
-        import filelock
-
         if not os.path.isdir(os.path.dirname(path)):  # filelock would make it anew
-            raise SessionNotFound("the session was killed meanwhile", next="dev-sessions list")
+            raise SessionNotFound(
+                f"the folder {os.path.dirname(path)} is gone: its session was killed, or somebody removed it",
+                next="dev-sessions list; if the session still stands there, dev-sessions kill ends its agent",
+            )
+        descriptor = _taken_at_once(path)
+        if descriptor is not None:
+            try:
+                yield
+            finally:
+                os.close(descriptor)
+            return
+        import filelock  # twice the start-up time of Python itself, so it is left to those who have to wait
+
         held = filelock.FileLock(path, mode=0o600)
         try:
             held.acquire(timeout=timeout)
@@ -120,10 +133,24 @@ class Store:
         """Leave no folder of a session that did not get into the registry (Ctrl-C, a full disk)."""
         import shutil
 
-        known = _parse(self._content() or b"", self.path) or {}
+        known = _parsed(self._content() or b"", self.path)[0]
         for record in added:
             if record["id"] not in known:
                 shutil.rmtree(self.folder(record), ignore_errors=True)
+
+    def _sweep(self, records: dict[str, Record]) -> None:
+        """Remove what writers left that were killed in the middle: nobody else writes here while we hold the lock."""
+        files.sweep(self.home, f"{os.path.basename(self.path)}.")
+        for key in set(_listed(self.sessions_folder)) - {record["key"] for record in records.values()}:
+            folder = os.path.join(self.sessions_folder, key)
+            names = _listed(folder)
+            if all(name.startswith("record.json") for name in names) and self._is_spare(folder, names):
+                # Its create was cut before the session was in the registry; nothing of it ever ran.
+                files.sweep(folder, "record.json", "")
+                files.remove_empty(folder)
+
+    def _is_spare(self, folder: str, names: list[str]) -> bool:
+        return "record.json" not in names or self._record_in(folder) is not None
 
     def _content(self) -> bytes | None:
         try:
@@ -131,57 +158,134 @@ class Store:
                 return file.read()
         except FileNotFoundError:
             return None
+        except IsADirectoryError:
+            return b""
         except OSError as error:
             raise StoreError(
                 f"cannot read {self.path}: {error.strerror}",
                 next="make it readable for you, or set DEV_SESSIONS_HOME to a folder of yours",
             ) from error
 
-    def _load_or_set_aside(self) -> dict[str, Record]:
+    def _read(self) -> tuple[dict[str, Record], str]:
+        """All records, and what is wrong with the registry, if anything is."""
         content = self._content()
         if content is None:
-            return self._rebuilt()
-        records = _parse(content, self.path)
-        if records is None:
-            aside = f"{self.path}.damaged-{os.urandom(4).hex()}"
-            files.write_whole(aside, content)
-            records = self._rebuilt()
-            self._warn(f"{self.path} was damaged: kept as {aside}, rebuilt from {len(records)} session folders")
-        return records
+            return self._completed({}), ""  # none at all before the first session
+        records, damage = _parsed(content, self.path)
+        return (self._completed(records), damage) if damage else (records, "")
 
-    def _rebuilt(self) -> dict[str, Record]:
-        records = {}
+    def _set_aside(self) -> str:
+        """Keep the damaged registry; it also stays in its place until the new one is there."""
+        aside = f"{self.path}.damaged-{os.urandom(4).hex()}"
         try:
-            keys = sorted(os.listdir(self.sessions_folder))
-        except FileNotFoundError:
-            keys = []
-        for key in keys:
-            record = files.read_json(os.path.join(self.sessions_folder, key, "record.json"))
-            if isinstance(record, dict) and record.get("key") == key and _whole(str(record.get("id")), record):
-                records[record["id"]] = record
-        return records
+            os.link(self.path, aside)
+        except OSError:  # a folder, or a file system without links
+            try:
+                os.rename(self.path, aside)
+            except OSError as error:
+                raise files.unwritable(aside, error) from error
+        return aside
+
+    def _completed(self, records: dict[str, Record]) -> dict[str, Record]:
+        """These records, and those in the folders of sessions that are not among them."""
+        known = {record["key"] for record in records.values()}
+        found: dict[str, Record] = {}
+        unknown = []
+        for key in sorted(set(_listed(self.sessions_folder)) - known):
+            folder = os.path.join(self.sessions_folder, key)
+            record = self._record_in(folder)
+            if record is None:
+                unknown.append(folder)
+            elif record["id"] not in found or _age(found[record["id"]]) < _age(record):
+                found[record["id"]] = record
+        self._tell_of([folder for folder in unknown if _listed(folder)])
+        return {**found, **records}
+
+    def _tell_of(self, folders: list[str]) -> None:
+        for folder in folders:
+            id = os.path.basename(folder).rpartition("-")[0]
+            self._warn(
+                f"{folder} has no readable record.json, so its session is not listed. Its messages are still there; "
+                f"if its agent runs, reach it with: tmux attach -t dev-{id}"
+            )
+
+    def _record_in(self, folder: str) -> Record | None:
+        record = files.read_json(os.path.join(folder, "record.json"))
+        fits = isinstance(record, dict) and record.get("key") == os.path.basename(folder)
+        return record if fits and _whole(record.get("id"), record) else None
 
 
-def _parse(content: bytes, path: str) -> dict[str, Record] | None:
-    """The records in a registry's content; None if it is damaged."""
+def _taken_at_once(path: str) -> int | None:
+    """The lock that `filelock` takes (flock on that file), if nobody holds it: a descriptor to close. None: wait."""
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        os.fchmod(descriptor, 0o600)  # whatever the umask
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:  # else its last holder has just removed the file
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _parsed(content: bytes, path: str) -> tuple[dict[str, Record], str]:
+    """The whole records in a registry's content, and what is wrong with it: nothing, or some words."""
     try:
         value = json.loads(content)
-    except ValueError:
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("format"), int):
-        return None
+    except (ValueError, RecursionError):
+        return {}, "it holds no JSON" if content.strip() else "it is empty"
+    if not isinstance(value, dict) or type(value.get("format")) is not int:
+        return {}, "it is no registry"
     if value["format"] > FORMAT:
         raise StoreError(
             f"{path} has format {value['format']}, written by a newer dev-sessions; this one knows {FORMAT}",
             next="upgrade dev-sessions, or set DEV_SESSIONS_HOME to another folder",
         )
     sessions = value.get("sessions")
-    if not isinstance(sessions, dict) or not all(_whole(id, record) for id, record in sessions.items()):
-        return None
-    return sessions
+    if not isinstance(sessions, dict):
+        return {}, "it has no sessions"
+    whole = {id: record for id, record in sessions.items() if _whole(id, record)}
+    broken = sorted(sessions.keys() - whole.keys())
+    return whole, f"bad records: {', '.join(broken)}" if broken else ""
 
 
-def _whole(id: str, record: Any) -> bool:
-    """True if a record has what every reader relies on."""
-    words = ("key", "cli", "mode", "permissions", "path", "description")
-    return isinstance(record, dict) and record.get("id") == id and all(isinstance(record.get(w), str) for w in words)
+_NONE = type(None)
+_FIELDS: tuple[tuple[str, set[Any]], ...] = (
+    *((name, {str}) for name in ("key", "cli", "mode", "permissions", "path", "description")),
+    *((name, {str, _NONE}) for name in ("group", "parent", "model")),
+    *((name, {int, float, _NONE}) for name in ("created_at", "ready_at")),
+    *((name, {dict, _NONE}) for name in ("backend", "creator")),
+)
+
+
+def _whole(id: Any, record: Any) -> bool:
+    """True if a record has what every reader relies on, and nothing that would trip one."""
+    if type(record) is not dict or type(id) is not str or record.get("id") != id:
+        return False
+    for name, kinds in _FIELDS:
+        if type(record.get(name)) not in kinds:
+            return False
+    key: str = record["key"]
+    return "/" not in key and key.strip(".") != ""
+
+
+def _age(record: Record) -> tuple[bool, float]:
+    """Of two records of one id the greater one is that of the session; the other's create was cut."""
+    return record.get("ready_at") is not None, float(record.get("created_at") or 0.0)
+
+
+def _counted(records: dict[str, Record]) -> str:
+    return f"{len(records)} session{'' if len(records) == 1 else 's'}"
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

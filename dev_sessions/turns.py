@@ -5,7 +5,7 @@ conclusion cannot become permanent, and a better rule corrects the past.
 
 The rules, in order of rank:
 
-1. A prompt that the agent took is bound to the first message of ours with that text that may have reached it by then;
+1. A prompt that the agent took is bound to the last message of ours with that text that may have reached it by then;
    any other prompt is somebody else's (a person's, or the agent waking itself): it keeps the session `working`, but is
    no turn of ours.
 2. A turn's end closes every turn that the agent had taken by then, but for those that it holds in its own queue.
@@ -46,17 +46,26 @@ HOLD_GRACE = 1.0
 START_GRACE = 5.0
 # A sender waits this long at most for a receipt; one that was killed says nothing any more. Seconds.
 FLIGHT_SECONDS = 120.0
+# Stamps of files may run ahead of the clock by a tick. Seconds.
+_CLOCK_SLACK = 1.0
 # A question that the agent announced, yet does not wait on, was settled by a rule of the user's own. Seconds.
 ASK_GRACE = 1.0
 
 
 class _Open:
-    """A prompt that the agent has taken and not yet finished; `number` is None if it is no message of ours."""
+    """A prompt that the agent has taken and not yet finished.
 
-    __slots__ = ("began", "held", "number", "prompt", "text")
+    `number` is None if it is no message of ours. `queued`: the agent has said that it put the prompt into its queue,
+    and not yet that it takes it from there. `followed`: it began as the agent came to it in its queue.
+    """
 
-    def __init__(self, number: int | None, text: str, prompt: str | None, began: float, held: bool) -> None:
+    __slots__ = ("began", "followed", "held", "number", "prompt", "queued", "text")
+
+    def __init__(
+        self, number: int | None, text: str, prompt: str | None, began: float, held: bool, queued: bool = False
+    ) -> None:
         self.number, self.text, self.prompt, self.began, self.held = number, text, prompt, began, held
+        self.queued, self.followed = queued, False
 
 
 class _Fold:
@@ -91,14 +100,38 @@ class _Fold:
         self.gone = fact.error or "the agent ended"
 
     def _accepted(self, fact: Fact) -> None:
+        known = None if fact.held else self._queued_with(fact.text)
+        if known is not None:
+            self._reported(known, fact)
+            return
         held = fact.held or self._busy_with(fact.prompt)
         message = self._bind(fact)
-        if not held and fact.prompt is not None:
-            # An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
-            for entry in [entry for entry in self.open if not entry.held]:
-                self._close(entry, INTERRUPTED, _at_rest_by(fact, message))
-                self.open.remove(entry)
-        self.open.append(_Open(message.number if message else None, fact.text, fact.prompt, fact.at, held))
+        if not held:
+            self._interrupt(_at_rest_by(fact, message))
+        number = message.number if message else None
+        self.open.append(_Open(number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
+        self.question = None
+
+    def _interrupt(self, at: float) -> None:
+        """An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
+
+        Those that it takes from its queue together are one turn.
+        """
+        for entry in [entry for entry in self.open if not entry.held and not entry.followed]:
+            self._close(entry, INTERRUPTED, at)
+            self.open.remove(entry)
+
+    def _queued_with(self, text: str) -> _Open | None:
+        return next((entry for entry in self.open if entry.queued and entry.text == text), None)
+
+    def _reported(self, entry: _Open, fact: Fact) -> None:
+        """The agent's report of a prompt that is known to be in its queue: as it got it, or as it came to it."""
+        entry.queued = False
+        if self._busy_with(fact.prompt):
+            entry.prompt = fact.prompt
+        elif entry.held:
+            entry.held, entry.followed, entry.prompt = False, True, fact.prompt
+            self._interrupt(fact.at)
         self.question = None
 
     def _busy_with(self, prompt: str | None) -> bool:
@@ -109,11 +142,10 @@ class _Fold:
         return prompt == ended or any(entry.prompt == prompt for entry in self.open)
 
     def _bind(self, fact: Fact) -> Message | None:
-        for index, message in enumerate(self.unbound):
-            if message.wire == fact.text and (message.attempted or 0.0) <= fact.at:
-                del self.unbound[index]
-                return message
-        return None
+        message = attempted_last(self.unbound, fact)
+        if message is not None:
+            self.unbound.remove(message)
+        return message
 
     def _joined(self, fact: Fact) -> None:
         for entry in self.open:
@@ -131,7 +163,7 @@ class _Fold:
     def _started(self, fact: Fact) -> None:
         for entry in self.open:
             if entry.held and entry.text == fact.text:
-                entry.held, entry.prompt = False, fact.prompt
+                entry.held, entry.followed, entry.prompt = False, True, fact.prompt
                 return
 
     def _asked(self, fact: Fact) -> None:
@@ -149,7 +181,7 @@ class _Fold:
 
     def _close(self, entry: _Open, state: str, at: float, reply: str | None = None, error: str | None = None) -> None:
         if entry.number is not None:
-            self.closed[entry.number] = Turn(entry.number, state, entry.began, at, reply, error)
+            self.closed[entry.number] = Turn(entry.number, state, entry.began, at, reply, error, entry.prompt)
 
     def settle(self, probe: Probe) -> None:
         """Conclude from the probe what no fact can tell."""
@@ -164,7 +196,7 @@ class _Fold:
             self.background = max(1, self.background) if probe.background else 0
 
     def _stopped(self, entry: _Open, probe: Probe) -> bool:
-        idle_for = probe.now - max(probe.since, entry.began)
+        idle_for = _passed(probe.now, max(probe.since, entry.began))
         if entry.held:
             if idle_for < HOLD_GRACE:
                 return False
@@ -176,6 +208,20 @@ class _Fold:
             return False
         self._close(entry, INTERRUPTED, max(probe.since, entry.began))
         return True
+
+
+def attempted_last(messages: Iterable[Message], fact: Fact) -> Message | None:
+    """The message that the agent has taken, of those that may have reached it: the one that was attempted last.
+
+    One of the same text before it may have been lost on its way (its sender was killed).
+    """
+    fitting = [one for one in messages if one.wire == fact.text and (one.attempted or 0.0) <= fact.at]
+    return max(fitting, key=lambda one: one.attempted or 0.0, default=None)
+
+
+def _passed(now: float, since: float) -> float:
+    """Seconds since then. What lies in the future was stamped before the clock was set back: long ago."""
+    return now - since if now >= since - _CLOCK_SLACK else float("inf")
 
 
 def _at_rest_by(fact: Fact, message: Message | None) -> float:
@@ -207,15 +253,26 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     return State(status, turns, _current(turns), question, fold.background, gone)
 
 
+def rests(messages: Sequence[Message], facts: Iterable[Fact]) -> list[float]:
+    """The times at which the agent ended a turn and had nothing more before it; what lay before is over for good."""
+    fold = _Fold(messages)
+    found = []
+    for fact in facts:
+        fold.take(fact)
+        if fact.kind == "ended" and not fold.open:
+            found.append(fact.at)
+    return found
+
+
 def _open_question(fold: _Fold, probe: Probe) -> Question | None:
     asked = fold.question
     if probe.activity == WAITING_ACTIVITY:
         # An agent that reports says what it asks a moment after it says that it waits; only a dialog is never reported.
-        reported_soon = fold.lived and probe.now - probe.since <= ASK_GRACE
+        reported_soon = fold.lived and _passed(probe.now, probe.since) <= ASK_GRACE
         return asked or (None if reported_soon else probe.question)
     if asked is None or probe.activity is None:
         return asked or probe.question
-    settled = probe.since > asked.since or probe.now - asked.since > ASK_GRACE
+    settled = probe.since > asked.since or _passed(probe.now, asked.since) > ASK_GRACE
     return None if settled else asked
 
 
@@ -236,19 +293,20 @@ def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
     closed = fold.closed.get(message.number)
     if closed is not None:
         return closed._replace(began=message.created)
-    if any(entry.number == message.number for entry in fold.open):
-        return Turn(message.number, WAITING if status == WAITING else WORKING, message.created)
+    running = next((entry for entry in fold.open if entry.number == message.number), None)
+    if running is not None:
+        return Turn(message.number, WAITING if status == WAITING else WORKING, message.created, prompt=running.prompt)
     if message.attempted is None and message.queued:
         return Turn(message.number, QUEUED, message.created)
     if message.attempted is None:
-        if status != EXITED and now - message.created <= FLIGHT_SECONDS:
+        if status != EXITED and _passed(now, message.created) <= FLIGHT_SECONDS:
             return Turn(message.number, WORKING, message.created)
         error = "its sender ended before it was delivered"
         return Turn(message.number, FAILED, message.created, message.created, error=error)
     if status == EXITED:
         error = "the agent ended before it took the message"
         return Turn(message.number, EXITED, message.created, message.attempted, error=error)
-    if message.receipt is None and (message.unconfirmed or now - message.attempted > FLIGHT_SECONDS):
+    if message.receipt is None and (message.unconfirmed or _passed(now, message.attempted) > FLIGHT_SECONDS):
         error = "the agent has not confirmed that it took the message"
         return Turn(message.number, FAILED, message.created, message.attempted, error=error)
     # On its way, or the agent was seen to have it and none of its facts that still exist tells of it.

@@ -14,6 +14,7 @@ from . import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 _IN_MODIFY, _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x8, 0x80, 0x100
@@ -51,10 +52,25 @@ class Watcher:
         for descriptor in self._owned:
             os.close(descriptor)
 
-    def watch_path(self, path: str) -> None:
-        """Watch a folder (entries made, moved in, written) or a file. A path that does not exist is left out."""
-        if path not in self._folders and self._notify.add(path):
+    def watch_path(self, path: str, arrivals: bool = False) -> None:
+        """Watch a folder (entries made, moved in, written) or a file. A path that does not exist is left out.
+
+        Args:
+            arrivals: of a folder, only what is moved in matters, not what is drafted there.
+        """
+        if path not in self._folders and self._notify.add(path, _IN_MOVED_TO if arrivals else _MASK):
             self._folders.add(path)
+
+    def watch(
+        self, paths: Iterable[str], processes: Iterable[tuple[int, str]] = (), arrivals: Iterable[str] = ()
+    ) -> None:
+        """Watch all of these; see `watch_path` and `watch_process`."""
+        for path in paths:
+            self.watch_path(path)
+        for path in arrivals:
+            self.watch_path(path, arrivals=True)
+        for process in processes:
+            self.watch_process(*process)
 
     def watch_descriptor(self, descriptor: int) -> None:
         """Watch a file descriptor that the caller owns for input."""
@@ -98,8 +114,8 @@ class _Inotify:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def add(self, path: str) -> bool:
-        return self.descriptor >= 0 and self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), _MASK) >= 0
+    def add(self, path: str, mask: int) -> bool:
+        return self.descriptor >= 0 and self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask) >= 0
 
     def drain(self) -> None:
         try:
@@ -121,7 +137,7 @@ class _Kqueue:
         self._open: list[int] = []
         self.descriptor: int = self._queue.fileno()
 
-    def add(self, path: str) -> bool:
+    def add(self, path: str, mask: int) -> bool:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

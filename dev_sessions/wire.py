@@ -7,9 +7,9 @@ Frames are lines of JSON (NDJSON): any number of ``{"event": ...}`` and ``{"aliv
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
 
 from .errors import ProtocolError
+from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _line(value: dict[str, Any]) -> bytes:
 def _object(line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {line[:80]!r}") from error
     if not isinstance(value, dict):
         raise ProtocolError(f"not a JSON object: {line[:80]!r}")

@@ -1,9 +1,10 @@
 """Fetch the agents that `tests/agents.json` pins, from npm, into `.agents/`.
 
-    python scripts/fetch_agents.py                  every pinned agent
-    python scripts/fetch_agents.py --print claude   this one, and print the path of its program
+    python scripts/fetch_agents.py                          every pinned agent, in every pinned version
+    python scripts/fetch_agents.py --print claude           its newest version, and print the path of its program
+    python scripts/fetch_agents.py --print claude-2.1.150   this older one
 
-An agent stands in `.agents/<agent>-<version>/`; the link `.agents/<agent>` points to its program.
+An agent stands in `.agents/<agent>-<version>/`; the link `.agents/<agent>` points to the newest one's program.
 What is there already is not fetched again. Two that run at once do not disturb each other: each
 unpacks in a folder of its own and renames it into place. Called by make and tox.
 """
@@ -33,35 +34,48 @@ class Stop(Exception):
 
 def main():
     pins = json.loads(PINS.read_text())
+    releases = {name: release for agent, pin in pins.items() for name, release in releases_of(agent, pin)}
     parser = argparse.ArgumentParser(description="Fetch the pinned agents.")
-    parser.add_argument("--print", metavar="AGENT", choices=sorted(pins), dest="agent")
-    agent = parser.parse_args().agent
+    parser.add_argument("--print", metavar="AGENT", choices=sorted(releases), dest="name")
+    name = parser.parse_args().name
     try:
-        programs = {name: fetch(name, pins[name]) for name in ([agent] if agent else pins)}
+        programs = {one: fetch(*releases[one]) for one in ([name] if name else releases)}
+        for agent in sorted(pins.keys() & programs.keys()):
+            link(AGENTS / agent, programs[agent])
     except Stop as stop:
         print(stop, file=sys.stderr)
         return 1
-    if agent:
-        print(programs[agent])
+    if name:
+        print(programs[name])
     return 0
 
 
-def fetch(agent, pin):
+def releases_of(agent, pin):
+    """Name every release of a pin, with what `fetch` wants to know of it: the newest by the agent's name alone."""
+    yield agent, (agent, pin["version"], pin["packages"])
+    for version, integrities in pin.get("older", {}).items():
+        packages = {
+            key: {"name": pin["packages"][key]["name"], "integrity": integrity}
+            for key, integrity in integrities.items()
+        }
+        yield f"{agent}-{version}", (agent, version, packages)
+
+
+def fetch(agent, version, packages):
     """Return the path of the agent's program, which is there and whole afterwards."""
     key = platform_key()
-    if key not in pin["packages"]:
-        raise Stop(f"{agent} has no package for {key}: the live tests cannot run on this machine.")
-    package = pin["packages"][key]
-    folder = AGENTS / f"{agent}-{pin['version']}"
+    if key not in packages:
+        raise Stop(f"{agent} {version} has no package for {key}: the live tests cannot run on this machine.")
+    package = packages[key]
+    folder = AGENTS / f"{agent}-{version}"
     if not is_fetched(folder, agent, package):
-        say(f"Fetching {agent} {pin['version']} for {key} from npm (about 180 MB).")
+        say(f"Fetching {agent} {version} for {key} from npm (about 180 MB).")
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=make(AGENTS)) as scratch:
-            tarball = npm_pack(f"{package['name']}@{pin['version']}", Path(scratch))
+            tarball = npm_pack(f"{package['name']}@{version}", Path(scratch))
             check_integrity(tarball, package)
             fresh = unpack(tarball, Path(scratch) / "fresh")
             (fresh / "INTEGRITY").write_text(package["integrity"] + "\n")
             put_in_place(fresh, folder, agent, package)
-    link(AGENTS / agent, folder / agent)
     return folder / agent
 
 

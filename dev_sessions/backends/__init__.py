@@ -15,23 +15,44 @@ GROUP = "dev_sessions.backends"
 _OWN = {"claude": "dev_sessions.backends.claude.agent:ClaudeBackend"}
 
 
-def load(name: str) -> Backend:
+def load(name: str, adapter: str | None = None) -> Backend:
     """The backend called `name`, imported now.
+
+    Args:
+        adapter: where it was found last (see `adapter_of`); if it is not there any more, it is looked for.
 
     Raises:
         UsageError: there is none of that name.
     """
-    where = _OWN.get(name)
+    where = _OWN.get(name) or adapter
     if where is not None:
-        from importlib import import_module
-
-        module, _, attribute = where.partition(":")
-        backend: Backend = getattr(import_module(module), attribute)()
-        return backend
-    from importlib.metadata import entry_points
+        try:
+            return _loaded(where)
+        except (ImportError, AttributeError):
+            if name in _OWN:
+                raise
+    from importlib.metadata import entry_points  # as long as all the rest of a `list`
 
     for point in entry_points(group=GROUP, name=name):
-        registered: Backend = point.load()()
-        return registered
-    known = ", ".join(sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))}))
-    raise UsageError(f"no agent called {name!r}; known: {known}", next="dev-sessions create --help")
+        return _loaded(point.value)
+    raise UsageError(f"no agent called {name!r}; known: {', '.join(known())}", next="dev-sessions create --help")
+
+
+def adapter_of(backend: Backend) -> str:
+    """Where a backend is found without a search among all installed packages, as "module:Class"."""
+    return f"{type(backend).__module__}:{type(backend).__qualname__}"
+
+
+def _loaded(where: str) -> Backend:
+    from importlib import import_module
+
+    module, _, attribute = where.partition(":")
+    backend: Backend = getattr(import_module(module), attribute)()
+    return backend
+
+
+def known() -> list[str]:
+    """The names of all agents that can be driven here."""
+    from importlib.metadata import entry_points
+
+    return sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))})

@@ -9,29 +9,28 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from ..model import Entry, Fact, Message, Probe
-from ..records import Folder
+from ..model import Entry, Message
+from .session import Observation, Session, Sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-
-class Session(NamedTuple):
-    """A session as a backend sees it: the registry's record, its folder, and the caller's environment."""
-
-    record: dict[str, Any]
-    folder: Folder
-    environ: Mapping[str, str]
-
-    @property
-    def id(self) -> str:
-        return str(self.record["id"])
-
-    @property
-    def private(self) -> dict[str, Any]:
-        """The backend's own part of the record, opaque to everybody else."""
-        return dict(self.record.get("backend") or {})
+__all__ = [
+    "CAPABILITIES",
+    "Attaches",
+    "Backend",
+    "Conversation",
+    "Delivery",
+    "Interrupts",
+    "Launch",
+    "Observation",
+    "Places",
+    "Session",
+    "Sources",
+    "Wire",
+    "capabilities",
+]
 
 
 class Launch(NamedTuple):
@@ -83,18 +82,36 @@ class Delivery(NamedTuple):
     say: Callable[[str], None]
 
 
-class Observation(NamedTuple):
-    """What an agent said, in order, and what can be seen of it now."""
+class Places(NamedTuple):
+    """Where a session's agent lives, for whoever wants to look for himself.
 
-    facts: list[Fact]
-    probe: Probe
+    Attributes:
+        files: what the agent writes and was started with, by a short name, as absolute paths; also missing ones.
+        terminal: "socket" and "session" of its tmux, or None if it has no terminal.
+        version: the agent program's version, where known.
+        reported: the agent has reported something by itself (else what is known of it was found otherwise).
+    """
+
+    files: dict[str, str]
+    terminal: dict[str, str] | None
+    version: str | None
+    reported: bool
 
 
-class Sources(NamedTuple):
-    """What to watch to learn of a change: folders and files, and processes as (pid, start time)."""
+class Conversation(Protocol):
+    """A conversation that is read from its beginning, and may go on. Called by `logs`."""
 
-    paths: tuple[str, ...]
-    processes: tuple[tuple[int, str], ...]
+    def new(self) -> Iterator[Entry]:
+        """What was written since the last call; at first everything. Holds one entry at a time."""
+
+    def rest(self) -> Iterator[Entry]:
+        """What the agent has said, and has not written yet. Called once, when nothing more will be read."""
+
+    def paths(self) -> tuple[str, ...]:
+        """What to watch for more."""
+
+    def close(self) -> None:
+        """Let go of the files."""
 
 
 class Backend(Protocol):
@@ -140,6 +157,12 @@ class Backend(Protocol):
 
         With `running`, those of the turn that runs now are left out. Called by `last-message`.
         """
+
+    def conversation(self, session: Session) -> Conversation:
+        """The whole conversation. Works on a dead session, and on one that has not said anything yet."""
+
+    def places(self, session: Session) -> Places:
+        """Where the agent lives. Called by `inspect`; works on a dead session."""
 
     def stop(self, session: Session) -> None:
         """End the agent and all it left running. Called by `kill` and by a failed `create`. Never raises for what is

@@ -13,9 +13,13 @@ __all__ = ["run"]
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    from . import fast
-
     try:
+        if list(argv) == ["--version"]:
+            from . import commands
+
+            return Output().guard(lambda: commands.version(Output(), json=False))
+        from . import fast
+
         call = fast.parse(argv)
         if call is not None:
             return Output(json=call.json).run(call.command)

@@ -50,8 +50,10 @@ def ask(
     return outcome_code([outcome["outcome"]])
 
 
-def wait(out: Output, client: Client, ids: list[str], any: bool = False, **params: Any) -> int:
-    several = len(set(ids)) > 1
+def wait(
+    out: Output, client: Client, ids: list[str], any: bool = False, group: str | None = None, **params: Any
+) -> int:
+    several = group is not None or len(set(ids)) > 1
 
     def show(outcome: dict[str, Any]) -> None:
         out.result(outcome, _word(outcome, named=several))
@@ -59,7 +61,7 @@ def wait(out: Output, client: Client, ids: list[str], any: bool = False, **param
 
     if several and not any:
         out.on_part = show  # a line each as they end
-    outcomes = client.wait(ids, any=any, **params)
+    outcomes = client.wait(ids or None, any=any, group=group, **params)
     if out.json:
         out.result(outcomes if several and not any else outcomes[0], None)
     elif out.on_part is None:
@@ -98,9 +100,79 @@ def interrupt(out: Output, client: Client, id: str) -> int:
     return 0
 
 
-def kill(out: Output, client: Client, ids: list[str]) -> int:
-    done = client.kill(ids)
-    out.result(done, "\n".join(f"Killed session {one['session']}" for one in done))
+def kill(out: Output, client: Client, ids: list[str], **conditions: Any) -> int:
+    def show(one: dict[str, Any]) -> None:
+        out.result(one, f"Killed session {one['session']}")
+
+    out.on_part = show  # as they end: an error may follow
+    done = client.kill(ids or None, **conditions)
+    if out.json:
+        out.result(done, None)
+    return 0
+
+
+def logs(out: Output, client: Client, id: str, follow: bool) -> int:
+    first = [True]
+
+    def text(entry: dict[str, Any]) -> str | None:
+        if entry["kind"] == "thinking":
+            return None
+        gap = "" if first[0] else "\n"
+        first[0] = False
+        return out.speech(f"{gap}{_label(entry)}:\n{entry['text']}")
+
+    out.stream(client.logs(id, follow), text, lines=follow)
+    if first[0] and not out.json:
+        out.note(f"nothing has been said in {id} yet; send it something: dev-sessions send {id} MESSAGE")
+    return 0
+
+
+def _label(entry: dict[str, Any]) -> str:
+    """Who speaks, and in which turn."""
+    turn = f" (turn {entry['turn']})" if entry["turn"] and entry["role"] != "tool" else ""
+    if entry["role"] == "tool":
+        result = {"call": "", "result": ", failed" if entry["failed"] else ", result"}.get(entry["kind"])
+        return entry["kind"] if result is None else f"tool {entry['tool'] or 'call'}{result}"
+    return f"{entry['role']}{turn}"
+
+
+def inspect(out: Output, client: Client, id: str) -> int:
+    found = client.inspect(id)
+    out.result(found, _lines(found))
+    return 0
+
+
+def _lines(found: dict[str, Any]) -> str:
+    """An aligned `key: value` line for each value; files and the like below their key."""
+    import time
+
+    lines: list[tuple[str, Any]] = []
+    for name, value in found.items():
+        if isinstance(value, dict):
+            lines += [(f"{name}.{inner}", one) for inner, one in value.items()]
+        else:
+            lines.append((name, value))
+    width = max(len(name) for name, _ in lines) + 1
+    shown = []
+    for name, value in lines:
+        if name in ("created_at", "last_used"):
+            value = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+        if name.partition("files.")[2] in found["missing"]:
+            value = f"{value} (missing)"
+        shown.append(f"{name + ':':{width}} {_word_of(value)}".rstrip())
+    return "\n".join(shown)
+
+
+def _word_of(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else " ".join(stripped(str(value)).split())
+
+
+def events(out: Output, client: Client, ids: list[str], follow: bool) -> int:
+    out.stream(client.events(ids or None, follow), lines=True)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from . import commands
+from . import commands, completing
 from .output import Output, interrupted
 
 TYPE_CHECKING = False
@@ -22,14 +22,24 @@ app = typer.Typer(
     "the next command to run. Exit codes: 0 done, 1 error, 2 usage, 3 no such session, 4 not supported, 5 the turn "
     "failed or the agent died, 6 waiting for input, 124 timed out, 130 Ctrl-C, 255 host unreachable.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id.", show_default=False)]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Session ids.", show_default=False)]
+Id = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="The session's id.", show_default=False, autocompletion=completing.ids),
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="Session ids.", show_default=False, autocompletion=completing.ids),
+]
+Group = Annotated[
+    str | None,
+    typer.Option("--group", metavar="G", help="Only the sessions of this group.", autocompletion=completing.groups),
+]
 Text = Annotated[
     str | None,
     typer.Argument(
@@ -46,8 +56,10 @@ RequestId = Annotated[
     typer.Option("--request-id", metavar="R", help="The same R again answers as the first time and never acts twice."),
 ]
 Timeout = Annotated[
-    float | None, typer.Option("-t", "--timeout", min=0, help="Give up after so many seconds (exit 124).")
+    float | None,
+    typer.Option("-t", "--timeout", metavar="S", min=0, help="Give up after so many seconds (exit 124)."),
 ]
+Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes; Ctrl-C leaves it (exit 130).")]
 Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running turn first.")]
 
 
@@ -67,20 +79,26 @@ def _root(
 
 @app.command()
 def create(
-    cli: Annotated[str, typer.Option("--cli", help="The agent to start.")] = "claude",
+    cli: Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completing.agents)] = "claude",
     mode: Annotated[str, typer.Option("-m", "--mode", help="Where it runs: native.")] = "native",
     permissions: Annotated[
         str,
         typer.Option(
             "--permissions",
             help="full runs everything unasked; edit edits files and asks for the rest; ask asks; plan only reads.",
+            autocompletion=completing.permissions,
         ),
     ] = "full",
     path: Annotated[str, typer.Option("-p", "--path", help="The folder to work in.")] = ".",
     description: Annotated[str, typer.Option("-d", "--description", help="What it is for, shown by list.")] = "",
     model: Annotated[str | None, typer.Option("--model", help="The model to ask for.")] = None,
     id: Annotated[str | None, typer.Option("--id", help="The id; default: a free name such as fizz-top.")] = None,
-    group: Annotated[str | None, typer.Option("--group", help="A group to list it by.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group", metavar="G", help="A group to list, await and kill it by.", autocompletion=completing.groups
+        ),
+    ] = None,
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable for the agent; repeatable.")
     ] = None,
@@ -128,9 +146,10 @@ def send(
     request_id: RequestId = None,
     json: Json = False,
 ) -> int:
-    """Give a session a message; returns when the agent has it, not when it has answered.
+    """Give a session a message; returns when the agent has it.
 
-    Prints `started` (a new turn), `accepted` (the agent is busy and has taken it) or `queued`.
+    That is before it has answered: see wait, and ask. Prints `started` (a new turn), `accepted` (the agent is busy
+    and has taken it) or `queued`.
     """
     if queue and interrupt:
         raise typer.BadParameter("--queue waits for the running turn, --interrupt ends it: choose one")
@@ -152,7 +171,7 @@ def ask(
     request_id: RequestId = None,
     json: Json = False,
 ) -> int:
-    """Send a message, wait for exactly its turn, and print the reply."""
+    """Send a message, wait for its turn, and print the reply."""
     return _run(
         json,
         lambda out, client: commands.ask(
@@ -163,23 +182,30 @@ def ask(
 
 @app.command()
 def wait(
-    ids: Ids,
+    ids: Ids = None,
+    group: Group = None,
     any: Annotated[bool, typer.Option("--any", help="Return with the first session that ends.")] = False,
     timeout: Timeout = None,
-    interval: Annotated[float, typer.Option("-i", "--interval", min=0.05, help="Seconds between safety looks.")] = 1.0,
-    turn: Annotated[int | None, typer.Option("--turn", help="Wait for that turn only.")] = None,
+    interval: Annotated[
+        float,
+        typer.Option("-i", "--interval", metavar="S", min=0.05, help="Look that often even if nothing was reported."),
+    ] = 1.0,
+    turn: Annotated[
+        int | None, typer.Option("--turn", metavar="T", help="Wait for this turn only; send has printed its number.")
+    ] = None,
     settled: Annotated[bool, typer.Option("--settled", help="Also wait for work left in the background.")] = False,
     json: Json = False,
 ) -> int:
-    """Wait until no turn of ours is open, or the agent asks something.
+    """Wait until all that was sent is done, or the agent asks.
 
-    Prints completed, failed, interrupted, exited, waiting_for_input, or idle (nothing was ever sent). On a timeout
-    the agent goes on: wait again.
+    Prints completed, failed, interrupted, exited, waiting_for_input (it asks something), or idle (nothing was ever
+    sent); of several sessions a line each, as they end. On a timeout the agent goes on: wait again. With --group it
+    waits for all sessions that are in the group now.
     """
     return _run(
         json,
         lambda out, client: commands.wait(
-            out, client, ids, any, timeout=timeout, interval=interval, turn=turn, settled=settled
+            out, client, ids or [], any, group, timeout=timeout, interval=interval, turn=turn, settled=settled
         ),
     )
 
@@ -190,7 +216,10 @@ def last_message(
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many messages.")] = 1,
     json: Json = False,
 ) -> int:
-    """Print the last messages of the agent, without tool calls; of finished turns only."""
+    """Print what the agent has said last, without tool calls.
+
+    While a turn runs, what was said before it.
+    """
     return _run(json, lambda out, client: commands.last_message(out, client, id, count))
 
 
@@ -202,11 +231,19 @@ def status(id: Id, json: Json = False) -> int:
 
 @app.command("list")
 def list_(
-    group: Annotated[str | None, typer.Option("--group", help="Only this group.")] = None,
-    status: Annotated[str | None, typer.Option("--status", help="Only sessions of this status.")] = None,
+    group: Group = None,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            "--status",
+            metavar="S",
+            help="Only those that are idle, working, waiting_for_input or exited.",
+            autocompletion=completing.statuses,
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
-    """List the sessions; one that died is shown as exited, never dropped."""
+    """List the sessions, also those whose agent has exited."""
     return _run(json, lambda out, client: commands.list_(out, client, group, status))
 
 
@@ -218,14 +255,78 @@ def interrupt(id: Id, json: Json = False) -> int:
 
 @app.command()
 def attach(id: Id, json: Json = False) -> int:
-    """Put your terminal on the live session (tmux: detach with the prefix, then d)."""
+    """Put your terminal on the live session.
+
+    Leave it as you leave any tmux session: with the prefix (Ctrl-B, if you have not changed it), then d.
+    """
     return _run(json, lambda out, client: commands.attach(out, client, id))
 
 
 @app.command()
-def kill(ids: Ids, json: Json = False) -> int:
-    """End sessions: the agents, what they left running, and the records; the folders go to the archive."""
-    return _run(json, lambda out, client: commands.kill(out, client, ids))
+def logs(
+    id: Id,
+    follow: Follow = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print an array of entries, with --follow an object a line; errors included.")
+    ] = False,
+) -> int:
+    """Print the whole conversation from its beginning.
+
+    It tells who said what, and what the tools were given and returned. With --follow it goes on with what is said,
+    until the agent exits or is killed. --json tells more of each entry, the thinking too.
+    """
+    return _run(json, lambda out, client: commands.logs(out, client, id, follow))
+
+
+@app.command()
+def inspect(id: Id, json: Json = False) -> int:
+    """Print all that is on record of a session.
+
+    That is: how it was created, its status, its files (and which of them are missing), its process, its terminal, and
+    the version of the agent.
+    """
+    return _run(json, lambda out, client: commands.inspect(out, client, id))
+
+
+@app.command()
+def events(
+    ids: Ids = None,
+    follow: Follow = False,
+    json: Annotated[bool, typer.Option("--json", help="Print errors as JSON, too.")] = False,
+) -> int:
+    """Print what was done and reported, a JSON object a line.
+
+    That is what was done to the sessions named (else: to all) and what their agents reported, oldest first. With
+    --follow it goes on with what happens, until all sessions named are killed.
+    """
+    return _run(json, lambda out, client: commands.events(out, client, ids or [], follow))
+
+
+@app.command()
+def kill(
+    ids: Ids = None,
+    all: Annotated[bool, typer.Option("--all", help="Kill every session.")] = False,
+    group: Group = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="AGE",
+            help="Only sessions that were not used for so long (30m, 72h, 7d) and are not at work.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """End agents, and all that they have started.
+
+    The sessions are listed no more; their folders go to the archive in the state folder. Name them by their ids, or
+    choose them by --all, --group and --older-than (with several of these, all have to hold). What is chosen is never
+    the session that the command runs in, nor one that created it.
+    """
+    return _run(
+        json,
+        lambda out, client: commands.kill(out, client, ids or [], all=all, group=group, older_than=older_than),
+    )
 
 
 @app.command(hidden=True)
@@ -237,11 +338,6 @@ def courier(id: Id, json: Json = False) -> int:
 def run(argv: Sequence[str]) -> int:
     """Run a command line through Typer; returns the exit code."""
     out = Output(json="--json" in argv)
-    if not argv:
-        out.note(
-            typer.main.get_command(app).get_help(typer.Context(typer.main.get_command(app), info_name="dev-sessions"))
-        )
-        return 2
     try:
         code: Any = typer.main.get_command(app).main(args=list(argv), prog_name="dev-sessions", standalone_mode=False)
     except typer.Exit as end:
@@ -252,6 +348,9 @@ def run(argv: Sequence[str]) -> int:
         # Typer's own usage errors share no public base class but what BadParameter inherits from.
         if not isinstance(error, typer.BadParameter.__mro__[1]):
             raise
+        if not argv:  # the help, with which Typer answers a call of nothing
+            out.note(str(error.format_message()))  # type: ignore[attr-defined]
+            return 2
         return out.error(_usage(error))
     return int(code or 0)
 

@@ -1,4 +1,4 @@
-"""The hot reads without Typer, whose import alone costs four times as much as the rest of such a command.
+"""The hot commands without Typer, whose import alone costs four times as much as the rest of a read.
 
 Accepts exact known shapes only, and hands everything else (help, errors, completion, odd spellings) to Typer, which
 stays the one definition of the commands: a test runs every shape accepted here through both and compares.
@@ -6,21 +6,38 @@ stays the one definition of the commands: a test runs every shape accepted here 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ..values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from .output import Command
+    from ..client import Client
+    from .output import Command, Output
 
-# Options by command: name -> (parameter, how its value is read; None for a flag).
+
+def _count(value: str) -> int | None:
+    return (int(value) or None) if value.isdecimal() else None
+
+
+def _seconds(value: str) -> float | None:
+    return float(value) if value.replace(".", "", 1).isdecimal() else None
+
+
+def _file(value: str) -> str | None:
+    return value if value == "-" or not value.startswith("-") else None
+
+
+# Options by command: name -> (parameter, how its value is read; None for a flag). What a reader takes for None is left
+# to Typer.
 _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Any] | None]]] = {
     "list": {},
     "status": {},
-    "last-message": {"-n": ("count", int), "--count": ("count", int)},
-    "wait": {"-t": ("timeout", float), "--timeout": ("timeout", float)},
+    "last-message": {"-n": ("count", _count), "--count": ("count", _count)},
+    "wait": {"-t": ("timeout", _seconds), "--timeout": ("timeout", _seconds)},
+    "send": {"-f": ("file", _file), "--file": ("file", _file), "--queue": ("queue", None)},
+    "kill": {},
 }
 
 
@@ -33,8 +50,6 @@ class Call(NamedTuple):
 
 def parse(argv: Sequence[str]) -> Call | None:
     """The command that `argv` means, or None if Typer has to look at it."""
-    if list(argv) == ["--version"]:
-        return Call(_version, False)
     if not argv or argv[0] not in _OPTIONS:
         return None
     read = _read(argv[1:], _OPTIONS[argv[0]])
@@ -55,12 +70,9 @@ def _read(
         if word == "--json":
             json = True
         elif word in known:
-            name, kind = known[word]
-            value = next(rest, "")
-            if kind is None or not value.replace(".", "", 1).isdecimal() or (kind is int and "." in value):
-                return None
-            options[name] = kind(value)
-            if kind is int and options[name] < 1:
+            name, reader = known[word]
+            options[name] = True if reader is None else reader(next(rest, "") or "-?")
+            if options[name] is None:
                 return None
         elif not word or word.startswith("-"):
             return None
@@ -80,10 +92,15 @@ def _bound(name: str, words: list[str], options: dict[str, Any], json: bool) -> 
         return Call(lambda out, client: commands.last_message(out, client, words[0], **options), json)
     if name == "wait" and words:
         return Call(lambda out, client: commands.wait(out, client, words, **options), json)
+    if name == "kill" and words:
+        return Call(lambda out, client: commands.kill(out, client, words), json)
+    if name == "send" and (len(words) == 2 or (len(words) == 1 and options)):
+        return Call(lambda out, client: _send(out, client, words, **options), json)
     return None
 
 
-def _version(out: Any, client: Any) -> int:
+def _send(out: Output, client: Client, words: list[str], file: str | None = None, queue: bool = False) -> int:
     from . import commands
 
-    return commands.version(out, False)
+    text = commands.message(words[1] if len(words) > 1 else None, file)
+    return commands.send(out, client, words[0], text, None, queue=queue, interrupt=False)

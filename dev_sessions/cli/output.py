@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 import os
 import sys
 
@@ -11,7 +10,7 @@ from ..errors import DevSessionsError, unexpected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ..client import Client
@@ -60,10 +59,18 @@ class Output:
 
     def run(self, command: Command) -> int:
         """Run a command against this machine's sessions; an error becomes a message and an exit code."""
-        from ..app import client
 
-        try:
+        def with_client() -> int:
+            from ..app import client
+
             return command(self, client(on_event=self.event))
+
+        return self.guard(with_client)
+
+    def guard(self, act: Callable[[], int]) -> int:
+        """The exit code of `act`; whatever it raises becomes a message."""
+        try:
+            return act()
         except DevSessionsError as error:
             return self.error(error)
         except KeyboardInterrupt:
@@ -89,9 +96,37 @@ class Output:
     def result(self, value: Any, text: str | None) -> None:
         """The result: `value` as JSON in JSON mode, else `text` (None: nothing)."""
         if self.json:
-            _write(sys.stdout, json_.dumps(value, ensure_ascii=False) + "\n")
+            _write(sys.stdout, _encoded(value))
         elif text is not None:
             _write(sys.stdout, text if text.endswith("\n") else text + "\n")
+
+    def stream(
+        self, values: Iterable[Any], text: Callable[[Any], str | None] | None = None, lines: bool = False
+    ) -> None:
+        """Results as they come: the text of each; in JSON mode one array of them, or with `lines` a value a line.
+
+        What has no text is printed as a line of JSON in any mode.
+        """
+        if self.json and not lines:
+            self._array(values)
+            return
+        for value in values:
+            if self.json or text is None:
+                _write(sys.stdout, _encoded(value))
+            else:
+                self.result(value, text(value))
+
+    def _array(self, values: Iterable[Any]) -> None:
+        lead = "["
+        try:
+            for value in values:
+                _write(sys.stdout, lead + _encoded(value).rstrip("\n"))
+                lead = ",\n"
+        except DevSessionsError:
+            if lead != "[":
+                _write(sys.stdout, "]\n")
+            raise
+        _write(sys.stdout, "[]\n" if lead == "[" else "]\n")
 
     def speech(self, text: str) -> str:
         """What an agent said, for a terminal without its control sequences, for anything else as it is."""
@@ -104,7 +139,7 @@ class Output:
     def error(self, error: DevSessionsError) -> int:
         """Show an error with the command to run next; returns the exit code."""
         if self.json:
-            _write(sys.stdout, json_.dumps({"error": error.to_wire()}, ensure_ascii=False) + "\n")
+            _write(sys.stdout, _encoded({"error": error.to_wire()}))
         else:
             following = error.data.get("next")
             tail = f"next: {following}\n" if following else ""
@@ -124,6 +159,12 @@ def stripped(text: str) -> str:
 
 def _is_control(sign: str) -> bool:
     return sign < " " or "\x7f" <= sign <= "\x9f"
+
+
+def _encoded(value: Any) -> str:
+    import json  # 12 ms, which a plain `--version` need not spend
+
+    return json.dumps(value, ensure_ascii=False) + "\n"
 
 
 def _write(stream: Any, text: str) -> None:

@@ -14,6 +14,7 @@ from ..errors import (
     WaitingForInput,
 )
 from ..model import EXITED, IDLE, QUEUED, WAITING, WORKING
+from .compacting import compact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def hand_over(house: House, session: Session, message: Message, state: State) ->
         raise
     receipt = "accepted" if state.status == WORKING else "started"
     session.folder.note(message.number, "receipt", {"receipt": receipt, "at": time.time()})
+    compact(house, session)
     return receipt
 
 

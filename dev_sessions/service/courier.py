@@ -85,11 +85,7 @@ def _deliver_next(house: House, session: Session) -> bool:
     """Deliver one queued message as soon as the agent is at rest; False if none is left or the agent is gone."""
     with Watcher() as watcher:
         while True:
-            sources = house.backend(session).sources(session)
-            for path in sources.paths:
-                watcher.watch_path(path)
-            for process in sources.processes:
-                watcher.watch_process(*process)
+            watcher.watch(*house.backend(session).sources(session))
             if session.id not in house.store.load():
                 return False
             state = house.state(session)

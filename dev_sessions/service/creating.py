@@ -12,10 +12,10 @@ import time
 from contextlib import contextmanager
 
 from .. import __version__, config, names, processes
-from ..backends import load
+from ..backends import adapter_of, load
 from ..backends.base import Launch, Session, capabilities
 from ..errors import DevSessionsError, LaunchFailed, Unsupported, UsageError, WaitingForInput
-from ..model import PERMISSIONS
+from ..model import EXITED, PERMISSIONS
 from ..waiting import Watcher
 from .conversation import checked_text, send
 from .reading import public
@@ -94,12 +94,26 @@ def _session_of(house: House, request_id: str) -> Session | None:
             record = next((r for r in house.store.load().values() if r.get("request_id") == request_id), None)
             if record is None:
                 return None
-            creator = record["creator"]
-            if record["ready_at"] or not processes.is_running(int(creator["pid"]), str(creator["started"])):
-                return house.view(record)
+            creator = _creator(record)
+            if record.get("ready_at") or not processes.is_running(*creator):
+                return _unless_stillborn(house, house.view(record))
             watcher.watch_path(house.settings.home)
-            watcher.watch_process(int(creator["pid"]), str(creator["started"]))
+            watcher.watch_process(*creator)
             watcher.wait(1.0)
+
+
+def _creator(record: dict[str, Any]) -> tuple[int, str]:
+    """The process that made a record, as (pid, start time); nobody's if the record does not tell."""
+    creator = record.get("creator") or {}
+    return int(creator.get("pid") or 0), str(creator.get("started"))
+
+
+def _unless_stillborn(house: House, session: Session) -> Session | None:
+    """The session; None, and nothing left of it, if its create was killed before there was an agent."""
+    if session.record.get("ready_at") or session.folder.notice() or house.state(session).status != EXITED:
+        return session
+    _remove(house, house.backend(session), session)
+    return None
 
 
 def _first_message(house: House, session: Session, params: dict[str, Any], request_id: str) -> dict[str, Any]:
@@ -191,6 +205,7 @@ def _enter(house: House, backend: Backend, params: dict[str, Any], request_id: s
             "parent": house.settings.parent,
             "depth": house.settings.depth + 1,
             "model": params.get("model"),
+            "adapter": adapter_of(backend),
             "capabilities": capabilities(backend),
             "created_at": time.time(),
             "created_by": __version__,
@@ -240,9 +255,14 @@ def _abandon(house: House, backend: Backend, request_id: str, session: Session |
     entered = [
         house.view(record)
         for record in house.store.load().values()
-        if record.get("request_id") == request_id and record["creator"]["pid"] == os.getpid()
+        if record.get("request_id") == request_id and _creator(record)[0] == os.getpid()
     ]
     for begun in entered or ([session] if session else []):
-        backend.stop(begun)
-        house.store.remove(begun.record)
-        shutil.rmtree(begun.folder.path, ignore_errors=True)
+        _remove(house, backend, begun)
+
+
+def _remove(house: House, backend: Backend, session: Session) -> None:
+    """Agent first, registry last: cut in between, the session is still listed, and can be killed."""
+    backend.stop(session)
+    shutil.rmtree(session.folder.path, ignore_errors=True)
+    house.store.remove(session.record)

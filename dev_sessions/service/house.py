@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .. import turns
 from ..backends import load
-from ..backends.base import Session
+from ..backends.session import Session
 from ..errors import SessionNotFound, UsageError
-from ..model import EXITED, State
+from ..model import EXITED, Fact, State
 from ..records import Folder
 from ..store import Store
 from ..wire import Frame
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..backends.base import Backend
+    from ..backends.session import Observation
     from ..config import Settings
+    from ..model import Message
 
 
 class House:
@@ -49,20 +51,20 @@ class House:
             raise SessionNotFound(f"no session called {id!r}", next="dev-sessions list")
         return self.view(record)
 
-    def view(self, record: dict[str, Any]) -> Session:
-        """A record as backends see it."""
-        return Session(record, Folder(self.store.folder(record)), self.settings.environ)
+    def view(self, record: dict[str, Any], whole: bool = False) -> Session:
+        """A record as backends see it; `whole`, with all that it has long behind it."""
+        return Session(record, Folder(self.store.folder(record), whole), self.settings.environ)
 
     def backend(self, session: Session) -> Backend:
         """The adapter to that session's agent program."""
         name = str(session.record["cli"])
         if name not in self._backends:
-            self._backends[name] = load(name)
+            self._backends[name] = load(name, session.record.get("adapter"))
         return self._backends[name]
 
-    def _loadable(self, name: str) -> bool:
+    def _loadable(self, session: Session) -> bool:
         try:
-            self._backends.setdefault(name, self._backends.get(name) or load(name))
+            self.backend(session)
         except UsageError as error:
             self.say(f"{error.message}: its sessions cannot be looked at")
             return False
@@ -79,12 +81,35 @@ class House:
             by_backend.setdefault(str(session.record["cli"]), []).append(session)
         found: dict[str, State] = {}
         for name, group in by_backend.items():
-            if not self._loadable(name):
-                found.update(
-                    {session.id: State(EXITED, (), None, None, 0, f"no agent called {name}") for session in group}
-                )
-                continue
-            acts = [session.folder.messages() for session in group]
-            for session, messages, seen in zip(group, acts, self.backend(group[0]).observe(group), strict=True):
-                found[session.id] = turns.reduce(messages, seen.facts, seen.probe)
+            if self._loadable(group[0]):
+                states = self._observed(group)
+            else:
+                states = [State(EXITED, (), None, None, 0, f"no agent called {name}")] * len(group)
+            found.update(zip((session.id for session in group), states, strict=True))
         return [found[session.id] for session in sessions]
+
+    def _observed(self, group: list[Session]) -> list[State]:
+        stamps = [session.folder.past.stamp() for session in group]
+        acts = [session.folder.messages() for session in group]
+        try:
+            seen = self.backend(group[0]).observe(group)
+        except Exception as error:
+            if len(group) == 1:
+                raise
+            # One session of which nobody can make sense must not hide the others.
+            return [self._alone(session, error) for session in group]
+        return [self._state(*one) for one in zip(group, stamps, acts, seen, strict=True)]
+
+    def _state(self, session: Session, stamp: int, acts: list[Message], seen: Observation) -> State:
+        if session.folder.past.stamp() != stamp:
+            return self.state(session)  # a writer has just put behind what we were reading
+        # The agent's first word may be behind already.
+        facts = [Fact("alive", 0.0), *seen.facts] if stamp and not session.folder.whole else seen.facts
+        return turns.reduce(acts, facts, seen.probe)
+
+    def _alone(self, session: Session, error: Exception) -> State:
+        try:
+            return self.state(session)
+        except Exception:
+            self.say(f"{session.id} cannot be looked at ({error}); dev-sessions kill {session.id} ends it")
+            return State(EXITED, (), None, None, 0, f"its folder is damaged: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import UsageError
 from ..model import EXITED, IDLE, QUEUED, STATUSES, WAITING, WORKING
+from ..values import as_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,14 +57,14 @@ def list_(house: House, params: dict[str, Any], request_id: str) -> list[dict[st
 
 def public(record: dict[str, Any]) -> dict[str, Any]:
     """A record without what concerns the backend alone."""
-    hidden = ("key", "backend", "creator", "request_id", "ready_at")
+    hidden = ("key", "adapter", "backend", "creator", "request_id", "ready_at")
     return {name: value for name, value in record.items() if name not in hidden}
 
 
 def last_used(session: Session, state: State) -> float:
     """When something last happened between us and the session; seconds since the epoch."""
     times = [max(turn.began, turn.ended or 0.0) for turn in state.turns]
-    return max([float(session.record.get("created_at") or 0.0), *times])
+    return max([as_number(session.record.get("created_at")), *times])
 
 
 def last_message(house: House, params: dict[str, Any], request_id: str) -> list[str]:

@@ -8,7 +8,8 @@ import signal
 
 from .. import files, processes
 from ..backends.base import Attaches
-from ..errors import SessionNotFound, StoreError, Unsupported
+from ..errors import DevSessionsError, SessionNotFound, StoreError, Unsupported
+from .choosing import condemned
 from .conversation import refuse_unless_there
 
 TYPE_CHECKING = False
@@ -23,18 +24,54 @@ if TYPE_CHECKING:
 def kill(
     house: House, params: dict[str, Any], request_id: str
 ) -> Generator[dict[str, Any], None, list[dict[str, Any]]]:
-    """End the sessions `ids`, agent and record; their folders go to the archive. An event tells when each is done."""
-    sessions = [house.session(id) for id in dict.fromkeys(params["ids"])]
-    done = []
+    """End sessions, agent and record; their folders go to the archive. An event tells when each is done.
+
+    Parameters: `ids`, or the conditions `all`, `group` and `older_than` (see `choosing.condemned`). One that cannot be
+    killed does not keep the others alive; its error comes at the end.
+    """
+    sessions = condemned(
+        house, params.get("ids"), bool(params.get("all")), params.get("group"), params.get("older_than")
+    )
+    done: list[dict[str, Any]] = []
+    failed: list[tuple[Session, DevSessionsError]] = []
     for session in sessions:
-        courier = session.folder.courier()
-        if courier is not None:
-            processes.send_signal(*courier, signal.SIGTERM)
-        house.backend(session).stop(session)
-        _archive(house, session)
+        try:
+            _end(house, session)
+        except (DevSessionsError, OSError) as error:
+            failed.append((session, _told(house, error)))
+            continue
         done.append({"session": session.id, "outcome": "killed"})
         yield done[-1]
+    if failed:
+        raise _alive(done, failed)
     return done
+
+
+def _end(house: House, session: Session) -> None:
+    courier = session.folder.courier()
+    if courier is not None:
+        processes.send_signal(*courier, signal.SIGTERM)
+    house.backend(session).stop(session)
+    _archive(house, session)
+
+
+def _told(house: House, error: DevSessionsError | OSError) -> DevSessionsError:
+    if isinstance(error, DevSessionsError):
+        return error
+    return files.unwritable(str(error.filename or house.settings.home), error)
+
+
+def _alive(done: list[dict[str, Any]], failed: list[tuple[Session, DevSessionsError]]) -> DevSessionsError:
+    """The error that says which sessions were not killed, and why; of a single one it is its own."""
+    if len(failed) == 1 and not done:
+        return failed[0][1]
+    reasons = "; ".join(f"{session.id}: {error.message}" for session, error in failed)
+    return DevSessionsError(
+        f"{len(failed)} of {len(done) + len(failed)} sessions could not be killed: {reasons}",
+        next=str(failed[0][1].data.get("next") or "dev-sessions list"),
+        killed=done,
+        failed=[{"session": session.id, "error": error.to_wire()} for session, error in failed],
+    )
 
 
 def _archive(house: House, session: Session) -> None:
@@ -48,7 +85,7 @@ def _archive(house: House, session: Session) -> None:
                 os.unlink(start)  # it holds the agent's environment, secrets and all
             files.make_folder(house.store.archive_folder)
             os.utime(folder.path)
-            os.rename(folder.path, os.path.join(house.store.archive_folder, session.record["key"]))
+            os.rename(folder.path, _free_place(house, session))
     except (OSError, StoreError, SessionNotFound):
         if os.path.exists(os.path.join(folder.path, "record.json")):
             raise
@@ -56,6 +93,12 @@ def _archive(house: House, session: Session) -> None:
             folder.path, ignore_errors=True
         )  # archived by another kill; only our lock stands there, if anything
     house.store.remove(session.record)
+
+
+def _free_place(house: House, session: Session) -> str:
+    """Where the folder goes. A kill that was cut short may have put the session there, and a create made it anew."""
+    place = os.path.join(house.store.archive_folder, session.record["key"])
+    return f"{place}.{os.urandom(4).hex()}" if os.path.exists(place) else place
 
 
 def attach(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 
+from .. import processes
 from ..errors import UsageError
 from ..model import EXITED, IDLE, INTERRUPTED, QUEUED, WAITING
 from ..turns import batch, verdict
 from ..waiting import Watcher
+from .choosing import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,46 +23,96 @@ if TYPE_CHECKING:
 
 TIMEOUT = "timeout"
 _CENTURY = 3.2e9
+# After a move, time alone may bring about more for so long; later a look now and then is enough. Seconds.
+_SETTLING, _SELDOM = 8.0, 30.0
+# Two changes closer than this may bear the same stamp. Nanoseconds.
+_TICK_OF_FILES = 50_000_000
 
 
 def wait(
     house: House, params: dict[str, Any], request_id: str
 ) -> Generator[dict[str, Any], None, list[dict[str, Any]]]:
-    """Outcomes of the sessions `ids`, in the order of their ending, each also sent as an event when it is known.
+    """Outcomes of the sessions `ids` or of a `group`, as they end; an event tells each when it is known.
 
     Returns when no turn of ours is open, or an agent asks something. Parameters: `any` (the first is enough), `turn`
     (only that one), `settled` (also work left in the background), `timeout` and `interval` in seconds.
     """
-    sessions = [house.session(id) for id in dict.fromkeys(params["ids"])]
+    sessions = named(house, params.get("ids"), params.get("group"))
     turn, settled = params.get("turn"), bool(params.get("settled"))
     interval = _seconds("interval", params.get("interval") or 1.0)
     timeout = params.get("timeout")
     deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
     outcomes: list[dict[str, Any]] = []
     with Watcher() as watcher:
-        pending = sessions
+        pending = [_Look(house, _reaching(house, session, turn)) for session in sessions]
         while pending:
-            _arm(house, watcher, pending)
-            left = []
-            for session, state in zip(pending, house.states(pending), strict=True):
-                outcome = _outcome(session, state, turn, settled) if _exists(session) else _killed(session)
+            due = [look for look in pending if look.due(watcher)]
+            for look, state in zip(due, house.states([look.session for look in due]), strict=True):
+                there = os.path.isdir(look.session.folder.path)
+                outcome = _outcome(look.session, state, turn, settled) if there else _ended(house, look.session)
                 if outcome is None:
-                    left.append(session)
-                    _see_to_queue(house, session, state)
+                    _see_to_queue(house, look.session, state)
                 else:
+                    pending.remove(look)
                     outcomes.append(outcome)
                     yield outcome
-            pending = left
             if not pending or (params.get("any") and outcomes):
                 break
             seconds = interval if deadline is None else min(interval, deadline - time.monotonic())
             if seconds <= 0:
-                for session in pending:
-                    outcomes.append(_timed_out(session, turn))
+                for look in pending:
+                    outcomes.append(_timed_out(look.session, turn))
                     yield outcomes[-1]
                 break
             watcher.wait(seconds)
     return outcomes[:1] if params.get("any") else outcomes
+
+
+class _Look:
+    """When to look at a session again: at once if something of it moved, and now and then in any case.
+
+    A look reads all that is at hand of a session; to see whether anything moved takes four calls of the system.
+    """
+
+    def __init__(self, house: House, session: Session) -> None:
+        self.session = session
+        self._backend = house.backend(session)
+        self._sources = self._backend.sources(session)
+        self._seen: list[tuple[int, int]] | None = None
+        self._looked = self._moved = -_SELDOM
+
+    def due(self, watcher: Watcher) -> bool:
+        """True if it is time for a look; what is watched is armed by then, so nothing after it goes unseen."""
+        now, clock = time.monotonic(), time.time_ns()
+        seen = self._stamps()
+        if seen != self._seen:
+            self._moved = now
+            self._sources = self._backend.sources(self.session)
+            watcher.watch(*self._sources)
+            # Armed first, read second. What moved just now may move again within one tick of the file system's clock.
+            stamps = self._stamps()
+            self._seen = stamps if clock - max(stamp for stamp, _ in stamps) > _TICK_OF_FILES else None
+        # What time alone brings about (see the graces of `turns`) comes soon after the last move.
+        if now - self._moved >= _SETTLING and now - self._looked < _SELDOM:
+            return False
+        self._looked = now
+        return True
+
+    def _stamps(self) -> list[tuple[int, int]]:
+        found = []
+        for path in (*self._sources.paths, *self._sources.arrivals, self.session.folder.path):
+            try:
+                status = os.stat(path)
+                found.append((status.st_mtime_ns, status.st_size))
+            except OSError:
+                found.append((0, 0))
+        return [*found, *((0, processes.is_running(*process)) for process in self._sources.processes)]
+
+
+def _reaching(house: House, session: Session, turn: int | None) -> Session:
+    """The session, with its past if the turn asked for lies there."""
+    behind = turn is not None and turn <= session.folder.past.mark().through
+    return house.view(session.record, whole=True) if behind else session
 
 
 def _seconds(name: str, value: Any) -> float:
@@ -70,17 +122,12 @@ def _seconds(name: str, value: Any) -> float:
     return seconds
 
 
-def _arm(house: House, watcher: Watcher, sessions: list[Session]) -> None:
-    for session in sessions:
-        sources = house.backend(session).sources(session)
-        for path in sources.paths:
-            watcher.watch_path(path)
-        for process in sources.processes:
-            watcher.watch_process(*process)
-
-
-def _exists(session: Session) -> bool:
-    return os.path.isdir(session.folder.path)
+def _ended(house: House, session: Session) -> dict[str, Any]:
+    record = house.store.load().get(session.id)
+    if record is None or record["key"] != session.record["key"]:
+        return _killed(session)
+    gone = f"its folder {session.folder.path} is gone; dev-sessions kill {session.id} ends its agent"
+    return {**_killed(session), "error": gone}
 
 
 def _killed(session: Session) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Screen:
         self._client = pexpect.spawn(argv[0], argv[1:], env=environ, echo=False, timeout=_ANSWER_SECONDS, maxread=65536)
         # pexpect's defaults wait 50 ms before each send and 100 ms after a close, for the sake of slow terminals.
         self._client.delaybeforesend = None
+        self._client.delayafterread = None
         self._client.ptyproc.delayafterclose = 0
         self._ended = False
         if self._ask("#{session_name}") != name:

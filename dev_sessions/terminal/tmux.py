@@ -76,6 +76,16 @@ class Tmux:
 
         The pane stays when its program ends, so that its last words can be read, until `release`.
         """
+        for tries_left in (2, 1, 0):
+            try:
+                return self._new_session(name, argv, key)
+            except TmuxError:
+                # A server ends with its last session; one that ends just now takes ours along, and nothing was made.
+                if not tries_left or self.has_session(name):
+                    raise
+        raise AssertionError("not reached")
+
+    def _new_session(self, name: str, argv: Sequence[str], key: str) -> tuple[str, str]:
         target = f"={name}:"
         shown = self.run(
             *("new-session", "-d", "-s", name, "-x", str(WIDTH), "-y", str(HEIGHT)),

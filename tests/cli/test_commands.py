@@ -16,19 +16,25 @@ from dev_sessions import __version__
 if TYPE_CHECKING:
     from conftest import Commands
 
-COMMANDS = ("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "attach", "kill")
+COMMANDS = (
+    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "attach"),
+    *("logs", "inspect", "events", "kill"),
+)
 FLAGS = {
     "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --no-trust -f --file"
     " -q --quiet --request-id --json -h --help",
     "send": "-f --file --queue --interrupt --request-id --json -h --help",
     "ask": "-f --file -t --timeout --interrupt --request-id --json -h --help",
-    "wait": "--any -t --timeout -i --interval --turn --settled --json -h --help",
+    "wait": "--group --any -t --timeout -i --interval --turn --settled --json -h --help",
     "last-message": "-n --count --json -h --help",
     "status": "--json -h --help",
     "list": "--group --status --json -h --help",
     "interrupt": "--json -h --help",
     "attach": "--json -h --help",
-    "kill": "--json -h --help",
+    "logs": "--follow --json -h --help",
+    "inspect": "--json -h --help",
+    "events": "--follow --json -h --help",
+    "kill": "--all --group --older-than --json -h --help",
 }
 
 SESSION = {

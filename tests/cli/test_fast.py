@@ -31,7 +31,6 @@ for line in sys.stdin.read().splitlines():
 """
 
 ACCEPTED = [
-    ["--version"],
     ["list"],
     ["list", "--json"],
     *[[*words, *json] for words in (["status", "ID"], ["last-message", "ID"]) for json in ([], ["--json"])],
@@ -53,6 +52,16 @@ ACCEPTED = [
     ["wait", "nobody"],
     ["status", "nobody", "--json"],
     ["last-message", "nobody"],
+    ["send", "nobody", "hi"],
+    ["send", "nobody", "hi", "--json"],
+    ["send", "nobody", "--file", "/nowhere"],
+    ["send", "nobody", "-f", "-"],
+    ["send", "nobody", "hi", "-f", "x"],
+    ["send", "nobody", "--queue"],
+    ["send", "ID", "--queue"],
+    ["send", "ID", " "],
+    ["kill", "nobody"],
+    ["kill", "nobody", "ID", "--json"],
 ]
 REFUSED = [
     [],
@@ -70,6 +79,17 @@ REFUSED = [
     ["status"],
     ["status", "ID", "OTHER"],
     ["status", "-h"],
+    ["send", "ID"],
+    ["send", "ID", "--", "hi"],
+    ["send", "ID", "-hi"],
+    ["send", "ID", "a", "b"],
+    ["send", "ID", "hi", "--interrupt"],
+    ["send", "ID", "hi", "--request-id", "r"],
+    ["send", "ID", "--file"],
+    ["send", "ID", "--file", "--queue"],
+    ["kill"],
+    ["kill", "--all"],
+    ["kill", "-h"],
     ["status", "--", "ID"],
     ["status", ""],
     ["status", "--jso", "ID"],
@@ -95,14 +115,13 @@ REFUSED = [
     ["wait", "ID", "--settled"],
     ["wait", "ID", "-i", "1"],
     ["wait", "ID", ""],
-    ["send", "ID", "x"],
     ["create"],
-    ["kill", "ID"],
     ["LIST"],
     ["lis"],
 ]
 # What either of the two might read otherwise; whoever takes it, the answer has to be the same.
 ODD = [
+    ["--version"],
     ["last-message", "ID", "-n", "\u0662"],
     ["last-message", "ID", "-n", "\u00b2"],
     ["wait", "ID", "-t", "\u0660"],

@@ -22,6 +22,7 @@ from dev_sessions.backends import GROUP, load
 from dev_sessions.backends.base import (
     Attaches,
     Backend,
+    Conversation,
     Delivery,
     Interrupts,
     Launch,
@@ -486,6 +487,84 @@ def test_history_outlives_the_agent(desk: Desk) -> None:
     desk.settled(session)
     desk.backend.stop(session)
     assert [entry.text for entry in desk.backend.history(session, 1, False)] == ["last words"]
+
+
+# conversation
+
+
+def talk(conversation: Conversation) -> list[tuple[str, str]]:
+    """Who said what since the last call."""
+    return [(entry.role, entry.text) for entry in conversation.new() if entry.kind == "message"]
+
+
+def test_a_conversation_goes_on_where_the_last_look_ended(desk: Desk) -> None:
+    session = desk.start()
+    conversation = desk.backend.conversation(session)
+    assert talk(conversation) == []
+    for text in ("one", "two"):
+        prompt = desk.kit.reply(text)
+        desk.send(session, prompt)
+        desk.settled(session)
+        said = talk(conversation) + [(entry.role, entry.text) for entry in conversation.rest()]
+        assert said == [("user", prompt), ("assistant", text)]
+    assert talk(conversation) == []
+    again = desk.backend.conversation(session)
+    assert [text for role, text in talk(again) if role == "assistant"] == ["one", "two"]
+    for each in (conversation, again):
+        each.close()
+
+
+def test_a_conversation_wakes_whoever_watches_its_paths(desk: Desk) -> None:
+    session = desk.start()
+    conversation = desk.backend.conversation(session)
+    desk.send(session, desk.kit.hold("a") + desk.kit.reply("late"))
+    end = time.monotonic() + SECONDS
+    with Watcher() as watcher:
+        found = talk(conversation)
+        for path in (*desk.backend.sources(session).paths, *conversation.paths()):
+            watcher.watch_path(path)
+        desk.kit.release(session, "a")
+        while ("assistant", "late") not in found:
+            assert watcher.wait(max(0.0, end - time.monotonic()))
+            found += talk(conversation)
+    conversation.close()
+
+
+def test_a_conversation_outlives_the_agent_and_its_entries_know_their_turn(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("last words"))
+    turn = desk.settled(session).turns[0]
+    desk.backend.stop(session)
+    conversation = desk.backend.conversation(session)
+    entries = [entry for entry in conversation.new() if entry.kind == "message"]
+    conversation.close()
+    assert [entry.text for entry in entries] == [desk.kit.reply("last words"), "last words"]
+    assert {entry.prompt for entry in entries} == {turn.prompt}
+    assert turn.began <= entries[0].at <= entries[1].at
+
+
+# places
+
+
+def test_places_name_files_and_a_terminal_that_exist(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("written"))
+    desk.settled(session)
+    places = desk.backend.places(session)
+    assert places.files
+    assert all(os.path.exists(path) for path in places.files.values())
+    assert places.reported
+    assert places.terminal is not None
+    assert os.path.exists(places.terminal["socket"])
+    assert places.terminal["session"] in desk.lab.tmux("list-sessions", "-F", "#{session_name}").splitlines()
+    desk.backend.stop(session)
+    assert desk.backend.places(session).files == places.files
+
+
+def test_places_of_a_session_that_never_started(desk: Desk) -> None:
+    places = desk.backend.places(desk.session())
+    assert not places.reported
+    assert all(os.path.isabs(path) for path in places.files.values())
 
 
 # Capabilities.

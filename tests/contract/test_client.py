@@ -529,3 +529,65 @@ def test_times_are_seconds_since_the_epoch(desk: Desk) -> None:
     desk.client.ask(id, "hello")
     (row,) = desk.client.list()
     assert before <= row["created_at"] <= row["last_used"] <= time.time()
+
+
+def test_logs_are_entries_one_at_a_time(desk: Desk) -> None:
+    id = desk.create()
+    desk.client.ask(id, "[[reply: one]]")
+    entries = desk.client.logs(id)
+    assert iter(entries) is entries
+    assert [(entry["role"], entry["text"], entry["turn"]) for entry in entries] == [
+        ("user", "[[reply: one]]", 1),
+        ("assistant", "one", 1),
+    ]
+
+
+def test_followed_logs_are_told_while_the_turn_runs_and_end_with_the_session(desk: Desk) -> None:
+    id = desk.create()
+    desk.client.send(id, "[[reply: half]][[hold: a]][[reply: whole]]")
+    entries = desk.client.logs(id, follow=True)
+    assert [next(entries)["text"] for _ in range(2)][1] == "half"
+    desk.release(id, "a")
+    assert next(entries)["text"] == "whole"
+    desk.client.kill([id])
+    assert list(entries) == []
+
+
+def test_events_of_all_or_of_some(desk: Desk) -> None:
+    one, two = desk.create(), desk.create()
+    assert {event["session"] for event in desk.client.events()} == {one, two}
+    assert {event["session"] for event in desk.client.events([two])} == {two}
+    with pytest.raises(errors.SessionNotFound, match="nobody"):
+        list(desk.client.events(["nobody"]))
+
+
+def test_inspect_tells_more_than_list(desk: Desk) -> None:
+    id = desk.create(description="d")
+    (row,) = desk.client.list()
+    found = desk.client.inspect(id)
+    assert {name: found[name] for name in row} == row
+    assert found["folder"] == str(desk.lab.folder(id))
+
+
+def test_names_are_those_of_the_registry(desk: Desk) -> None:
+    assert desk.client.names() == []
+    id = desk.create(description="fix it", group="g")
+    assert desk.client.names() == [{"id": id, "description": "fix it", "group": "g"}]
+
+
+def test_kill_by_condition_tells_of_each_as_it_ends(desk: Desk) -> None:
+    one, two, other = desk.create(group="g"), desk.create(group="g"), desk.create()
+    killed = desk.client.kill(group="g")
+    assert killed == [event for event in desk.events if "outcome" in event]
+    assert {row["session"] for row in killed} == {one, two}
+    assert [row["id"] for row in desk.client.list()] == [other]
+    with pytest.raises(errors.UsageError):
+        desk.client.kill()
+
+
+def test_wait_for_a_group(desk: Desk) -> None:
+    one, two = desk.create(group="g"), desk.create(group="g")
+    desk.create()
+    assert {row["session"] for row in desk.client.wait(group="g")} == {one, two}
+    with pytest.raises(errors.SessionNotFound):
+        desk.client.wait(group="nobody")

@@ -82,6 +82,8 @@ class Lab:
         }
         if claude:
             env["DEV_SESSIONS_CLAUDE"] = claude
+        # Where coverage is measured, it is in our commands too.
+        env |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS_")}
         return env
 
     def trust(self, *folders: Path) -> None:

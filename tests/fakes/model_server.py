@@ -54,6 +54,11 @@ _STEERED = re.compile(
     r"(?s)\s*(?:<system-reminder>\s*)?[\w ]+ sent a (?:new )?message while you were working:\n(.*?)"
     r"(?:\n\n(?:This is how|This came from|IMPORTANT:)[^\n]*)*\s*(?:</system-reminder>\s*)?$"
 )
+# Older ones put several of them into the result of the tool, or into one note of the system.
+_STEERED_IN = re.compile(
+    r"(?s)[\w ]+ sent a (?:new )?message while you were working:\n(.*?)"
+    r"\n\n(?=This is how|This came from|IMPORTANT:)"
+)
 _PASTE_TAGS = re.compile(r"</?pasted_content\b[^>]*>")
 _PATH = re.compile(r"(?<![\w.:/~-])/[^\s\"'`<>|;&()]*[\w-]")
 
@@ -103,18 +108,23 @@ def find_prompt(body: dict[str, Any]) -> tuple[str, list[str]]:
         role, blocks = message["role"], _blocks(message["content"])
         if role == "assistant" and not any(block["type"] == "tool_use" for block in blocks):
             prompt, results = "", []  # An answer without a tool call ended the turn before.
-        # There is a role "system" too: the CLI's own notes, no words of the user.
-        for block in blocks if role == "user" else []:
+        # There is a role "system" too: the CLI's own notes, but what was typed meanwhile may stand there as well.
+        for block in blocks if role in ("user", "system") else []:
             text = _PASTE_TAGS.sub("", block.get("text", ""))
             steered = _STEERED.match(text)
-            words = (steered[1] if steered else _ADDED.sub("", text)).strip()
+            words = (steered[1] if steered else _ADDED.sub("", text)).strip() if role == "user" else ""
             scripted = parse_directives(words) or message_file(words)
             if block["type"] == "tool_result":
-                results.append("\n".join(b.get("text", "") for b in _blocks(block.get("content"))))
+                text = "\n".join(b.get("text", "") for b in _blocks(block.get("content")))
+                results.append(text)
             elif words.startswith("[Request interrupted by user"):
                 prompt, results = "", []
             elif words and (scripted or not steered or not prompt):
                 prompt, results = words, []
+            if role == "system" or block["type"] == "tool_result":
+                for inside in _STEERED_IN.findall(text):
+                    if parse_directives(inside) or message_file(inside):
+                        prompt, results = inside.strip(), []
     return prompt, results
 
 

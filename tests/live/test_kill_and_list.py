@@ -91,6 +91,7 @@ def test_kill_leaves_no_file_and_no_secret(lab: Lab) -> None:
     lab.ok("kill", id)
     assert sorted(path.name for path in lab.state.iterdir()) == [
         "archive",
+        "claude-versions.json",
         "sessions",
         "sessions.json",
         "sessions.lock",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dev_sessions.backends.claude import delivery
+from dev_sessions.backends.base import Session
+from dev_sessions.backends.claude import delivery, hooks
 from dev_sessions.errors import UsageError
+from dev_sessions.records import Folder
 
 PATH = "/home/user/.dev-sessions/sessions/fizz-top-0a1b2c3d/messages/0001/text.md"
 
@@ -138,3 +141,48 @@ def test_pieces(text):
 )
 def test_sizes_of_pieces(text, sizes):
     assert [len(piece) for piece in delivery.pieces(text)] == sizes
+
+
+# What Claude reports only when its turn comes
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A session whose Claude works on a prompt, and has queued another one at 1795383460.5."""
+    folder = Folder(str(tmp_path / "session"))
+    folder.make()
+    path = tmp_path / "transcript.jsonl"
+    line = {"type": "queue-operation", "operation": "enqueue", "timestamp": "2026-11-22T21:37:40.500Z", "content": "go"}
+    path.write_text(json.dumps(line) + "\n")
+    report = {"hook_event_name": "UserPromptSubmit", "prompt": "first", "transcript_path": str(path)}
+    (tmp_path / "session" / "facts" / "a.json").write_text(json.dumps(report))
+    return Session({"id": "fizz-top", "backend": {}}, folder, {})
+
+
+def kept(session):
+    return [(fact.kind, fact.text, fact.held) for fact in facts_of(session)][1:]
+
+
+def facts_of(session):
+    found = [hooks.fact(one, hooks.parse(one)) for one in session.folder.facts()]
+    return sorted(found, key=lambda fact: fact.text != "first")
+
+
+def test_a_queued_prompt_is_received_and_its_line_is_kept_as_the_report(session):
+    assert delivery.received(session, "go", 1795383460.0)
+    assert kept(session) == [("accepted", "go", True)]
+    assert facts_of(session)[1].at == pytest.approx(1795383460.5, abs=0.001)
+    # From now on it is a report like any other, and is kept once.
+    assert delivery.received(session, "go", 1795383460.0, ask_queue=False)
+    assert delivery.received(session, "go", 1795383460.0)
+    assert len(kept(session)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "since", "ask_queue"),
+    [("gone", 1795383460.0, True), ("go", 1795383460.6, True), ("go", 1795383460.0, False)],
+    ids=["another text", "an older one", "not asked"],
+)
+def test_what_is_not_in_the_queue_is_not_received(session, text, since, ask_queue):
+    assert not delivery.received(session, text, since, ask_queue=ask_queue)
+    assert kept(session) == []

@@ -1,4 +1,4 @@
-"""What stands on Claude Code's screen: screens recorded from 2.1.330."""
+"""What stands on Claude Code's screen: screens recorded from each version that it is tried with."""
 
 from __future__ import annotations
 
@@ -8,15 +8,30 @@ import pytest
 
 from dev_sessions.backends.claude import dialogs
 
-SCREENS = Path(__file__).parents[1] / "data" / "claude-2.1.330"
+DATA = Path(__file__).parents[1] / "data"
+VERSIONS = sorted(folder.name.removeprefix("claude-") for folder in DATA.glob("claude-*"))
 
 
 def screen(name):
-    return (SCREENS / f"{name}.txt").read_text(encoding="utf-8")
+    """A recorded screen, by VERSION/NAME."""
+    return (DATA / f"claude-{name}.txt").read_text(encoding="utf-8")
 
 
-ALL = sorted(path.stem for path in SCREENS.glob("*.txt") if ".styled" not in path.name)
-DIALOGS = [name for name in ALL if name.startswith("dialog-")]
+def each(*names):
+    """These screens of every version that has them."""
+    found = [f"{version}/{name}" for version in VERSIONS for name in names]
+    return [name for name in found if (DATA / f"claude-{name}.txt").exists()]
+
+
+def plain(name):
+    """The name of a screen without its version."""
+    return name.partition("/")[2]
+
+
+of_each_version = pytest.mark.parametrize("version", VERSIONS)
+NAMES = {path.stem for path in DATA.glob("claude-*/*.txt") if ".styled" not in path.name}
+ALL = each(*sorted(NAMES))
+DIALOGS = [name for name in ALL if plain(name).startswith("dialog-")]
 BOXES = [name for name in ALL if name not in DIALOGS]
 
 EMPTY = ["box-empty", "busy", "busy-tool", "failed", "idle-after-reply", "idle-background", "interrupted"]
@@ -31,18 +46,16 @@ TEXTS = {
     "interrupted-before-output": "[[hold: g]] [[reply: no]]",
 }
 OPTIONS = {
-    "dialog-trust": ["*No, exit", "Yes, I trust this folder"],
-    "dialog-trust-yes": ["No, exit", "*Yes, I trust this folder"],
-    "dialog-bypass": ["*No, exit", "Yes, I accept"],
-    "dialog-api-key": ["Yes", "*No (recommended)"],
-    "dialog-mcp": [
+    "2.1.330/dialog-trust": ["*No, exit", "Yes, I trust this folder"],
+    "2.1.330/dialog-trust-yes": ["No, exit", "*Yes, I trust this folder"],
+    "2.1.330/dialog-mcp": [
         "Use this MCP server",
         "Use this and all future MCP servers in this project",
         "*Continue without using this MCP server",
     ],
-    "dialog-imports": ["*No, disable external imports", "Yes, allow external imports"],
-    "dialog-plan": ["*Yes, and switch to default (ask each time) for this session", "No"],
-    "dialog-permission-write": [
+    "2.1.330/dialog-imports": ["*No, disable external imports", "Yes, allow external imports"],
+    "2.1.330/dialog-plan": ["*Yes, and switch to default (ask each time) for this session", "No"],
+    "2.1.330/dialog-permission-write": [
         "*Yes",
         (
             "Yes, and switch to accept edits (auto-approve file edits and common file commands) for this session "
@@ -51,6 +64,27 @@ OPTIONS = {
         "No",
     ],
 }
+for _name in each("dialog-bypass"):
+    OPTIONS[_name] = ["*No, exit", "Yes, I accept"]
+for _name in each("dialog-api-key"):
+    OPTIONS[_name] = ["Yes", "*No (recommended)"]
+for _version in ("2.1.150", "2.1.197"):
+    OPTIONS |= {
+        f"{_version}/dialog-trust": ["*Yes, I trust this folder", "No, exit"],
+        f"{_version}/dialog-trust-yes": ["Yes, I trust this folder", "*No, exit"],  # one key down from the default
+        f"{_version}/dialog-imports": ["*Yes, allow external imports", "No, disable external imports"],
+        f"{_version}/dialog-plan": ["*Yes", "No"],
+        f"{_version}/dialog-permission-bash": [
+            "*Yes",
+            "Yes, and always allow access to project/ from this project",
+            "No",
+        ],
+        f"{_version}/dialog-permission-write": [
+            "*Yes",
+            "Yes, allow all edits during this session (shift+tab)",
+            "No",
+        ],
+    }
 ANSWERS = {
     "dialog-trust": "Yes, I trust",
     "dialog-trust-yes": "Yes, I trust",
@@ -60,50 +94,55 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("name", EMPTY)
+@pytest.mark.parametrize("name", each(*EMPTY))
 def test_an_empty_box(name):
     assert dialogs.input_box(screen(name)) == dialogs.Box("", True)
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", each(*TEXTS))
 def test_a_box_holds_what_was_typed(name):
     box = dialogs.input_box(screen(name))
-    assert dialogs.holds(box, TEXTS[name])
+    assert dialogs.holds(box, TEXTS[plain(name)])
     assert not dialogs.holds(box, "something else")
-    assert not dialogs.holds(box, TEXTS[name] + "x")
-    assert not dialogs.holds(box, "x" + TEXTS[name]) or not box.whole
+    assert not dialogs.holds(box, TEXTS[plain(name)] + "x")
+    assert not dialogs.holds(box, "x" + TEXTS[plain(name)]) or not box.whole
 
 
-def test_a_box_that_outgrew_the_screen_is_not_whole():
-    assert not dialogs.input_box(screen("box-overflowing")).whole
-    assert dialogs.input_box(screen("box-wrapped")).whole
+@of_each_version
+def test_a_box_that_outgrew_the_screen_is_not_whole(version):
+    assert not dialogs.input_box(screen(f"{version}/box-overflowing")).whole
+    assert dialogs.input_box(screen(f"{version}/box-wrapped")).whole
 
 
-@pytest.mark.parametrize("name", EMPTY)
+@pytest.mark.parametrize("name", each(*EMPTY))
 def test_an_empty_box_holds_no_message(name):
     assert not dialogs.holds(dialogs.input_box(screen(name)), "hello")
 
 
 @pytest.mark.parametrize(
     ("name", "claudes"),
-    [("busy-queued", True), ("busy-draft", False), ("box-one-line", False), ("box-multi-line", False)],
+    [
+        (name, plain(name) == "busy-queued")
+        for name in each("busy-queued", "busy-draft", "box-one-line", "box-multi-line")
+    ],
 )
 def test_claudes_own_words_in_the_box_are_told_from_a_persons(name, claudes):
     # "Press up to edit queued messages" stands there, dim, while Claude holds some.
     assert dialogs.only_placeholder(screen(f"{name}.styled")) == claudes
 
 
-@pytest.mark.parametrize("name", ["busy-queued", "busy-tool-queued"])
+@pytest.mark.parametrize("name", each("busy-queued", "busy-tool-queued"))
 def test_the_word_on_queued_messages_is_no_text(name):
     assert dialogs.input_box(screen(name)) == dialogs.Box("", True)
 
 
-def test_a_box_in_shell_mode_is_not_an_empty_one():
+@of_each_version
+def test_a_box_in_shell_mode_is_not_an_empty_one(version):
     # Whatever is typed behind "!" runs in a shell.
-    box = dialogs.input_box(screen("box-shell"))
-    assert box != dialogs.input_box(screen("box-empty"))
+    box = dialogs.input_box(screen(f"{version}/box-shell"))
+    assert box != dialogs.input_box(screen(f"{version}/box-empty"))
     assert not dialogs.holds(box, "make clean")
-    assert not dialogs.holds(dialogs.input_box(screen("box-shell-typed")), "ls -l")
+    assert not dialogs.holds(dialogs.input_box(screen(f"{version}/box-shell-typed")), "ls -l")
 
 
 @pytest.mark.parametrize("name", BOXES)
@@ -111,7 +150,7 @@ def test_a_box_is_no_dialog(name):
     assert not dialogs.is_dialog(screen(name))
 
 
-@pytest.mark.parametrize("name", [name for name in BOXES if name != "box-menu"])
+@pytest.mark.parametrize("name", [name for name in BOXES if plain(name) != "box-menu"])
 def test_nothing_is_answered_where_nothing_is_asked(name):
     assert dialogs.known(screen(name)) is None
 
@@ -127,7 +166,7 @@ def test_a_dialog_is_a_dialog(name):
 
 
 @pytest.mark.parametrize("lines", [1, 5, 40])
-@pytest.mark.parametrize("name", ["dialog-permission-bash", "dialog-permission-write", "dialog-plan"])
+@pytest.mark.parametrize("name", each("dialog-permission-bash", "dialog-permission-write", "dialog-plan"))
 def test_a_dialog_below_an_indented_reply_is_no_input_box(name, lines):
     # A long reply has scrolled everything but its own indented lines away.
     asked = screen(name)
@@ -142,38 +181,45 @@ def test_options(name):
     assert [("*" if one.selected else "") + one.text for one in dialogs.options(screen(name))] == OPTIONS[name]
 
 
-def test_exactly_one_option_of_a_question_is_marked():
-    found = dialogs.options(screen("dialog-question"))
+@of_each_version
+def test_exactly_one_option_of_a_question_is_marked(version):
+    found = dialogs.options(screen(f"{version}/dialog-question"))
     assert [one.text for one in found if one.selected] == ["Red"]
     assert {"Red", "Blue"} <= {one.text for one in found}
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("name", each(*ANSWERS))
 def test_a_known_dialog_has_an_answer_that_it_offers(name):
     known = dialogs.known(screen(name))
     assert known is not None
-    assert known.answer == ANSWERS[name]
+    assert known.answer == ANSWERS[plain(name)]
     assert sum(one.text.startswith(known.answer) for one in dialogs.options(screen(name))) == 1
-    assert known.trust == name.startswith("dialog-trust")
+    assert known.trust == plain(name).startswith("dialog-trust")
     assert known.said.format(path="/some/folder")
 
 
-@pytest.mark.parametrize("name", [name for name in DIALOGS if name not in ANSWERS])
+@pytest.mark.parametrize("name", [name for name in DIALOGS if plain(name) not in ANSWERS])
 def test_what_a_person_has_to_decide_is_not_answered(name):
     assert dialogs.known(screen(name)) is None
 
 
+@of_each_version
 @pytest.mark.parametrize("offer", ["Not now", "No thanks", "No, thanks", "Maybe later", "Skip for now", "Dismiss"])
-def test_an_offer_that_can_be_declined_is_declined(offer):
-    shown = screen("dialog-bypass").replace("Bypass Permissions", "Something New").replace("Yes, I accept", offer)
+def test_an_offer_that_can_be_declined_is_declined(version, offer):
+    shown = (
+        screen(f"{version}/dialog-bypass")
+        .replace("Bypass Permissions", "Something New")
+        .replace("Yes, I accept", offer)
+    )
     known = dialogs.known(shown)
     assert known is not None
     assert known.answer == offer
     assert offer in known.said
 
 
-def test_words_of_a_dialog_in_a_reply_are_not_answered():
-    shown = screen("idle-after-reply").replace("It is", "Bypass Permissions mode: Yes, I accept")
+@of_each_version
+def test_words_of_a_dialog_in_a_reply_are_not_answered(version):
+    shown = screen(f"{version}/idle-after-reply").replace("It is", "Bypass Permissions mode: Yes, I accept")
     assert dialogs.known(shown) is None
 
 
@@ -182,13 +228,14 @@ def test_shown_for_an_error_message(name):
     text = dialogs.shown(screen(name))
     assert text
     assert len(text.split("\n")) <= 30
-    assert "────" not in text
+    assert not any(line.startswith("────") for line in text.split("\n"))
     assert "" not in text.split("\n")
 
 
-def test_shown_keeps_what_a_dialog_asks():
-    assert "Do you want to use this API key?" in dialogs.shown(screen("dialog-api-key"))
-    assert "No (recommended)" in dialogs.shown(screen("dialog-api-key"))
+@of_each_version
+def test_shown_keeps_what_a_dialog_asks(version):
+    assert "Do you want to use this API key?" in dialogs.shown(screen(f"{version}/dialog-api-key"))
+    assert "No (recommended)" in dialogs.shown(screen(f"{version}/dialog-api-key"))
 
 
 @pytest.mark.parametrize("text", ["", "\n" * 40, "$ ls\nfile\n$ ", "Starting...\n", "─" * 80])
@@ -198,12 +245,34 @@ def test_other_screens_hold_nothing(text):
     assert not dialogs.is_dialog(text)
 
 
-def test_the_box_of_a_message_without_letters():
+@of_each_version
+def test_the_box_of_a_message_without_letters(version):
     # Nothing of it can be compared; that something stands in the box has to do.
-    shown = screen("box-one-line").replace("fix the parser, please", "✓ ✓")
+    shown = screen(f"{version}/box-one-line").replace("fix the parser, please", "✓ ✓")
     assert dialogs.holds(dialogs.input_box(shown), "✓ ✓")
-    assert not dialogs.holds(dialogs.input_box(screen("box-empty")), "✓ ✓")
+    assert not dialogs.holds(dialogs.input_box(screen(f"{version}/box-empty")), "✓ ✓")
 
 
 def test_no_box_holds_nothing():
     assert not dialogs.holds(None, "hello")
+
+
+LONG = "".join(f"sentence {number} of many. " for number in range(500)).rstrip()
+
+
+@pytest.mark.parametrize(
+    ("shown", "held"),
+    [
+        (f"{LONG[:500]}[...Truncated text #1 +0 lines...]{LONG[-500:]}", True),
+        (f"{LONG[:500]}[...Truncated text #1 +3 lines...]{LONG[700:900]}[...Truncated text #2 +0 lines...]", False),
+        (f"{LONG[:500]}[...Truncated text #1 +3 lines...]{LONG[700:900]}[...Truncated text #2 +0 lines...]many.", True),
+        (f"a draft {LONG[:500]}[...Truncated text #1 +0 lines...]{LONG[-500:]}", False),
+        (f"{LONG[:500]}[...Truncated text #1 +0 lines...]{LONG[-500:]} and more", False),
+        (f"{LONG[-600:]}[...Truncated text #1 +0 lines...]{LONG[:500]}", False),
+    ],
+    ids=["one", "unfinished", "two", "a draft before", "more behind", "another order"],
+)
+def test_a_box_that_shows_a_long_text_without_its_middle(shown, held):
+    # As 2.1.150 and 2.1.197 do with more than 10,000 characters; they hand over all of it.
+    box = dialogs.input_box(screen("2.1.150/box-one-line").replace("fix the parser, please", shown))
+    assert dialogs.holds(box, LONG) == held

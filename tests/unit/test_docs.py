@@ -21,18 +21,19 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "AGENTS.md", "docs/layout.md", "docs/protocol.md")
 PROTOCOL, LAYOUT, README = (ROOT / "docs/protocol.md", ROOT / "docs/layout.md", ROOT / "README.md")
 
-COMMANDS = typer.main.get_command(definition.app).commands  # type: ignore[attr-defined]
+ROOT_COMMAND = typer.main.get_command(definition.app)
+COMMANDS = ROOT_COMMAND.commands  # type: ignore[attr-defined]
 OPTIONS = {
     name: {option for parameter in command.params for option in parameter.opts} | {"-h", "--help"}
     for name, command in COMMANDS.items()
 }
-OPTIONS[""] = {"--version", "-h", "--help"}
+OPTIONS[""] = {option for parameter in ROOT_COMMAND.params for option in parameter.opts} | {"-h", "--help"}
 
 # Options of other programs that the documents mention.
 FOREIGN = {"--strict": "mypy"}
 
 _CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-_CALL = re.compile(r"\bdev-sessions ([a-z-]+|--\w+)(.*)")
+_CALL = re.compile(r"\bdev-sessions ([a-z-]+|--[\w-]+)(.*)")
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-zA-Z])(?![\w-])")
 
 

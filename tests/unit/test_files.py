@@ -10,6 +10,7 @@ import select
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -45,9 +46,11 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path):
 
 def test_a_file_in_the_way_of_a_folder(tmp_path):
     (tmp_path / "f").write_text("x")
-    with pytest.raises(StoreError, match="f/g") as caught:
-        files.make_folder(str(tmp_path / "f" / "g"))
-    assert "DEV_SESSIONS_HOME" in caught.value.data["next"]
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("f", "link"):
+        with pytest.raises(StoreError, match=f"{name} is no folder") as caught:
+            files.make_folder(str(tmp_path / name / "g"))
+        assert "DEV_SESSIONS_HOME" in caught.value.data["next"]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\0\xff" * 3_000_000])
@@ -106,9 +109,9 @@ def test_no_json(tmp_path, content):
 
 
 def test_a_folder_that_is_gone(tmp_path):
-    with pytest.raises(StoreError, match="cannot write") as caught:
+    with pytest.raises(StoreError, match="its folder is gone") as caught:
         files.write_whole(str(tmp_path / "gone" / "f"), b"x")
-    assert "DEV_SESSIONS_HOME" in caught.value.data["next"]
+    assert "dev-sessions list" in caught.value.data["next"]
 
 
 def test_what_does_not_fit_leaves_the_old_content_and_no_part(tmp_path):
@@ -140,3 +143,24 @@ def test_a_full_disk_is_told_as_such(number):
 def test_another_reason_is_told_as_it_is():
     error = files.unwritable("/state/f", OSError(errno.EROFS, os.strerror(errno.EROFS)))
     assert error.message == "cannot write /state/f: Read-only file system"
+
+
+def test_temporary_files_of_dead_writers_are_swept(tmp_path):
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    old, living = time.time() - 1000, os.getpid()
+    for name, at in {
+        f"gone.json.{dead.pid}.0a1b2c3d.tmp": old,
+        f"clock-set-back.json.{dead.pid}.0a1b2c3d.tmp": time.time() + 9000,
+        f"young.json.{dead.pid}.0a1b2c3d.tmp": time.time(),
+        f"living.json.{living}.0a1b2c3d.tmp": old,
+        "1.2.tmp": old,
+        "somebody.tmp": old,
+        f"whole.json.{dead.pid}.0a1b2c3d": old,
+    }.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (at, at))
+    files.sweep_dead(str(tmp_path))
+    left = sorted(name.partition(".")[0] for name in os.listdir(tmp_path))
+    assert left == ["1", "living", "somebody", "whole", "young"]
+    files.sweep_dead(str(tmp_path / "none"))

@@ -14,7 +14,9 @@ from dev_sessions.backends.claude import hooks
 from dev_sessions.model import COMPLETED, FAILED
 from dev_sessions.records import Folder, Payload
 
-RECORDED = Path(__file__).parents[1] / "data" / "claude-2.1.330" / "hooks"
+DATA = Path(__file__).parents[1] / "data"
+VERSIONS = sorted(folder.name.removeprefix("claude-") for folder in DATA.glob("claude-*"))
+of_each_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 def payload(at=5.0, name="ab-12.json", **fields):
@@ -26,9 +28,9 @@ def fact(**fields):
     return hooks.fact(one, hooks.parse(one))
 
 
-def recorded(name):
+def recorded(version, name):
     found = []
-    for one in json.loads((RECORDED / f"{name}.json").read_text()):
+    for one in json.loads((DATA / f"claude-{version}" / "hooks" / f"{name}.json").read_text()):
         written = Payload("f.json", one["at"], json.dumps(one["payload"]).encode())
         found.append(hooks.fact(written, hooks.parse(written)))
     return found
@@ -229,47 +231,71 @@ def test_plain(text, plain):
 # Recorded conversations
 
 
-@pytest.mark.parametrize(
-    ("name", "kinds"),
-    [
-        ("plain", ["alive", "accepted", "ended"]),
-        ("tool", ["alive", "accepted", "ended"]),
-        ("joined", ["alive", "accepted", "accepted", "ended"]),
-        ("followed", ["alive", "accepted", "accepted", "accepted", "ended", "ended"]),
-        ("interrupted", ["alive", "accepted"]),
-        ("interrupted-before-output", ["alive", "accepted"]),
-        ("failed", ["alive", "accepted", "ended", "accepted", "ended"]),
-        ("background", ["alive", "accepted", "ended", "accepted", "ended"]),
-        ("question", ["alive", "accepted", "asked", "ended"]),
-        ("permission", ["alive", "accepted", "asked", "ended", "accepted", "asked", "ended"]),
-        ("plan", ["alive", "accepted", "asked"]),
-    ],
-)
-def test_recorded(name, kinds):
-    facts = recorded(name)
-    assert [fact.kind for fact in facts] == kinds
-    assert all(fact.prompt for fact in facts if fact.kind in ("accepted", "ended"))
+KINDS = {
+    "plain": ["alive", "accepted", "ended"],
+    "tool": ["alive", "accepted", "ended"],
+    "joined": ["alive", "accepted", "ended"],
+    "followed": ["alive", "accepted", "ended", "accepted", "accepted", "ended"],
+    "interrupted": ["alive", "accepted"],
+    "interrupted-before-output": ["alive", "accepted"],
+    "failed": ["alive", "accepted", "ended", "accepted", "ended"],
+    "background": ["alive", "accepted", "ended", "accepted", "ended"],
+    "question": ["alive", "accepted", "asked", "ended"],
+    "permission": ["alive", "accepted", "asked", "ended", "accepted", "asked", "ended"],
+    "plan": ["alive", "accepted", "asked"],
+}
+# It reports a prompt that it queues at once, and not again when it comes to it.
+AT_ONCE = {
+    "joined": ["alive", "accepted", "accepted", "ended"],
+    "followed": ["alive", "accepted", "accepted", "accepted", "ended", "ended"],
+}
 
 
-def test_recorded_replies_failures_and_background():
-    assert [fact.reply for fact in recorded("followed") if fact.kind == "ended"] == ["One.", "Three."]
-    assert [fact.background for fact in recorded("background") if fact.kind == "ended"] == [1, 0]
-    failed = recorded("failed")[2]
+@of_each_version
+@pytest.mark.parametrize("name", KINDS)
+def test_recorded(version, name):
+    facts = recorded(version, name)
+    assert [fact.kind for fact in facts] == {**KINDS, **(AT_ONCE if version == "2.1.330" else {})}[name]
+    # Before 2.1.194 no report says which prompt it is about.
+    assert {bool(fact.prompt) for fact in facts if fact.kind in ("accepted", "ended")} == {version != "2.1.150"}
+
+
+@of_each_version
+def test_recorded_replies_failures_and_background(version):
+    assert [fact.reply for fact in recorded(version, "followed") if fact.kind == "ended"] == ["One.", "Three."]
+    assert [fact.background for fact in recorded(version, "background") if fact.kind == "ended"] == [1, 0]
+    failed = recorded(version, "failed")[2]
     assert (failed.outcome, failed.error) == (FAILED, "API Error: 400 scripted error 400")
 
 
-def test_recorded_questions():
-    question = recorded("question")[2].question
+@of_each_version
+def test_recorded_questions(version):
+    question = recorded(version, "question")[2].question
     assert (question.kind, question.text, question.options) == ("question", "Which colour?", ("Red", "Blue"))
-    bash, write = (fact.question for fact in recorded("permission") if fact.kind == "asked")
+    bash, write = (fact.question for fact in recorded(version, "permission") if fact.kind == "asked")
     assert (bash.kind, bash.text) == ("permission", "Bash: touch made && ls")
     assert write.text.startswith("Write: ")
-    assert recorded("plan")[2].question.kind == "plan"
+    assert recorded(version, "plan")[2].question.kind == "plan"
 
 
 def test_a_message_that_joined_has_the_prompt_of_the_turn_it_joined():
-    first, second = (fact.prompt for fact in recorded("joined") if fact.kind == "accepted")
+    first, second = (fact.prompt for fact in recorded("2.1.330", "joined") if fact.kind == "accepted")
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"operation": "enqueue", "content": "do it "}, "do it"),
+        ({"operation": "remove", "content": "do it"}, None),
+        ({"operation": "dequeue"}, None),
+        ({"operation": "enqueue", "content": [1]}, None),
+        ({"operation": "enqueue"}, None),
+    ],
+)
+def test_a_line_on_the_queue_stands_for_the_report_that_did_not_come(fields, told):
+    found = fact(type="queue-operation", **fields)
+    assert (found and (found.kind, found.text, found.held)) == (told and ("accepted", told, True))
 
 
 def test_settings_name_no_file_of_ours():

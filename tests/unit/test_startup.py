@@ -27,11 +27,8 @@ sys.path[:] = {sys.path!r}
 import json
 sys.argv = ["dev-sessions", *sys.argv[1:]]
 before = set(sys.modules) - {"json"}
-from dev_sessions.__main__ import main
-try:
-    main()
-except SystemExit as end:
-    code = end.code
+from dev_sessions.cli import run
+code = run(sys.argv[1:])
 sys.stdout.flush()
 sys.stderr.write("\\n" + json.dumps([code, sorted(set(sys.modules) - before)]))
 """

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from dev_sessions.errors import StoreError
+from dev_sessions.errors import SessionNotFound, StoreError
 from dev_sessions.store import Store
 
 # What every reader relies on in a record.
@@ -228,7 +228,131 @@ def test_a_state_folder_that_cannot_be_made(tmp_path):
     assert "DEV_SESSIONS_HOME" in caught.value.data["next"]
 
 
-def test_a_registry_that_cannot_be_read(store):
-    os.makedirs(store.path)
-    with pytest.raises(StoreError, match="cannot read"):
-        store.load()
+def test_a_folder_in_the_place_of_the_registry(store):
+    put(store, record("fizz-top"))
+    os.unlink(store.path)
+    os.makedirs(os.path.join(store.path, "inside"))
+    said = []
+    again = Store(store.home, said.append)
+    assert list(again.load()) == ["fizz-top"]
+    put(again, record("riven-jg"))
+    assert set(Store(store.home).load()) == {"fizz-top", "riven-jg"}
+    (aside,) = [name for name in os.listdir(store.home) if ".damaged-" in name]
+    assert os.listdir(os.path.join(store.home, aside)) == ["inside"]
+    assert any(aside in text for text in said)
+
+
+def test_a_registry_that_cannot_be_read(tmp_path):
+    (tmp_path / "home").symlink_to(tmp_path / "home")
+    with pytest.raises(StoreError, match="cannot read") as caught:
+        Store(str(tmp_path / "home")).load()
+    assert "DEV_SESSIONS_HOME" in caught.value.data["next"]
+
+
+BAD = {
+    "none": None,
+    "a list": [],
+    "no key": {"id": "bad", **REST},
+    "another id": record("other"),
+    "a key that leads away": {**record("bad"), "key": "../../bad"},
+    "a key that is the folder itself": {**record("bad"), "key": "."},
+    "a description that is no text": record("bad", description=5),
+    "a time that is no number": record("bad", created_at="yesterday"),
+    "a creator that is no object": record("bad", creator=7),
+    "a backend part that is no object": record("bad", backend=["x"]),
+    "a group that is no text": record("bad", group={}),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_one_bad_record_among_good_ones_costs_the_others_nothing(store, bad):
+    put(store, record("fizz-top"), record("riven-jg"), record("bad", description="as it was"))
+    # This one is whole in the registry only.
+    os.unlink(os.path.join(store.folder(record("fizz-top")), "record.json"))
+    with open(store.path, "w", encoding="utf-8") as file:
+        sessions = {"fizz-top": record("fizz-top"), "riven-jg": record("riven-jg"), "bad": bad}
+        json.dump({"format": 1, "sessions": sessions}, file)
+    said = []
+    again = Store(store.home, said.append)
+    assert again.load() == {id: record(id) for id in ("fizz-top", "riven-jg")} | {
+        "bad": record("bad", description="as it was")
+    }
+    assert "bad records: bad" in said[0]
+    with again.change():
+        pass
+    assert "bad" in Store(store.home, said.append).load()
+    assert len([name for name in os.listdir(store.home) if ".damaged-" in name]) == 1
+    said.clear()
+    with again.change():
+        pass
+    again.load()
+    assert said == [], "it is damaged still"
+
+
+def test_what_the_rebuild_cannot_know_is_said(store):
+    put(store, record("fizz-top"), record("riven-jg"))
+    folder = store.folder(record("riven-jg"))
+    os.makedirs(os.path.join(folder, "messages", "0001"))
+    with open(os.path.join(folder, "record.json"), "w", encoding="utf-8") as file:
+        file.write('{"id": "riv')
+    with open(store.path, "w", encoding="utf-8") as file:
+        file.write("{")
+    said = []
+    again = Store(store.home, said.append)
+    assert list(again.load()) == ["fizz-top"]
+    assert folder in said[0]
+    assert "tmux attach -t dev-riven-jg" in said[0]
+    put(again, record("zed-mid"))
+    assert os.path.isdir(os.path.join(folder, "messages", "0001")), "lost"
+
+
+def test_of_two_folders_of_one_id_the_session_wins(store):
+    put(store, record("fizz-top", created_at=1.0, ready_at=2.0))
+    for key, more in (("fizz-top-00000000", {"created_at": 0.5}), ("fizz-top-ffffffff", {"created_at": 9.0})):
+        os.makedirs(os.path.join(store.sessions_folder, key))
+        with open(os.path.join(store.sessions_folder, key, "record.json"), "w", encoding="utf-8") as file:
+            json.dump({**record("fizz-top", **more), "key": key}, file)
+    os.unlink(store.path)
+    assert store.load()["fizz-top"]["key"] == record("fizz-top")["key"]
+
+
+def test_a_json_bomb_is_no_registry(store):
+    put(store, record("fizz-top"))
+    with open(store.path, "wb") as file:
+        file.write(b"[" * 200_000)
+    assert list(store.load()) == ["fizz-top"]
+
+
+def test_what_a_killed_writer_left_is_swept(store):
+    put(store, record("fizz-top"))
+    spare = os.path.join(store.sessions_folder, "zed-mid-0a1b2c3d")
+    half = os.path.join(store.sessions_folder, "jinx-adc-0a1b2c3d")
+    used = os.path.join(store.sessions_folder, "yasuo-mid-0a1b2c3d")
+    broken = os.path.join(store.sessions_folder, "ahri-mid-0a1b2c3d")
+    for folder in (spare, half, broken, os.path.join(used, "messages")):
+        os.makedirs(folder)
+    for path, content in (
+        (os.path.join(spare, "record.json"), json.dumps(record("zed-mid"))),
+        (os.path.join(half, "record.json.77.0a1b2c3d.tmp"), '{"id": '),
+        (os.path.join(used, "record.json"), json.dumps(record("yasuo-mid"))),
+        (os.path.join(broken, "record.json"), '{"id": '),
+        (f"{store.path}.77.0a1b2c3d.tmp", "{"),
+        (os.path.join(store.home, "notes.tmp"), "a person's own"),
+    ):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content)
+    put(store, record("riven-jg"))
+    assert sorted(os.listdir(store.sessions_folder)) == [
+        os.path.basename(broken),
+        record("fizz-top")["key"],
+        record("riven-jg")["key"],
+        os.path.basename(used),
+    ]
+    assert sorted(os.listdir(store.home)) == ["notes.tmp", "sessions", "sessions.json", "sessions.lock"]
+
+
+def test_the_lock_of_a_folder_that_is_gone(store, tmp_path):
+    with pytest.raises(SessionNotFound, match="is gone") as caught, store.lock(str(tmp_path / "gone" / "lock")):
+        pass
+    assert "dev-sessions kill" in caught.value.data["next"]
+    assert not (tmp_path / "gone").exists()

@@ -278,7 +278,7 @@ def test_table(row):
 
 def test_a_reply_and_its_turn():
     state = reduce([ONE], [ALIVE, TOOK, DONE], idle(15.1))
-    assert state.turns == (Turn(1, COMPLETED, 10.0, 15.0, "It is fixed."),)
+    assert state.turns == (Turn(1, COMPLETED, 10.0, 15.0, "It is fixed.", prompt="p1"),)
 
 
 def test_a_failure_tells_why():
@@ -304,7 +304,7 @@ def test_those_that_followed_have_ends_of_their_own():
 
 def test_taken_without_a_word_gets_the_end_of_that_turn():
     messages, facts, probe = TABLE["taken into the turn without a word"][:3]
-    assert reduce(messages, facts, probe).turns[1] == Turn(2, COMPLETED, 20.0, 25, "one for both")
+    assert reduce(messages, facts, probe).turns[1] == Turn(2, COMPLETED, 20.0, 25, "one for both", prompt="p1")
 
 
 def test_a_held_prompt_that_was_dropped_is_interrupted():

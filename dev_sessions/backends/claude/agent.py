@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...model import Entry, Message
     from ...terminal.screen import Screen
     from ...terminal.tmux import Tmux
-    from ..base import Delivery, Launch, Observation, Session, Sources, Wire
+    from ..base import Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
 
 # How long Claude may take to end by itself. Seconds.
 _GRACE = 3.0
@@ -25,10 +25,12 @@ class ClaudeBackend:
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
         from . import launch as starting
+        from . import version
 
         Tmux(environ)
-        starting.binary(environ)
+        program = starting.binary(environ)
         starting.refuse_root(environment, permissions)
+        version.refuse_unsupported(program, environment)
 
     def launch(self, launch: Launch) -> None:
         from .start import start
@@ -61,6 +63,16 @@ class ClaudeBackend:
         from . import history
 
         return history.replies(session, count, running)
+
+    def conversation(self, session: Session) -> Conversation:
+        from .conversation import ClaudeConversation
+
+        return ClaudeConversation(session)
+
+    def places(self, session: Session) -> Places:
+        from .places import places
+
+        return places(session)
 
     def stop(self, session: Session) -> None:
         from .stop import stop

@@ -7,17 +7,23 @@ A key on a dialog would answer it. (Claude Code 2.1.330, tmux 3.3a.)
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
 import unicodedata
 
+from ... import files
 from ...errors import DeliveryFailed, DeliveryUnknown, UsageError, WaitingForInput
+from ...records import Payload
 from ...waiting import Watcher
 from ..base import Wire
-from . import dialogs, evidence, hooks, transcript
+from . import dialogs, evidence, hooks, transcript, version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ...terminal.screen import Screen
     from ..base import Delivery, Session
 
@@ -32,6 +38,13 @@ _ENTER_AGAIN, _FOLLOW = 0.3, 1.0
 _ZERO_WIDTH_JOINER = "\u200d"
 # Letters and marks that show nothing; Claude drops them (2.1.330).
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+
+
+# What joins and colours emoji is dropped anywhere else; ours is the part of Unicode's Extended_Pictographic in use.
+_JOINING = re.compile("[\ufe00-\ufe0f\u200d]")
+_PICTURE = "[\U0001f300-\U0001f3fa\U0001f400-\U0001faff\u2600\u2601\u260e\u2611\u2620\u2639\u263a\u2640\u2642\u2665\u2695\u2696\u2699\u26a0\u26a1\u2708\u2709\u270c\u270d\u270f\u2714\u2716\u2728\u2744\u274c\u2753\u2757\u2764\u2b50]"  # noqa: E501
+_TONE = "(?:\ufe0f|[\U0001f3fb-\U0001f3ff])?"
+_EMOJI = re.compile(f"{_PICTURE}{_TONE}(?:\u200d{_PICTURE}{_TONE})*")
 
 
 def wire(text: str, path: str) -> Wire:
@@ -52,9 +65,12 @@ def _survives(text: str) -> bool:
     """True if Claude's input box takes `text` unchanged.
 
     It runs what begins with "/" or "!", quits at "exit", expands tabs, turns CR into LF, drops control and format
-    characters (but the joiner of emoji), composes what is not in NFC, and has tags of its own around pasted text.
+    characters, joiners and variation selectors (but those within emoji), composes what is not in NFC, and has tags of
+    its own around pasted text.
     """
     if text.lstrip().startswith(("/", "!")) or text.strip() in _COMMANDS or "pasted_content" in text:
+        return False
+    if not text.isascii() and _JOINING.search(_EMOJI.sub("", text)):
         return False
     return unicodedata.is_normalized("NFC", text) and all(map(_printable, text))
 
@@ -162,12 +178,17 @@ class _Attempt:
     def _submit(self) -> None:
         """Press Enter while the box shows our text, until the receipt is there."""
         pressed: float | None = None
-        while not received(self._session, self._text, self._begun):
+        while not self._received(pressed):
             if self._shows_ours() and (pressed is None or self._enter_was_lost(pressed)):
                 self._screen.keys("Enter")
                 pressed = time.monotonic()
             if not self._wait(_ENTER_AGAIN):
                 raise self._unconfirmed()
+
+    def _received(self, pressed: float | None) -> bool:
+        """True once Claude has it; its queue is asked if no hook has spoken for a while after Enter."""
+        late = pressed is not None and time.monotonic() - pressed >= _ENTER_AGAIN
+        return received(self._session, self._text, self._begun, ask_queue=late)
 
     def _shows_ours(self) -> bool:
         return dialogs.holds(dialogs.input_box(self._screen.capture()), self._text)
@@ -210,13 +231,19 @@ class _Attempt:
     def _unconfirmed(self) -> DeliveryUnknown:
         id, message = self._session.id, self._delivery.message
         return DeliveryUnknown(
-            f"no receipt from {id} for message {message.number} within {self._delivery.timeout:g} s. "
+            f"no receipt from {id} for message {message.number} within {self._delivery.timeout:g} s: "
+            f"{version.name(self._session)} {self._missed()}. "
             f"Its screen shows:\n{dialogs.shown(self._screen.capture())}",
             next=f"dev-sessions status {id}; the same --request-id {message.request_id} again never delivers twice",
             session=id,
             turn=message.number,
             request_id=message.request_id,
         )
+
+    def _missed(self) -> str:
+        reported = any(hooks.fact(one, hooks.parse(one)) is not None for one in self._session.folder.facts())
+        hook = "has not reported the prompt (hook UserPromptSubmit)" if reported else "has run none of our hooks"
+        return f"{hook}, and its transcript does not show it"
 
     def _failed(self, why: str, screen: str) -> DeliveryFailed:
         return DeliveryFailed(
@@ -225,17 +252,38 @@ class _Attempt:
         )
 
 
-def received(session: Session, text: str, since: float) -> bool:
-    """True if Claude has said, since that time, that it took the prompt `text`."""
-    reported = False
-    for payload in session.folder.facts():
-        fields = hooks.parse(payload)
-        fact = hooks.fact(payload, fields)
-        reported = reported or fact is not None
-        if fact is not None and fact.kind == "accepted" and fact.at >= since and fact.text == text:
-            return True
-    if reported:
+def received(session: Session, text: str, since: float, ask_queue: bool = True) -> bool:
+    """True if Claude has said, since that time, that it took the prompt `text`.
+
+    Args:
+        ask_queue: also look whether it stands in the queue of a Claude that reports it only when its turn comes.
+    """
+    payloads = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
+    told = [fact for payload, fields in payloads if (fact := hooks.fact(payload, fields)) is not None]
+    if any(fact.kind == "accepted" and fact.at >= since and fact.text == text for fact in told):
+        return True
+    if told and not ask_queue:
         return False
-    path = evidence.transcript_path(session, [])
-    told = transcript.facts(transcript.since(path, since - 1.0)) if path else ()
-    return any(fact.kind == "accepted" and fact.text == text and fact.at >= since - 0.5 for fact in told)
+    path = evidence.transcript_path(session, [fields for _, fields in payloads])
+    entries = transcript.since(path, since - 1.0) if path else []
+    if told:
+        return any(_queued(session, entry, text, since) for entry in entries)
+    found = transcript.facts(entries)
+    return any(fact.kind == "accepted" and fact.text == text and fact.at >= since - 0.5 for fact in found)
+
+
+def _queued(session: Session, entry: dict[str, Any], text: str, since: float) -> bool:
+    """True if this line of the transcript says that the prompt was queued; it is then kept as the report it stands for.
+
+    Up to 2.1.197 at least, no hook tells that a prompt was taken while a turn was running.
+    """
+    at = transcript.stamp(entry)
+    payload = Payload(f"queued-{int(at * 1000)}.json", at, json.dumps(entry).encode())
+    fact = hooks.fact(payload, entry) if entry.get("type") == "queue-operation" else None
+    if fact is None or fact.text != text or at < since - 0.001:
+        return False
+    staged = os.path.join(session.folder.agent_path, payload.name)
+    files.write_whole(staged, payload.content)
+    os.utime(staged, (at, at))
+    os.rename(staged, os.path.join(session.folder.facts_path, payload.name))
+    return True

@@ -1,6 +1,6 @@
 """What stands on Claude Code's screen: the input box, or a dialog. Pure functions over the text of a capture.
 
-Used only where Claude has no event to offer: before its first hook, and for the input box. As of 2.1.197 and 2.1.330,
+Used only where Claude has no event to offer: before its first hook, and for the input box. As of 2.1.150 to 2.1.330,
 classic renderer: the box stands between two rules and its first line begins with the prompt sign in the first column;
 a dialog's selected option is marked with the same sign, indented.
 """
@@ -17,6 +17,8 @@ _PROMPT_SIGNS = (_PROMPT_SIGN, "!")
 _PLACEHOLDERS = ("Press up to edit queued messages",)
 _SELECTED = re.compile(r"^\s+❯\s|^❯ \d+\.")
 _OPTION = re.compile(r"^\s*(❯)?\s*(?:\d+\.\s+)?(\S.*?)\s*$")
+# What 2.1.197 and older show in the place of the middle of a text of more than 10,000 characters, squeezed.
+_TRUNCATED = re.compile(r"\[\.\.\.Truncatedtext#\d+\+\d+lines\.\.\.\]")
 _HINT = re.compile(r"Esc to (cancel|exit)|Enter to (confirm|select)|↑/↓", re.IGNORECASE)
 
 
@@ -138,7 +140,26 @@ def holds(box: Box | None, text: str) -> bool:
     shown, wanted = squeezed(box.text), squeezed(text)
     if not wanted:
         return bool(box.text)
+    parts = _TRUNCATED.split(shown)
+    if len(parts) > 1:
+        return _in_order(parts, wanted, box.whole)
     return shown == wanted if box.whole else bool(shown) and wanted.endswith(shown)
+
+
+def _in_order(parts: list[str], text: str, whole: bool) -> bool:
+    """True if `text` has these parts one behind the other, the last one at its end, and the first at its beginning."""
+    at = 0
+    for part in parts[:-1]:
+        found = text.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return (
+        bool(parts[-1])
+        and text.endswith(parts[-1])
+        and at + len(parts[-1]) <= len(text)
+        and (not whole or text.startswith(parts[0]))
+    )
 
 
 def options(screen: str) -> list[Option]:

@@ -11,9 +11,10 @@ import os
 import time
 
 from ... import files, processes
-from ...model import Fact, Probe, Question
+from ...model import INTERRUPTED, Fact, Probe, Question
 from ...turns import WAITING_ACTIVITY
-from ..base import Observation, Sources
+from ...values import as_number
+from ..session import Observation, Sources
 from . import hooks, transcript
 
 TYPE_CHECKING = False
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _SLACK = 2.0
 # The transcript's lines reach the disk some 0.1 s after the status file changes, later under load. Seconds.
 _TRANSCRIPT_LAG = 1.5
+# How long a status file may take to be written. Seconds.
+_WRITING = 0.05
 _ACTIVITIES = {"busy": "busy", "idle": "idle", "shell": "idle", "waiting": WAITING_ACTIVITY}
 
 
@@ -41,7 +44,7 @@ def observe(session: Session) -> Observation:
     when = _unclear_since(facts, probe) if reported else first_attempt(session)
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []
     facts = _with_transcript(facts, entries, reported)
-    return Observation(facts, probe if reported else _without_hooks(probe, facts, session, path))
+    return Observation(facts, _settled(probe, facts) if reported else _without_hooks(probe, facts, session, path))
 
 
 def look(session: Session) -> Probe:
@@ -52,11 +55,11 @@ def look(session: Session) -> Probe:
         return _unborn(session, now)
     if not processes.is_running(*process):
         return Probe(now, False, since=0.0, detail="the agent's process is gone")
-    status = status_file(session, process[0])
+    status = status_file(session, process)
     activity = _ACTIVITIES.get(str(status.get("status")))
     if activity is None:
         return _at_a_dialog(session, Probe(now, True))
-    changed = float(status.get("statusUpdatedAt") or status.get("updatedAt") or 0.0) / 1000
+    changed = as_number(status.get("statusUpdatedAt") or status.get("updatedAt")) / 1000
     background = status.get("status") == "shell"
     probe = Probe(now, True, activity, changed, status.get("waitingFor"), background=background)
     if activity == WAITING_ACTIVITY:
@@ -65,10 +68,10 @@ def look(session: Session) -> Probe:
     return probe
 
 
-def status_file(session: Session, pid: int) -> dict[str, Any]:
+def status_file(session: Session, process: tuple[int, str]) -> dict[str, Any]:
     """Claude's own file on that process, or on that session; empty if there is none of a living process."""
     folder = os.path.join(config_folder(session), "sessions")
-    status = _status(os.path.join(folder, f"{pid}.json"))
+    status = _status(os.path.join(folder, f"{process[0]}.json"), process)
     if status:
         return status
     # `claude` may be a wrapper that runs the real one as its child.
@@ -81,23 +84,45 @@ def status_file(session: Session, pid: int) -> dict[str, Any]:
     return next((status for status in found if status.get("sessionId") == uuid), {})
 
 
-def _status(path: str) -> dict[str, Any]:
-    """A status file, unless the process that it speaks of is gone."""
-    try:
-        value = files.read_json(path)
-    except OSError:
-        return {}
+def _status(path: str, alive: tuple[int, str] | None = None) -> dict[str, Any]:
+    """A status file, unless the process that it speaks of is gone; that of `alive` is known to run."""
+    value = _written(path)
     if not isinstance(value, dict) or not isinstance(value.get("pid"), int):
         return {}
-    started = processes.start_time(value["pid"])
+    pid = value["pid"]
+    started = alive[1] if alive and alive[0] == pid else processes.start_time(pid)
     return value if started is not None and value.get("procStart") in (None, started) else {}
+
+
+def _written(path: str) -> Any:
+    """What a status file holds. Claude writes it in place: caught in the middle, it is read again."""
+    try:
+        content = files.read(path)
+        value = None if content is None else files.parse_json(content)
+        return value if content is None or value is not None else _written_at_last(path)
+    except OSError:
+        return None
+
+
+def _written_at_last(path: str) -> Any:
+    from ...waiting import Watcher
+
+    until = time.monotonic() + _WRITING
+    with Watcher() as watcher:
+        watcher.watch_path(path)
+        while (value := files.read_json(path)) is None and (left := until - time.monotonic()) > 0:
+            watcher.wait(left)
+    return value
 
 
 def _unborn(session: Session, now: float) -> Probe:
     """No process yet: it is being created, or its creator died before the agent was born."""
-    creator = session.record.get("creator") or {}
-    if processes.is_running(int(creator.get("pid", 0)), str(creator.get("started"))):
+    creator = session.record.get("creator")
+    creator = creator if isinstance(creator, dict) else {}
+    if processes.is_running(int(as_number(creator.get("pid"))), str(creator.get("started"))):
         return Probe(now, True, "busy", now)
+    if session.record.get("ready_at"):
+        return Probe(now, False, detail="its file `process` is gone; dev-sessions kill ends the agent if it still runs")
     return Probe(now, False, detail="the agent was never started")
 
 
@@ -106,17 +131,17 @@ def _at_a_dialog(session: Session, probe: Probe) -> Probe:
     notice = session.folder.notice()
     if notice is None:
         return probe
-    at = float(notice.get("at", 0.0))
+    at = as_number(notice.get("at"))
     question = Question(f"dialog-{int(at * 1000)}", "dialog", str(notice.get("text", "")), (), at)
     return probe._replace(activity=WAITING_ACTIVITY, since=at, question=question)
 
 
 def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str | None) -> Probe:
     """Without hooks, how a turn ended and what is asked stands in the transcript only, which lags behind the status."""
-    late = probe.now - probe.since < _TRANSCRIPT_LAG
-    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended")]
-    if probe.activity == "idle" and late and marks and marks[-1] != "ended":
-        return probe._replace(activity="busy")
+    settled = _settled(probe, facts)
+    if settled is not probe:
+        return settled
+    late = _is_late(probe)
     if probe.activity != WAITING_ACTIVITY or not path or probe.question is None or session.folder.notice():
         return probe
     call = transcript.open_tool_call(transcript.since(path, probe.since - 60.0))
@@ -124,6 +149,23 @@ def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str 
         return probe._replace(activity="busy", question=None) if late else probe
     name, given, at = call
     return probe._replace(question=hooks.asked(f"tool-{int(at * 1000)}", name, given, at))
+
+
+def _settled(probe: Probe, facts: list[Fact]) -> Probe:
+    """The probe, still `busy` while the word on how the last turn ended may be on its way.
+
+    Claude does not wait for its StopFailure hook before it says that it is idle, and writes the transcript after that.
+    """
+    late = _is_late(probe)
+    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended")]
+    if probe.activity == "idle" and late and marks and marks[-1] != "ended":
+        return probe._replace(activity="busy")
+    return probe
+
+
+def _is_late(probe: Probe) -> bool:
+    """True while the transcript may lag behind the status. A status of the future was stamped by a clock set back."""
+    return -1.0 <= probe.now - probe.since < _TRANSCRIPT_LAG
 
 
 def _unclear_since(facts: list[Fact], probe: Probe) -> float | None:
@@ -154,20 +196,26 @@ def first_attempt(session: Session) -> float | None:
 def _with_transcript(facts: list[Fact], entries: list[dict[str, Any]], reported: bool) -> list[Fact]:
     told = list(transcript.facts(entries))
     if reported:
-        ended = {fact.prompt for fact in facts if fact.kind == "ended"}
+        ends = [fact for fact in facts if fact.kind == "ended"]
         told = [
             fact
             for fact in told
-            if fact.kind in ("joined", "started", "returned") or (fact.kind == "ended" and fact.prompt not in ended)
+            if fact.kind in ("joined", "started", "returned") or (fact.kind == "ended" and not _reported(fact, ends))
         ]
     return sorted([*facts, *told], key=lambda fact: fact.at) if told else facts
+
+
+def _reported(end: Fact, ends: list[Fact]) -> bool:
+    """True if a hook has told of that end too; before 2.1.194 its report has no prompt to know it by."""
+    near = (one for one in ends if one.prompt is None and abs(one.at - end.at) < _TRANSCRIPT_LAG)
+    return any(one.prompt == end.prompt for one in ends) or (end.outcome != INTERRUPTED and any(near))
 
 
 def transcript_path(session: Session, payloads: list[dict[str, Any]]) -> str | None:
     """Where the transcript is: as the last report says, else by the session's uuid under the projects folder."""
     for fields in reversed(payloads):
         path = fields.get("transcript_path")
-        if isinstance(path, str) and path:
+        if isinstance(path, str) and path and "\0" not in path:
             return path
     projects = os.path.join(config_folder(session), "projects")
     name = f"{session.private.get('uuid')}.jsonl"
@@ -190,7 +238,9 @@ def config_folder(session: Session) -> str:
 
 def sources(session: Session) -> Sources:
     """What to watch; see `base.Backend.sources`."""
-    paths = [session.folder.facts_path, session.folder.messages_path, session.folder.path]
-    process = session.folder.process()
-    status = os.path.join(config_folder(session), "sessions")
-    return Sources((*paths, status), (process,) if process else ())
+    folder, process = session.folder, session.folder.process()
+    statuses = os.path.join(config_folder(session), "sessions")
+    own = os.path.join(statuses, f"{process[0]}.json") if process else ""
+    # Claude writes its status file in place (2.1.330); the folder, which it shares with all others, only bears it.
+    status = own if own and os.path.exists(own) else statuses
+    return Sources((status,), (process,) if process else (), (folder.facts_path, folder.messages_path, folder.path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...model import COMPLETED, Entry, Fact
 from . import evidence, hooks, transcript
 
@@ -17,20 +19,24 @@ def replies(session: Session, count: int, running: bool) -> list[Entry]:
     path = evidence.transcript_path(session, [values for _, values in fields])
     if not told and path:
         told = list(transcript.facts(transcript.since(path, evidence.first_attempt(session) or 0.0)))
-    skip = _unfinished(told) if running else frozenset()
-    found = transcript.replies(path, count, skip) if path else []
+    skip, before = _unfinished(told) if running else (frozenset(), math.inf)
+    found = transcript.replies(path, count, skip, before) if path else []
     return _with_report(found, told)[-count:]
 
 
-def _unfinished(told: list[Fact]) -> frozenset[str]:
-    """The prompts that the agent has taken since a turn last ended."""
+def _unfinished(told: list[Fact]) -> tuple[frozenset[str], float]:
+    """The prompts that the agent has taken since a turn last ended, and when it took the first that has no name."""
     prompts: set[str] = set()
+    before = math.inf
     for fact in told:
-        if fact.kind == "accepted" and fact.prompt:
-            prompts.add(fact.prompt)
-        elif fact.kind == "ended":
+        if fact.kind == "ended":
             prompts.clear()
-    return frozenset(prompts)
+            before = math.inf
+        elif fact.kind == "accepted" and fact.prompt:
+            prompts.add(fact.prompt)
+        elif fact.kind == "accepted" and not fact.held:
+            before = min(before, fact.at)
+    return frozenset(prompts), before
 
 
 def _with_report(found: list[Entry], told: list[Fact]) -> list[Entry]:
@@ -39,10 +45,13 @@ def _with_report(found: list[Entry], told: list[Fact]) -> list[Entry]:
     if not ends:
         return found
     last = ends[-1]
-    written = any(_same(entry, last) for entry in found)
+    begun = max((fact.at for fact in told if fact.kind == "accepted" and fact.at <= last.at), default=0.0)
+    written = any(_same(entry, last, begun) for entry in found)
     newer = any(entry.at > last.at for entry in found)
     return found if written or newer else [*found, Entry("assistant", last.reply or "", last.at, last.prompt)]
 
 
-def _same(entry: Entry, fact: Fact) -> bool:
-    return entry.prompt == fact.prompt and entry.text.strip() == (fact.reply or "").strip()
+def _same(entry: Entry, fact: Fact, begun: float) -> bool:
+    # Before 2.1.194 a report does not name its prompt; of a session's first turn the transcript may not.
+    of_that_turn = entry.prompt == fact.prompt if entry.prompt and fact.prompt else entry.at >= begun
+    return of_that_turn and entry.text.strip() == (fact.reply or "").strip()

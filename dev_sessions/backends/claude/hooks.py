@@ -4,7 +4,7 @@ A hook is one line of `sh` inside the settings that the session is started with:
 costs about 5 ms, and neither blocks nor fails the agent (a hook that fails is shown on the user's screen; exit code 2
 of a UserPromptSubmit hook would block the prompt). The user's own hooks run beside ours and are not touched.
 
-Payload fields as of Claude Code 2.1.330, found by experiment.
+Payload fields as of Claude Code 2.1.150 to 2.1.330, found by experiment.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import re
 import shlex
 
+from ... import files
 from ...model import COMPLETED, FAILED, Fact, Question
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
 
 # What a long paste of a person's looks like to hooks and model (2.1.283 and newer).
-_PASTED = re.compile(r'\n*<pasted_content id="[0-9a-f]{4}">\n(.*?)\n</pasted_content id="[0-9a-f]{4}">\n', re.DOTALL)
+_PASTED = re.compile(r'(?<!\n)\n*<pasted_content id="([0-9a-f]{4})">\n')
 
 
 def settings(facts_path: str) -> dict[str, Any]:
@@ -44,22 +45,46 @@ def _command(facts_path: str) -> str:
 
 def parse(payload: Payload) -> dict[str, Any]:
     """A payload's fields; empty if it is no JSON object (a hook killed half way leaves no file, a full disk may)."""
-    try:
-        value = json.loads(payload.content)
-    except ValueError:
-        return {}
+    value = files.parse_json(payload.content)
     return value if isinstance(value, dict) else {}
+
+
+def words(fields: dict[str, Any], name: str) -> str | None:
+    """A field that is to be text; None if it is not."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _several(fields: dict[str, Any], name: str) -> list[Any]:
+    value = fields.get(name)
+    return value if isinstance(value, list) else []
 
 
 def fact(payload: Payload, fields: dict[str, Any]) -> Fact | None:
     """The fact that a hook payload tells, or None."""
-    rule = _RULES.get(str(fields.get("hook_event_name")))
+    rule = _RULES.get(str(fields.get("hook_event_name") or fields.get("type")))
     return rule(payload, fields) if rule else None
 
 
 def plain(text: str) -> str:
     """A prompt as it was given: without the tags around pasted text, without the trailing blanks that Claude trims."""
-    return _PASTED.sub(r"\1", text).rstrip()
+    return (_unwrapped(text) if "<pasted_content id=" in text else text).rstrip()
+
+
+def _unwrapped(text: str) -> str:
+    kept, begin = [], 0
+    endless = set()  # ids whose end does not come, not to be looked for again and again
+    while opening := _PASTED.search(text, begin):
+        end = f'\n</pasted_content id="{opening[1]}">\n'
+        at = -1 if opening[1] in endless else text.find(end, opening.end())
+        if at < 0:
+            endless.add(opening[1])
+            kept.append(text[begin : opening.end()])
+            begin = opening.end()
+        else:
+            kept += [text[begin : opening.start()], text[opening.end() : at]]
+            begin = at + len(end)
+    return "".join([*kept, text[begin:]])
 
 
 def _session_start(payload: Payload, fields: dict[str, Any]) -> Fact | None:
@@ -73,36 +98,44 @@ def _session_end(payload: Payload, fields: dict[str, Any]) -> Fact | None:
 
 
 def _prompt(payload: Payload, fields: dict[str, Any]) -> Fact:
-    return Fact("accepted", payload.at, text=plain(str(fields.get("prompt", ""))), prompt=fields.get("prompt_id"))
+    return Fact("accepted", payload.at, text=plain(str(fields.get("prompt", ""))), prompt=words(fields, "prompt_id"))
+
+
+def _queue_operation(payload: Payload, fields: dict[str, Any]) -> Fact | None:
+    """A line of the transcript that `delivery` has taken for a report: the prompt stands in Claude's queue."""
+    text = fields.get("content")
+    if fields.get("operation") != "enqueue" or not isinstance(text, str):
+        return None
+    return Fact("accepted", payload.at, text=plain(text), held=True)
 
 
 def _stop(payload: Payload, fields: dict[str, Any]) -> Fact:
     return Fact(
         "ended",
         payload.at,
-        prompt=fields.get("prompt_id"),
+        prompt=words(fields, "prompt_id"),
         outcome=COMPLETED,
-        reply=fields.get("last_assistant_message"),
-        background=len(fields.get("background_tasks") or ()),
+        reply=words(fields, "last_assistant_message"),
+        background=len(_several(fields, "background_tasks")),
     )
 
 
 def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
-    words = [str(fields[name]) for name in ("last_assistant_message", "error_details", "error") if fields.get(name)]
+    told = [str(fields[name]) for name in ("last_assistant_message", "error_details", "error") if fields.get(name)]
     return Fact(
         "ended",
         payload.at,
-        prompt=fields.get("prompt_id"),
+        prompt=words(fields, "prompt_id"),
         outcome=FAILED,
-        error=words[0] if words else "the model could not be reached",
-        background=len(fields.get("background_tasks") or ()),
+        error=told[0] if told else "the model could not be reached",
+        background=len(_several(fields, "background_tasks")),
     )
 
 
 def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
     tool, given = str(fields.get("tool_name", "")), fields.get("tool_input")
     question = asked(payload.name.partition(".")[0], tool, given if isinstance(given, dict) else {}, payload.at)
-    return Fact("asked", payload.at, prompt=fields.get("prompt_id"), question=question)
+    return Fact("asked", payload.at, prompt=words(fields, "prompt_id"), question=question)
 
 
 _RULES = {
@@ -112,14 +145,15 @@ _RULES = {
     "Stop": _stop,
     "StopFailure": _stop_failure,
     "PermissionRequest": _permission_request,
+    "queue-operation": _queue_operation,
 }
 
 
 def asked(id: str, tool: str, given: dict[str, Any], at: float) -> Question:
     """The question that a tool call puts to a person."""
     if tool == "AskUserQuestion":
-        questions = [item for item in given.get("questions") or () if isinstance(item, dict)]
-        labels = [str(o.get("label")) for q in questions for o in q.get("options") or () if isinstance(o, dict)]
+        questions = [item for item in _several(given, "questions") if isinstance(item, dict)]
+        labels = [str(o.get("label")) for q in questions for o in _several(q, "options") if isinstance(o, dict)]
         return Question(id, "question", "\n".join(str(q.get("question", "")) for q in questions), tuple(labels), at)
     if tool == "ExitPlanMode":
         return Question(id, "plan", str(given.get("plan") or "The agent has a plan and asks to go on."), (), at)

@@ -27,8 +27,7 @@ def interrupt(session: Session, screen: Screen, timeout: float) -> None:
     pressed = 0.0
     with Watcher() as watcher:
         watcher.watch_descriptor(screen.descriptor)
-        for path in evidence.sources(session).paths:
-            watcher.watch_path(path)
+        watcher.watch(*evidence.sources(session))
         while evidence.look(session).activity in ("busy", "waiting"):
             if time.monotonic() >= until:
                 raise TimedOut(
@@ -40,8 +39,15 @@ def interrupt(session: Session, screen: Screen, timeout: float) -> None:
                 pressed = time.monotonic()
             watcher.wait(0.2)
             screen.drain()
-    if pressed:
-        _take_back(session, screen)
+        if pressed:
+            _take_back(session, screen)
+        while _ending(session) and time.monotonic() < until:
+            watcher.wait(0.2)
+
+
+def _ending(session: Session) -> bool:
+    """True while Claude is at rest, and how its turn ended is not known yet."""
+    return evidence.look(session).activity == "idle" and evidence.observe(session).probe.activity == "busy"
 
 
 def _take_back(session: Session, screen: Screen) -> None:

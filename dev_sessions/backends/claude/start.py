@@ -9,7 +9,7 @@ from ...errors import LaunchFailed, ScreenGone, WaitingForInput
 from ...terminal.screen import Screen
 from ...terminal.tmux import Tmux
 from ...waiting import Watcher
-from . import dialogs, evidence, hooks
+from . import dialogs, evidence, hooks, version
 from . import launch as starting
 
 TYPE_CHECKING = False
@@ -40,6 +40,7 @@ def start(launch: Launch) -> None:
         uuid=str(uuid.uuid4()),
         config=starting.config_folder(launch.environment),
         socket=tmux.expected_socket(),
+        version=version.known(program, launch.environment),
     )
     script = starting.write_script(launch, program, launch.session.private["uuid"])
     socket, pane = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script], launch.session.record["key"])
@@ -47,6 +48,7 @@ def start(launch: Launch) -> None:
     try:
         with Screen(tmux, name, pane) as screen, Watcher() as watcher:
             _Start(launch, screen, watcher).run()
+        _keep_true_version(launch)
     except ScreenGone as error:
         raise LaunchFailed(
             "the agent's tmux session ended while Claude was starting", next="run claude by hand in that folder"
@@ -54,7 +56,15 @@ def start(launch: Launch) -> None:
     tmux.release(name)
 
 
-def _keep(launch: Launch, **private: str) -> Launch:
+def _keep_true_version(launch: Launch) -> None:
+    """A wrapper may have been asked for its version before it was turned to another Claude."""
+    process = launch.session.folder.process()
+    told = evidence.status_file(launch.session, process).get("version") if process else None
+    if isinstance(told, str) and told != launch.session.private.get("version"):
+        _keep(launch, version=told)
+
+
+def _keep(launch: Launch, **private: str | None) -> Launch:
     """Put down more of our private state, and give back the launch of a session that knows it."""
     session = launch.session
     known = {**session.private, **private}
@@ -91,7 +101,7 @@ class _Start:
             elif dialogs.is_dialog(screen) and time.monotonic() - moved >= _STILL:
                 raise self._unknown("Claude asks something that dev-sessions does not answer", screen)
             elif time.monotonic() >= self._deadline:
-                raise self._unknown(f"Claude was not ready for input within {self._launch.timeout:g} s", screen)
+                raise self._unknown(self._late(screen), screen)
             else:
                 self._wait(_SETTLED)
 
@@ -146,6 +156,16 @@ class _Start:
             f"Claude ended while it was starting; its last words:\n{last_words}",
             next="mend what it says, or run claude by hand in that folder to see more",
         )
+
+    def _late(self, screen: str) -> str:
+        """What was missed, by name: it may be a Claude that is newer than this program."""
+        missed = []
+        if dialogs.input_box(screen) is None:
+            missed.append("no input box was recognised on its screen")
+        if not self._at_rest():
+            missed.append("it has not told that it is at rest (by its status file, or by the hook SessionStart)")
+        name = version.name(self._launch.session)
+        return f"{name} was not ready for input within {self._launch.timeout:g} s: {' and '.join(missed)}"
 
     def _unknown(self, what: str, screen: str) -> WaitingForInput:
         id = self._launch.session.id

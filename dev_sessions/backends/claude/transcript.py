@@ -11,6 +11,7 @@ import json
 import os
 
 from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
+from . import hooks
 from .hooks import plain
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ class Tail:
     def lines(self) -> Iterator[bytes]:
         try:
             file = open(self._path, "rb")  # noqa: SIM115 (closed below, with the generator)
-        except OSError:
+        except (OSError, ValueError):  # a path from a report may be no path at all
             return
         with file:
             position = file.seek(0, os.SEEK_END)
@@ -66,8 +67,8 @@ class Tail:
 
 
 def since(path: str, when: float) -> list[dict[str, Any]]:
-    """The entries written from `when` on, in their order. Entries without a time are left out."""
-    found: list[dict[str, Any]] = []
+    """The entries written from `when` on, in the order of their times. Entries without a time are left out."""
+    found: list[tuple[float, dict[str, Any]]] = []
     for line in Tail(path).lines():
         if b'"timestamp":' not in line:
             continue
@@ -76,11 +77,24 @@ def since(path: str, when: float) -> list[dict[str, Any]]:
             continue
         at = stamp(entry)
         if at >= when:
-            found.append(entry)
+            found.append((at, entry))
         elif at and entry.get("type") in _IN_ORDER:
             break
     found.reverse()
-    return found
+    return _in_time(found)
+
+
+def _in_time(stamped: list[tuple[float, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What 2.1.197 and older write within a session's first second stands in the file in any order.
+
+    An attachment may bear an older time than that of its writing: it stays behind what it was written behind.
+    """
+    now = 0.0
+    keyed = []
+    for at, entry in stamped:
+        now = max(now, at)
+        keyed.append((at if entry.get("type") in _IN_ORDER else now, entry))
+    return [entry for _, entry in sorted(keyed, key=lambda one: one[0])]
 
 
 def stamp(entry: dict[str, Any]) -> float:
@@ -88,14 +102,23 @@ def stamp(entry: dict[str, Any]) -> float:
     text = entry.get("timestamp")
     if not isinstance(text, str) or len(text) < 20:
         return 0.0
-    import calendar
-    import time
-
-    try:
-        whole = calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
-        return whole + float(f"0{text[19:].rstrip('Z')}" if text[19] == "." else 0.0)
-    except ValueError:
+    # By hand: `strptime` and its imports take longer than all the rest of a `wait` that ends.
+    words = (text[:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19])
+    part = text[20:].removesuffix("Z") if text[19] == "." else "0"
+    if not all(word.isascii() and word.isdecimal() for word in (*words, part)):
         return 0.0
+    year, month, day, hours, minutes, seconds = map(int, words)
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return 0.0
+    fraction = float(f"0.{part[:9]}")
+    return _days(year, month, day) * 86_400.0 + hours * 3_600 + minutes * 60 + seconds + fraction
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 to a date of the Gregorian calendar."""
+    # Years that begin in March have their leap day at the end.
+    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
+    return year * 365 + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719_469
 
 
 def facts(entries: Iterable[dict[str, Any]]) -> Iterator[Fact]:
@@ -114,17 +137,23 @@ class _Reader:
         self._prompt: str | None = None
         self._reply: str | None = None
         self._running = False
+        self._waiting: list[str] = []  # what stands in the agent's queue, as far as this stretch tells
+        self._taken = 0  # prompts out of the queue whose texts come later
+        self._now = 0.0
 
     def read(self, entry: dict[str, Any]) -> Fact | None:
         if entry.get("isSidechain"):
             return None
         kind = entry.get("type")
+        self._now = max(self._now, stamp(entry))
         if kind == "user":
             return self._user(entry)
         if kind == "assistant":
             return self._assistant(entry)
         if kind == "queue-operation":
-            return _queue(entry)
+            return self._queue(entry)
+        if kind == "attachment":
+            return self._attachment(entry)
         if kind == "system" and entry.get("subtype") in ("turn_duration", "stop_hook_summary"):
             return self._end(entry, COMPLETED, reply=self._reply)
         return None
@@ -133,15 +162,19 @@ class _Reader:
         text = _prompt_text(entry)
         if text is None or entry.get("isMeta"):
             return None
-        at, prompt = stamp(entry), entry.get("promptId")
+        at, prompt = stamp(entry), hooks.words(entry, "promptId")
         if text.startswith(_INTERRUPTED):
             self._running = False
             return Fact("ended", at, prompt=prompt or self._prompt, outcome=INTERRUPTED)
         if text.startswith(_LOCAL):
             return None
         self._prompt, self._reply, self._running = prompt, None, True
-        kind = "started" if entry.get("promptSource") == "queued" else "accepted"
-        return Fact(kind, at, text=plain(text), prompt=prompt)
+        text = plain(text)
+        followed = text in self._waiting
+        if followed:
+            self._waiting.remove(text)
+        kind = "started" if followed or entry.get("promptSource") == "queued" else "accepted"
+        return Fact(kind, at, text=text, prompt=prompt)
 
     def _assistant(self, entry: dict[str, Any]) -> Fact | None:
         texts = _assistant_texts(entry)
@@ -150,6 +183,38 @@ class _Reader:
             return self._end(entry, FAILED, error=texts[-1])
         self._reply = texts[-1] if texts else self._reply
         return None
+
+    def _queue(self, entry: dict[str, Any]) -> Fact | None:
+        text, operation = entry.get("content"), str(entry.get("operation"))
+        if not isinstance(text, str):
+            self._taken += operation == "remove"
+            return None
+        if text.startswith("<task-notification>"):
+            return None
+        if operation == "enqueue":
+            self._waiting.append(plain(text))
+            return Fact("accepted", stamp(entry), text=plain(text), held=True)
+        if operation.startswith(("pop", "remove")):
+            return self._out_of_queue("joined" if operation == "remove" else "returned", text, stamp(entry))
+        return None
+
+    def _attachment(self, entry: dict[str, Any]) -> Fact | None:
+        """What 2.1.197 and older take out of the queue into the running turn is named only here, later on.
+
+        The time that it bears may be that of its coming into the queue.
+        """
+        attached = entry.get("attachment")
+        if not self._taken or not isinstance(attached, dict) or attached.get("type") != "queued_command":
+            return None
+        self._taken -= 1
+        text = attached.get("prompt")
+        return self._out_of_queue("joined", text, self._now) if isinstance(text, str) else None
+
+    def _out_of_queue(self, kind: str, text: str, at: float) -> Fact:
+        text = plain(text)
+        if text in self._waiting:
+            self._waiting.remove(text)
+        return Fact(kind, at, text=text)
 
     def _end(
         self, entry: dict[str, Any], outcome: str, reply: str | None = None, error: str | None = None
@@ -160,20 +225,7 @@ class _Reader:
         return Fact("ended", stamp(entry), prompt=self._prompt, outcome=outcome, reply=reply, error=error)
 
 
-def _queue(entry: dict[str, Any]) -> Fact | None:
-    text = entry.get("content")
-    if not isinstance(text, str) or text.startswith("<task-notification>"):
-        return None
-    if entry.get("operation") == "enqueue":
-        return Fact("accepted", stamp(entry), text=plain(text), held=True)
-    if str(entry.get("operation")).startswith("pop"):
-        return Fact("returned", stamp(entry), text=plain(text))
-    if entry.get("operation") == "remove":
-        return Fact("joined", stamp(entry), text=plain(text))
-    return None
-
-
-def replies(path: str, count: int, skip: frozenset[str] = frozenset()) -> list[Entry]:
+def replies(path: str, count: int, skip: frozenset[str] = frozenset(), before: float = float("inf")) -> list[Entry]:
     """The last assistant texts, oldest first: no tool calls, no thinking, no API errors, nothing of sub-agents.
 
     Each text block of a model message counts as a text, as it does in what the Stop hook reports.
@@ -181,6 +233,7 @@ def replies(path: str, count: int, skip: frozenset[str] = frozenset()) -> list[E
     Args:
         count: how many at most.
         skip: prompt ids of turns to leave out (those that still run).
+        before: leave out what was said from then on.
     """
     found: list[Entry] = []
     pending: list[Entry] = []  # texts whose prompt is not known yet, newest first
@@ -191,7 +244,9 @@ def replies(path: str, count: int, skip: frozenset[str] = frozenset()) -> list[E
         if entry is None or entry.get("isSidechain"):
             continue
         if entry.get("type") == "assistant" and not entry.get("isApiErrorMessage"):
-            pending += [Entry("assistant", text, stamp(entry)) for text in reversed(_assistant_texts(entry))]
+            at = stamp(entry)
+            texts = _assistant_texts(entry) if at < before else []
+            pending += [Entry("assistant", text, at) for text in reversed(texts)]
         elif entry.get("type") == "user" and entry.get("promptId"):
             prompt = str(entry["promptId"])
             if prompt not in skip:
@@ -221,7 +276,7 @@ def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, An
 def _entry(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

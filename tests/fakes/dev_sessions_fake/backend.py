@@ -8,11 +8,11 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dev_sessions import files, processes
-from dev_sessions.backends.base import Delivery, Launch, Observation, Session, Sources, Wire
+from dev_sessions.backends.base import Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
 from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, TimedOut, WaitingForInput
 from dev_sessions.model import Entry, Fact, Message, Probe, Question
 from dev_sessions.terminal.tmux import Tmux
@@ -102,18 +102,21 @@ class BareBackend:
 
     def sources(self, session: Session) -> Sources:
         folder, process = session.folder, session.folder.process()
-        paths = (folder.facts_path, folder.messages_path, folder.agent_path, folder.path)
-        return Sources(paths, (process,) if process else ())
+        arrivals = (folder.facts_path, folder.messages_path, folder.path)
+        return Sources((folder.agent_path,), (process,) if process else (), arrivals)
 
     def history(self, session: Session, count: int, running: bool) -> list[Entry]:
         ended = {fact.get("prompt") for fact in _facts(session) if fact["kind"] == "ended"}
-        try:
-            with open(_path(session, "conversation.jsonl"), encoding="utf-8") as file:
-                said = [json.loads(line) for line in file if line.endswith("\n")]
-        except FileNotFoundError:
-            return []
-        entries = [Entry("assistant", one["text"], one["at"], one["prompt"]) for one in said]
+        entries = [Entry("assistant", one["text"], one["at"], one["prompt"]) for one in _said(session)]
         return [entry for entry in entries if not running or entry.prompt in ended][-count:]
+
+    def conversation(self, session: Session) -> Conversation:
+        return FakeConversation(session)
+
+    def places(self, session: Session) -> Places:
+        files = {"conversation": _path(session, "conversation.jsonl"), "script": _path(session, "start.sh")}
+        terminal = {"socket": str(session.private.get("socket")), "session": _pane(session)}
+        return Places(files, terminal, "1.0", bool(_facts(session)))
 
     def stop(self, session: Session) -> None:
         process = session.folder.process()
@@ -136,6 +139,39 @@ class FakeBackend(BareBackend):
     def attach_command(self, session: Session) -> list[str]:
         tmux = Tmux(session.environ, session.private.get("socket"))
         return tmux.command("attach-session", "-t", f"={_pane(session)}")
+
+
+class FakeConversation:
+    """What the agent took and what it said, by time."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._given = 0
+
+    def new(self) -> Iterator[Entry]:
+        taken = [fact for fact in _facts(self._session) if fact["kind"] == "accepted"]
+        heard = [Entry("user", fact["text"], fact["at"], fact.get("prompt")) for fact in taken]
+        said = [Entry("assistant", one["text"], one["at"], one["prompt"]) for one in _said(self._session)]
+        for entry in sorted([*heard, *said], key=lambda entry: entry.at)[self._given :]:
+            self._given += 1
+            yield entry
+
+    def rest(self) -> Iterator[Entry]:
+        return iter(())
+
+    def paths(self) -> tuple[str, ...]:
+        return (self._session.folder.agent_path, _path(self._session, "conversation.jsonl"))
+
+    def close(self) -> None:
+        pass
+
+
+def _said(session: Session) -> list[dict[str, Any]]:
+    try:
+        with open(_path(session, "conversation.jsonl"), encoding="utf-8") as file:
+            return [json.loads(line) for line in file if line.endswith("\n")]
+    except FileNotFoundError:
+        return []
 
 
 def _script(launch: Launch) -> str:

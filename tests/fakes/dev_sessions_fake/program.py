@@ -16,7 +16,7 @@ A prompt holds directives, `[[verb: argument]]`, carried out in order.  A prompt
 What it is given are JSON files in `agent/inbox/`; the file `agent/interrupt` ends the running turn; a line typed in
 the terminal is a prompt too, or the answer to what it asks.  What it says are JSON files in `facts/`, moved in whole;
 what it does now is in `agent/status.json`, what was said in `agent/conversation.jsonl`.  The variable `FAKE_START`
-scripts its start: `die: TEXT`, `trust`, `dialog: TEXT` or `mute`.
+scripts its start: `die: TEXT`, `trust`, `dialog: TEXT` or `mute`; `FAKE_TICK` is how often it looks, in seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-TICK = 0.01
+TICK = float(os.environ.get("FAKE_TICK", "0.01"))
 VERBS = "ask bash bash_bg delay die error hold join late reply replytool"
 _DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::((?:(?!\]\]).)*))?\]\]", re.DOTALL)
 _POINTER = "[file] "
@@ -91,6 +91,8 @@ class Agent:
         self.say("alive")
         self.show("ready")
         while True:
+            if os.path.exists(self.path("interrupt")):
+                self.remove("interrupt")  # it came too late for the turn that it meant
             self.take()
             self.wake()
             if self.waiting:

@@ -1,0 +1,27 @@
+"""Where a Claude session lives, for `inspect`."""
+
+from __future__ import annotations
+
+import os
+
+from ..base import Places
+from . import evidence, hooks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..base import Session
+
+
+def places(session: Session) -> Places:
+    """See `base.Backend.places`."""
+    payloads = [hooks.parse(payload) for payload in session.folder.facts()]
+    files = {"settings": os.path.join(session.folder.agent_path, "settings.json")}
+    files["transcript"] = evidence.transcript_path(session, payloads) or _expected(session)
+    terminal = {"socket": str(session.private.get("socket") or ""), "session": evidence.pane_name(session.id)}
+    version = session.private.get("version")
+    return Places(files, terminal, str(version) if version else None, any(payloads))
+
+
+def _expected(session: Session) -> str:
+    """Where the transcript will be, but for the name of the project's folder, once there is one."""
+    return os.path.join(evidence.config_folder(session), "projects", "*", f"{session.private.get('uuid')}.jsonl")

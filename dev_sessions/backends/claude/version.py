@@ -1,0 +1,148 @@
+"""Which Claude Code that is, and whether it can be supported.
+
+What a session does follows from what its Claude does, never from its number. The number serves three ends: a release
+that would stop at our settings is refused before it is started, the record tells it, and an error about something that
+never came names it. `claude --version` takes 0.1 s or more, so the answer is remembered in the state folder for as long
+as the program's file stays the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+from ... import files
+from ...errors import DevSessionsError, LaunchFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ..session import Session
+
+# The Stop hook of an older one does not tell of background work, and before 2.1.133 the transcript does not tell of a
+# turn's end where hooks are switched off: the words would be wrong. Before 2.1.119 there is no status file, and no
+# interrupt is seen. 2.1.77 and older stop at our settings: they do not know the hook StopFailure.
+OLDEST = "2.1.150"
+# The newest one that dev-sessions was tried with.
+NEWEST = "2.1.330"
+
+_MEMORY = "claude-versions.json"
+_ANSWER = re.compile(r"^(\d+\.\d+\.\d+)\S* \(Claude Code\)", re.MULTILINE)
+_SECONDS = 5.0
+
+
+def refuse_unsupported(program: str, environment: Mapping[str, str]) -> None:
+    """Called before anything of a session is made. A program that does not tell its version is not refused.
+
+    Args:
+        program: the absolute path of `claude`.
+        environment: the agent's environment to be.
+
+    Raises:
+        LaunchFailed: this release cannot be supported.
+    """
+    known = _remembered(program, environment)
+    # A program that is a wrapper stays the same while what it runs changes: nothing is refused by memory.
+    found = known if known and not _too_old(known) else ask(program, environment)
+    if found and found != known:
+        _remember(program, environment, found)
+    if found and _too_old(found):
+        raise LaunchFailed(
+            f"{program} is Claude Code {found}; dev-sessions works with {OLDEST} and newer (tried up to {NEWEST})",
+            next="claude update, or set DEV_SESSIONS_CLAUDE to a newer claude",
+            version=found,
+        )
+
+
+def known(program: str, environment: Mapping[str, str]) -> str | None:
+    """The version that this program has told before, or None. Starts nothing."""
+    return _remembered(program, environment)
+
+
+def name(session: Session) -> str:
+    """What to call a session's agent in an error about something that did not come: it may be newer than this code."""
+    told = session.private.get("version")
+    if not told:
+        return "Claude Code of an unknown version"
+    newer = _numbers(told) > _numbers(NEWEST) if re.fullmatch(r"\d+\.\d+\.\d+", told) else False
+    return f"Claude Code {told}" + (f" (newer than {NEWEST}, the last one tried)" if newer else "")
+
+
+def _too_old(version: str) -> bool:
+    return _numbers(version) < _numbers(OLDEST)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
+
+
+def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS) -> str | None:
+    """What the program itself says; None if it does not answer in time, or not as Claude Code does."""
+    import subprocess
+
+    try:
+        with subprocess.Popen(
+            [program, "--version"],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as asked:
+            try:
+                answer, _ = asked.communicate(timeout=seconds)
+            except BaseException:
+                # A wrapper may have started the real one: all of its group ends.
+                os.killpg(asked.pid, signal.SIGKILL)
+                raise
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = _ANSWER.search(answer.decode(errors="replace"))
+    return match[1] if match else None
+
+
+def _remembered(program: str, environment: Mapping[str, str]) -> str | None:
+    found = _memory(environment).get(os.path.realpath(program))
+    mark = _mark(program)
+    if not isinstance(found, dict) or mark is None or found.get("mark") != mark:
+        return None
+    version = found.get("version")
+    return version if isinstance(version, str) and re.fullmatch(r"\d+\.\d+\.\d+", version) else None
+
+
+def _remember(program: str, environment: Mapping[str, str], version: str) -> None:
+    """Two that remember at once may lose a word of each other: it is asked for again."""
+    mark = _mark(program)
+    if mark is None:
+        return
+    there = {path: one for path, one in _memory(environment).items() if os.path.exists(path)}
+    path = _path(environment)
+    try:
+        files.make_folder(os.path.dirname(path))
+        files.write_json(path, {**there, os.path.realpath(program): {"mark": mark, "version": version}})
+    except DevSessionsError:
+        pass  # whoever has to write next says so
+
+
+def _memory(environment: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        value = files.read_json(_path(environment))
+    except (OSError, DevSessionsError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _path(environment: Mapping[str, str]) -> str:
+    return os.path.join(environment["DEV_SESSIONS_HOME"], _MEMORY)
+
+
+def _mark(program: str) -> list[int] | None:
+    """What changes when the program's file does."""
+    try:
+        status = os.stat(program)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,51 @@
+"""What every look at a session needs of a backend, apart from the protocols of `base`, which cost more to import."""
+
+from __future__ import annotations
+
+from ..records import Folder
+from ..values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ..model import Fact, Probe
+
+
+class Session(NamedTuple):
+    """A session as a backend sees it: the registry's record, its folder, and the caller's environment."""
+
+    record: dict[str, Any]
+    folder: Folder
+    environ: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        return str(self.record["id"])
+
+    @property
+    def private(self) -> dict[str, Any]:
+        """The backend's own part of the record, opaque to everybody else."""
+        return dict(self.record.get("backend") or {})
+
+
+class Observation(NamedTuple):
+    """What an agent said, in order, and what can be seen of it now."""
+
+    facts: list[Fact]
+    probe: Probe
+
+
+class Sources(NamedTuple):
+    """What to watch to learn of a change.
+
+    Attributes:
+        paths: files and folders of which every change matters.
+        processes: whose end matters, as (pid, start time).
+        arrivals: folders into which files are moved whole; what is drafted there does not matter.
+    """
+
+    paths: tuple[str, ...]
+    processes: tuple[tuple[int, str], ...]
+    arrivals: tuple[str, ...] = ()

@@ -1,0 +1,127 @@
+"""Measure dev-sessions against what it is to reach: `make bench`.
+
+Exit code 1 if a reach is missed, so that a person sees it. No test depends on it: machines differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
+
+import agents
+import figures
+import growth
+import page
+import reads
+import waits
+from figures import Figure, Growth
+from folders import ROOT
+from measuring import Failed
+from place import Place, scratch
+
+import dev_sessions
+
+MEASURES: dict[str, Callable[[Place], Iterator[Figure | Growth]]] = {
+    "version": reads.version,
+    "list-20": reads.list_20,
+    "last-message": reads.last_message,
+    "status": reads.status,
+    "wait-armed": waits.armed,
+    "send": agents.send,
+    "create": agents.lives,
+    "fact-to-wait-gone": waits.woken,
+    "death-to-wait-gone": waits.died,
+    "idle-wait": waits.idle,
+    "wait-200": waits.of_200,
+    "hook": reads.hook,
+    "list-500": reads.list_500,
+    "growth-sessions": growth.of_sessions,
+    "growth-turns": growth.of_turns,
+    "growth-sends": growth.of_sends,
+}
+ALSO = {"last-message-500mb": "last-message", "wait-ended": "wait-armed", "kill": "create"}
+RESULTS = ROOT / ".tox" / "results" / "bench.json"
+
+
+def main() -> int:
+    options = _options()
+    if not sys.platform.startswith("linux"):
+        sys.exit("The measurements read /proc: they need Linux.")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # whatever was started is ended
+    if options.results:
+        found, grown, machine = figures.from_json(json.loads(Path(options.results).read_text()))
+        failed = False
+    else:
+        found, grown, machine, failed = _measured(options)
+        whole = not options.only and not options.quick
+        _keep(options.json or (RESULTS if whole else None), found, grown, machine)
+    if options.markdown:
+        print("\n\n".join(page.parts(found, grown, machine).values()))
+    if options.page:
+        page.renew(page.parts(found, grown, machine))
+    missed = [figure.name for figure in found if figure.missed]
+    if missed:
+        print(f"missed: {', '.join(missed)}", file=sys.stderr)
+    return 1 if missed or failed else 0
+
+
+def _measured(options: argparse.Namespace) -> tuple[list[Figure], list[Growth], dict[str, object], bool]:
+    claude = os.environ.get("DEV_SESSIONS_TEST_CLAUDE") or str(ROOT / ".agents" / "claude")
+    compileall.compile_dir(os.path.dirname(dev_sessions.__file__), quiet=2)  # an editable checkout may have none
+    machine = page.machine(claude, dict(os.environ))
+    found: list[Figure | Growth] = []
+    failed = False
+    with scratch() as folder:
+        place = Place(Path(folder), options.rounds, options.quick, claude)
+        for name in dict.fromkeys(ALSO.get(name, name) for name in options.only or MEASURES):
+            os.chdir(folder)
+            try:
+                for one in MEASURES[name](place):
+                    found.append(one)
+                    print(one.shown(), flush=True)
+            except (Failed, AssertionError) as error:
+                failed = True
+                print(f"{name:24} FAILED: {error}", flush=True)
+        os.chdir(ROOT)
+    figures_of = [one for one in found if isinstance(one, Figure)]
+    return figures_of, [one for one in found if isinstance(one, Growth)], machine, failed
+
+
+def _keep(where: str | Path | None, found: list[Figure], grown: list[Growth], machine: dict[str, object]) -> None:
+    if where is not None:
+        file = Path(where)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(figures.to_json(found, grown, machine), indent=1) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
+    names = [*MEASURES, *ALSO]
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"any of {', '.join(names)}")
+    parser.add_argument("--rounds", type=int, default=40, metavar="N", help="how often a quick thing is measured")
+    parser.add_argument("--quick", action="store_true", help="shorter times and smaller sizes, for a look")
+    parser.add_argument("--json", metavar="FILE", help=f"where results go; all of them: {RESULTS.relative_to(ROOT)}")
+    parser.add_argument("--from", dest="results", metavar="FILE", help="measure nothing, take the results of a run")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/performance.md")
+    parser.add_argument("--page", action="store_true", help="renew docs/performance.md")
+    options = parser.parse_args()
+    if options.page and not options.results and (options.only or options.quick):
+        parser.error("the page is renewed by a whole run, or --from the results of one")
+    return options
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,98 @@
+"""What was measured, beside what is to be reached; as lines for a person, as JSON, and as the tables of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from measuring import Spread
+
+
+class Figure(NamedTuple):
+    """One measured thing.
+
+    Attributes:
+        name: a short name, unique, by which it can be chosen.
+        what: what is measured, as the page has it.
+        unit: of `value`, `p20` and `reach`: "ratio" (to `python -c pass`), "ms", "s" or "MB".
+        value: the median (or the one measured value).
+        p20: the lowest fifth.
+        reach: what `value` is to be at most; None: told, not judged.
+        wall: the median in milliseconds of what the ratio is made of, if it is one.
+        cpu: the ratio of the processor times, which other programs disturb less.
+        ancestor: the same of the TypeScript tool of the same name (0.4.4), in words.
+        note: what a reader has to know.
+    """
+
+    name: str
+    what: str
+    unit: str
+    value: float
+    p20: float
+    reach: float | None
+    wall: float | None = None
+    cpu: float | None = None
+    ancestor: str = ""
+    note: str = ""
+
+    @property
+    def missed(self) -> bool:
+        return self.reach is not None and self.value > self.reach
+
+    def shown(self) -> str:
+        """One line for a person."""
+        wall = f" ({self.wall:.0f} ms)" if self.wall is not None else ""
+        values = f"{amount(self.value, self.unit)}{wall}, p20 {amount(self.p20, self.unit)}"
+        values += f", cpu {amount(self.cpu, self.unit)}" if self.cpu is not None else ""
+        reach = f"reach {amount(self.reach, self.unit)}" if self.reach is not None else ""
+        verdict = "" if self.reach is None else ("MISSED" if self.missed else "ok")
+        return f"{self.name:24} {values:44} {reach:16} {verdict:7} {self.note}".rstrip()
+
+
+class Growth(NamedTuple):
+    """How one cost grows: `values` by `sizes`, each with the size as its key."""
+
+    name: str
+    what: str
+    by: str
+    unit: str
+    values: dict[int, float]
+
+    def shown(self) -> str:
+        """One line for a person."""
+        values = ", ".join(f"{size}: {amount(value, self.unit)}" for size, value in self.values.items())
+        return f"{self.name:24} by {self.by}: {values}"
+
+
+def ratio(name: str, what: str, reach: float | None, of: Spread, floor: Spread, **more: Any) -> Figure:
+    """A command's time as a ratio to `python -c pass`, medians and lowest fifths."""
+    cpu = of.cpu / floor.cpu if of.cpu and floor.cpu else None
+    values = (of.median / floor.median, of.p20 / floor.p20, reach, of.median * 1e3, cpu)
+    return Figure(name, what, "ratio", *values, **more)
+
+
+def milliseconds(name: str, what: str, reach: float | None, of: Spread, **more: Any) -> Figure:
+    return Figure(name, what, "ms", of.median * 1e3, of.p20 * 1e3, reach, **more)
+
+
+def amount(value: float, unit: str) -> str:
+    """A value with its unit."""
+    digits = 2 if unit == "s" or (unit == "ratio" and value < 10) else 1 if value < 10 or unit == "MB" else 0
+    return f"{value:.{digits if unit else 0}f}{'x' if unit == 'ratio' else ' ' + unit}".rstrip()
+
+
+def to_json(figures: Sequence[Figure], growths: Sequence[Growth], machine: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "machine": machine,
+        "figures": [{**figure._asdict(), "missed": figure.missed} for figure in figures],
+        "growth": [growth._asdict() for growth in growths],
+    }
+
+
+def from_json(value: dict[str, Any]) -> tuple[list[Figure], list[Growth], dict[str, Any]]:
+    figures = [Figure(**{name: one[name] for name in Figure._fields}) for one in value["figures"]]
+    growths = [
+        Growth(**{**one, "values": {int(size): amount for size, amount in one["values"].items()}})
+        for one in value["growth"]
+    ]
+    return figures, growths, value["machine"]

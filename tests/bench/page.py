@@ -1,0 +1,97 @@
+"""The parts of `docs/performance.md` that are made of measurements."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from figures import Figure, Growth, amount
+from folders import ROOT
+
+import dev_sessions
+
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def machine(claude: str | None, env: dict[str, str]) -> dict[str, Any]:
+    """What it was measured on."""
+    return {
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
+        "python": platform.python_version(),
+        "dev-sessions": dev_sessions.__version__,
+        "tmux": _said("tmux", "-V"),
+        "claude": _said(claude, "--version") if claude else None,
+        "load": round(os.getloadavg()[0], 1),
+        "day": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _said(*argv: str) -> str | None:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def parts(figures: Sequence[Figure], growths: Sequence[Growth], machine: dict[str, Any]) -> dict[str, str]:
+    """Each part of the page by its name."""
+    return {
+        "machine": _machine(machine),
+        "reaches": _reaches(figures),
+        "sessions": _growth([growth for growth in growths if growth.by == "sessions"]),
+        "turns": _growth([growth for growth in growths if growth.by == "turns"]),
+    }
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    claude = (machine["claude"] or "").partition(" ")[0] or "none"
+    return (
+        f"Measured on {machine['day']}: {machine['system']}, {machine['cores']} cores, load {machine['load']}; "
+        f"CPython {machine['python']}, {machine['tmux']}, Claude Code {claude}, dev-sessions {machine['dev-sessions']}."
+    )
+
+
+def _reaches(figures: Sequence[Figure]) -> str:
+    rows = [
+        "| what | reach | measured | lowest fifth | processor time | remarks | the TypeScript tool (0.4.4) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for figure in figures:
+        reach = f"{amount(figure.reach, figure.unit)}" if figure.reach is not None else ""
+        wall = f" ({figure.wall:.0f} ms)" if figure.wall is not None else ""
+        measured = f"{amount(figure.value, figure.unit)}{wall}"
+        measured = f"**{measured}, missed**" if figure.missed else measured
+        cpu = amount(figure.cpu, figure.unit) if figure.cpu is not None else ""
+        cells = (figure.what, reach, measured, amount(figure.p20, figure.unit), cpu, figure.note, figure.ancestor)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _growth(growths: Sequence[Growth]) -> str:
+    if not growths:
+        return "(not measured)"
+    sizes = sorted({size for growth in growths for size in growth.values})
+    rows = [f"| {growths[0].by} | {' | '.join(f'{size:,}' for size in sizes)} |", "|---" * (len(sizes) + 1) + "|"]
+    for growth in growths:
+        cells = [amount(growth.values[size], growth.unit) if size in growth.values else "" for size in sizes]
+        rows.append(f"| {growth.what} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def renew(made: dict[str, str], page: Path = PAGE) -> None:
+    """Put the parts into the page, each between its two marks."""
+    text = page.read_text()
+    for name, part in made.items():
+        begin, end = f"<!-- {name}, made by make bench -->", f"<!-- end of {name} -->"
+        pattern = re.escape(begin) + ".*?" + re.escape(end)
+        text, count = re.subn(pattern, lambda _, whole=f"{begin}\n{part}\n{end}": whole, text, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"{page.name} has no place for {name}: it needs the lines {begin} and {end}")
+    page.write_text(text)

@@ -1,0 +1,44 @@
+"""Where a measurement takes place, and how often it is repeated."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from folders import ROOT, StateFolder
+
+
+class Place:
+    """What every measurement is given.
+
+    Args:
+        scratch: a folder for state folders, removed by whoever made it.
+        rounds: how often a quick thing is measured.
+        quick: smaller sizes and shorter times, for a look.
+        claude: path of the real claude, or None: what needs it is left out.
+    """
+
+    def __init__(self, scratch: Path, rounds: int, quick: bool, claude: str | None) -> None:
+        self._scratch, self.rounds, self.quick, self.claude = scratch, rounds, quick, claude
+
+    @property
+    def fewer(self) -> int:
+        """How often a thing of some hundred milliseconds is measured."""
+        return max(5, self.rounds // 2)
+
+    @property
+    def few(self) -> int:
+        """How often a thing of seconds is measured."""
+        return 2 if self.quick else max(3, self.rounds // 5)
+
+    def state(self) -> StateFolder:
+        """A new, empty state folder."""
+        return StateFolder(Path(tempfile.mkdtemp(prefix="state-", dir=self._scratch)))
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder below the project, on the disk that a user's state folder would be on too."""
+    folder = ROOT / ".lab"
+    folder.mkdir(exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=f"bench-{os.getpid()}-", dir=folder)

@@ -1,0 +1,157 @@
+"""`wait`: until it is armed, from the agent's word to its end, and what it costs to go on waiting (Linux)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+from figures import Figure, milliseconds, ratio
+from folders import MadeSession, StateFolder
+from measuring import (
+    Commands,
+    Cost,
+    end,
+    in_turns,
+    is_armed,
+    most_memory,
+    processor_seconds,
+    spread,
+    until,
+)
+from place import Place
+
+
+def armed(place: Place) -> Iterator[Figure]:
+    with place.state() as state:
+        busy, rested = state.add(2, turns=3)
+        state.add(18, turns=3)
+        busy.begin()
+        commands = Commands(state.env)
+        commands.checked("wait", rested.id, says="completed")
+        found = in_turns(
+            place.rounds,
+            floor=commands.floor,
+            armed=lambda: _arm_time(commands, busy.id),
+            ended=lambda: commands.once("wait", rested.id),
+        )
+    yield ratio("wait-armed", "`wait` until it is armed", 3.5, found["armed"], found["floor"])
+    yield ratio("wait-ended", "`wait` for a turn that has ended", 3.5, found["ended"], found["floor"])
+
+
+def _arm_time(commands: Commands, id: str) -> Cost:
+    begin = time.perf_counter()
+    pid = commands.start("wait", id)
+    until(lambda: is_armed(pid), "the wait is armed")
+    took = Cost(time.perf_counter() - begin, processor_seconds(pid))
+    end(pid)
+    return took
+
+
+def woken(place: Place) -> Iterator[Figure]:
+    """From the report of a turn's end to the end of the waiting process."""
+    with place.state() as state:
+        session = state.add(1, turns=3)[0]
+        commands = Commands(state.env)
+        session.begin()
+        times, floor = [], []
+        for _ in range(place.rounds):
+            floor.append(commands.floor())
+            pid = _armed_wait(commands, session)
+            report, begin = session.finish()
+            _, status = os.waitpid(pid, 0)
+            times.append(time.perf_counter() - begin)
+            assert os.waitstatus_to_exitcode(status) == 0
+            report.unlink()  # the turn runs again
+    what = "a turn's end reported, to `wait` gone"
+    yield milliseconds("fact-to-wait-gone", what, 15.0, spread(times), ancestor="1.57 s", note=_beside(floor))
+
+
+def died(place: Place) -> Iterator[Figure]:
+    """From the death of the agent's process to the end of the waiting process."""
+    with place.state() as state:
+        session = state.add(1, turns=3)[0]
+        commands = Commands(state.env)
+        session.begin()
+        times, floor = [], []
+        for _ in range(place.fewer):
+            floor.append(commands.floor())
+            pid = _armed_wait(commands, session)
+            session.agent.send_signal(signal.SIGKILL)
+            begin = time.perf_counter()
+            _, status = os.waitpid(pid, 0)
+            times.append(time.perf_counter() - begin)
+            assert os.waitstatus_to_exitcode(status) == 5
+            _revive(session)
+    what = "the agent killed, to `wait` gone"
+    yield milliseconds("death-to-wait-gone", what, 50.0, spread(times), note=_beside(floor))
+
+
+def _beside(floor: list[Cost]) -> str:
+    """What the machine was like meanwhile, for a reach in milliseconds."""
+    return f"`python -c pass` took {spread(floor).median * 1e3:.0f} ms then"
+
+
+def _revive(session: MadeSession) -> None:
+    session.agent.wait()
+    session.agent = subprocess.Popen(["sleep", "86400"], stdin=subprocess.DEVNULL)
+    session.be_born()
+    session.say("busy", time.time())
+
+
+def _armed_wait(commands: Commands, session: MadeSession) -> int:
+    pid = commands.start("wait", session.id)
+    until(lambda: is_armed(pid), "the wait is armed", pause=0.005)
+    return pid
+
+
+def idle(place: Place) -> Iterator[Figure]:
+    """Three at once, each on a session of its own."""
+    seconds = 10.0 if place.quick else 60.0
+    with place.state() as state:
+        used = idle_cost(state, [[session] for session in _busy(state, 3)], seconds)
+    note = f"three of them, over {seconds:g} s"
+    yield milliseconds(
+        "idle-wait", "processor time of a waiting `wait`, a minute", 15.0, spread(used), ancestor="600 ms", note=note
+    )
+
+
+def _busy(state: StateFolder, count: int) -> list[MadeSession]:
+    sessions = state.add(count, turns=3)
+    for session in sessions:
+        session.begin()
+    return sessions
+
+
+def idle_cost(state: StateFolder, groups: list[list[MadeSession]], seconds: float) -> list[float]:
+    """Seconds of processor time that a `wait` on each group uses in a minute in which nothing happens."""
+    commands = Commands(state.env)
+    pids = [commands.start("wait", *[session.id for session in group]) for group in groups]
+    try:
+        until(lambda: all(is_armed(pid) for pid in pids), "the waits are armed", pause=0.02)
+        time.sleep(2.0)  # the first ticks fill caches
+        before, begin = [processor_seconds(pid) for pid in pids], time.monotonic()
+        time.sleep(seconds)
+        minutes = (time.monotonic() - begin) / 60
+        return [(processor_seconds(pid) - used) / minutes for pid, used in zip(pids, before, strict=True)]
+    finally:
+        for pid in pids:
+            end(pid)
+
+
+def of_200(place: Place) -> Iterator[Figure]:
+    with place.state() as state:
+        sessions = _busy(state, 200)
+        commands = Commands(state.env)
+        begin = time.perf_counter()
+        pid = commands.start("wait", *[session.id for session in sessions])
+        try:
+            until(lambda: is_armed(pid), "the wait is armed")
+            took = time.perf_counter() - begin
+            time.sleep(3.0)  # some ticks
+            held = most_memory(pid)
+        finally:
+            end(pid)
+    yield Figure("wait-200", "one `wait` of 200 ids", "MB", held, held, 40.0, note=f"armed after {took * 1e3:.0f} ms")

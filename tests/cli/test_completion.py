@@ -1,0 +1,160 @@
+"""Shell completion: what TAB offers in a real bash, and that it never says more than that."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import Lab
+
+# Completes a line as bash itself does: by the function that is registered for the command.
+COMPLETE = """
+eval "$SCRIPT"
+COMP_WORDS=({words}) COMP_CWORD={at} COMPREPLY=()
+_dev_sessions_completion dev-sessions
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+class Shell:
+    """A bash in a lab, with completion set up."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.script = lab.ok("--show-completion", env={"SHELL": "/bin/bash"})
+
+    def tab(self, line: str, **env: str) -> list[str]:
+        """The candidates for the last word of a line."""
+        words = ["dev-sessions", *line.split(" ")]
+        code = COMPLETE.format(words=" ".join(f"'{word}'" for word in words), at=len(words) - 1)
+        done = subprocess.run(
+            ["bash", "--norc", "-c", code],
+            env={**self.lab.env, "SCRIPT": self.script, **env},
+            cwd=self.lab.project,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stderr == ""
+        return [word for word in done.stdout.splitlines() if word]
+
+
+@pytest.fixture(scope="module")
+def shell() -> Iterator[Shell]:
+    """With three sessions on record; no agent of theirs exists, since completion must not look at any."""
+    with Lab(name="completion") as lab:
+        lab.state.mkdir()
+        sessions = {
+            id: {
+                "id": id,
+                "key": f"{id}-0a1b2c3d",
+                "cli": "fake",
+                "mode": "native",
+                "permissions": "full",
+                "path": "/",
+                "description": "fix: the 'parser'\nand more",
+                "group": group,
+            }
+            for id, group in (("fizz-top", "blue"), ("fiora-mid", None), ("ahri-mid", "black"))
+        }
+        (lab.state / "sessions.json").write_text(json.dumps({"format": 1, "sessions": sessions}))
+        yield Shell(lab)
+
+
+COMMANDS = ("status", "wait", "send", "ask", "last-message", "logs", "inspect", "events", "kill", "interrupt", "attach")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_session_ids(shell: Shell, command: str) -> None:
+    assert shell.tab(f"{command} f") == ["fizz-top", "fiora-mid"]
+
+
+def test_more_ids_where_several_go(shell: Shell) -> None:
+    assert shell.tab("wait fizz-top a") == ["ahri-mid"]
+    assert shell.tab("kill fizz-top fiora-mid ") == ["fizz-top", "fiora-mid", "ahri-mid"]
+    assert shell.tab("status x") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("list --group ", ["black", "blue"]),
+        ("kill --group blu", ["blue"]),
+        ("wait --group bla", ["black"]),
+        ("create --group b", ["black", "blue"]),
+        ("list --status w", ["working", "waiting_for_input"]),
+        ("create --permissions ", ["full", "edit", "ask", "plan"]),
+        ("create --cli c", ["claude"]),
+        ("create --cli fake", ["fake", "fake-bare"]),
+        ("insp", ["inspect"]),
+        ("kill --older", ["--older-than"]),
+        ("logs fizz-top --fo", ["--follow"]),
+    ],
+)
+def test_words(shell: Shell, line: str, offered: list[str]) -> None:
+    assert shell.tab(line) == offered
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99, "sessions": {}}', '{"format": 1, "sessions": 5}'])
+def test_a_damaged_registry_offers_nothing_and_says_nothing(shell: Shell, tmp_path: Path, content: str) -> None:
+    (tmp_path / "sessions.json").write_text(content)
+    assert shell.tab("status ", DEV_SESSIONS_HOME=str(tmp_path)) == []
+    assert shell.tab("list --group ", DEV_SESSIONS_HOME=str(tmp_path)) == []
+    assert os.listdir(tmp_path) == ["sessions.json"]
+
+
+def test_settings_that_cannot_be_followed_say_nothing(shell: Shell) -> None:
+    assert shell.tab("status f", DEV_SESSIONS_MAX_DEPTH="many") == []
+    assert shell.tab("status f", DEV_SESSIONS_SANDBOX="1") == []
+
+
+def test_before_the_first_session(shell: Shell, tmp_path: Path) -> None:
+    assert shell.tab("status ", DEV_SESSIONS_HOME=str(tmp_path / "none")) == []
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "dev-sessions status f"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "dev-sessions status f", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)
+def test_other_shells_also_get_the_descriptions(shell: Shell, name: str, variables: dict[str, str]) -> None:
+    done = shell.lab.run(env={"_DEV_SESSIONS_COMPLETE": f"complete_{name}", **variables})
+    assert (done.code, done.err) == (0, "")
+    assert "fizz-top" in done.out
+    assert "fiora-mid" in done.out
+    assert "ahri-mid" not in done.out
+    assert "parser" in done.out
+
+
+def test_install_completion_writes_into_this_home_alone(shell: Shell) -> None:
+    """Run by a bash, whose completion it installs; a new one then completes."""
+    lab = shell.lab
+    argv = " ".join(lab.argv("--install-completion"))
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"{argv}; exit $?"], env=lab.env, cwd=lab.project, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done
+    assert "bash completion installed" in done.stdout
+    written = [path for path in lab.home.rglob("*") if path.is_file() and "dev-sessions" in path.read_text()]
+    assert written
+    ask = 'source "$HOME/.bashrc"; complete -p dev-sessions'
+    shown = subprocess.run(["bash", "--norc", "-c", ask], env=lab.env, capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "_dev_sessions_completion" in shown.stdout
+
+
+def test_bash_completes_with_the_command_that_is_installed(shell: Shell) -> None:
+    """The console script, found on PATH, as the shell runs it."""
+    script = Path(sys.executable).parent / "dev-sessions"
+    env = {**shell.lab.env, "COMP_WORDS": "dev-sessions status fi", "COMP_CWORD": "2"}
+    env["_DEV_SESSIONS_COMPLETE"] = "complete_bash"
+    done = subprocess.run([script], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["fizz-top", "fiora-mid"], "")

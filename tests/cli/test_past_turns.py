@@ -1,0 +1,99 @@
+"""A session of many turns: as quick as a new one, in as few files, and nothing of it is forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Commands
+
+TURNS = 46
+
+
+@pytest.fixture(scope="module")
+def old(run: Commands) -> str:
+    """A session with many turns behind it: answered, failed, interrupted, asked, queued, held, and not ours."""
+    id = run.create()
+    for number in range(1, TURNS + 1):
+        text = f"[[reply: answer {number}]]"
+        if number % 10 == 3:
+            assert run("ask", id, f"[[error: failure {number}]]").code == 5
+        elif number % 10 == 5:
+            run.ok("send", id, f"[[hold: never{number}]]")
+            assert run.ok("interrupt", id) == "interrupted"
+        elif number % 10 == 8:
+            run.ok("send", id, f"[[hold: h{number}]]{text}")
+            run.ok("send", id, f"[[reply: queued {number}]]", "--queue")
+            run.release(id, f"h{number}")
+            run.ok("wait", id)
+        else:
+            run.ok("send", id, text, "--request-id", f"r{number}")
+            run.ok("wait", id)
+    return id
+
+
+def test_its_folder_stays_small(run: Commands, old: str) -> None:
+    folder = run.lab.folder(old)
+    assert len(os.listdir(folder / "messages")) <= 17
+    assert len(os.listdir(folder / "facts")) <= 80
+    assert (folder / "past.jsonl").exists()
+    assert json.loads((folder / "past.json").read_text())["through"] > TURNS // 2
+
+
+def test_its_state_is_that_of_its_last_turn(run: Commands, old: str) -> None:
+    assert run.ok("status", old) == "idle"
+    assert run.ok("wait", old) == "completed"
+    assert run.ok("last-message", old) == f"answer {TURNS}"
+
+
+def test_an_old_turn_can_be_waited_for(run: Commands, old: str) -> None:
+    first = run.json("wait", old, "--turn", "1")
+    assert (first["outcome"], first["turns"][0]["reply"]) == ("completed", "answer 1")
+    failed = run("wait", old, "--turn", "3", "--json")
+    assert (failed.code, failed.json["outcome"], failed.json["error"]) == (5, "failed", "failure 3")
+    assert run("wait", old, "--turn", "5", "--json").json["outcome"] == "interrupted"
+    assert run("wait", old, "--turn", "9999").code == 2
+
+
+def test_an_old_request_is_answered_as_the_first_time(run: Commands, old: str) -> None:
+    before = len(list((run.lab.folder(old) / "agent" / "inbox").iterdir()))
+    again = run("send", old, "[[reply: answer 1]]", "--request-id", "r1", "--json")
+    assert (again.code, again.json["turn"], again.json["receipt"]) == (0, 1, "started")
+    assert len(list((run.lab.folder(old) / "agent" / "inbox").iterdir())) == before
+
+
+def test_the_whole_story_is_told(run: Commands, old: str) -> None:
+    events = [json.loads(line) for line in run.ok("events", old).splitlines()]
+    messages = [event["turn"] for event in events if event["event"] == "message"]
+    assert messages == list(range(1, max(messages) + 1))
+    ended = [turn for event in events if event["event"] == "ended" for turn in event["turns"]]
+    assert len(ended) == len(set(ended))
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+    said = [entry["text"] for entry in run.json("logs", old) if entry["role"] == "assistant"]
+    assert said[:2] == ["answer 1", "answer 2"]
+    assert {"queued 8", "answer 18", f"answer {TURNS}"} <= set(said)
+
+
+def test_the_next_message_is_the_next_turn(run: Commands, old: str) -> None:
+    last = max(
+        event["turn"] for event in map(json.loads, run.ok("events", old).splitlines()) if event["event"] == "message"
+    )
+    sent = run("send", old, "[[reply: on and on]]", "--json").json
+    assert sent["turn"] == last + 1
+    assert run.ok("wait", old) == "completed"
+    assert run.ok("last-message", old) == "on and on"
+
+
+def test_after_its_end_it_is_still_told(run: Commands) -> None:
+    id = run.create()
+    for number in range(20):
+        run.ok("ask", id, f"[[reply: {number}]]")
+    run("send", id, "[[die: enough]]")
+    assert run("wait", id).code == 5
+    assert run.ok("status", id) == "exited"
+    assert run.json("wait", id, "--turn", "1")["outcome"] == "completed"
+    assert len(run.json("logs", id)) >= 40

@@ -1,0 +1,151 @@
+"""What a session has behind it: one log instead of a file each, of which nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from dev_sessions.past import Mark, Past
+from dev_sessions.records import Folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with five messages, a report for each, and one by file."""
+    made = Folder(str(tmp_path / "fizz-top-0a1b2c3d"))
+    made.make()
+    for number in range(1, 6):
+        claim = {"wire": f"text {number}", "via": "terminal", "request_id": f"r{number}", "created": 10.0 * number}
+        if number == 2:
+            claim |= {"via": "file", "wire": "see the file"}
+        made.claim_message(number, f"text {number}" + ("  \n" if number == 3 else ""), claim)
+        if number == 4:
+            made.note(4, "withdrawn", {"at": 40.5})
+        else:
+            made.note(number, "attempt", {"at": 10.0 * number + 1})
+            made.note(number, "receipt", {"receipt": "started", "at": 10.0 * number + 2})
+        report(made, f"f{number}.json", 10.0 * number + 3, f"report {number} \udcff".encode("utf-8", "surrogateescape"))
+    return made
+
+
+def report(folder, name, at, content=b"{}"):
+    path = os.path.join(folder.facts_path, name)
+    with open(path, "wb") as file:
+        file.write(content)
+    os.utime(path, (at, at))
+
+
+def told(folder):
+    """All that a folder tells."""
+    whole = Folder(folder.path, whole=True)
+    texts = {number: folder.text(number) for number in range(1, 6)}
+    requests = [folder.find_request(f"r{number}")[0] for number in range(1, 6)]
+    singles = [folder.message(number) for number in range(1, 6)]
+    return whole.messages(), whole.facts(), list(whole.acts()), texts, requests, singles, folder.next_number()
+
+
+def test_nothing_is_lost_by_putting_it_behind(folder):
+    before = told(folder)
+    folder.put_behind(4, 50.0)
+    after = told(folder)
+    assert after[0:2] == before[0:2]
+    assert after[3:] == before[3:]
+    # Of a text that is not what was typed, the log keeps it with the claim.
+    assert [number for number, _ in after[2]] == [number for number, _ in before[2]]
+    assert [message.number for message in folder.messages()] == [5]
+    assert [fact.name for fact in folder.facts()] == ["f5.json"]
+    assert folder.crowd() == (1, 1)
+
+
+def test_the_text_of_a_message_by_file_stays_where_the_agent_may_read_it_again(folder):
+    folder.put_behind(4, 50.0)
+    assert os.listdir(folder.message_path(2)) == ["text.md"]
+    assert os.listdir(folder.messages_path) != []
+    assert not os.path.exists(folder.message_path(1))
+
+
+def test_it_grows_at_its_end(folder):
+    folder.put_behind(2, 30.0)
+    first = folder.past.mark()
+    before = told(folder)
+    folder.put_behind(4, 50.0)
+    assert told(folder)[0:2] == before[0:2]
+    assert folder.past.mark().through == 4
+    assert folder.past.mark().size > first.size
+
+
+def test_a_writer_that_died_before_its_mark_has_done_nothing(folder):
+    before = told(folder)
+    folder.put_behind(2, 30.0)
+    with open(os.path.join(folder.path, "past.jsonl"), "ab") as log:
+        log.write(b'{"message": {"number": 3, "acts"')
+    assert told(folder)[0:2] == before[0:2]
+    folder.put_behind(4, 50.0)
+    assert told(folder)[0:2] == before[0:2]
+
+
+def test_what_is_in_the_log_already_is_told_once(folder):
+    """A writer that died between the mark and the removal of the files."""
+    before = told(folder)
+    kept = {fact.name: fact.content for fact in folder.facts()}
+    folder.put_behind(4, 50.0)
+    for number, name in enumerate(sorted(kept), 1):
+        report(folder, name, 10.0 * number + 3, kept[name])
+    os.mkdir(folder.message_path(3))
+    assert told(folder)[0:2] == before[0:2]
+    folder.put_behind(4, 50.0)
+    assert told(folder)[0:2] == before[0:2]
+    assert [fact.name for fact in folder.facts()] == ["f5.json"]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"through": true, "size": 1}', b'{"through": 1, "size": -5}', None]
+)
+def test_a_lost_mark_is_found_again_in_the_log(folder, damage):
+    before = told(folder)
+    folder.put_behind(4, 50.0)
+    mark, path = folder.past.mark(), os.path.join(folder.path, "past.json")
+    if damage is None:
+        os.unlink(path)
+    else:
+        with open(path, "wb") as file:
+            file.write(damage)
+    # Message 4 was withdrawn, and is in the log all the same.
+    assert folder.past.mark() == mark
+    assert told(folder)[0:2] == before[0:2]
+    folder.put_behind(5, 60.0)
+    assert told(folder)[0:2] == before[0:2]
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"[", b"5", b"{}", b'{"message": 5}', b'{"fact": {"name": "x"}}', b"[" * 5000, b"\xff"]
+)
+def test_a_damaged_line_hides_no_other(tmp_path, line):
+    past = Past(str(tmp_path))
+    good = json.dumps({"message": {"number": 1, "acts": {"message": {"wire": "hello", "request_id": "r1"}}}}).encode()
+    content = line + b"\n" + good + b"\n" + line + b"\n"
+    (tmp_path / "past.jsonl").write_bytes(content)
+    (tmp_path / "past.json").write_text(json.dumps({"through": 1, "size": len(content)}))
+    folder = Folder(str(tmp_path), whole=True)
+    assert [message.wire for message in folder.messages()] == ["hello"]
+    assert folder.find_request("r1")[0] == 1
+    assert folder.facts() == []
+    assert past.mark() == Mark(1, len(content))
+
+
+def test_a_request_id_is_found_as_it_is_written(folder):
+    folder.claim_message(6, "x", {"wire": "x", "via": "terminal", "request_id": 'a"b\u00e9\n', "created": 60.0})
+    folder.put_behind(6, 70.0)
+    assert folder.find_request('a"b\u00e9\n')[0] == 6
+    assert folder.find_request("r") is None
+    assert folder.find_request("text 1") is None
+
+
+def test_a_stamp_tells_that_something_was_put_behind(folder):
+    assert folder.past.stamp() == 0
+    folder.put_behind(2, 30.0)
+    first = folder.past.stamp()
+    folder.put_behind(4, 50.0)
+    assert 0 < first < folder.past.stamp()
