@@ -1,0 +1,152 @@
+"""Many writers at once on one state folder: what was acknowledged to one of them is there in the end.
+
+DEV_SESSIONS_WRITERS_SECONDS is how long they write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev_sessions.store import Store
+
+SECONDS = float(os.environ.get("DEV_SESSIONS_WRITERS_SECONDS", "60"))
+WRITERS = 16
+SEED = 1
+
+# Each counts in a record that all share and in one of its own, and adds and removes records. It says what is done,
+# after it is done.
+WRITER = f"""
+import json, random, sys, time
+sys.path[:] = {sys.path!r}
+from dev_sessions.store import Store
+home, name, seconds, seed = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
+store, chance, end = Store(home), random.Random(seed), time.monotonic() + seconds
+rest = {{"cli": "fake", "mode": "native", "permissions": "full", "path": "/", "description": ""}}
+mine, number = [], 0
+
+def told(act, what):
+    print(json.dumps([act, what]), flush=True)
+
+def counted(records, id):
+    old = records.get(id, {{"id": id, "key": id + "-1", "count": 0, **rest}})
+    records[id] = {{**old, "count": old["count"] + 1}}
+
+while time.monotonic() < end:
+    act = chance.choice(("shared", "own", "add", "add", "remove"))
+    if act in ("shared", "own"):
+        with store.change() as records:
+            counted(records, "shared" if act == "shared" else name)
+        told(act, 1)
+    elif act == "add":
+        number += 1
+        record = {{"id": f"{{name}}-{{number}}", "key": f"{{name}}-{{number}}-1", **rest}}
+        told("adding", record["id"])
+        with store.change() as records:
+            records[record["id"]] = record
+        mine.append(record)
+        told("add", record["id"])
+    elif mine:
+        gone = mine.pop(chance.randrange(len(mine)))
+        told("removing", gone["id"])
+        store.remove(gone)
+        told("remove", gone["id"])
+"""
+
+
+class Writer:
+    """One writer, and what it has said."""
+
+    def __init__(self, home: Path, folder: Path, name: str, seconds: float, seed: str) -> None:
+        self.name, self._said = name, folder / f"{name}-{seed}.said"
+        with open(self._said, "wb") as said:
+            argv = [sys.executable, "-c", WRITER, str(home), name, str(seconds), seed]
+            self.process = subprocess.Popen(argv, stdout=said, stderr=said)
+
+    def said(self) -> Iterator[tuple[str, Any]]:
+        for line in self._said.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                try:
+                    act, what = json.loads(line)
+                except ValueError:
+                    raise AssertionError(self._said.read_text()[-2000:]) from None
+                yield act, what
+
+
+def agree(home: Path, writers: list[Writer]) -> None:
+    """Everything that was acknowledged is in the registry; what was begun and not acknowledged may be."""
+    notes: list[str] = []
+    records = Store(str(home), notes.append).load()
+    assert notes == []
+    there, maybe = set(), set()
+    count: dict[str, int] = {}
+    for writer in writers:
+        for act, what in writer.said():
+            if act in ("shared", "own"):
+                id = "shared" if act == "shared" else writer.name
+                count[id] = count.get(id, 0) + 1
+            elif act in ("adding", "removing"):
+                maybe.add(what)
+            else:
+                maybe.discard(what)
+                there.add(what) if act == "add" else there.discard(what)
+    counters = {id for id, record in records.items() if "count" in record}
+    lost = {id: (records[id]["count"], least) for id, least in count.items() if records[id]["count"] < least}
+    assert lost == {}, "updates were lost: (there, acknowledged)"
+    assert there - maybe <= set(records), sorted(there - maybe - set(records))[:5]
+    assert set(records) - counters <= there | maybe, sorted(set(records) - counters - there - maybe)[:5]
+    assert sum(count.values()) + len(there) > WRITERS, "nobody got to write"
+    # One more writer finds no lock held, and puts right what the dead left behind.
+    with Store(str(home)).change() as now:
+        assert now == records
+    keys = {record["key"] for record in records.values()}
+    removed = {path.name for path in (home / "sessions").iterdir()} - keys
+    assert removed == set()
+    assert sorted(path.name for path in home.iterdir()) == ["sessions", "sessions.json", "sessions.lock"]
+    for key in keys:
+        assert json.loads((home / "sessions" / key / "record.json").read_text())["key"] == key
+
+
+@pytest.mark.timeout(300 + SECONDS)
+def test_sixteen_writers_lose_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "state"
+    writers = [Writer(home, tmp_path, f"writer{number}", SECONDS, f"{SEED}-{number}") for number in range(WRITERS)]
+    for writer in writers:
+        assert writer.process.wait() == 0, list(writer.said())[-1:]
+    agree(home, writers)
+    exact = sum(1 for writer in writers for act, _ in writer.said() if act == "shared")
+    assert Store(str(home)).load()["shared"]["count"] == exact
+
+
+@pytest.mark.timeout(300 + SECONDS)
+def test_sixteen_writers_of_which_some_are_killed(tmp_path: Path) -> None:
+    home, chance, seconds = tmp_path / "state", random.Random(SEED), SECONDS / 4
+    end, deaths = time.monotonic() + seconds, 0
+    alive = {f"writer{number}": Writer(home, tmp_path, f"writer{number}", seconds, "0") for number in range(WRITERS)}
+    every = list(alive.values())
+    while time.monotonic() < end - 1:
+        doomed = alive[chance.choice(sorted(alive))]
+        try:
+            doomed.process.wait(chance.uniform(0, seconds / 50))
+        except subprocess.TimeoutExpired:
+            doomed.process.send_signal(signal.SIGKILL)
+        doomed.process.wait()
+        deaths += 1
+        name = f"life{deaths}"
+        del alive[doomed.name]
+        alive[name] = Writer(home, tmp_path, name, end - time.monotonic(), str(deaths))
+        every.append(alive[name])
+    for writer in alive.values():
+        assert writer.process.wait() == 0, list(writer.said())[-1:]
+    assert deaths > 10
+    agree(home, every)
