@@ -118,8 +118,5 @@ class Past:
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+    value = files.parse_json(line)
     return value if isinstance(value, dict) else None

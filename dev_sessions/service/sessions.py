@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 
 from .. import files, processes
@@ -89,6 +88,8 @@ def _archive(house: House, session: Session) -> None:
     except (OSError, StoreError, SessionNotFound):
         if os.path.exists(os.path.join(folder.path, "record.json")):
             raise
+        import shutil
+
         shutil.rmtree(
             folder.path, ignore_errors=True
         )  # archived by another kill; only our lock stands there, if anything

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TIMEOUT = "timeout"
 _CENTURY = 3.2e9
 # After a move, time alone may bring about more for so long; later a look now and then is enough. Seconds.
-_SETTLING, _SELDOM = 8.0, 30.0
+_SETTLING, _SELDOM = 6.5, 30.0
 # Two changes closer than this may bear the same stamp. Nanoseconds.
 _TICK_OF_FILES = 50_000_000
 

@@ -9,7 +9,6 @@ same call that makes it.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 
 from ..errors import TmuxError
@@ -134,9 +133,11 @@ def _without_stale_server(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _program(environ: Mapping[str, str]) -> str:
-    found = shutil.which("tmux", path=environ.get("PATH", os.defpath))
-    if found:
-        return os.path.abspath(found)
+    # Not `shutil.which`: that module takes as long to import as Python takes to start.
+    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+        found = os.path.abspath(os.path.join(folder, "tmux"))
+        if os.path.isfile(found) and os.access(found, os.X_OK):
+            return found
     if environ.get("IS_SANDBOX"):
         raise TmuxError(
             "tmux is not installed here, and IS_SANDBOX says that this is a sandbox",
