@@ -28,7 +28,7 @@ def named(house: House, ids: Sequence[str] | None, group: str | None) -> list[Se
             "give either session ids or a group", next="dev-sessions list shows the ids, and --group G those of a group"
         )
     if ids is not None:
-        return [house.session(id) for id in dict.fromkeys(ids)]
+        return house.sessions(ids)
     found = _those(house, group)
     if not found:
         raise SessionNotFound(f"no session is in the group {group!r}", next="dev-sessions list")
@@ -53,7 +53,7 @@ def condemned(
             next="dev-sessions kill ID..., or --all, --group G, --older-than 72h",
         )
     if ids is not None:
-        return [house.session(id) for id in dict.fromkeys(ids)]
+        return house.sessions(ids)
     limit = None if older_than is None else time.time() - _seconds(older_than)
     found = _those(house, group)
     found = _without_callers(house, found if limit is None else list(_unused_since(house, found, limit)))

@@ -48,7 +48,7 @@ def events(house: House, params: dict[str, Any], request_id: str) -> Generator[E
     when the named sessions are killed.
     """
     ids = params.get("ids")
-    sessions = _all(house) if ids is None else [house.session(id) for id in dict.fromkeys(ids)]
+    sessions = _all(house) if ids is None else house.sessions(ids)
     teller = _Teller(house)
     yield from teller.news(sessions)
     if params.get("follow"):

@@ -46,10 +46,19 @@ class House:
         Raises:
             SessionNotFound: there is none.
         """
-        record = self.store.load().get(id)
-        if record is None:
-            raise SessionNotFound(f"no session called {id!r}", next="dev-sessions list")
-        return self.view(record)
+        return self.sessions([id])[0]
+
+    def sessions(self, ids: Sequence[str]) -> list[Session]:
+        """The sessions of these ids, each once.
+
+        Raises:
+            SessionNotFound: there is none of one of them.
+        """
+        records = self.store.load()
+        for id in ids:
+            if id not in records:
+                raise SessionNotFound(f"no session called {id!r}", next="dev-sessions list")
+        return [self.view(records[id]) for id in dict.fromkeys(ids)]
 
     def view(self, record: dict[str, Any], whole: bool = False) -> Session:
         """A record as backends see it; `whole`, with all that it has long behind it."""

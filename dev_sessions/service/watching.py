@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 TIMEOUT = "timeout"
 _CENTURY = 3.2e9
 # After a move, time alone may bring about more for so long; later a look now and then is enough. Seconds.
-_SETTLING, _SELDOM = 6.5, 30.0
+_SETTLING, _SELDOM = 6.0, 60.0
+_ENDS_ARE_EVENTS = hasattr(os, "pidfd_open")
 # Two changes closer than this may bear the same stamp. Nanoseconds.
 _TICK_OF_FILES = 50_000_000
 
@@ -45,8 +46,9 @@ def wait(
     outcomes: list[dict[str, Any]] = []
     with Watcher() as watcher:
         pending = [_Look(house, _reaching(house, session, turn)) for session in sessions]
+        woken = True
         while pending:
-            due = [look for look in pending if look.due(watcher)]
+            due = [look for look in pending if look.due(watcher, woken)]
             for look, state in zip(due, house.states([look.session for look in due]), strict=True):
                 there = os.path.isdir(look.session.folder.path)
                 outcome = _outcome(look.session, state, turn, settled) if there else _ended(house, look.session)
@@ -64,7 +66,7 @@ def wait(
                     outcomes.append(_timed_out(look.session, turn))
                     yield outcomes[-1]
                 break
-            watcher.wait(seconds)
+            woken = watcher.wait(seconds)
     return outcomes[:1] if params.get("any") else outcomes
 
 
@@ -79,13 +81,19 @@ class _Look:
         self._backend = house.backend(session)
         self._sources = self._backend.sources(session)
         self._seen: list[tuple[int, int]] | None = None
+        self._running: list[bool] = []
         self._looked = self._moved = -_SELDOM
 
-    def due(self, watcher: Watcher) -> bool:
-        """True if it is time for a look; what is watched is armed by then, so nothing after it goes unseen."""
+    def due(self, watcher: Watcher, woken: bool) -> bool:
+        """True if it is time for a look; what is watched is armed by then, so nothing after it goes unseen.
+
+        Args:
+            woken: an event came; else the safety tick, which asks for processes only where their end is no event.
+        """
         now, clock = time.monotonic(), time.time_ns()
-        seen = self._stamps()
-        if seen != self._seen:
+        running = self._alive() if woken or not _ENDS_ARE_EVENTS else self._running
+        if self._stamps() != self._seen or running != self._running:
+            self._running = running
             self._moved = now
             self._sources = self._backend.sources(self.session)
             watcher.watch(*self._sources)
@@ -100,13 +108,16 @@ class _Look:
 
     def _stamps(self) -> list[tuple[int, int]]:
         found = []
-        for path in (*self._sources.paths, *self._sources.arrivals, self.session.folder.path):
+        for path in (*self._sources.paths, *self._sources.arrivals):
             try:
                 status = os.stat(path)
                 found.append((status.st_mtime_ns, status.st_size))
             except OSError:
                 found.append((0, 0))
-        return [*found, *((0, processes.is_running(*process)) for process in self._sources.processes)]
+        return found
+
+    def _alive(self) -> list[bool]:
+        return [processes.is_running(*process) for process in self._sources.processes]
 
 
 def _reaching(house: House, session: Session, turn: int | None) -> Session:
