@@ -90,13 +90,16 @@ class Folder:
         return text if isinstance(text, str) else None
 
     def find_request(self, request_id: str) -> tuple[int, dict[str, Any]] | None:
-        """Number and claim of the message that was made for a request id, withdrawn or not."""
+        """Number and claim of the message that was made for a request id, withdrawn or not.
+
+        One that was withdrawn long ago is not found: it never reached the agent, and its place is closed.
+        """
         for number in reversed(self._numbers()):
             claim = self._acts(number).get("message", {})
             if claim.get("request_id") == request_id:
                 return number, claim
         for number, acts in _messages_in(self.past.find(request_id)):
-            if acts["message"].get("request_id") == request_id:
+            if acts["message"].get("request_id") == request_id and "withdrawn" not in acts:
                 return number, acts["message"]
         return None
 
