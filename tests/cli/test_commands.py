@@ -103,9 +103,9 @@ def test_no_command_shows_the_help(run: Commands) -> None:
 
 
 def test_create_says_what_it_made(run: Commands) -> None:
-    done = run("create", "--cli", "fake", "--id", "ahri-mid")
-    assert done == (0, "Created session ahri-mid\n", "")
-    assert run("kill", "ahri-mid") == (0, "Killed session ahri-mid\n", "")
+    done = run("create", "--cli", "fake", "--id", "own-name")
+    assert done == (0, "Created session own-name\n", "")
+    assert run("kill", "own-name") == (0, "Killed session own-name\n", "")
 
 
 def test_create_quiet_prints_the_id_alone(run: Commands) -> None:
@@ -174,10 +174,10 @@ def test_create_twice_with_one_request_id_sends_its_file_once(run: Commands, tmp
 
 
 def test_what_was_done_on_the_way_goes_to_stderr(run: Commands) -> None:
-    done = run("create", "--cli", "fake", "--id", "lux-sup", "--env", "FAKE_START=trust")
-    assert (done.code, done.out) == (0, "Created session lux-sup\n")
+    done = run("create", "--cli", "fake", "--id", "trusting", "--env", "FAKE_START=trust")
+    assert (done.code, done.out) == (0, "Created session trusting\n")
     assert done.err == f"dev-sessions: told the agent that {run.lab.project} is trusted\n"
-    run.ok("kill", "lux-sup")
+    run.ok("kill", "trusting")
     done = run("create", "--cli", "fake", "--env", "FAKE_START=trust", "--no-trust")
     assert (done.code, done.out) == (1, "")
     assert "trusted" in done.err
@@ -193,15 +193,15 @@ def test_an_agent_that_dies_at_its_start(run: Commands) -> None:
 
 
 def test_an_agent_that_asks_at_its_start(run: Commands) -> None:
-    done = run("create", "--cli", "fake", "--id", "vi-jg", "--env", "FAKE_START=dialog: Accept?")
+    done = run("create", "--cli", "fake", "--id", "asks-first", "--env", "FAKE_START=dialog: Accept?")
     assert (done.code, done.out) == (6, "")
     assert "Accept?" in done.err
-    assert "next: dev-sessions attach vi-jg" in done.err
-    done = run("status", "vi-jg")
+    assert "next: dev-sessions attach asks-first" in done.err
+    done = run("status", "asks-first")
     assert (done.code, done.out) == (0, "waiting_for_input\n")
     assert "Accept?" in done.err
-    assert run("wait", "vi-jg")[:2] == (6, "waiting_for_input\n")
-    run.ok("kill", "vi-jg")
+    assert run("wait", "asks-first")[:2] == (6, "waiting_for_input\n")
+    run.ok("kill", "asks-first")
 
 
 def test_kill_several(run: Commands) -> None:

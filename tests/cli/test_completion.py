@@ -26,7 +26,13 @@ class Shell:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.script = lab.ok("--show-completion", env={"SHELL": "/bin/bash"})
+        # The shell is the one that the command is called from: a bash here, whoever runs the tests.
+        asked = " ".join(lab.argv("--show-completion"))
+        done = subprocess.run(
+            ["bash", "--norc", "-c", f"{asked}; exit $?"], env=lab.env, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done
+        self.script = done.stdout.rstrip("\n")
 
     def tab(self, line: str, **env: str) -> list[str]:
         """The candidates for the last word of a line."""
