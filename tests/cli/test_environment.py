@@ -128,6 +128,7 @@ def test_files_are_private_under_any_umask(run: Commands, tmp_path: Path, umask:
     run.lab.ok("send", id, "[[reply: queued]]", "--queue", env=env, umask=umask)
     next(state.glob("sessions/*/agent/release")).joinpath("a").touch()
     run.lab.ok("wait", id, env=env, umask=umask)
+    run.lab.until(lambda: not list(state.glob("sessions/*/courier.json")), "the courier is done")
     for moment in ("alive", "archived"):
         for path in [state, *state.rglob("*")]:
             if not path.is_symlink() and "agent/" not in str(path.relative_to(state)):
