@@ -39,11 +39,17 @@ def _cut(house: House, session: Session) -> bool:
     (seen,) = house.backend(session).observe([session])
     started = [Fact("alive", 0.0)] if session.folder.past.stamp() else []
     whole = reduce(messages, [*started, *seen.facts], seen.probe)
-    for at in list(reversed(rests(messages, seen.facts)))[KEEP : KEEP + _TRIES]:
+    tries = 0
+    for at in list(reversed(rests(messages, seen.facts)))[KEEP:]:
         through = _through(messages, whole, at)
-        if through is not None and _tells_the_same(messages, seen, whole, at, through):
+        if through is None:
+            continue
+        if _tells_the_same(messages, seen, whole, at, through):
             session.folder.put_behind(through, at + 1e-6)
             return True
+        tries += 1
+        if tries == _TRIES:
+            break
     return False
 
 
@@ -54,7 +60,7 @@ def _through(messages: list[Message], whole: State, at: float) -> int | None:
     early = [message for message in messages if message.number <= through]
     late = [message for message in messages if message.number > through]
     apart = all(message.attempted is None or message.attempted > at for message in late)
-    enough = len(late) >= KEEP or not late
+    enough = len(late) >= KEEP or not messages
     return through if apart and enough and all(message.number in over for message in early) else None
 
 

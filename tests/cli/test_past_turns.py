@@ -97,3 +97,14 @@ def test_after_its_end_it_is_still_told(run: Commands) -> None:
     assert run.ok("status", id) == "exited"
     assert run.json("wait", id, "--turn", "1")["outcome"] == "completed"
     assert len(run.json("logs", id)) >= 40
+
+
+def test_turns_of_a_person_do_not_keep_it_from_being_put_behind(run: Commands) -> None:
+    id = run.create()
+    for number in range(20):
+        run.ok("ask", id, f"[[reply: {number}]]")
+        run.lab.keys(id, f"[[reply: typed {number}]]", "Enter")
+        ended = f'"reply": "typed {number}"'
+        run.lab.until(lambda ended=ended: ended in run.ok("events", id), "the person's turn is over")
+    assert len(os.listdir(run.lab.folder(id) / "messages")) <= 17
+    assert run.json("wait", id, "--turn", "1")["turns"][0]["reply"] == "0"
