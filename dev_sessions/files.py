@@ -105,11 +105,17 @@ def read_json(path: str) -> Any:
 def parse_json(content: bytes) -> Any:
     """The JSON value in UTF-8 text; None if it is none. (Half the time of `json.loads` on small values.)"""
     try:
-        text = content.decode()
+        text = content.decode("utf-8", "surrogatepass").strip(" \t\r\n")
         value, end = _decode(text)
-        return None if text[end:].strip() else value
+        return value if end == len(text) else None
     except (ValueError, RecursionError):
         return None
+
+
+def parse_object(content: bytes) -> dict[str, Any] | None:
+    """`parse_json`, where only an object will do."""
+    value = parse_json(content)
+    return value if isinstance(value, dict) else None
 
 
 def sweep(folder: str, start: str, end: str = ".tmp") -> None:

@@ -57,10 +57,7 @@ class Past:
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The log's entries, oldest first."""
-        for line in self._content().splitlines():
-            entry = _object(line)
-            if entry is not None:
-                yield entry
+        return _objects(self._content())
 
     def find(self, words: str) -> Iterator[dict[str, Any]]:
         """The entries that hold these words somewhere, found without reading the others."""
@@ -68,9 +65,7 @@ class Past:
         at = content.find(wanted)
         while at >= 0:
             begin, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
-            entry = _object(content[begin : end if end >= 0 else None])
-            if entry is not None:
-                yield entry
+            yield from _objects(content[begin : end if end >= 0 else None])
             at = content.find(wanted, end) if end >= 0 else -1
 
     def add(self, entries: Iterable[dict[str, Any]], through: int) -> None:
@@ -114,11 +109,13 @@ class Past:
             return Mark()
         content = self._read(-1)
         size = content.rfind(b"\n") + 1
-        entries = [entry for line in content[:size].splitlines() if (entry := _object(line)) is not None]
-        numbers = [entry["message"].get("number") for entry in entries if isinstance(entry.get("message"), dict)]
+        messages = [entry.get("message") for entry in _objects(content[:size])]
+        numbers = [message.get("number") for message in messages if isinstance(message, dict)]
         return Mark(max((number for number in numbers if type(number) is int), default=0), size)
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
-    value = files.parse_json(line)
-    return value if isinstance(value, dict) else None
+def _objects(content: bytes) -> Iterator[dict[str, Any]]:
+    for line in content.splitlines():
+        entry = files.parse_object(line)
+        if entry is not None:
+            yield entry

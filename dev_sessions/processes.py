@@ -8,6 +8,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 _LINUX = sys.platform.startswith("linux")
 
@@ -36,6 +37,13 @@ def start_time_in(words: str) -> str | None:
         return " ".join(words.split()) or None
     fields = words.rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else None
+
+
+def noted(value: Any) -> tuple[int, str]:
+    """A process that was noted as {"pid", "started"}, as (pid, start time); nobody's if the note does not tell."""
+    if not isinstance(value, dict) or type(value.get("pid")) is not int:
+        return 0, ""
+    return value["pid"], str(value.get("started"))
 
 
 def is_running(pid: int, started: str) -> bool:

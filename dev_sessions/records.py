@@ -196,8 +196,8 @@ class Folder:
         """How many messages and facts are not behind yet."""
         return len(self._numbers()), len(_listed(self.facts_path))
 
-    def put_behind(self, through: int, before: float) -> None:
-        """Move messages up to a number and facts before a time into the past. The caller holds the session's lock.
+    def put_behind(self, through: int, until: float) -> None:
+        """Move messages up to a number and facts up to a time into the past. The caller holds the session's lock.
 
         The text of a message that went by file keeps its place: the agent may read it again.
 
@@ -205,7 +205,7 @@ class Folder:
             StoreError: it cannot be written; nothing has changed.
         """
         messages = [(number, self._acts(number)) for number in self._numbers() if number <= through]
-        facts = [fact for fact in Folder(self.path).facts() if fact.at < before]
+        facts = [fact for fact in Folder(self.path).facts() if fact.at <= until]
         lines = [*(self._message_line(*one) for one in messages), *(_fact_line(fact) for fact in facts)]
         self.past.add(lines, max(through, self.past.mark().through))
         for number, acts in messages:
@@ -254,10 +254,7 @@ class Folder:
 
     def courier(self) -> tuple[int, str] | None:
         """Pid and start time of this session's courier, if one is running."""
-        value = files.read_json(self._courier_path)
-        if not isinstance(value, dict) or type(value.get("pid")) is not int:
-            return None
-        process = value["pid"], str(value.get("started"))
+        process = processes.noted(files.read_json(self._courier_path))
         return process if processes.is_running(*process) else None
 
     def set_courier(self, pid: int | None) -> None:

@@ -253,6 +253,11 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     return State(status, turns, _current(turns), question, fold.background, gone)
 
 
+def of_an_older(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts of a session whose earlier ones are not at hand: its agent had been up before the first of these."""
+    return [Fact("alive", 0.0), *facts]
+
+
 def rests(messages: Sequence[Message], facts: Iterable[Fact]) -> list[float]:
     """The times at which the agent ended a turn and had nothing more before it; what lay before is over for good."""
     fold = _Fold(messages)

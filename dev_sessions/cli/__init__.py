@@ -17,7 +17,8 @@ def run(argv: Sequence[str]) -> int:
         if list(argv) == ["--version"]:
             from . import commands
 
-            return Output().guard(lambda: commands.version(Output(), json=False))
+            out = Output()
+            return out.guard(lambda: commands.version(out, json=False))
         from . import fast
 
         call = fast.parse(argv)

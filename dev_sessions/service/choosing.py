@@ -29,7 +29,7 @@ def named(house: House, ids: Sequence[str] | None, group: str | None) -> list[Se
         )
     if ids is not None:
         return house.sessions(ids)
-    found = _those(house, group)
+    found = house.group(group)
     if not found:
         raise SessionNotFound(f"no session is in the group {group!r}", next="dev-sessions list")
     return found
@@ -55,16 +55,11 @@ def condemned(
     if ids is not None:
         return house.sessions(ids)
     limit = None if older_than is None else time.time() - _seconds(older_than)
-    found = _those(house, group)
+    found = house.group(group)
     found = _without_callers(house, found if limit is None else list(_unused_since(house, found, limit)))
     if not found:
         house.say("no session fits; nothing was killed")
     return found
-
-
-def _those(house: House, group: str | None) -> list[Session]:
-    records = house.store.load().values()
-    return [house.view(record) for record in records if group is None or record.get("group") == group]
 
 
 def _unused_since(house: House, sessions: list[Session], when: float) -> Iterator[Session]:

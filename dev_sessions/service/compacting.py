@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..errors import DevSessionsError
-from ..model import Fact
-from ..turns import reduce, rests
+from ..turns import of_an_older, reduce, rests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,15 +36,14 @@ def compact(house: House, session: Session) -> bool:
 def _cut(house: House, session: Session) -> bool:
     messages = session.folder.messages()
     (seen,) = house.backend(session).observe([session])
-    started = [Fact("alive", 0.0)] if session.folder.past.stamp() else []
-    whole = reduce(messages, [*started, *seen.facts], seen.probe)
+    whole = reduce(messages, of_an_older(seen.facts) if session.folder.past.stamp() else seen.facts, seen.probe)
     tries = 0
     for at in list(reversed(rests(messages, seen.facts)))[KEEP:]:
         through = _through(messages, whole, at)
         if through is None:
             continue
         if _tells_the_same(messages, seen, whole, at, through):
-            session.folder.put_behind(through, at + 1e-6)
+            session.folder.put_behind(through, at)
             return True
         tries += 1
         if tries == _TRIES:
@@ -66,7 +64,6 @@ def _through(messages: list[Message], whole: State, at: float) -> int | None:
 
 def _tells_the_same(messages: list[Message], seen: Observation, whole: State, at: float, through: int) -> bool:
     late = [message for message in messages if message.number > through]
-    facts = [Fact("alive", 0.0), *(fact for fact in seen.facts if fact.at > at + 1e-6)]
-    rest = reduce(late, facts, seen.probe)
+    rest = reduce(late, of_an_older(fact for fact in seen.facts if fact.at > at), seen.probe)
     turns = tuple(turn for turn in whole.turns if turn.number > through)
     return rest == whole._replace(turns=turns)

@@ -94,18 +94,12 @@ def _session_of(house: House, request_id: str) -> Session | None:
             record = next((r for r in house.store.load().values() if r.get("request_id") == request_id), None)
             if record is None:
                 return None
-            creator = _creator(record)
+            creator = processes.noted(record.get("creator"))
             if record.get("ready_at") or not processes.is_running(*creator):
                 return _unless_stillborn(house, house.view(record))
             watcher.watch_path(house.settings.home)
             watcher.watch_process(*creator)
             watcher.wait(1.0)
-
-
-def _creator(record: dict[str, Any]) -> tuple[int, str]:
-    """The process that made a record, as (pid, start time); nobody's if the record does not tell."""
-    creator = record.get("creator") or {}
-    return int(creator.get("pid") or 0), str(creator.get("started"))
 
 
 def _unless_stillborn(house: House, session: Session) -> Session | None:
@@ -255,7 +249,7 @@ def _abandon(house: House, backend: Backend, request_id: str, session: Session |
     entered = [
         house.view(record)
         for record in house.store.load().values()
-        if record.get("request_id") == request_id and _creator(record)[0] == os.getpid()
+        if record.get("request_id") == request_id and processes.noted(record.get("creator"))[0] == os.getpid()
     ]
     for begun in entered or ([session] if session else []):
         _remove(house, backend, begun)

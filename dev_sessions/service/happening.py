@@ -48,16 +48,12 @@ def events(house: House, params: dict[str, Any], request_id: str) -> Generator[E
     when the named sessions are killed.
     """
     ids = params.get("ids")
-    sessions = _all(house) if ids is None else house.sessions(ids)
+    sessions = house.group() if ids is None else house.sessions(ids)
     teller = _Teller(house)
     yield from teller.news(sessions)
     if params.get("follow"):
         yield from _followed(house, teller, sessions, named=ids is not None)
     return {"sessions": len(sessions)}
-
-
-def _all(house: House) -> list[Session]:
-    return [house.view(record) for record in house.store.load().values()]
 
 
 def _followed(house: House, teller: _Teller, sessions: list[Session], named: bool) -> Generator[Event, None, None]:
@@ -70,7 +66,7 @@ def _followed(house: House, teller: _Teller, sessions: list[Session], named: boo
             yield from teller.news(there)
             gone = [session for session in sessions if session not in there]
             yield from (event for session in gone for event in teller.end(session))
-            known, sessions = _keys(sessions), there if named else _all(house)
+            known, sessions = _keys(sessions), there if named else house.group()
             if sessions or not named:
                 watcher.wait(0.0 if _keys(sessions) - known else _TICK)
 

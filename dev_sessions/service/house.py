@@ -6,7 +6,7 @@ from .. import turns
 from ..backends import load
 from ..backends.session import Session
 from ..errors import SessionNotFound, UsageError
-from ..model import EXITED, Fact, State
+from ..model import EXITED, State
 from ..records import Folder
 from ..store import Store
 from ..wire import Frame
@@ -60,6 +60,11 @@ class House:
                 raise SessionNotFound(f"no session called {id!r}", next="dev-sessions list")
         return [self.view(records[id]) for id in dict.fromkeys(ids)]
 
+    def group(self, name: str | None = None) -> list[Session]:
+        """The sessions of a group, or all there are."""
+        records = self.store.load().values()
+        return [self.view(record) for record in records if name is None or record.get("group") == name]
+
     def view(self, record: dict[str, Any], whole: bool = False) -> Session:
         """A record as backends see it; `whole`, with all that it has long behind it."""
         return Session(record, Folder(self.store.folder(record), whole), self.settings.environ)
@@ -93,7 +98,7 @@ class House:
             if self._loadable(group[0]):
                 states = self._observed(group)
             else:
-                states = [State(EXITED, (), None, None, 0, f"no agent called {name}")] * len(group)
+                states = [_lost(f"no agent called {name}")] * len(group)
             found.update(zip((session.id for session in group), states, strict=True))
         return [found[session.id] for session in sessions]
 
@@ -113,7 +118,7 @@ class House:
         if session.folder.past.stamp() != stamp:
             return self.state(session)  # a writer has just put behind what we were reading
         # The agent's first word may be behind already.
-        facts = [Fact("alive", 0.0), *seen.facts] if stamp and not session.folder.whole else seen.facts
+        facts = turns.of_an_older(seen.facts) if stamp and not session.folder.whole else seen.facts
         return turns.reduce(acts, facts, seen.probe)
 
     def _alone(self, session: Session, error: Exception) -> State:
@@ -121,4 +126,9 @@ class House:
             return self.state(session)
         except Exception:
             self.say(f"{session.id} cannot be looked at ({error}); dev-sessions kill {session.id} ends it")
-            return State(EXITED, (), None, None, 0, f"its folder is damaged: {error}")
+            return _lost(f"its folder is damaged: {error}")
+
+
+def _lost(why: str) -> State:
+    """The state of a session that cannot be looked at."""
+    return State(EXITED, (), None, None, 0, why)

@@ -45,8 +45,7 @@ def list_(house: House, params: dict[str, Any], request_id: str) -> list[dict[st
         raise UsageError(
             f"no status called {wanted!r}; there are {', '.join(STATUSES)}", next="dev-sessions list --help"
         )
-    records = house.store.load().values()
-    sessions = [house.view(record) for record in records if group is None or record.get("group") == group]
+    sessions = house.group(group)
     rows = [
         {**public(session.record), "status": state.status, "last_used": last_used(session, state)}
         for session, state in zip(sessions, house.states(sessions), strict=True)

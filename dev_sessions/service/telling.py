@@ -62,11 +62,8 @@ def _followed(house: House, session: Session, conversation: Conversation) -> Gen
 
 
 def _arm(house: House, watcher: Watcher, session: Session, conversation: Conversation) -> None:
-    sources = house.backend(session).sources(session)
-    for path in (*sources.paths, *conversation.paths()):
-        watcher.watch_path(path)
-    for process in sources.processes:
-        watcher.watch_process(*process)
+    watcher.watch(*house.backend(session).sources(session))
+    watcher.watch(conversation.paths())
 
 
 class _Speech:

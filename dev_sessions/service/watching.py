@@ -6,6 +6,7 @@ import os
 import time
 
 from .. import processes
+from ..backends.session import Sources
 from ..errors import UsageError
 from ..model import EXITED, IDLE, INTERRUPTED, QUEUED, WAITING
 from ..turns import batch, verdict
@@ -79,7 +80,7 @@ class _Look:
     def __init__(self, house: House, session: Session) -> None:
         self.session = session
         self._backend = house.backend(session)
-        self._sources = self._backend.sources(session)
+        self._sources = Sources((), ())
         self._seen: list[tuple[int, int]] | None = None
         self._running: list[bool] = []
         self._looked = self._moved = -_SELDOM
@@ -99,7 +100,7 @@ class _Look:
             watcher.watch(*self._sources)
             # Armed first, read second. What moved just now may move again within one tick of the file system's clock.
             stamps = self._stamps()
-            self._seen = stamps if clock - max(stamp for stamp, _ in stamps) > _TICK_OF_FILES else None
+            self._seen = stamps if clock - max((stamp for stamp, _ in stamps), default=0) > _TICK_OF_FILES else None
         # What time alone brings about (see the graces of `turns`) comes soon after the last move.
         if now - self._moved >= _SETTLING and now - self._looked < _SELDOM:
             return False

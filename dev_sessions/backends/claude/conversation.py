@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 
+from ... import files
 from ...model import Entry
 from . import evidence, hooks, transcript
 
@@ -178,7 +179,7 @@ class _Beginning:
 
     def hold(self, line: bytes) -> bool:
         """Take one more line; True if no earlier one can follow, or too much is held."""
-        fields = _fields(line)
+        fields = files.parse_object(line) or {}
         at = transcript.stamp(fields)
         self._first, self._last = min(self._first, at or self._first), max(self._last, at)
         # An attachment may bear an older time than that of its writing: it stays behind what it was written behind.
@@ -201,7 +202,7 @@ class Reader:
         self._calls: dict[str, str] = {}  # names of the tools that have not returned yet, by id
 
     def read(self, line: bytes) -> Iterator[Entry]:
-        fields = _fields(line)
+        fields = files.parse_object(line) or {}
         if fields.get("isSidechain"):
             return
         rule = {"user": self._user, "assistant": self._assistant, "attachment": self._attachment}.get(
@@ -280,15 +281,6 @@ def _told_by_itself(fields: dict[str, Any]) -> bool:
     origin = fields.get("origin")
     kind = origin.get("kind") if isinstance(origin, dict) else None
     return kind == "task-notification" or fields.get("commandMode") == "task-notification"
-
-
-def _fields(line: bytes) -> dict[str, Any]:
-    """The object that a line holds; an empty one if it holds none."""
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _is_prompt(fields: dict[str, Any]) -> bool:

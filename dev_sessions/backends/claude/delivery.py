@@ -42,7 +42,10 @@ _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164
 
 # What joins and colours emoji is dropped anywhere else; ours is the part of Unicode's Extended_Pictographic in use.
 _JOINING = re.compile("[\ufe00-\ufe0f\u200d]")
-_PICTURE = "[\U0001f300-\U0001f3fa\U0001f400-\U0001faff\u2600\u2601\u260e\u2611\u2620\u2639\u263a\u2640\u2642\u2665\u2695\u2696\u2699\u26a0\u26a1\u2708\u2709\u270c\u270d\u270f\u2714\u2716\u2728\u2744\u274c\u2753\u2757\u2764\u2b50]"  # noqa: E501
+_PICTURE = (
+    "[\U0001f300-\U0001f3fa\U0001f400-\U0001faff\u2600\u2601\u260e\u2611\u2620\u2639\u263a\u2640\u2642\u2665\u2695"
+    "\u2696\u2699\u26a0\u26a1\u2708\u2709\u270c\u270d\u270f\u2714\u2716\u2728\u2744\u274c\u2753\u2757\u2764\u2b50]"
+)
 _TONE = "(?:\ufe0f|[\U0001f3fb-\U0001f3ff])?"
 _EMOJI = re.compile(f"{_PICTURE}{_TONE}(?:\u200d{_PICTURE}{_TONE})*")
 

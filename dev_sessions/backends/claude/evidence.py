@@ -117,9 +117,7 @@ def _written_at_last(path: str) -> Any:
 
 def _unborn(session: Session, now: float) -> Probe:
     """No process yet: it is being created, or its creator died before the agent was born."""
-    creator = session.record.get("creator")
-    creator = creator if isinstance(creator, dict) else {}
-    if processes.is_running(int(as_number(creator.get("pid"))), str(creator.get("started"))):
+    if processes.is_running(*processes.noted(session.record.get("creator"))):
         return Probe(now, True, "busy", now)
     if session.record.get("ready_at"):
         return Probe(now, False, detail="its file `process` is gone; dev-sessions kill ends the agent if it still runs")

@@ -45,8 +45,7 @@ def _command(facts_path: str) -> str:
 
 def parse(payload: Payload) -> dict[str, Any]:
     """A payload's fields; empty if it is no JSON object (a hook killed half way leaves no file, a full disk may)."""
-    value = files.parse_json(payload.content)
-    return value if isinstance(value, dict) else {}
+    return files.parse_object(payload.content) or {}
 
 
 def words(fields: dict[str, Any], name: str) -> str | None:

@@ -7,9 +7,9 @@ that was taken while a turn ran), and everything where hooks are switched off.
 
 from __future__ import annotations
 
-import json
 import os
 
+from ... import files
 from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
 from . import hooks
 from .hooks import plain
@@ -72,7 +72,7 @@ def since(path: str, when: float) -> list[dict[str, Any]]:
     for line in Tail(path).lines():
         if b'"timestamp":' not in line:
             continue
-        entry = _entry(line)
+        entry = files.parse_object(line)
         if entry is None:
             continue
         at = stamp(entry)
@@ -240,7 +240,7 @@ def replies(path: str, count: int, skip: frozenset[str] = frozenset(), before: f
     for line in Tail(path).lines():
         if b'"assistant"' not in line and b'"promptId"' not in line:
             continue
-        entry = _entry(line)
+        entry = files.parse_object(line)
         if entry is None or entry.get("isSidechain"):
             continue
         if entry.get("type") == "assistant" and not entry.get("isApiErrorMessage"):
@@ -271,14 +271,6 @@ def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, An
             elif block.get("type") == "tool_result":
                 calls.pop(str(block.get("tool_use_id")), None)
     return list(calls.values())[-1] if calls else None
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _blocks(entry: dict[str, Any]) -> list[dict[str, Any]]:

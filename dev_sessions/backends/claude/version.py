@@ -30,6 +30,7 @@ OLDEST = "2.1.150"
 NEWEST = "2.1.330"
 
 _MEMORY = "claude-versions.json"
+_NUMBER = re.compile(r"\d+\.\d+\.\d+")
 _ANSWER = re.compile(r"^(\d+\.\d+\.\d+)\S* \(Claude Code\)", re.MULTILINE)
 _SECONDS = 5.0
 
@@ -44,10 +45,10 @@ def refuse_unsupported(program: str, environment: Mapping[str, str]) -> None:
     Raises:
         LaunchFailed: this release cannot be supported.
     """
-    known = _remembered(program, environment)
+    remembered = known(program, environment)
     # A program that is a wrapper stays the same while what it runs changes: nothing is refused by memory.
-    found = known if known and not _too_old(known) else ask(program, environment)
-    if found and found != known:
+    found = remembered if remembered and not _too_old(remembered) else ask(program, environment)
+    if found and found != remembered:
         _remember(program, environment, found)
     if found and _too_old(found):
         raise LaunchFailed(
@@ -59,7 +60,12 @@ def refuse_unsupported(program: str, environment: Mapping[str, str]) -> None:
 
 def known(program: str, environment: Mapping[str, str]) -> str | None:
     """The version that this program has told before, or None. Starts nothing."""
-    return _remembered(program, environment)
+    found = _memory(environment).get(os.path.realpath(program))
+    mark = _mark(program)
+    if not isinstance(found, dict) or mark is None or found.get("mark") != mark:
+        return None
+    version = found.get("version")
+    return version if isinstance(version, str) and _NUMBER.fullmatch(version) else None
 
 
 def name(session: Session) -> str:
@@ -67,7 +73,7 @@ def name(session: Session) -> str:
     told = session.private.get("version")
     if not told:
         return "Claude Code of an unknown version"
-    newer = _numbers(told) > _numbers(NEWEST) if re.fullmatch(r"\d+\.\d+\.\d+", told) else False
+    newer = _numbers(told) > _numbers(NEWEST) if _NUMBER.fullmatch(told) else False
     return f"Claude Code {told}" + (f" (newer than {NEWEST}, the last one tried)" if newer else "")
 
 
@@ -102,15 +108,6 @@ def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS)
         return None
     match = _ANSWER.search(answer.decode(errors="replace"))
     return match[1] if match else None
-
-
-def _remembered(program: str, environment: Mapping[str, str]) -> str | None:
-    found = _memory(environment).get(os.path.realpath(program))
-    mark = _mark(program)
-    if not isinstance(found, dict) or mark is None or found.get("mark") != mark:
-        return None
-    version = found.get("version")
-    return version if isinstance(version, str) and re.fullmatch(r"\d+\.\d+\.\d+", version) else None
 
 
 def _remember(program: str, environment: Mapping[str, str], version: str) -> None:

@@ -222,8 +222,7 @@ def _fact(fields: dict[str, Any]) -> Fact:
 def _probe(session: Session) -> Probe:
     now, process, status = time.time(), session.folder.process(), _status(session)
     if process is None:
-        creator = session.record.get("creator") or {}
-        born = processes.is_running(int(creator.get("pid", 0)), str(creator.get("started")))
+        born = processes.is_running(*processes.noted(session.record.get("creator")))
         return Probe(now, True, "busy", now) if born else Probe(now, False, detail="the agent was never started")
     if not processes.is_running(*process):
         return Probe(now, False, detail="the agent's process is gone")
