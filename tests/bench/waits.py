@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from figures import Figure, milliseconds, ratio
 from folders import MadeSession, StateFolder
@@ -56,15 +56,12 @@ def woken(place: Place) -> Iterator[Figure]:
         session = state.add(1, turns=3)[0]
         commands = Commands(state.env)
         session.begin()
-        times, floor = [], []
-        for _ in range(place.rounds):
-            floor.append(commands.floor())
-            pid = _armed_wait(commands, session)
+
+        def finish() -> tuple[float, Callable[[], None]]:
             report, begin = session.finish()
-            _, status = os.waitpid(pid, 0)
-            times.append(time.perf_counter() - begin)
-            assert os.waitstatus_to_exitcode(status) == 0
-            report.unlink()  # the turn runs again
+            return begin, report.unlink  # the turn runs again
+
+        times, floor = _gone_after(finish, commands, session, place.rounds, code=0)
     what = "a turn's end reported, to `wait` gone"
     yield milliseconds("fact-to-wait-gone", what, 15.0, spread(times), ancestor="1.57 s", note=_beside(floor))
 
@@ -75,18 +72,37 @@ def died(place: Place) -> Iterator[Figure]:
         session = state.add(1, turns=3)[0]
         commands = Commands(state.env)
         session.begin()
-        times, floor = [], []
-        for _ in range(place.fewer):
-            floor.append(commands.floor())
-            pid = _armed_wait(commands, session)
+
+        def die() -> tuple[float, Callable[[], None]]:
             session.agent.send_signal(signal.SIGKILL)
-            begin = time.perf_counter()
-            _, status = os.waitpid(pid, 0)
-            times.append(time.perf_counter() - begin)
-            assert os.waitstatus_to_exitcode(status) == 5
-            _revive(session)
+            return time.perf_counter(), lambda: _revive(session)
+
+        times, floor = _gone_after(die, commands, session, place.fewer, code=5)
     what = "the agent killed, to `wait` gone"
     yield milliseconds("death-to-wait-gone", what, 50.0, spread(times), note=_beside(floor))
+
+
+def _gone_after(
+    cause: Callable[[], tuple[float, Callable[[], None]]],
+    commands: Commands,
+    session: MadeSession,
+    rounds: int,
+    code: int,
+) -> tuple[list[float], list[Cost]]:
+    """How long an armed `wait` lives on after each `cause`, and `python -c pass` beside it.
+
+    `cause` ends the turn: it gives back when, and what makes the session as it was.
+    """
+    times, floor = [], []
+    for _ in range(rounds):
+        floor.append(commands.floor())
+        pid = _armed_wait(commands, session)
+        begin, mend = cause()
+        _, status = os.waitpid(pid, 0)
+        times.append(time.perf_counter() - begin)
+        assert os.waitstatus_to_exitcode(status) == code
+        mend()
+    return times, floor
 
 
 def _beside(floor: list[Cost]) -> str:

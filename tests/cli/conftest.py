@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -71,6 +72,17 @@ class Commands:
 
     def create(self, *more: str, **options: Any) -> str:
         return self.ok("create", "--cli", "fake", "-q", *more, **options)
+
+    @contextlib.contextmanager
+    def following(self, *argv: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on, in a process of its own, ended with the block if it has not ended by itself."""
+        process = self.lab.start(*argv, **options)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
 
     def release(self, id: str, name: str = "a") -> None:
         (self.lab.folder(id) / "agent" / "release" / name).touch()

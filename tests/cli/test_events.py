@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,17 +42,6 @@ def told(run: Commands, *ids: str) -> list[dict[str, Any]]:
 
 def short(events: list[dict[str, Any]]) -> list[tuple[str, int | None]]:
     return [(event["event"], event.get("turn")) for event in events]
-
-
-@contextmanager
-def following(run: Commands, *ids: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    process = run.lab.start("events", "--follow", *ids, **options)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def upto(process: subprocess.Popen[str], name: str, **fields: Any) -> list[dict[str, Any]]:
@@ -152,7 +139,7 @@ def test_events_of_nobody(run: Commands) -> None:
 def test_following_named_sessions_until_they_are_killed(run: Commands) -> None:
     id, other = run.create(), run.create()
     run.ok("ask", id, "[[reply: before]]")
-    with following(run, id) as process:
+    with run.following("events", "--follow", id) as process:
         assert len(turn_in(process)) == 2 + len(TURN)
         run.ok("ask", other, "[[reply: not told]]")
         run.ok("ask", id, "[[reply: after]]")
@@ -168,7 +155,7 @@ def test_following_named_sessions_until_they_are_killed(run: Commands) -> None:
 
 def test_following_ends_with_the_last_of_them(run: Commands) -> None:
     one, two = run.create(), run.create()
-    with following(run, one, two) as process:
+    with run.following("events", "--follow", one, two) as process:
         upto(process, "alive", session=two)
         run.ok("kill", one)
         upto(process, "killed", session=one)
@@ -180,7 +167,7 @@ def test_following_ends_with_the_last_of_them(run: Commands) -> None:
 
 
 def test_following_all_tells_of_new_sessions_and_ends_with_ctrl_c(run: Commands, idle: str) -> None:
-    with following(run) as process:
+    with run.following("events", "--follow") as process:
         turn_in(process, session=idle, turn=2)
         new = run.create()
         run.ok("ask", new, "[[reply: hello]]")
@@ -196,7 +183,7 @@ def test_following_all_tells_of_new_sessions_and_ends_with_ctrl_c(run: Commands,
 
 def test_each_event_is_told_once_over_many_turns(run: Commands) -> None:
     id = run.create()
-    with following(run, id) as process:
+    with run.following("events", "--follow", id) as process:
         for number in range(8):
             run.ok("ask", id, f"[[reply: {number}]]")
         run.ok("kill", id)
@@ -215,7 +202,7 @@ def test_each_event_is_told_once_over_many_turns(run: Commands) -> None:
 def test_a_folder_that_is_gone_ends_the_following(run: Commands) -> None:
     id = run.create()
     folder = run.lab.folder(id)
-    with following(run, id) as process:
+    with run.following("events", "--follow", id) as process:
         upto(process, "alive")
         os.kill(run.lab.pid(id), signal.SIGKILL)
         os.rename(folder, run.lab.path / "elsewhere")
@@ -227,7 +214,7 @@ def test_a_folder_that_is_gone_ends_the_following(run: Commands) -> None:
 def test_following_begins_before_anything_was_there(run: Commands) -> None:
     home = {"DEV_SESSIONS_HOME": str(run.lab.path / "first")}
     assert run("events", env=home) == (0, "", "")
-    with following(run, env=home) as process:
+    with run.following("events", "--follow", env=home) as process:
         id = run.create(env=home)
         upto(process, "alive", session=id)
         run.ok("kill", id, env=home)

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,18 +22,6 @@ INSPECTED = {
     *("capabilities", "created_at", "created_by", "last_used", "error", "turns", "folder", "files", "missing", "pid"),
     *("terminal", "version", "reported"),
 }
-
-
-@contextmanager
-def following(run: Commands, *argv: str) -> Iterator[subprocess.Popen[str]]:
-    """A command that goes on, and is ended with the block if it has not ended by itself."""
-    process = run.lab.start(*argv)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def line(process: subprocess.Popen[str]) -> str:
@@ -131,7 +117,7 @@ def test_the_same_text_twice_is_two_turns(run: Commands) -> None:
 
 def test_logs_go_on_until_the_agent_ends(run: Commands) -> None:
     id = run.create()
-    with following(run, "logs", id, "--follow") as process:
+    with run.following("logs", id, "--follow") as process:
         run.ok("ask", id, "[[reply: one]]")
         assert upto(process, "one") == ["user (turn 1):", "[[reply: one]]", "", "assistant (turn 1):", "one"]
         run.ok("send", id, "[[reply: last]][[die]]")
@@ -142,7 +128,7 @@ def test_logs_go_on_until_the_agent_ends(run: Commands) -> None:
 def test_logs_go_on_until_the_session_is_killed(run: Commands) -> None:
     id = run.create()
     run.ok("ask", id, "[[reply: before]]")
-    with following(run, "logs", id, "--follow", "--json") as process:
+    with run.following("logs", id, "--follow", "--json") as process:
         assert [json.loads(line(process))["text"] for _ in range(2)] == ["[[reply: before]]", "before"]
         run.ok("ask", id, "[[reply: after]]")
         entries = [json.loads(line(process)) for _ in range(2)]
@@ -152,7 +138,7 @@ def test_logs_go_on_until_the_session_is_killed(run: Commands) -> None:
 
 
 def test_ctrl_c_ends_the_following(run: Commands, idle: str) -> None:
-    with following(run, "logs", idle, "--follow") as process:
+    with run.following("logs", idle, "--follow") as process:
         upto(process, "two")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
