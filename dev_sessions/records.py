@@ -212,6 +212,7 @@ class Folder:
             self._clear(number, acts)
         for fact in facts:
             os.unlink(os.path.join(self.facts_path, fact.name))
+        files.sweep_dead(self.path)
 
     def _message_line(self, number: int, acts: dict[str, Any]) -> dict[str, Any]:
         claim = acts.get("message", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -74,6 +75,16 @@ def test_it_grows_at_its_end(folder):
     assert told(folder)[0:2] == before[0:2]
     assert folder.past.mark().through == 4
     assert folder.past.mark().size > first.size
+
+
+def test_what_a_dead_writer_left_is_swept_with_it(folder):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = os.path.join(folder.path, f"notice.json.{gone.pid}.0a1b2c3d.tmp")
+    with open(left, "w", encoding="utf-8"):
+        os.utime(left, (1.0, 1.0))
+    folder.put_behind(2, 30.0)
+    assert not os.path.exists(left)
 
 
 def test_a_writer_that_died_before_its_mark_has_done_nothing(folder):
