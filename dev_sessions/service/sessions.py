@@ -83,23 +83,31 @@ def _archive(house: House, session: Session) -> None:
             if os.path.exists(start):
                 os.unlink(start)  # it holds the agent's environment, secrets and all
             files.make_folder(house.store.archive_folder)
-            os.utime(folder.path)
-            os.rename(folder.path, _free_place(house, session))
+            _put_away(house, session)
     except (OSError, StoreError, SessionNotFound):
         if os.path.exists(os.path.join(folder.path, "record.json")):
             raise
-        import shutil
-
-        shutil.rmtree(
-            folder.path, ignore_errors=True
-        )  # archived by another kill; only our lock stands there, if anything
+        # Another kill has archived it; only our lock stands there, if anything.
+        _remove(folder.path)
     house.store.remove(session.record)
 
 
-def _free_place(house: House, session: Session) -> str:
-    """Where the folder goes. A kill that was cut short may have put the session there, and a create made it anew."""
-    place = os.path.join(house.store.archive_folder, session.record["key"])
-    return f"{place}.{os.urandom(4).hex()}" if os.path.exists(place) else place
+def _put_away(house: House, session: Session) -> None:
+    place, folder = os.path.join(house.store.archive_folder, session.record["key"]), session.folder
+    if not os.path.exists(place):
+        os.utime(folder.path)
+        os.rename(folder.path, place)
+    elif os.path.exists(os.path.join(folder.path, "record.json")):
+        # A kill that was cut short had put the session there, and a create made it anew.
+        os.rename(folder.path, f"{place}.{os.urandom(4).hex()}")
+    else:
+        _remove(folder.path)
+
+
+def _remove(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def attach(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:

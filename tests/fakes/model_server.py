@@ -329,7 +329,7 @@ class ModelServer(ThreadingHTTPServer):
             self._released.add(name)
             self._changed.notify_all()
 
-    def wait_until_blocked(self, name: str, timeout: float = 10) -> bool:
+    def wait_until_blocked(self, name: str, timeout: float = 30) -> bool:
         """Wait until a request is held on this name; False if none is in time."""
         with self._changed:
             return self._changed.wait_for(lambda: self._blocked[name] > 0, timeout)

@@ -339,6 +339,8 @@ def test_draft_of_a_person_is_kept_apart(shared: Lab, talker: str, draft: str) -
     assert prompts_since(shared, talker, before, 1) == [text]
     shared.keys(talker, "C-c")
     shared.until(lambda: input_box(shared, talker) != draft, "an empty box")
+    # A second Ctrl+C while Claude says so would end it.
+    shared.until(lambda: "again to exit" not in shared.screen(talker), "the end of the offer to exit")
 
 
 def test_send_while_a_turn_runs(shared: Lab, talker: str) -> None:
@@ -490,8 +492,10 @@ def answer(lab: Lab, id: str, key: str) -> None:
 
 def test_send_while_a_question_is_open(shared: Lab, talker: str) -> None:
     shared.ok("wait", talker)
-    shared.ok("send", talker, "[[ask: Which one?|Apple|Pear]][[replytool: 200]]")
+    asking = "[[ask: Which one?|Apple|Pear]][[replytool: 200]]"
+    shared.ok("send", talker, asking)
     assert shared.run("wait", talker).code == 6
+    shared.until(lambda: asking in shared.prompts(talker), "the prompt in the transcript")
     before, messages = shared.prompts(talker), os.listdir(shared.folder(talker) / "messages")
     shown = shared.run("send", talker, "1")
     assert (shown.code, shown.out) == (6, "")

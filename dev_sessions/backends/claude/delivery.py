@@ -98,6 +98,16 @@ def pieces(text: str) -> list[str]:
     return found
 
 
+def clear(screen: Screen, text: str) -> None:
+    """Take `text` out of the input box.
+
+    Ctrl+U does nothing to a running turn, unlike Escape and Ctrl+C, and nothing to an empty box: two Ctrl+C within a
+    second end Claude (2.1.330).
+    """
+    for _ in range(2 * len(text.splitlines()) + 2):
+        screen.keys("C-u")
+
+
 def deliver(session: Session, screen: Screen, delivery: Delivery) -> None:
     """Hand a message over; see `base.Backend.deliver`."""
     with Watcher() as watcher:
@@ -150,7 +160,7 @@ class _Attempt:
         if box.text == "!":
             self._screen.keys("BSpace")  # out of shell mode, with nothing typed in it yet
         elif box.text and self._left_by_us(box):
-            self._clear(box.text)
+            clear(self._screen, box.text)
         elif box.text:
             self._delivery.say(f"set aside what stood in the input box of {self._session.id}; it comes back there")
             self._screen.keys("C-s")
@@ -175,7 +185,7 @@ class _Attempt:
         while not dialogs.holds(self._box(), self._text):
             if not self._wait(1.0):
                 screen = self._screen.capture()
-                self._clear(self._text)
+                clear(self._screen, self._text)
                 raise self._failed("the message did not appear in the input box as it is", screen)
 
     def _submit(self) -> None:
@@ -212,11 +222,6 @@ class _Attempt:
             self._wait(_FOLLOW)
         self._screen.keys("C-e")
         return moved != before and self._shows_ours()
-
-    def _clear(self, text: str) -> None:
-        """Take `text` out of the box. Ctrl+U does nothing to a running turn, unlike Escape and Ctrl+C."""
-        for _ in range(2 * len(text.splitlines()) + 2):
-            self._screen.keys("C-u")
 
     def _wait(self, seconds: float) -> bool:
         """Wait until something moved, at most `seconds`; False once the bound has passed."""

@@ -10,7 +10,7 @@ import time
 
 from ...errors import TimedOut
 from ...waiting import Watcher
-from . import dialogs, evidence
+from . import delivery, dialogs, evidence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,4 +56,4 @@ def _take_back(session: Session, screen: Screen) -> None:
         return
     sent = [message.wire for message in session.folder.messages() if message.attempted is not None]
     if any(dialogs.holds(box, text) for text in sent):
-        screen.keys("C-c")
+        delivery.clear(screen, box.text)
