@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 TIMEOUT = "timeout"
 _CENTURY = 3.2e9
-# After a move, time alone may bring about more for so long; later a look now and then is enough. Seconds.
-_SETTLING, _SELDOM = 6.0, 60.0
+# Time alone brings about more so long after a move (see the graces of `turns`). Seconds.
+_SETTLING = (0.0, 1.0, 2.0, 5.0, 6.0)
+# Later a look now and then is enough. Seconds.
+_SELDOM = 60.0
 _ENDS_ARE_EVENTS = hasattr(os, "pidfd_open")
 # Two changes closer than this may bear the same stamp. Nanoseconds.
 _TICK_OF_FILES = 50_000_000
@@ -101,8 +103,9 @@ class _Look:
             # Armed first, read second. What moved just now may move again within one tick of the file system's clock.
             stamps = self._stamps()
             self._seen = stamps if clock - max((stamp for stamp, _ in stamps), default=0) > _TICK_OF_FILES else None
-        # What time alone brings about (see the graces of `turns`) comes soon after the last move.
-        if now - self._moved >= _SETTLING and now - self._looked < _SELDOM:
+        last, passed = self._looked - self._moved, now - self._moved
+        settling = any(last < moment <= passed for moment in _SETTLING)
+        if not settling and now - self._looked < _SELDOM:
             return False
         self._looked = now
         return True
