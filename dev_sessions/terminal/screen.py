@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .tmux import Tmux
 
 _BLOCK = re.compile(rb"%begin (\d+ \d+) 1\r?\n(.*?)%(end|error) \1 1\r?\n", re.DOTALL)
+# Only then the client is attached, and told what moves; it carries out commands before.
+_ATTACHED = re.compile(rb"%session-changed [^\n]*\n")
 _ANSWER_SECONDS = 10.0
 _NEEDED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TMUX_TMPDIR")
 
@@ -59,6 +61,7 @@ class Screen:
         self._client.ptyproc.delayafterclose = 0
         self._ended = False
         try:
+            self._expect(_ATTACHED)
             if self._ask("#{session_name}") != self.name:
                 raise ScreenGone(f"the agent's pane in the tmux session {self.name} is gone")
         except BaseException:
@@ -170,14 +173,17 @@ class Screen:
             self._ended = True
             raise ScreenGone(f"the tmux session {self.name} has ended") from error
 
-    def _answer(self, line: str) -> str:
+    def _expect(self, pattern: re.Pattern[bytes]) -> None:
         try:
-            self._client.expect(_BLOCK)
+            self._client.expect(pattern)
         except (pexpect.EOF, OSError) as error:
             self._ended = True
             raise ScreenGone(f"the tmux session {self.name} has ended") from error
         except pexpect.TIMEOUT as error:
             raise TmuxError(f"tmux has not answered for {_ANSWER_SECONDS:g} s", next="check the tmux server") from error
+
+    def _answer(self, line: str) -> str:
+        self._expect(_BLOCK)
         _, content, end = self._client.match.groups()
         text: str = content.replace(b"\r\n", b"\n").decode(errors="replace")
         if end == b"error":
