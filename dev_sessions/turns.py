@@ -72,7 +72,7 @@ class _Fold:
     """What is known after some facts; `take` adds the next one."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        self.unbound = [message for message in messages if message.attempted is not None]
+        self._untaken = Untaken(messages)
         self.open: list[_Open] = []
         self.closed: dict[int, Turn] = {}
         self.question: Question | None = None
@@ -105,7 +105,7 @@ class _Fold:
             self._reported(known, fact)
             return
         held = fact.held or self._busy_with(fact.prompt)
-        message = self._bind(fact)
+        message = self._untaken.take(fact)
         if not held:
             self._interrupt(_at_rest_by(fact, message))
         number = message.number if message else None
@@ -140,12 +140,6 @@ class _Fold:
             return False
         ended = self.last_end.prompt if self.last_end else None
         return prompt == ended or any(entry.prompt == prompt for entry in self.open)
-
-    def _bind(self, fact: Fact) -> Message | None:
-        message = attempted_last(self.unbound, fact)
-        if message is not None:
-            self.unbound.remove(message)
-        return message
 
     def _joined(self, fact: Fact) -> None:
         for entry in self.open:
@@ -210,13 +204,26 @@ class _Fold:
         return True
 
 
-def attempted_last(messages: Iterable[Message], fact: Fact) -> Message | None:
-    """The message that the agent has taken, of those that may have reached it: the one that was attempted last.
+class Untaken:
+    """The messages that may have reached the agent, but for those that it has taken by now."""
 
-    One of the same text before it may have been lost on its way (its sender was killed).
-    """
-    fitting = [one for one in messages if one.wire == fact.text and (one.attempted or 0.0) <= fact.at]
-    return max(fitting, key=lambda one: one.attempted or 0.0, default=None)
+    def __init__(self, messages: Iterable[Message]) -> None:
+        self._by_text: dict[str, list[Message]] = {}
+        for message in messages:
+            if message.attempted is not None:
+                self._by_text.setdefault(message.wire, []).append(message)
+
+    def take(self, fact: Fact) -> Message | None:
+        """The message that the agent has taken: of those of that text the one that was attempted last.
+
+        One of the same text before it may have been lost on its way (its sender was killed).
+        """
+        same = self._by_text.get(fact.text, [])
+        fitting = [one for one in same if (one.attempted or 0.0) <= fact.at]
+        taken = max(fitting, key=lambda one: one.attempted or 0.0, default=None)
+        if taken is not None:
+            same.remove(taken)
+        return taken
 
 
 def _passed(now: float, since: float) -> float:

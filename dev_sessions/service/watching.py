@@ -52,6 +52,8 @@ def wait(
         woken = True
         while pending:
             due = [look for look in pending if look.due(watcher, woken)]
+            for look in due:
+                look.session = _reaching(house, look.session, turn)
             for look, state in zip(due, house.states([look.session for look in due]), strict=True):
                 there = os.path.isdir(look.session.folder.path)
                 outcome = _outcome(look.session, state, turn, settled) if there else _ended(house, look.session)

@@ -12,12 +12,11 @@ hundred sends at once). So our commands do these one at a time, see `Tmux.alone`
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
-import time
 from contextlib import contextmanager
 
+from .. import locks
 from ..errors import TmuxError
 
 TYPE_CHECKING = False
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 200, 50
 _KEY = "@dev_sessions_key"
-# How long to let others go first, and how often to look. Seconds.
-_PATIENCE, _TICK = 5.0, 0.005
+# How long to let others go first. Seconds.
+_PATIENCE = 5.0
 
 
 class Tmux:
@@ -79,19 +78,21 @@ class Tmux:
     def alone(self) -> Iterator[None]:
         """Have no other command of ours connect, detach, make or end a session on this server meanwhile.
 
-        The lock is on the socket's folder, which all have in common. Who cannot have it in time goes on without: what
-        it prevents is rare, and somebody who holds it for so long is stopped.
+        The lock stands beside the server's socket, which all have in common. Who cannot have it in time goes on
+        without: what it prevents is rare, and somebody who holds it for so long is stopped.
         """
+        folder = os.path.dirname(self.expected_socket())
+        release = None
         try:
-            folder = os.open(os.path.dirname(self.expected_socket()), os.O_RDONLY | os.O_DIRECTORY)
+            if os.path.isdir(folder):  # else there is no server yet
+                release = locks.take(os.path.join(folder, "dev-sessions.lock"), _PATIENCE)
         except OSError:
-            yield  # no server yet
-            return
+            pass
         try:
-            _take(folder)
             yield
         finally:
-            os.close(folder)
+            if release:
+                release()
 
     def new_session(self, name: str, argv: Sequence[str], key: str) -> tuple[str, str]:
         """Start a detached session that runs `argv` directly (no login shell).
@@ -156,17 +157,6 @@ class Tmux:
         if self.run("show-options", "-v", "-t", f"={name}:", _KEY, check=False).strip() == key:
             with self.alone():
                 self.run("kill-session", "-t", f"={name}", check=False)
-
-
-def _take(descriptor: int) -> None:
-    """Lock it, waiting for others in bounds."""
-    until = time.monotonic() + _PATIENCE
-    while time.monotonic() < until:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError:
-            time.sleep(_TICK)
 
 
 def _without_stale_server(environ: Mapping[str, str]) -> dict[str, str]:
