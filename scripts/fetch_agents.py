@@ -54,10 +54,7 @@ def releases_of(agent, pin):
     """Name every release of a pin, with what `fetch` wants to know of it: the newest by the agent's name alone."""
     yield agent, (agent, pin["version"], pin["packages"])
     for version, integrities in pin.get("older", {}).items():
-        packages = {
-            key: {"name": pin["packages"][key]["name"], "integrity": integrity}
-            for key, integrity in integrities.items()
-        }
+        packages = {key: {**pin["packages"][key], "integrity": integrity} for key, integrity in integrities.items()}
         yield f"{agent}-{version}", (agent, version, packages)
 
 
@@ -71,12 +68,12 @@ def fetch(agent, version, packages):
     if not is_fetched(folder, agent, package):
         say(f"Fetching {agent} {version} for {key} from npm (about 180 MB).")
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=make(AGENTS)) as scratch:
-            tarball = npm_pack(f"{package['name']}@{version}", Path(scratch))
+            tarball = npm_pack(f"{package['name']}@{version}{package.get('suffix', '')}", Path(scratch))
             check_integrity(tarball, package)
-            fresh = unpack(tarball, Path(scratch) / "fresh")
+            fresh = unpack(tarball, Path(scratch) / "fresh", package.get("folder", ""))
             (fresh / "INTEGRITY").write_text(package["integrity"] + "\n")
             put_in_place(fresh, folder, agent, package)
-    return folder / agent
+    return folder / package.get("program", agent)
 
 
 def platform_key():
@@ -95,7 +92,7 @@ def is_fetched(folder, agent, package):
     """Tell whether the folder holds this very package; it is renamed into place only when whole."""
     with contextlib.suppress(FileNotFoundError):
         whole = (folder / "INTEGRITY").read_text().strip() == package["integrity"]
-        return whole and os.access(folder / agent, os.X_OK)
+        return whole and os.access(folder / package.get("program", agent), os.X_OK)
     return False
 
 
@@ -126,20 +123,26 @@ def check_integrity(tarball, package):
         )
 
 
-def unpack(tarball, folder):
-    """Copy the plain files of `package/` out of the tarball, and nothing else.
+def unpack(tarball, folder, below):
+    """Copy the plain files of `package/` out of the tarball, and nothing else: those of its folder `below`, if given.
 
     Not `extractall(filter="data")`: Python 3.11 has it only from 3.11.4 on.
     """
     make(folder)
     with tarfile.open(tarball) as tar:
         for member in tar:
-            parent, _, name = member.name.rpartition("/")
-            if not member.isreg() or parent != "package" or name in ("", ".", ".."):
+            parent = ("package", *below.split("/")) if below else ("package",)
+            parts = tuple(member.name.split("/"))
+            name = parts[len(parent) :]
+            if not member.isreg() or parts[: len(parent)] != parent or {"", ".", ".."} & set(name) or not name:
                 continue
-            with tar.extractfile(member) as source, (folder / name).open("wb") as target:
+            if not below and len(name) > 1:
+                continue
+            path = folder.joinpath(*name)
+            make(path.parent)
+            with tar.extractfile(member) as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-            (folder / name).chmod(0o755 if member.mode & 0o100 else 0o644)
+            path.chmod(0o755 if member.mode & 0o100 else 0o644)
     return folder
 
 
