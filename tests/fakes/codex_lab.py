@@ -1,0 +1,60 @@
+"""A `Lab` in which Codex lives too: a CODEX_HOME of its own whose model is the lab's model server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lab import Lab
+
+# What a person's config.toml would hold; nothing in it that leaves this machine.
+CONFIG = """\
+model = "gpt-5"
+model_provider = "offline"
+check_for_update_on_startup = false
+
+[model_providers.offline]
+name = "offline"
+base_url = "{url}/v1"
+wire_api = "responses"
+env_key = "OFFLINE_MODEL_KEY"
+request_max_retries = 1
+stream_max_retries = 1
+
+[analytics]
+enabled = false
+"""
+
+
+class CodexLab(Lab):
+    """Args:
+    codex: path of the real `codex`.
+    name, claude: see `Lab`.
+    """
+
+    def __init__(self, codex: str, name: str = "codex", claude: str | None = None) -> None:
+        super().__init__(claude, name)
+        self.codex_home = self.home / ".codex"
+        self.codex_home.mkdir()
+        self.env |= {"DEV_SESSIONS_CODEX": codex, "OFFLINE_MODEL_KEY": "offline-0123456789"}
+        self.configure()
+
+    def configure(self, more: str = "") -> None:
+        """Write Codex's config.toml, with these lines at its top."""
+        (self.codex_home / "config.toml").write_text(more + CONFIG.format(url=self.model.url))
+
+    def create(self, *args: str, **options: Any) -> str:
+        """Create a Codex session and return its id."""
+        return super().create("--cli", "codex", *args, **options)
+
+    def private(self, id: str) -> dict[str, Any]:
+        """What the backend has kept about a session."""
+        record = json.loads((self.folder(id) / "record.json").read_text())
+        return dict(record["backend"])
+
+    def rollout(self, id: str) -> list[dict[str, Any]]:
+        """The lines of a session's rollout file so far."""
+        (path,) = self.codex_home.glob(f"sessions/*/*/*/rollout-*-{self.private(id)['thread']}.jsonl")
+        lines = Path(path).read_text().split("\n")
+        return [json.loads(line) for line in lines[:-1]]
