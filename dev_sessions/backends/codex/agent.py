@@ -1,0 +1,73 @@
+"""The Codex backend: a thread in an app-server, read from its rollout."""
+
+from __future__ import annotations
+
+from . import evidence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...model import Entry, Message
+    from ..base import Delivery, Launch, Observation, Session, Sources, Wire
+
+
+class CodexBackend:
+    """See `base.Backend`, `base.Interrupts` and `base.Attaches`."""
+
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
+        from . import places
+
+        places.binary(environ)
+
+    def launch(self, launch: Launch) -> None:
+        from . import thread
+
+        thread.launch(launch)
+
+    def wire(self, text: str, path: str) -> Wire:
+        from . import delivery as delivering
+
+        return delivering.wire(text, path)
+
+    def deliver(self, session: Session, delivery: Delivery) -> None:
+        from . import delivery as delivering
+
+        delivering.deliver(session, delivery)
+
+    def received(self, session: Session, message: Message) -> bool:
+        from . import delivery as delivering
+
+        return delivering.received(session, message)
+
+    def observe(self, sessions: Sequence[Session]) -> list[Observation]:
+        return evidence.observe(sessions)
+
+    def sources(self, session: Session) -> Sources:
+        return evidence.sources(session)
+
+    def history(self, session: Session, count: int, running: bool) -> list[Entry]:
+        from . import rollout
+
+        path = evidence.rollout_path(session) if session.private.get("thread") else None
+        story = rollout.read(path) if path else rollout.Story([], [], None, 0)
+        return rollout.replies(story.events, story.open if running else None, count)
+
+    def stop(self, session: Session) -> None:
+        from .stop import stop
+
+        stop(session)
+
+    def interrupt(self, session: Session, timeout: float) -> None:
+        from . import delivery as delivering
+
+        delivering.interrupt(session, timeout)
+
+    def attach_command(self, session: Session) -> list[str]:
+        from . import places, thread
+
+        place = places.place_of(session)
+        thread.connect(session, 30.0).close()
+        program = str(session.private.get("program") or places.binary(session.environ))
+        thread_id = session.private["thread"]
+        return ["env", f"CODEX_HOME={place.home}", program, "--remote", f"unix://{place.socket}", "resume", thread_id]

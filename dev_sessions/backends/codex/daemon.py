@@ -1,0 +1,189 @@
+"""The app-server of one CODEX_HOME: found, or started, exactly one; ended when our last session leaves it.
+
+Ours is only what we have started, by pid and start time. What somebody else runs on that socket is used, and never
+signalled. The server goes on when nobody is connected; there is no process of ours beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+
+from ... import config, files, processes
+from ...errors import LaunchFailed, StoreError
+from ...store import Store
+from ...waiting import Watcher
+from .connection import Connection, Lost, Silent
+from .protocol import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .places import Place
+
+# A server that lives answers at once; one that does not in this time hangs. Seconds.
+ANSWER_SECONDS = 10.0
+# How long it may take to end by itself (it waits for the turns that run), and then at all. Seconds.
+_GRACE, _KILL_GRACE = 3.0, 5.0
+_TICK = 0.05
+_OF_A_SESSION = ("DEV_SESSIONS_ID", "DEV_SESSIONS_KEY", "DEV_SESSIONS_DEPTH")
+
+
+def reach(place: Place, timeout: float = ANSWER_SECONDS) -> Connection | None:
+    """A connection to the server that listens, or None. Starts nothing.
+
+    Raises:
+        Silent: somebody listens and does not answer.
+    """
+    try:
+        found = Connection(place.socket, timeout)
+    except (Lost, Refused):
+        return None
+    if found.peer[1] not in (os.geteuid(), 0):
+        found.close()
+        return None  # a socket that another user put there is none of ours to talk to
+    return found
+
+
+def ensure(place: Place, key: str, program: str, environ: Mapping[str, str], timeout: float) -> Connection:
+    """A connection to the one server of that home, started if need be; the session `key` is entered as its user.
+
+    Args:
+        environ: what the server is started with; nothing of it reaches the commands of a session.
+
+    Raises:
+        LaunchFailed: there is none, and none could be started.
+    """
+    with _locked(place):
+        place.enter(key)
+        try:
+            found = reach(place, min(timeout, ANSWER_SECONDS))
+        except Silent:
+            _end_hung(place)
+            found = None
+        if found is None:
+            _end_ours(place)  # alive, and deaf on its socket
+            found = _start(place, program, environ, timeout)
+        return found
+
+
+def leave(place: Place, key: str) -> None:
+    """The session `key` is gone; the last one of ours ends the server, if we have started it."""
+    if not os.path.isdir(place.folder):
+        return
+    with _locked(place):
+        place.leave(key)
+        if not place.is_used():
+            _end_ours(place)
+
+
+def is_ours(place: Place, pid: int) -> bool:
+    """True if that process is the server that we have started."""
+    daemon = place.daemon()
+    return daemon is not None and daemon[0] == pid and processes.is_running(*daemon)
+
+
+@contextmanager
+def _locked(place: Place) -> Iterator[None]:
+    place.make()
+    with Store(place.state).lock(place.lock_path):
+        yield
+
+
+def _start(place: Place, program: str, environ: Mapping[str, str], timeout: float) -> Connection:
+    files.write_whole(place.log_path, b"")
+    pid = _spawn(place, program, environ)
+    started = processes.start_time(pid) or ""
+    place.set_daemon({"pid": pid, "started": started, "program": program, "at": time.time()})
+    until = time.monotonic() + timeout
+    with Watcher() as watcher:
+        watcher.watch_process(pid, started)
+        watcher.watch_path(place.log_path)
+        while (found := reach(place, timeout)) is None:
+            watcher.watch_path(os.path.dirname(place.socket))
+            ended = not processes.is_running(pid, started)
+            if ended and (found := reach(place, timeout)) is not None:
+                break  # somebody else's was faster
+            if ended or time.monotonic() > until:
+                _end_ours(place)
+                raise _failed(place, program, ended, timeout)
+            watcher.wait(_TICK)
+    if found.peer[0] != pid:
+        _end_ours(place)
+    return found
+
+
+def _spawn(place: Place, program: str, environ: Mapping[str, str]) -> int:
+    """Start the server in a session of its own, in no folder that anybody may want to remove."""
+    log = (os.POSIX_SPAWN_OPEN, 2, place.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return os.posix_spawn(
+            "/bin/sh",
+            ["/bin/sh", "-c", 'cd / && umask 077 && exec "$@"', "sh", program, "app-server", "--listen", "unix://"],
+            {**environment(environ), "CODEX_HOME": place.home},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                log,
+            ],
+            setsid=True,
+        )
+    except OSError as error:
+        raise StoreError(f"cannot start a process: {error.strerror}", next="try again") from error
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the server gets of a caller's environment: what it needs to reach its model, and no mark of a session."""
+    kept = config.agent_environment(environ)
+    return {name: value for name, value in kept.items() if name not in _OF_A_SESSION}
+
+
+def _failed(place: Place, program: str, ended: bool, timeout: float) -> LaunchFailed:
+    words = place.last_words()
+    if "unexpected argument" in words or "unrecognized subcommand" in words or "unsupported" in words.lower():
+        return LaunchFailed(
+            f"{program} is too old: it cannot serve sessions on a socket. It says:\n{words}",
+            next="npm install -g @openai/codex@latest",
+        )
+    why = "ended at its start" if ended else f"was not ready within {timeout:g} s"
+    said = f"; it says:\n{words}" if words else ""
+    return LaunchFailed(
+        f"Codex's app-server {why}{said}", next=f"mend what it says (its configuration is {place.home}/config.toml)"
+    )
+
+
+def _end_hung(place: Place) -> None:
+    """End a server of ours that does not answer.
+
+    Raises:
+        LaunchFailed: it is somebody else's.
+    """
+    daemon = place.daemon()
+    if daemon is None or not processes.is_running(*daemon):
+        raise LaunchFailed(
+            f"the Codex app-server on {place.socket} does not answer, and it is not ours to end",
+            next="end it (codex app-server daemon stop, or the program that runs it), then try again",
+        )
+    _end(daemon, (signal.SIGKILL,))
+    place.forget_daemon()
+
+
+def _end_ours(place: Place) -> None:
+    daemon = place.daemon()
+    if daemon is not None:
+        _end(daemon, (signal.SIGTERM, signal.SIGKILL))
+        place.forget_daemon()
+
+
+def _end(daemon: tuple[int, str], signals: tuple[signal.Signals, ...]) -> None:
+    with Watcher() as watcher:
+        watcher.watch_process(*daemon)
+        for number in signals:
+            if not processes.send_signal(*daemon, number):
+                return
+            until = time.monotonic() + (_GRACE if number == signal.SIGTERM else _KILL_GRACE)
+            while processes.is_running(*daemon) and time.monotonic() < until:
+                watcher.wait(min(_TICK, max(0.0, until - time.monotonic())))

@@ -1,0 +1,169 @@
+"""How a message gets into a thread: as a turn of its own, or into the turn that runs."""
+
+from __future__ import annotations
+
+import time
+
+from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, TimedOut
+from ...waiting import Watcher
+from ..base import Wire
+from . import evidence, holders, rollout, thread
+from .connection import Lost, Silent
+from .protocol import METHOD_MISSING, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...model import Message
+    from ..base import Delivery, Session
+    from .connection import Connection
+
+# Codex takes no more than 1,048,576 characters at once. What is longer goes by file.
+_LIMIT = 1_000_000
+_TICK = 0.25
+
+
+def wire(text: str, path: str) -> Wire:
+    """How `text` travels: as it is, or, if Codex would not take so much, as a line that points to the file `path`."""
+    if len(text) <= _LIMIT:
+        return Wire("rpc", text)
+    return Wire(
+        "file", f"[dev-sessions] Your message is in the file {path} - read all of it and act on it as if it stood here."
+    )
+
+
+def deliver(session: Session, delivery: Delivery) -> None:
+    """Hand a message over; see `base.Backend.deliver`."""
+    if delivery.message.attempted is not None and received(session, delivery.message):
+        return
+    _refuse_if_taken(session)
+    try:
+        with thread.connect(session, delivery.timeout) as connection:
+            _deliver(session, delivery, connection)
+    except (Lost, Silent) as error:
+        if received(session, delivery.message):
+            return
+        raise _unconfirmed(session, delivery, str(error)) from error
+
+
+def received(session: Session, message: Message) -> bool:
+    """True if the thread's record holds the message."""
+    path = evidence.rollout_path(session)
+    if path is None:
+        return False
+    story = rollout.read(path, evidence.past(session)[0])
+    return evidence.client_id(session, message.number) in story.clients()
+
+
+def _refuse_if_taken(session: Session) -> None:
+    """Raises DeliveryFailed if a Codex that is no app-server of this home has the thread, AgentExited if it is gone."""
+    private = session.private
+    if evidence.rollout_path(session) is None:
+        raise AgentExited(
+            f"the thread of {session.id} was archived or deleted", next=f"dev-sessions kill {session.id} to clean up"
+        )
+    holder = holders.holder(private["home"], private["thread"])
+    if not holder:
+        return
+    from . import daemon, places
+
+    connection = daemon.reach(places.place_of(session))
+    if connection is None:
+        raise thread.busy_elsewhere(session)
+    with connection:
+        if connection.peer[0] != holder:
+            raise thread.busy_elsewhere(session)
+
+
+def _deliver(session: Session, delivery: Delivery, connection: Connection) -> None:
+    message = delivery.message
+    path = evidence.rollout_path(session) or ""
+    evidence.keep_past(session, path)
+    running = rollout.read(path, evidence.past(session)[0]).open
+    if message.attempted is None:
+        delivery.attempt()
+    given = {
+        "input": [{"type": "text", "text": message.wire}],
+        "clientUserMessageId": evidence.client_id(session, message.number),
+    }
+    if running and _steer(session, connection, running, given):
+        evidence.note_steered(session, message, running)
+        return
+    try:
+        taken = thread.call(session, connection, "turn/start", **given)["turn"]["id"]
+    except Refused as error:
+        raise DeliveryFailed(
+            f"Codex does not take the message: {error.message}", next=f"dev-sessions status {session.id}"
+        ) from error
+    if taken == running:
+        evidence.note_steered(session, message, taken)
+        return
+    _await_receipt(session, delivery, path)
+
+
+def _steer(session: Session, connection: Connection, turn: str, given: dict[str, object]) -> bool:
+    """Put the message into the running turn; False if that turn has ended meanwhile."""
+    try:
+        connection.call("turn/steer", threadId=session.private["thread"], expectedTurnId=turn, **given)
+    except Refused as error:
+        if error.says(METHOD_MISSING):
+            raise DeliveryFailed(
+                f"this Codex is too old to take a message while it works: {error.message}",
+                next="npm install -g @openai/codex@latest",
+            ) from error
+        return False
+    return True
+
+
+def _await_receipt(session: Session, delivery: Delivery, path: str) -> None:
+    until = time.monotonic() + delivery.timeout
+    with Watcher() as watcher:
+        watcher.watch_path(path)
+        while not received(session, delivery.message):
+            left = until - time.monotonic()
+            if left <= 0:
+                raise _unconfirmed(session, delivery, "Codex has not written it down")
+            watcher.wait(min(_TICK, left))
+
+
+def _unconfirmed(session: Session, delivery: Delivery, why: str) -> DeliveryUnknown:
+    message = delivery.message
+    return DeliveryUnknown(
+        f"no receipt from {session.id} for message {message.number} within {delivery.timeout:g} s: {why}",
+        next=f"dev-sessions status {session.id}; the same --request-id {message.request_id} again never delivers twice",
+        session=session.id,
+        turn=message.number,
+        request_id=message.request_id,
+    )
+
+
+def interrupt(session: Session, timeout: float) -> None:
+    """End the running turn; see `base.Interrupts.interrupt`."""
+    path = evidence.rollout_path(session)
+    if path is None or rollout.read(path, evidence.past(session)[0]).open is None:
+        return
+    _refuse_if_taken(session)
+    with thread.connect(session, timeout) as connection, Watcher() as watcher:
+        watcher.watch_path(path)
+        _end_turn(session, connection)
+        until = time.monotonic() + timeout
+        while rollout.read(path, evidence.past(session)[0]).open is not None:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimedOut(f"the turn of {session.id} has not ended", next=f"dev-sessions attach {session.id}")
+            watcher.wait(min(_TICK, left))
+        _clean(session, connection)
+
+
+def _end_turn(session: Session, connection: Connection) -> None:
+    try:
+        thread.call(session, connection, "turn/interrupt", turnId="")
+    except Refused:
+        pass  # none runs; the rollout will say so
+
+
+def _clean(session: Session, connection: Connection) -> None:
+    """An interrupt leaves the commands of the turn running."""
+    try:
+        connection.call("thread/backgroundTerminals/clean", threadId=session.private["thread"])
+    except (Refused, Lost, Silent):
+        pass  # a version that cannot

@@ -1,0 +1,214 @@
+"""All that can be known of a Codex thread: its rollout, who holds it, and only where a call of the model is open, what
+the app-server says. Nothing is started, and nothing is loaded: a loaded thread would go on with its goal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from ... import files, processes
+from ...model import Fact, Message, Probe, Question
+from ..base import Observation, Sources
+from . import holders, places, rollout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..base import Session
+    from .connection import Connection
+    from .protocol import Status
+
+# A server that hangs must not hang our readers. Seconds.
+_ASK_SECONDS = 2.0
+
+
+def observe(sessions: Sequence[Session]) -> list[Observation]:
+    """See `base.Backend.observe`."""
+    line = _Line()
+    try:
+        return [_observe(session, line) for session in sessions]
+    finally:
+        line.close()
+
+
+def _observe(session: Session, line: _Line) -> Observation:
+    now = time.time()
+    thread = session.private.get("thread")
+    if thread is None:
+        return Observation([], _unborn(session, now))
+    holder = holders.holder(session.private["home"], thread)
+    path = rollout_path(session)
+    if path is None:
+        return Observation(
+            past(session)[1], Probe(now, False, detail="the thread was archived or deleted, or never written")
+        )
+    facts, story = told(session, path)
+    facts = _with_steered(session, story, facts)
+    if story.open is None:
+        return Observation(facts, Probe(now, True, "idle", facts[-1].at if facts else 0.0))
+    # A turn that runs is held by somebody; looked at twice, since it may have begun in between.
+    if holder is None and (holder := holders.holder(session.private["home"], thread)) is None:
+        return Observation(facts, Probe(now, True, "idle", _last_change(path)))
+    return Observation(facts, _at_work(session, line, story, holder, now))
+
+
+def _at_work(session: Session, line: _Line, story: rollout.Story, holder: int, now: float) -> Probe:
+    busy = Probe(now, True, "busy", story.events[-1].at)
+    if not story.calls:
+        return busy
+    status = line.status(session, holder)
+    if status is None or not status.waiting:
+        return busy
+    call = story.calls[-1]
+    return busy._replace(activity="waiting", since=call.at, question=question(call))
+
+
+def told(session: Session, path: str) -> tuple[list[Fact], rollout.Story]:
+    """The facts of the whole thread, and the story of its newest part."""
+    begin, before = past(session)
+    story = rollout.read(path, begin)
+    return [*before, *rollout.facts(story.events)], story
+
+
+def question(call: rollout.Call) -> Question:
+    """What an open call of the model asks a person."""
+    if call.name == "request_user_input":
+        asked = [item for item in call.given.get("questions") or () if isinstance(item, dict)]
+        options = [option for item in asked for option in item.get("options") or () if isinstance(option, dict)]
+        text = "\n".join(str(item.get("question", "")) for item in asked)
+        return Question(call.id, "question", text, tuple(str(option.get("label")) for option in options), call.at)
+    what = call.given.get("cmd") or call.given.get("command") or call.given.get("input") or json.dumps(call.given)
+    shown = " ".join(map(str, what)) if isinstance(what, list) else str(what)
+    reason = call.given.get("justification")
+    text = f"{call.name}: {shown}" + (f"\n{reason}" if reason else "")
+    return Question(call.id, "permission", text, ("allow", "deny"), call.at)
+
+
+class _Line:
+    """One connection for all looks of one read, made when it is needed first."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Connection | None] = {}
+
+    def status(self, session: Session, holder: int) -> Status | None:
+        """What the thread does, if the server that holds it can be asked."""
+        from . import daemon
+        from .connection import Lost, Silent
+        from .protocol import Refused, status
+
+        place = places.place_of(session)
+        try:
+            if place.socket not in self._open:
+                self._open[place.socket] = None
+                self._open[place.socket] = daemon.reach(place, _ASK_SECONDS)
+            connection = self._open[place.socket]
+            if connection is None or holder not in (0, connection.peer[0]):
+                return None
+            answer = connection.call("thread/read", _ASK_SECONDS, threadId=session.private["thread"])
+        except (Refused, Lost, Silent):
+            return None
+        return status(answer.get("thread", {}).get("status"))
+
+    def close(self) -> None:
+        for connection in self._open.values():
+            if connection is not None:
+                connection.close()
+
+
+def rollout_path(session: Session) -> str | None:
+    private = session.private
+    return rollout.find(private["home"], private["thread"], private.get("rollout"))
+
+
+def _last_change(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _unborn(session: Session, now: float) -> Probe:
+    """No thread yet: it is being created, or its creator died before."""
+    creator = session.record.get("creator") or {}
+    if processes.is_running(int(creator.get("pid", 0)), str(creator.get("started"))):
+        return Probe(now, True, "busy", now)
+    return Probe(now, False, detail="the agent was never started")
+
+
+# What was taken while a turn ran: Codex writes it down only when the turn gets to it, or never, if the turn is ended.
+
+
+def note_steered(session: Session, message: Message, turn: str) -> None:
+    """Write down that a message has joined a turn. Called by writers only."""
+    noted = [one for one in _steered(session) if one["number"] != message.number]
+    noted.append({"number": message.number, "turn": turn, "at": time.time()})
+    files.write_json(_steered_path(session), noted[-100:], durable=True)
+
+
+def _steered(session: Session) -> list[dict[str, Any]]:
+    value = files.read_json(_steered_path(session))
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _steered_path(session: Session) -> str:
+    return os.path.join(session.folder.agent_path, "steered.json")
+
+
+def _with_steered(session: Session, story: rollout.Story, facts: list[Fact]) -> list[Fact]:
+    added: list[Fact] = []
+    known = story.clients()
+    for note in _steered(session):
+        message = session.folder.message(int(note["number"]))
+        if message is not None and client_id(session, message.number) not in known:
+            if any(
+                fact.kind == "accepted" and fact.text == message.wire and fact.at >= note["at"] - 60 for fact in facts
+            ):
+                continue
+            added += rollout.joined(float(note["at"]), message.wire, note["turn"])
+    return sorted([*facts, *added], key=lambda fact: fact.at) if added else facts
+
+
+def client_id(session: Session, number: int) -> str:
+    """Our id of a message, which Codex keeps with it."""
+    return f"{session.record['key']}/{number}"
+
+
+# What the rollout told long ago, so that a long thread is as quick to read as a short one.
+
+
+def past(session: Session) -> tuple[int, list[Fact]]:
+    """Up to which byte of the rollout the facts are known, and these."""
+    value = files.read_json(_past_path(session))
+    if not isinstance(value, dict) or not isinstance(value.get("size"), int):
+        return 0, []
+    return value["size"], [Fact(**fields) for fields in value.get("facts") or ()]
+
+
+def keep_past(session: Session, path: str) -> None:
+    """Note what the rollout has told so far, if no turn runs. Called by writers only."""
+    begin, before = past(session)
+    story = rollout.read(path, begin)
+    if story.open is None and story.size - begin > _WORTH:
+        facts = [*before, *rollout.facts(story.events)]
+        shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
+        files.write_json(_past_path(session), {"size": story.size, "facts": shown})
+
+
+_WORTH = 200_000
+
+
+def _past_path(session: Session) -> str:
+    return os.path.join(session.folder.agent_path, "past.json")
+
+
+def sources(session: Session) -> Sources:
+    """What to watch; see `base.Backend.sources`."""
+    paths = [session.folder.messages_path, session.folder.path]
+    if session.private.get("thread") is not None and (path := rollout_path(session)) is not None:
+        paths.append(path)
+    daemon = places.place_of(session).daemon()
+    return Sources(tuple(paths), (daemon,) if daemon and processes.is_running(*daemon) else ())

@@ -1,0 +1,229 @@
+"""Codex's own record of a thread, the rollout file: what was said, and which turns began and ended how.
+
+It is written before the app-server tells anybody (0.169.0: a turn's end some 10 ms before `turn/completed`), goes on
+when nobody is connected, and outlives the server. Lines as of 0.139 and 0.169: `{"timestamp", "type", "payload"}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# A line that holds none of these is none that we read: most of a rollout is context and tool output.
+_MARKS = (
+    b'"task_started"',
+    b'"task_complete"',
+    b'"turn_aborted"',
+    b'"UserMessage"',
+    b'"AgentMessage"',
+    b'"user_message"',
+    b'"agent_message"',
+    b'"function_call"',
+    b'"function_call_output"',
+    b'"custom_tool_call"',
+    b'"custom_tool_call_output"',
+)
+
+
+class Call(NamedTuple):
+    """A tool call of the model that has no output yet."""
+
+    id: str
+    name: str
+    given: dict[str, Any]
+    at: float
+
+
+class Event(NamedTuple):
+    """One line that matters. `kind` is "began", "ended", "said" (by the user) or "replied"."""
+
+    kind: str
+    at: float
+    turn: str | None
+    text: str = ""
+    client: str | None = None
+    outcome: str = ""
+    error: str | None = None
+
+
+class Story(NamedTuple):
+    """What a rollout tells: events in their order, calls without an output, the turn that has not ended."""
+
+    events: list[Event]
+    calls: list[Call]
+    open: str | None
+    size: int
+
+    def clients(self) -> set[str]:
+        """Our ids of the messages that Codex has taken."""
+        return {event.client for event in self.events if event.client}
+
+
+def find(home: str, thread: str, expected: str | None) -> str | None:
+    """The path of a thread's rollout; None if it was archived, deleted, or never written."""
+    if expected and os.path.exists(expected):
+        return expected
+    for folder, _, names in os.walk(os.path.join(home, "sessions")):
+        for name in names:
+            if name.endswith(f"-{thread}.jsonl"):
+                return os.path.join(folder, name)
+    return None
+
+
+def read(path: str, begin: int = 0) -> Story:
+    """The story from a byte on, at which no turn may be open."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(begin)
+            content = file.read()
+    except FileNotFoundError:
+        content = b""
+    whole = content.rfind(b"\n") + 1
+    return tell(content[:whole].split(b"\n"), begin + whole)
+
+
+def tell(lines: Iterable[bytes], size: int = 0) -> Story:
+    """The story that lines tell."""
+    events: list[Event] = []
+    calls: dict[str, Call] = {}
+    running: str | None = None
+    for kind, payload, at in _payloads(lines):
+        if kind == "response_item":
+            _note_call(calls, payload, at)
+            continue
+        event = _event(payload, at, running)
+        if event is None or (event.kind in ("said", "replied") and _told_already(events, event)):
+            continue
+        if event.kind == "began":
+            running = event.turn
+        elif event.kind == "ended":
+            running = None
+            calls.clear()
+        events.append(event)
+    return Story(events, list(calls.values()), running, size)
+
+
+def _payloads(lines: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any], float]]:
+    for line in lines:
+        if any(mark in line for mark in _MARKS):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            payload = value.get("payload") if isinstance(value, dict) else None
+            if isinstance(payload, dict) and value.get("type") in ("event_msg", "response_item"):
+                yield value["type"], payload, seconds(value.get("timestamp"))
+
+
+def seconds(stamp: Any) -> float:
+    """A time as Codex writes it (2026-11-23T00:45:43.393Z, cut to milliseconds), since the epoch."""
+    from datetime import datetime
+
+    try:
+        # Half of what was cut off: never before the moment that it stands for, as far as we can tell.
+        return datetime.fromisoformat(str(stamp).replace("Z", "+00:00")).timestamp() + 0.001
+    except ValueError:
+        return 0.0
+
+
+def _event(payload: dict[str, Any], at: float, running: str | None) -> Event | None:
+    turn = payload.get("turn_id") or running
+    match payload.get("type"):
+        case "task_started":
+            return Event("began", at, turn)
+        case "task_complete":
+            error = _words(payload.get("error"))
+            outcome = FAILED if error is not None else COMPLETED
+            return Event("ended", at, turn, str(payload.get("last_agent_message") or ""), None, outcome, error)
+        case "turn_aborted":
+            return Event("ended", at, turn, outcome=INTERRUPTED)
+        case "item_completed":
+            return _item(payload.get("item"), at, turn)
+        case "user_message":
+            return Event("said", at, turn, str(payload.get("message", "")), payload.get("client_id"))
+        case "agent_message":
+            return Event("replied", at, turn, str(payload.get("message", "")))
+    return None
+
+
+def _item(item: Any, at: float, turn: str | None) -> Event | None:
+    if not isinstance(item, dict) or item.get("type") not in ("UserMessage", "AgentMessage"):
+        return None
+    parts = [part for part in item.get("content") or () if isinstance(part, dict)]
+    text = "".join(str(part.get("text", "")) for part in parts)
+    if item["type"] == "AgentMessage":
+        return Event("replied", at, turn, text)
+    return Event("said", at, turn, text, item.get("client_id"))
+
+
+def _told_already(events: list[Event], event: Event) -> bool:
+    """Versions that write an item and an older kind of event for the same message write them one after the other."""
+    last = next((one for one in reversed(events) if one.kind == event.kind), None)
+    return last is not None and last[2:4] == event[2:4] and abs(last.at - event.at) < 0.5 and event.client in (None, "")
+
+
+def _words(error: Any) -> str | None:
+    """The error of a turn, in the words of the model's server where there are any."""
+    if not error:
+        return None
+    text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    try:
+        inner = json.loads(text)
+    except ValueError:
+        return text
+    said = inner.get("error") if isinstance(inner, dict) else None
+    message = said.get("message") if isinstance(said, dict) else said
+    return str(message) if message else text
+
+
+def _note_call(calls: dict[str, Call], payload: dict[str, Any], at: float) -> None:
+    kind, id = str(payload.get("type")), str(payload.get("call_id"))
+    if kind.endswith("_output"):
+        calls.pop(id, None)
+    elif kind in ("function_call", "custom_tool_call"):
+        try:
+            given = json.loads(payload.get("arguments") or payload.get("input") or "{}")
+        except ValueError:
+            given = {"input": payload.get("input") or payload.get("arguments")}
+        calls[id] = Call(id, str(payload.get("name", "")), given if isinstance(given, dict) else {}, at)
+
+
+def facts(events: Iterable[Event]) -> list[Fact]:
+    """What the events say in words that all agents share.
+
+    A turn is taken when it begins: some (of a goal) have no prompt of anybody's. What is said in a turn joins it.
+    """
+    found: list[Fact] = []
+    for event in events:
+        if event.kind == "began":
+            found.append(Fact("accepted", event.at, prompt=event.turn))
+        elif event.kind == "said":
+            found += joined(event.at, event.text, event.turn)
+        elif event.kind == "ended":
+            reply = event.text or None
+            found.append(
+                Fact("ended", event.at, prompt=event.turn, outcome=event.outcome, reply=reply, error=event.error)
+            )
+    return found
+
+
+def joined(at: float, text: str, turn: str | None) -> list[Fact]:
+    """A prompt that has become part of a turn."""
+    return [Fact("accepted", at, text=text, prompt=turn, held=True), Fact("joined", at, text=text)]
+
+
+def replies(events: Iterable[Event], open: str | None, count: int) -> list[Entry]:
+    """The last assistant texts, but for those of the turn `open`."""
+    found = [
+        Entry("assistant", event.text, event.at, event.turn)
+        for event in events
+        if event.kind == "replied" and event.text and (open is None or event.turn != open)
+    ]
+    return found[-count:]
