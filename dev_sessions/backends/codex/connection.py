@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CHUNK = 1 << 18
+_LINUX = sys.platform.startswith("linux")
 # sun_path of unix(7) holds no longer ones.
 _LONGEST_PATH = 100
 
@@ -77,7 +78,7 @@ class Connection:
     @property
     def peer(self) -> tuple[int, int]:
         """Pid and uid of the process that listens."""
-        if sys.platform.startswith("linux"):
+        if _LINUX:
             credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             pid, uid, _ = struct.unpack("3i", credentials)
             return pid, uid

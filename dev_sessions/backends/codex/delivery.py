@@ -13,6 +13,8 @@ from .protocol import METHOD_MISSING, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ...model import Message
     from ..base import Delivery, Session
     from .connection import Connection
@@ -100,7 +102,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
     _await_receipt(session, delivery, path)
 
 
-def _steer(session: Session, connection: Connection, turn: str, given: dict[str, object]) -> bool:
+def _steer(session: Session, connection: Connection, turn: str, given: dict[str, Any]) -> bool:
     """Put the message into the running turn; False if that turn has ended meanwhile."""
     try:
         connection.call("turn/steer", threadId=session.private["thread"], expectedTurnId=turn, **given)
