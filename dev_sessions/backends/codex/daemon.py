@@ -80,10 +80,16 @@ def leave(place: Place, key: str) -> None:
             _end_ours(place)
 
 
-def is_ours(place: Place, pid: int) -> bool:
-    """True if that process is the server that we have started."""
-    daemon = place.daemon()
-    return daemon is not None and daemon[0] == pid and processes.is_running(*daemon)
+def end_hung(place: Place) -> None:
+    """End a server that does not answer, if it is ours."""
+    with _locked(place):
+        try:
+            connection = reach(place)
+        except Silent:
+            _end_ours(place)
+        else:
+            if connection is not None:
+                connection.close()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import time
 from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, TimedOut
 from ...waiting import Watcher
 from ..base import Wire
-from . import evidence, holders, rollout, thread
+from . import evidence, rollout, thread
 from .connection import Lost, Silent
 from .protocol import METHOD_MISSING, Refused
 
@@ -37,7 +37,7 @@ def deliver(session: Session, delivery: Delivery) -> None:
     """Hand a message over; see `base.Backend.deliver`."""
     if delivery.message.attempted is not None and received(session, delivery.message):
         return
-    _refuse_if_taken(session)
+    _refuse_if_gone(session)
     try:
         with thread.connect(session, delivery.timeout) as connection:
             _deliver(session, delivery, connection)
@@ -56,24 +56,12 @@ def received(session: Session, message: Message) -> bool:
     return evidence.client_id(session, message.number) in story.clients()
 
 
-def _refuse_if_taken(session: Session) -> None:
-    """Raises DeliveryFailed if a Codex that is no app-server of this home has the thread, AgentExited if it is gone."""
-    private = session.private
+def _refuse_if_gone(session: Session) -> None:
+    """Raises AgentExited if there is no such thread any more."""
     if evidence.rollout_path(session) is None:
         raise AgentExited(
             f"the thread of {session.id} was archived or deleted", next=f"dev-sessions kill {session.id} to clean up"
         )
-    holder = holders.holder(private["home"], private["thread"])
-    if not holder:
-        return
-    from . import daemon, places
-
-    connection = daemon.reach(places.place_of(session))
-    if connection is None:
-        raise thread.busy_elsewhere(session)
-    with connection:
-        if connection.peer[0] != holder:
-            raise thread.busy_elsewhere(session)
 
 
 def _deliver(session: Session, delivery: Delivery, connection: Connection) -> None:
@@ -143,7 +131,6 @@ def interrupt(session: Session, timeout: float) -> None:
     path = evidence.rollout_path(session)
     if path is None or rollout.read(path, evidence.past(session)[0]).open is None:
         return
-    _refuse_if_taken(session)
     with thread.connect(session, timeout) as connection, Watcher() as watcher:
         watcher.watch_path(path)
         _end_turn(session, connection)

@@ -52,7 +52,8 @@ def _observe(session: Session, line: _Line) -> Observation:
         return Observation(facts, Probe(now, True, "idle", facts[-1].at if facts else 0.0))
     # A turn that runs is held by somebody; looked at twice, since it may have begun in between.
     if holder is None and (holder := holders.holder(session.private["home"], thread)) is None:
-        return Observation(facts, Probe(now, True, "idle", _last_change(path)))
+        died = max(_last_change(path), *(fact.at for fact in facts))
+        return Observation(facts, Probe(now, True, "idle", died))
     return Observation(facts, _at_work(session, line, story, holder, now))
 
 

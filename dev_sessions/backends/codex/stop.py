@@ -36,8 +36,10 @@ def _archive(session: Session, place: places.Place) -> None:
         if connection is not None:
             with connection:
                 connection.call("thread/archive", threadId=session.private["thread"])
-    except (Refused, Lost, Silent):
+    except (Refused, Lost):
         pass  # gone already, or in the hands of another Codex
+    except Silent:
+        daemon.end_hung(place)
 
 
 def _end_commands(session: Session) -> None:

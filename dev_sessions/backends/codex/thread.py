@@ -10,7 +10,8 @@ import os
 
 from ... import files
 from ...errors import DeliveryFailed, LaunchFailed
-from . import daemon, places
+from . import daemon, holders, places
+from .connection import Silent
 from .protocol import NOT_LOADED, TAKEN, Refused
 
 TYPE_CHECKING = False
@@ -134,13 +135,33 @@ def busy_elsewhere(session: Session) -> DeliveryFailed:
 
 
 def connect(session: Session, timeout: float) -> Connection:
-    """A connection to the server of a session's home, started again if it is gone."""
+    """A connection to the server of a session's home, which is started again if it is gone.
+
+    Raises:
+        DeliveryFailed: another Codex has the thread. LaunchFailed: there is no server, and none could be started.
+    """
+    place = places.place_of(session)
+    holder = holders.holder(place.home, session.private["thread"])
+    try:
+        connection = daemon.reach(place)
+    except Silent:
+        return _restarted(session, place, timeout)
+    if connection is None:
+        if holder is not None:
+            raise busy_elsewhere(session)
+        return _restarted(session, place, timeout)
+    if holder not in (None, 0, connection.peer[0]):
+        connection.close()
+        raise busy_elsewhere(session)
+    return connection
+
+
+def _restarted(session: Session, place: places.Place, timeout: float) -> Connection:
     settings = files.read_json(_settings_path(session))
     environment = settings.get("environment") if isinstance(settings, dict) else None
     program = str(session.private.get("program") or "")
     if not os.access(program, os.X_OK):
         program = places.binary(session.environ)
-    place = places.place_of(session)
     return daemon.ensure(place, session.record["key"], program, environment or session.environ, timeout)
 
 
