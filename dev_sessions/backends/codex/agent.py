@@ -69,5 +69,6 @@ class CodexBackend:
         place = places.place_of(session)
         thread.connect(session, 30.0).close()
         program = str(session.private.get("program") or places.binary(session.environ))
-        thread_id = session.private["thread"]
-        return ["env", f"CODEX_HOME={place.home}", program, "--remote", f"unix://{place.socket}", "resume", thread_id]
+        argv = ["env", f"CODEX_HOME={place.home}", program, "resume", "--remote", f"unix://{place.socket}"]
+        # Without the folder Codex asks which one is meant, unless the caller stands in it.
+        return [*argv, "--cd", session.record["path"], session.private["thread"]]
