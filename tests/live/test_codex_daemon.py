@@ -1,0 +1,181 @@
+"""The app-server of a CODEX_HOME: exactly one, ours to keep in order, and never a signal to what is not ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from codex_lab import CodexLab
+
+
+def servers(lab: CodexLab) -> list[int]:
+    """The app-servers of a lab, by pid."""
+    found = []
+    for pid in lab.processes():
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"app-server" in words and words[0].endswith(b"codex"):
+            found.append(pid)
+    return found
+
+
+@pytest.fixture
+def somebodys(codex_lab: CodexLab, codex: str) -> Iterator[subprocess.Popen[bytes]]:
+    """An app-server that a person runs on the default socket."""
+    folder = codex_lab.codex_home / "app-server-control"
+    server = subprocess.Popen(
+        [codex, "app-server", "--listen", "unix://"],
+        env=codex_lab.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    codex_lab.until(lambda: (folder / "app-server-control.sock").exists(), "the socket")
+    yield server
+    server.kill()
+    server.wait()
+
+
+def test_one_server_for_all_sessions_and_none_after_the_last(codex_lab: CodexLab) -> None:
+    first, second = codex_lab.create(), codex_lab.create()
+    (pid,) = servers(codex_lab)
+    assert os.getsid(pid) == pid
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    socket = codex_lab.codex_home / "app-server-control" / "app-server-control.sock"
+    assert os.stat(socket).st_mode & 0o077 == 0
+    codex_lab.ok("kill", first)
+    assert servers(codex_lab) == [pid]
+    assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"
+    codex_lab.ok("kill", second)
+    assert servers(codex_lab) == []
+    assert codex_lab.processes() == []
+    assert codex_lab.ok("list", "--json") == "[]"
+
+
+def test_ten_creates_while_the_last_session_is_killed(codex_lab: CodexLab) -> None:
+    old = codex_lab.create()
+    creates = [codex_lab.start("create", "-q", "--cli", "codex") for _ in range(10)]
+    kill = codex_lab.start("kill", old)
+    done = [codex_lab.finish(create) for create in creates]
+    assert codex_lab.finish(kill).code == 0
+    assert [(one.code, one.err) for one in done] == [(0, "")] * 10
+    assert len(servers(codex_lab)) == 1
+    ids = [one.out.strip() for one in done]
+    assert {codex_lab.ok("status", id) for id in ids} == {"idle"}
+    assert codex_lab.ok("ask", ids[0], "[[reply: fine]]") == "fine"
+
+
+def test_a_server_killed_in_the_middle_of_a_turn(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    assert codex_lab.ok("ask", id, "[[reply: long ago]]") == "long ago"
+    codex_lab.ok("send", id, "[[hold: cut]][[reply: never]]")
+    assert codex_lab.model.wait_until_blocked("cut")
+    wait = codex_lab.start("wait", id, "--json")
+    (pid,) = servers(codex_lab)
+    os.kill(pid, signal.SIGKILL)
+    done = codex_lab.finish(wait)
+    assert (done.code, done.json["outcome"], done.json["turn"]) == (5, "interrupted", 2)
+    assert codex_lab.ok("status", id) == "idle"
+    assert json.loads(codex_lab.ok("list", "--json"))[0]["status"] == "idle"
+    assert codex_lab.ok("last-message", id) == "long ago"
+    assert servers(codex_lab) == []  # reading starts nothing
+    assert codex_lab.ok("ask", id, "[[reply: again]]") == "again"
+    said = json.dumps(codex_lab.model.requests[-1].body)
+    assert "long ago" in said  # the history is there
+    assert len(servers(codex_lab)) == 1
+    assert codex_lab.run("wait", id, "--turn", "2", "--json").json["outcome"] == "interrupted"
+
+
+def test_a_session_that_never_had_a_turn_survives_its_server(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    (pid,) = servers(codex_lab)
+    os.kill(pid, signal.SIGKILL)
+    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    assert codex_lab.ok("status", id) == "idle"
+    shown = codex_lab.ok("ask", id, "[[bash: echo $DEV_SESSIONS_ID]][[replytool]]")
+    assert shown == id  # what its commands see is given again
+
+
+def test_a_server_that_hangs_is_replaced(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    (pid,) = servers(codex_lab)
+    os.kill(pid, signal.SIGSTOP)
+    assert codex_lab.ok("status", id) == "idle"
+    assert codex_lab.ok("ask", id, "[[reply: moved on]]") == "moved on"
+    (new,) = servers(codex_lab)
+    assert new != pid
+
+
+def test_a_hanging_server_does_not_keep_a_session_from_being_killed(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    os.kill(servers(codex_lab)[0], signal.SIGSTOP)
+    codex_lab.ok("kill", id)
+    assert codex_lab.processes() == []
+
+
+def test_somebody_elses_server_is_used_and_never_ended(codex_lab: CodexLab, somebodys: subprocess.Popen[bytes]) -> None:
+    id = codex_lab.create()
+    assert servers(codex_lab) == [somebodys.pid]
+    assert codex_lab.ok("ask", id, "[[bash: echo $DEV_SESSIONS_ID]][[replytool]]") == id
+    codex_lab.ok("kill", id)
+    assert somebodys.poll() is None
+
+
+def test_somebody_elses_server_that_hangs_is_left_alone(
+    codex_lab: CodexLab, somebodys: subprocess.Popen[bytes]
+) -> None:
+    codex_lab.ok("kill", codex_lab.create())
+    somebodys.send_signal(signal.SIGSTOP)
+    refused = codex_lab.run("create", "--cli", "codex")
+    assert refused.code == 1
+    assert "does not answer" in refused.err
+    assert "next:" in refused.err
+    assert somebodys.poll() is None
+    assert codex_lab.ok("list", "--json") == "[]"
+
+
+def test_a_recycled_pid_is_not_taken_for_our_server(codex_lab: CodexLab) -> None:
+    """The note of our server names the pid of a process that is somebody else's by now."""
+    id = codex_lab.create()
+    os.kill(servers(codex_lab)[0], signal.SIGKILL)
+    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    with subprocess.Popen(["sleep", "300"]) as other:
+        (note,) = codex_lab.state.glob("codex/*/daemon.json")
+        note.write_text(json.dumps({**json.loads(note.read_text()), "pid": other.pid}))
+        assert codex_lab.ok("ask", id, "[[reply: hi]]") == "hi"
+        codex_lab.ok("kill", id)
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_thread_that_a_person_has_open_is_busy_elsewhere(codex_lab: CodexLab, codex: str) -> None:
+    id = codex_lab.create()
+    assert codex_lab.ok("ask", id, "[[reply: ours]]") == "ours"
+    os.kill(servers(codex_lab)[0], signal.SIGKILL)
+    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    # Codex's own TUI, with a server inside of it, on the thread that our server held.
+    thread = codex_lab.private(id)["thread"]
+    codex_lab.tmux("new-session", "-d", "-s", "me", "-x", "120", "-y", "50", "-c", str(codex_lab.project))
+    codex_lab.tmux("send-keys", "-t", "=me:", f"{codex} resume {thread}", "Enter")
+    screen = lambda: codex_lab.tmux("capture-pane", "-p", "-t", "=me:")  # noqa: E731
+    codex_lab.until(lambda: "Ask Codex to do anything" in screen() and "• ours" in screen(), "the TUI")
+    refused = codex_lab.run("send", id, "hello")
+    assert refused.code == 1
+    assert "busy elsewhere" in refused.err
+    assert "next:" in refused.err
+    assert codex_lab.ok("status", id) == "idle"
+    codex_lab.tmux("send-keys", "-t", "=me:", "-l", "[[hold: theirs]][[reply: theirs]]")
+    codex_lab.until(lambda: "› [[hold: theirs]]" in screen(), "the prompt")
+    codex_lab.tmux("send-keys", "-t", "=me:", "Enter")
+    assert codex_lab.model.wait_until_blocked("theirs")
+    assert codex_lab.ok("status", id) == "working"
+    codex_lab.model.release("theirs")
+    codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of their turn")
+    assert codex_lab.ok("last-message", id) == "theirs"
