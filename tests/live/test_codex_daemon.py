@@ -155,27 +155,49 @@ def test_a_recycled_pid_is_not_taken_for_our_server(codex_lab: CodexLab) -> None
         other.kill()
 
 
-def test_a_thread_that_a_person_has_open_is_busy_elsewhere(codex_lab: CodexLab, codex: str) -> None:
+def test_a_thread_that_another_codex_runs_is_busy_elsewhere(codex_lab: CodexLab, codex: str) -> None:
     id = codex_lab.create()
     assert codex_lab.ok("ask", id, "[[reply: ours]]") == "ours"
     os.kill(servers(codex_lab)[0], signal.SIGKILL)
     codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
-    # Codex's own TUI, with a server inside of it, on the thread that our server held.
-    thread = codex_lab.private(id)["thread"]
-    codex_lab.tmux("new-session", "-d", "-s", "me", "-x", "120", "-y", "50", "-c", str(codex_lab.project))
-    codex_lab.tmux("send-keys", "-t", "=me:", f"{codex} resume {thread}", "Enter")
-    screen = lambda: codex_lab.tmux("capture-pane", "-p", "-t", "=me:")  # noqa: E731
-    codex_lab.until(lambda: "Ask Codex to do anything" in screen() and "• ours" in screen(), "the TUI")
+    argv = [codex, "exec", "resume", "--skip-git-repo-check", codex_lab.private(id)["thread"]]
+    theirs = subprocess.Popen(
+        [*argv, "[[hold: theirs]][[reply: theirs]]"],
+        env=codex_lab.env,
+        cwd=codex_lab.project,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert codex_lab.model.wait_until_blocked("theirs", 60)
+    assert codex_lab.ok("status", id) == "working"
     refused = codex_lab.run("send", id, "hello")
     assert refused.code == 1
     assert "busy elsewhere" in refused.err
     assert "next:" in refused.err
-    assert codex_lab.ok("status", id) == "idle"
-    codex_lab.tmux("send-keys", "-t", "=me:", "-l", "[[hold: theirs]][[reply: theirs]]")
-    codex_lab.until(lambda: "› [[hold: theirs]]" in screen(), "the prompt")
-    codex_lab.tmux("send-keys", "-t", "=me:", "Enter")
-    assert codex_lab.model.wait_until_blocked("theirs")
-    assert codex_lab.ok("status", id) == "working"
+    other = codex_lab.create()  # there is a server of ours again
+    assert "busy elsewhere" in codex_lab.run("send", id, "hello").err
+    assert "busy elsewhere" in codex_lab.run("interrupt", id).err
+    assert codex_lab.ok("ask", other, "[[reply: fine]]") == "fine"
     codex_lab.model.release("theirs")
-    codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of their turn")
+    assert theirs.wait(60) == 0
+    assert codex_lab.ok("status", id) == "idle"
+    assert codex_lab.ok("wait", id) == "completed"
     assert codex_lab.ok("last-message", id) == "theirs"
+    assert codex_lab.ok("ask", id, "[[reply: ours again]]") == "ours again"
+
+
+def test_the_server_that_a_persons_own_codex_starts_is_shared(codex_lab: CodexLab, codex: str) -> None:
+    """Codex 0.169.0 starts a server in the background for its TUI if none listens."""
+    id = codex_lab.create()
+    assert codex_lab.ok("ask", id, "[[reply: ours]]") == "ours"
+    os.kill(servers(codex_lab)[0], signal.SIGKILL)
+    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    codex_lab.tmux("new-session", "-d", "-s", "me", "-x", "120", "-y", "50", "-c", str(codex_lab.project))
+    codex_lab.tmux("send-keys", "-t", "=me:", f"{codex} resume {codex_lab.private(id)['thread']}", "Enter")
+    codex_lab.until(lambda: "• ours" in codex_lab.tmux("capture-pane", "-p", "-t", "=me:"), "the TUI")
+    theirs = servers(codex_lab)
+    assert codex_lab.ok("ask", id, "[[reply: together]]") == "together"
+    codex_lab.until(lambda: "• together" in codex_lab.tmux("capture-pane", "-p", "-t", "=me:"), "our turn in the TUI")
+    codex_lab.ok("kill", id)
+    assert servers(codex_lab) == theirs
