@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # A server that hangs must not hang our readers. Seconds.
 _ASK_SECONDS = 2.0
+# A server may call a thread idle for some 50 ms after its turn has begun. Seconds.
+_SETTLED = 1.0
 
 
 def observe(sessions: Sequence[Session]) -> list[Observation]:
@@ -51,15 +53,21 @@ def _observe(session: Session, line: _Line) -> Observation:
     if story.open is None:
         return Observation(facts, Probe(now, True, "idle", facts[-1].at if facts else 0.0))
     # A turn that runs is held by somebody; looked at twice, since it may have begun in between.
-    if holder is None and (holder := holders.holder(session.private["home"], thread)) is None:
+    if holder is None:
+        holder = holders.holder(session.private["home"], thread)
+    if holder == holders.UNTOLD and now - story.events[-1].at > _SETTLED:
+        status = line.status(session, holder)
+        if status is None or status.kind != "active":
+            holder, story = None, told(session, path)[1]
+    if holder is None and story.open is not None:
         died = max(_last_change(path), *(fact.at for fact in facts))
         return Observation(facts, Probe(now, True, "idle", died))
     return Observation(facts, _at_work(session, line, story, holder, now))
 
 
-def _at_work(session: Session, line: _Line, story: rollout.Story, holder: int, now: float) -> Probe:
+def _at_work(session: Session, line: _Line, story: rollout.Story, holder: int | None, now: float) -> Probe:
     busy = Probe(now, True, "busy", story.events[-1].at)
-    if not story.calls:
+    if not story.calls or holder is None:
         return busy
     status = line.status(session, holder)
     if status is None or not status.waiting:
@@ -107,7 +115,7 @@ class _Line:
                 self._open[place.socket] = None
                 self._open[place.socket] = daemon.reach(place, _ASK_SECONDS)
             connection = self._open[place.socket]
-            if connection is None or holder not in (0, connection.peer[0]):
+            if connection is None or (holder > 0 and holder != connection.peer[0]):
                 return None
             answer = connection.call("thread/read", _ASK_SECONDS, threadId=session.private["thread"])
         except (Refused, Lost, Silent):

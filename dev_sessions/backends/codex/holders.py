@@ -8,14 +8,18 @@ from __future__ import annotations
 import fcntl
 import os
 
+# Somebody holds it, and the system does not say who. This Codex (0.139) holds nothing: only its server can tell.
+SOMEBODY, UNTOLD = 0, -1
+
 
 def holder(home: str, thread: str) -> int | None:
-    """Pid of the process that holds the thread; 0 if that cannot be told but somebody does; None if nobody does."""
-    path = os.path.join(home, "thread-writer-locks", f"{thread}.lock")
+    """Pid of the process that holds the thread, or `SOMEBODY`, or `UNTOLD`; None if nobody does."""
+    folder = os.path.join(home, "thread-writer-locks")
+    path = os.path.join(folder, f"{thread}.lock")
     try:
         inode = os.stat(path).st_ino
     except OSError:
-        return None
+        return None if os.path.isdir(folder) else UNTOLD
     try:
         with open("/proc/locks", "rb") as file:
             table = file.read()
@@ -25,7 +29,7 @@ def holder(home: str, thread: str) -> int | None:
         # "7: FLOCK  ADVISORY  WRITE 12568 fe:00:16255665 0 EOF", see proc(5); "->" marks one that waits.
         fields = line.split()
         if len(fields) >= 6 and fields[1] == b"FLOCK" and fields[5].endswith(b":%d" % inode):
-            return max(0, int(fields[4]))
+            return max(SOMEBODY, int(fields[4]))
     return None
 
 
@@ -38,7 +42,7 @@ def _tried(path: str) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return 0
+        return SOMEBODY
     finally:
         os.close(descriptor)
     return None

@@ -147,10 +147,10 @@ def connect(session: Session, timeout: float) -> Connection:
     except Silent:
         return _restarted(session, place, timeout)
     if connection is None:
-        if holder is not None:
+        if holder not in (None, holders.UNTOLD):
             raise busy_elsewhere(session)
         return _restarted(session, place, timeout)
-    if holder not in (None, 0, connection.peer[0]):
+    if holder is not None and holder > 0 and holder != connection.peer[0]:
         connection.close()
         raise busy_elsewhere(session)
     return connection
