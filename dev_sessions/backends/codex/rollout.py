@@ -31,6 +31,9 @@ _MARKS = (
     b'"custom_tool_call_output"',
 )
 
+# Codex 0.139 ends a failed turn like any other, and writes the reason nowhere; it has no answer, that is all.
+_UNTOLD = "the turn ended without an answer, and this version of Codex keeps no reason (codex --version)"
+
 
 class Call(NamedTuple):
     """A tool call of the model that has no output yet."""
@@ -140,6 +143,8 @@ def _event(payload: dict[str, Any], at: float, running: str | None) -> Event | N
             return Event("began", at, turn)
         case "task_complete":
             error = _words(payload.get("error"))
+            if error is None and payload.get("last_agent_message") is None and "started_at" not in payload:
+                error = _UNTOLD
             outcome = FAILED if error is not None else COMPLETED
             return Event("ended", at, turn, str(payload.get("last_agent_message") or ""), None, outcome, error)
         case "turn_aborted":

@@ -84,6 +84,7 @@ def _config(environment: dict[str, str]) -> dict[str, Any]:
     return {
         "shell_environment_policy": {"inherit": "none", "ignore_default_excludes": True, "set": environment},
         "features.default_mode_request_user_input": True,
+        "suppress_unstable_features_warning": True,
     }
 
 
