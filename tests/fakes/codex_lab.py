@@ -58,3 +58,25 @@ class CodexLab(Lab):
         (path,) = self.codex_home.glob(f"sessions/*/*/*/rollout-*-{self.private(id)['thread']}.jsonl")
         lines = Path(path).read_text().split("\n")
         return [json.loads(line) for line in lines[:-1]]
+
+    def prompts(self, id: str) -> list[str]:
+        """What a person or we have said in a Codex session, in order, taken from its rollout."""
+        found = []
+        for line in self.rollout(id):
+            payload = line["payload"]
+            if payload.get("type") == "item_completed" and payload["item"]["type"] == "UserMessage":
+                found.append("".join(part["text"] for part in payload["item"]["content"]))
+            elif payload.get("type") == "user_message":
+                found.append(payload["message"])
+        return found
+
+    def sit_down(self, id: str) -> None:
+        """Put a person's terminal on a session; `keys` and `screen` are its keyboard and its screen."""
+        self.tmux("new-session", "-d", "-s", f"dev-{id}", "-x", "120", "-y", "50", " ".join(self.argv("attach", id)))
+        self.until(lambda: "Ask Codex to do anything" in self.screen(id) or "esc to" in self.screen(id), "the TUI")
+
+    def type(self, id: str, text: str) -> None:
+        """Type a line as the person who sat down."""
+        self.tmux("send-keys", "-t", f"=dev-{id}:", "-l", text)
+        self.until(lambda: f"› {text}"[:60] in self.screen(id), f"{text} in the input box")
+        self.keys(id, "Enter")
