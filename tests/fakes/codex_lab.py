@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lab import Lab
+from lab import ROOT, Lab
 
 # What a person's config.toml would hold; nothing in it that leaves this machine.
 CONFIG = """\
@@ -24,6 +24,10 @@ stream_max_retries = 1
 
 [analytics]
 enabled = false
+
+# Else the TUI asks. Codex means the repository, where there is one.
+[projects."{root}"]
+trust_level = "trusted"
 """
 
 
@@ -42,7 +46,7 @@ class CodexLab(Lab):
 
     def configure(self, more: str = "") -> None:
         """Write Codex's config.toml, with these lines at its top."""
-        (self.codex_home / "config.toml").write_text(more + CONFIG.format(url=self.model.url))
+        (self.codex_home / "config.toml").write_text(more + CONFIG.format(url=self.model.url, root=ROOT))
 
     def create(self, *args: str, **options: Any) -> str:
         """Create a Codex session and return its id."""

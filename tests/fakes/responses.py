@@ -13,6 +13,8 @@ from typing import Any
 # What Codex adds to the user's words by itself.
 ADDED = ("# AGENTS.md instructions", "<environment_context>", "<user_instructions>", "<skill", "<permissions")
 ABORTED = "<turn_aborted>"
+# What Codex says at the beginning of a turn that nobody asked for; the goal's objective is its script.
+GOAL = '<codex_internal_context source="goal">'
 # Longer than any command of a test that is not meant to go on in the background.
 YIELD_MS = 30_000
 
@@ -20,8 +22,14 @@ YIELD_MS = 30_000
 def as_messages(body: dict[str, Any]) -> dict[str, Any]:
     """A request in the shape of the Messages API, as far as the script needs it."""
     found: list[dict[str, Any]] = []
+    objective = ""
     for item in body.get("input") or []:
+        if item.get("name") == "goal_objective":
+            objective = _output(item.get("output"))
+            continue
         role, block = _block(item)
+        if block.get("text", "").startswith(GOAL):
+            block["text"] = objective
         if role and found and found[-1]["role"] == role == "assistant":
             found[-1]["content"].append(block)
         elif role:

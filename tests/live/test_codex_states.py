@@ -115,7 +115,7 @@ def permission(stage: Any) -> Iterator[None]:
     stage.becomes("waiting_for_input")
     yield
     stage.lab.sit_down(stage.id)
-    stage.lab.until(lambda: "touch allowed" in stage.lab.screen(stage.id), "the prompt in the TUI")
+    stage.lab.until(lambda: "Yes, proceed" in stage.lab.screen(stage.id), "the prompt in the TUI")
     stage.lab.keys(stage.id, "y")
     stage.lab.until((stage.lab.project / "allowed").exists, "the command has run")
     stage.becomes("idle")

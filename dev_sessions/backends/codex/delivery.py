@@ -7,7 +7,7 @@ import time
 from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, TimedOut
 from ...waiting import Watcher
 from ..base import Wire
-from . import evidence, rollout, thread
+from . import evidence, goals, rollout, thread
 from .connection import Lost, Silent
 from .protocol import METHOD_MISSING, Refused
 
@@ -129,10 +129,14 @@ def _unconfirmed(session: Session, delivery: Delivery, why: str) -> DeliveryUnkn
 def interrupt(session: Session, timeout: float) -> None:
     """End the running turn; see `base.Interrupts.interrupt`."""
     path = evidence.rollout_path(session)
-    if path is None or rollout.read(path, evidence.past(session)[0]).open is None:
+    if path is None:
+        return
+    story = rollout.read(path, evidence.past(session)[0])
+    if story.open is None and story.goal is None:
         return
     with thread.connect(session, timeout) as connection, Watcher() as watcher:
         watcher.watch_path(path)
+        goals.pause(session, connection)
         _end_turn(session, connection)
         until = time.monotonic() + timeout
         while rollout.read(path, evidence.past(session)[0]).open is not None:

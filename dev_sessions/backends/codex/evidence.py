@@ -51,7 +51,10 @@ def _observe(session: Session, line: _Line) -> Observation:
     facts, story = told(session, path)
     facts = _with_steered(session, story, facts)
     if story.open is None:
-        return Observation(facts, Probe(now, True, "idle", facts[-1].at if facts else 0.0))
+        ended = facts[-1].at if facts else 0.0
+        if holder is not None and _goal_may_go_on(story) and line.pursues(session, holder):
+            return Observation(facts, Probe(now, True, "busy", ended + 0.001))
+        return Observation(facts, Probe(now, True, "idle", ended))
     # A turn that runs is held by somebody; looked at twice, since it may have begun in between.
     if holder is None:
         holder = holders.holder(session.private["home"], thread)
@@ -63,6 +66,14 @@ def _observe(session: Session, line: _Line) -> Observation:
         died = max(_last_change(path), *(fact.at for fact in facts))
         return Observation(facts, Probe(now, True, "idle", died))
     return Observation(facts, _at_work(session, line, story, holder, now))
+
+
+def _goal_may_go_on(story: rollout.Story) -> bool:
+    """Between two turns of a goal nothing runs for some 10 ms; an interrupted one does not go on by itself."""
+    if not story.goal or story.goal.get("status") != "active":
+        return False
+    ends = [event for event in story.events if event.kind == "ended"]
+    return not ends or ends[-1].outcome != "interrupted"
 
 
 def _at_work(session: Session, line: _Line, story: rollout.Story, holder: int | None, now: float) -> Probe:
@@ -105,9 +116,20 @@ class _Line:
 
     def status(self, session: Session, holder: int) -> Status | None:
         """What the thread does, if the server that holds it can be asked."""
+        from .protocol import status
+
+        answer = self._ask(session, holder, "thread/read")
+        return None if answer is None else status(answer.get("thread", {}).get("status"))
+
+    def pursues(self, session: Session, holder: int) -> bool:
+        """True if the thread has a goal that is active."""
+        answer = self._ask(session, holder, "thread/goal/get")
+        return bool(answer and answer.get("goal") and answer["goal"].get("status") == "active")
+
+    def _ask(self, session: Session, holder: int, method: str) -> dict[str, Any] | None:
         from . import daemon
         from .connection import Lost, Silent
-        from .protocol import Refused, status
+        from .protocol import Refused
 
         place = places.place_of(session)
         try:
@@ -117,10 +139,9 @@ class _Line:
             connection = self._open[place.socket]
             if connection is None or (holder > 0 and holder != connection.peer[0]):
                 return None
-            answer = connection.call("thread/read", _ASK_SECONDS, threadId=session.private["thread"])
+            return dict(connection.call(method, _ASK_SECONDS, threadId=session.private["thread"]))
         except (Refused, Lost, Silent):
             return None
-        return status(answer.get("thread", {}).get("status"))
 
     def close(self) -> None:
         for connection in self._open.values():
@@ -201,7 +222,8 @@ def keep_past(session: Session, path: str) -> None:
     """Note what the rollout has told so far, if no turn runs. Called by writers only."""
     begin, before = past(session)
     story = rollout.read(path, begin)
-    if story.open is None and story.size - begin > _WORTH:
+    # What has a goal is told from its beginning: the past keeps none.
+    if story.open is None and story.goal is None and story.size - begin > _WORTH:
         facts = [*before, *rollout.facts(story.events)]
         shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
         files.write_json(_past_path(session), {"size": story.size, "facts": shown})

@@ -29,6 +29,7 @@ _MARKS = (
     b'"function_call_output"',
     b'"custom_tool_call"',
     b'"custom_tool_call_output"',
+    b'"thread_goal_updated"',
 )
 
 # Codex 0.139 ends a failed turn like any other, and writes the reason nowhere; it has no answer, that is all.
@@ -57,12 +58,16 @@ class Event(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What a rollout tells: events in their order, calls without an output, the turn that has not ended."""
+    """What a rollout tells: events in their order, calls without an output, the turn that has not ended.
+
+    `goal` is what it last told of the thread's goal; that it was taken away, it does not tell (0.169.0).
+    """
 
     events: list[Event]
     calls: list[Call]
     open: str | None
     size: int
+    goal: dict[str, Any] | None = None
 
     def clients(self) -> set[str]:
         """Our ids of the messages that Codex has taken."""
@@ -97,9 +102,13 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
     events: list[Event] = []
     calls: dict[str, Call] = {}
     running: str | None = None
+    goal: dict[str, Any] | None = None
     for kind, payload, at in _payloads(lines):
         if kind == "response_item":
             _note_call(calls, payload, at)
+            continue
+        if payload.get("type") == "thread_goal_updated":
+            goal = payload["goal"] if isinstance(payload.get("goal"), dict) else None
             continue
         event = _event(payload, at, running)
         if event is None or (event.kind in ("said", "replied") and _told_already(events, event)):
@@ -110,7 +119,7 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
             running = None
             calls.clear()
         events.append(event)
-    return Story(events, list(calls.values()), running, size)
+    return Story(events, list(calls.values()), running, size, goal)
 
 
 def _payloads(lines: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any], float]]:
