@@ -68,7 +68,8 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
     message = delivery.message
     path = evidence.rollout_path(session) or ""
     evidence.keep_past(session, path)
-    running = rollout.read(path, evidence.past(session)[0]).open
+    story = rollout.read(path, evidence.past(session)[0])
+    running = story.open
     if message.attempted is None:
         delivery.attempt()
     given = {
@@ -76,7 +77,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
         "clientUserMessageId": evidence.client_id(session, message.number),
     }
     if running and _steer(session, connection, running, given):
-        evidence.note_steered(session, message, running)
+        evidence.note_steered(session, message, running, story.clients())
         return
     try:
         taken = thread.call(session, connection, "turn/start", **given)["turn"]["id"]
@@ -85,7 +86,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
             f"Codex does not take the message: {error.message}", next=f"dev-sessions status {session.id}"
         ) from error
     if taken == running:
-        evidence.note_steered(session, message, taken)
+        evidence.note_steered(session, message, taken, story.clients())
         return
     _await_receipt(session, delivery, path)
 

@@ -39,33 +39,43 @@ def observe(sessions: Sequence[Session]) -> list[Observation]:
 
 def _observe(session: Session, line: _Line) -> Observation:
     now = time.time()
-    thread = session.private.get("thread")
-    if thread is None:
+    if session.private.get("thread") is None:
         return Observation([], _unborn(session, now))
-    holder = holders.holder(session.private["home"], thread)
     path = rollout_path(session)
     if path is None:
-        return Observation(
-            past(session)[1], Probe(now, False, detail="the thread was archived or deleted, or never written")
-        )
+        gone = "the thread was archived or deleted, or never written"
+        return Observation(past(session)[1], Probe(now, False, detail=gone))
     facts, story = told(session, path)
+    holder = _holder(session, story, line, now)
+    if story.open is not None and holder is None:
+        # Whoever ran it wrote its end before he let go of the thread: if that is not there now, it will not come.
+        facts, again = told(session, path)
+        if again.open == story.open:
+            died = max(_last_change(path), *(fact.at for fact in facts))
+            return Observation(_with_steered(session, again, facts), Probe(now, True, "idle", died))
+        story = again
     facts = _with_steered(session, story, facts)
+    if story.open is not None:
+        return Observation(facts, _at_work(session, line, story, holder, now))
+    return Observation(facts, _at_rest(session, line, story, facts, now))
+
+
+def _holder(session: Session, story: rollout.Story, line: _Line, now: float) -> int | None:
+    """Who runs the open turn; None if nobody does, or none is open."""
     if story.open is None:
-        ended = facts[-1].at if facts else 0.0
-        if holder is not None and _goal_may_go_on(story) and line.pursues(session, holder):
-            return Observation(facts, Probe(now, True, "busy", ended + 0.001))
-        return Observation(facts, Probe(now, True, "idle", ended))
-    # A turn that runs is held by somebody; looked at twice, since it may have begun in between.
-    if holder is None:
-        holder = holders.holder(session.private["home"], thread)
+        return None
+    holder = holders.holder(session.private["home"], session.private["thread"])
     if holder == holders.UNTOLD and now - story.events[-1].at > _SETTLED:
         status = line.status(session, holder)
-        if status is None or status.kind != "active":
-            holder, story = None, told(session, path)[1]
-    if holder is None and story.open is not None:
-        died = max(_last_change(path), *(fact.at for fact in facts))
-        return Observation(facts, Probe(now, True, "idle", died))
-    return Observation(facts, _at_work(session, line, story, holder, now))
+        return holder if status is not None and status.kind == "active" else None
+    return holder
+
+
+def _at_rest(session: Session, line: _Line, story: rollout.Story, facts: list[Fact], now: float) -> Probe:
+    ended = max((fact.at for fact in facts), default=0.0)
+    if _goal_may_go_on(story) and line.pursues(session):
+        return Probe(now, True, "busy", ended + 0.001)
+    return Probe(now, True, "idle", ended)
 
 
 def _goal_may_go_on(story: rollout.Story) -> bool:
@@ -121,8 +131,11 @@ class _Line:
         answer = self._ask(session, holder, "thread/read")
         return None if answer is None else status(answer.get("thread", {}).get("status"))
 
-    def pursues(self, session: Session, holder: int) -> bool:
-        """True if the thread has a goal that is active."""
+    def pursues(self, session: Session) -> bool:
+        """True if the thread is at hand, and has a goal that is active."""
+        holder = holders.holder(session.private["home"], session.private["thread"])
+        if holder is None:
+            return False
         answer = self._ask(session, holder, "thread/goal/get")
         return bool(answer and answer.get("goal") and answer["goal"].get("status") == "active")
 
@@ -172,11 +185,18 @@ def _unborn(session: Session, now: float) -> Probe:
 # What was taken while a turn ran: Codex writes it down only when the turn gets to it, or never, if the turn is ended.
 
 
-def note_steered(session: Session, message: Message, turn: str) -> None:
-    """Write down that a message has joined a turn. Called by writers only."""
-    noted = [one for one in _steered(session) if one["number"] != message.number]
+def note_steered(session: Session, message: Message, turn: str, known: set[str]) -> None:
+    """Write down that a message has joined a turn; those that Codex has got to by now, by our ids, need no note.
+
+    Called by writers only.
+    """
+    noted = [
+        one
+        for one in _steered(session)
+        if one["number"] != message.number and client_id(session, one["number"]) not in known
+    ]
     noted.append({"number": message.number, "turn": turn, "at": time.time()})
-    files.write_json(_steered_path(session), noted[-100:], durable=True)
+    files.write_json(_steered_path(session), noted, durable=True)
 
 
 def _steered(session: Session) -> list[dict[str, Any]]:
@@ -193,13 +213,14 @@ def _with_steered(session: Session, story: rollout.Story, facts: list[Fact]) -> 
     known = story.clients()
     for note in _steered(session):
         message = session.folder.message(int(note["number"]))
-        if message is not None and client_id(session, message.number) not in known:
-            if any(
-                fact.kind == "accepted" and fact.text == message.wire and fact.at >= note["at"] - 60 for fact in facts
-            ):
-                continue
+        if message is not None and client_id(session, message.number) not in known and not _told(facts, message, note):
             added += rollout.joined(float(note["at"]), message.wire, note["turn"])
     return sorted([*facts, *added], key=lambda fact: fact.at) if added else facts
+
+
+def _told(facts: list[Fact], message: Message, note: dict[str, Any]) -> bool:
+    """True if the past, which keeps no ids of ours, tells of the message."""
+    return any(fact.kind == "accepted" and fact.text == message.wire and fact.at >= note["at"] - 1.0 for fact in facts)
 
 
 def client_id(session: Session, number: int) -> str:
