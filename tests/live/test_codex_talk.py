@@ -114,6 +114,35 @@ def test_a_message_that_the_interrupted_turn_had_not_got_to_is_interrupted_too(
     assert codex_shared.ok("status", talker) == "idle"
 
 
+def test_the_same_words_again_are_another_message(codex_shared: CodexLab, talker: str) -> None:
+    codex_shared.ok("send", talker, "[[hold: same]][[reply: x]]")
+    assert codex_shared.model.wait_until_blocked("same")
+    lost = json.loads(codex_shared.ok("send", talker, "[[reply: go on]]", "--json"))["turn"]
+    codex_shared.ok("interrupt", talker)
+    assert codex_shared.ok("ask", talker, "[[reply: go on]]") == "go on"
+    done = codex_shared.run("wait", talker, "--turn", str(lost), "--json").json
+    assert outcomes(done)[-1] == (lost, "interrupted", None)
+
+
+def test_a_long_thread_is_told_as_truly_as_a_short_one(codex_lab: CodexLab) -> None:
+    """What the rollout told long ago is kept aside, and only its newest part is read."""
+    id, path = codex_lab.create(), codex_lab.path / "long"
+    path.write_text("x" * 300_000)
+    codex_lab.ok("ask", id, "[[reply: the first]]")
+    codex_lab.ok("ask", id, "--file", str(path))
+    codex_lab.ok("send", id, "[[hold: cut]][[reply: x]]")
+    assert codex_lab.model.wait_until_blocked("cut")
+    codex_lab.ok("send", id, "[[reply: lost]]")
+    codex_lab.ok("interrupt", id)
+    codex_lab.ok("ask", id, "--file", str(path))
+    codex_lab.ok("ask", id, "[[reply: lost]]")
+    assert (codex_lab.folder(id) / "agent" / "past.json").exists()
+    told = [codex_lab.run("wait", id, "--turn", str(turn), "--json").json for turn in range(1, 7)]
+    assert [one["outcome"] for one in told] == ["completed"] * 2 + ["interrupted"] * 2 + ["completed"] * 2
+    assert outcomes(told[0]) == [(1, "completed", "the first")]
+    assert codex_lab.ok("last-message", id, "-n", "9").startswith("the first\n\necho: xxx")
+
+
 def test_send_with_interrupt_ends_the_running_turn_first(codex_shared: CodexLab, talker: str) -> None:
     codex_shared.ok("send", talker, "[[hold: aside]][[reply: x]]")
     assert codex_shared.model.wait_until_blocked("aside")

@@ -53,7 +53,7 @@ def received(session: Session, message: Message) -> bool:
     if path is None:
         return False
     story = rollout.read(path, evidence.past(session)[0])
-    return evidence.client_id(session, message.number) in story.clients()
+    return evidence.client_id(session, message.number) in evidence.clients(session, story)
 
 
 def _refuse_if_gone(session: Session) -> None:
@@ -77,7 +77,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
         "clientUserMessageId": evidence.client_id(session, message.number),
     }
     if running and _steer(session, connection, running, given):
-        evidence.note_steered(session, message, running, story.clients())
+        evidence.note_steered(session, message, running, evidence.clients(session, story))
         return
     try:
         taken = thread.call(session, connection, "turn/start", **given)["turn"]["id"]
@@ -86,7 +86,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
             f"Codex does not take the message: {error.message}", next=f"dev-sessions status {session.id}"
         ) from error
     if taken == running:
-        evidence.note_steered(session, message, taken, story.clients())
+        evidence.note_steered(session, message, taken, evidence.clients(session, story))
         return
     _await_receipt(session, delivery, path)
 

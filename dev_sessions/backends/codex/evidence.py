@@ -210,17 +210,12 @@ def _steered_path(session: Session) -> str:
 
 def _with_steered(session: Session, story: rollout.Story, facts: list[Fact]) -> list[Fact]:
     added: list[Fact] = []
-    known = story.clients()
+    known = clients(session, story)
     for note in _steered(session):
         message = session.folder.message(int(note["number"]))
-        if message is not None and client_id(session, message.number) not in known and not _told(facts, message, note):
+        if message is not None and client_id(session, message.number) not in known:
             added += rollout.joined(float(note["at"]), message.wire, note["turn"])
     return sorted([*facts, *added], key=lambda fact: fact.at) if added else facts
-
-
-def _told(facts: list[Fact], message: Message, note: dict[str, Any]) -> bool:
-    """True if the past, which keeps no ids of ours, tells of the message."""
-    return any(fact.kind == "accepted" and fact.text == message.wire and fact.at >= note["at"] - 1.0 for fact in facts)
 
 
 def client_id(session: Session, number: int) -> str:
@@ -239,6 +234,12 @@ def past(session: Session) -> tuple[int, list[Fact]]:
     return value["size"], [Fact(**fields) for fields in value.get("facts") or ()]
 
 
+def clients(session: Session, story: rollout.Story) -> set[str]:
+    """Our ids of the messages that Codex has got to, ever."""
+    value = files.read_json(_past_path(session))
+    return {*story.clients(), *(value.get("clients") or () if isinstance(value, dict) else ())}
+
+
 def keep_past(session: Session, path: str) -> None:
     """Note what the rollout has told so far, if no turn runs. Called by writers only."""
     begin, before = past(session)
@@ -247,7 +248,8 @@ def keep_past(session: Session, path: str) -> None:
     if story.open is None and story.goal is None and story.size - begin > _WORTH:
         facts = [*before, *rollout.facts(story.events)]
         shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
-        files.write_json(_past_path(session), {"size": story.size, "facts": shown})
+        known = sorted(clients(session, story))
+        files.write_json(_past_path(session), {"size": story.size, "facts": shown, "clients": known})
 
 
 _WORTH = 200_000
