@@ -9,10 +9,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shlex
-import shutil
 
 from ... import config, files
 from ...errors import LaunchFailed
@@ -37,6 +34,8 @@ class Place:
     """
 
     def __init__(self, home: str, state: str) -> None:
+        import hashlib
+
         self.home = home
         self.socket = os.path.join(home, _CONTROL)
         self.state = state
@@ -107,6 +106,9 @@ def binary(environ: Mapping[str, str]) -> str:
     Raises:
         LaunchFailed: there is none, or it cannot be run.
     """
+    import shlex
+    import shutil
+
     named = environ.get("DEV_SESSIONS_CODEX")
     path = os.path.abspath(os.path.expanduser(named)) if named else None
     if path is None:
