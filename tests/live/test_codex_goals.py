@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import Any
 
 from codex_lab import CodexLab
@@ -44,3 +46,44 @@ def test_a_goal_that_is_reached(codex_lab: CodexLab) -> None:
     codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the goal")
     assert codex_lab.ok("last-message", id) == "reached"
     assert codex_lab.ok("wait", id) == "idle"
+
+
+def test_a_goal_is_set_shown_paused_resumed_and_cleared(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    assert codex_lab.ok("goal", id) == "no goal"
+    assert codex_lab.ok("goal", id, "--json") == "null"
+    assert codex_lab.run("goal", id, "--pause").code == 2
+    brief = codex_lab.path / "objective.md"
+    brief.write_text("[[hold: step]][[delay: 0.05]][[reply: a step]]")
+    set_ = json.loads(codex_lab.ok("goal", id, "--file", str(brief), "--budget", "1000000", "--json"))
+    assert (set_["status"], set_["objective"], set_["token_budget"]) == ("active", brief.read_text(), 1000000)
+    assert codex_lab.model.wait_until_blocked("step")
+    assert codex_lab.ok("status", id) == "working"
+    assert codex_lab.ok("goal", id, "--pause").startswith("paused (")
+    codex_lab.model.release("step")
+    codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the turn")
+    before = len(codex_lab.model.requests)
+    assert codex_lab.ok("goal", id).startswith("paused (")  # looking at it starts nothing
+    assert codex_lab.ok("goal", id, "--resume").startswith("active (")
+    codex_lab.until(lambda: len(codex_lab.model.requests) > before + 3, "more turns")
+    assert codex_lab.ok("goal", id, "--clear") == "no goal"
+    codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the last turn")
+    assert codex_lab.ok("goal", id) == "no goal"
+
+
+def test_a_budget_ends_a_goal(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    codex_lab.ok("goal", id, "[[delay: 0.05]][[reply: a step]]", "--budget", "150")
+    codex_lab.until(lambda: codex_lab.ok("goal", id).startswith("budgetLimited ("), "the end of the budget")
+    codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the last turn")
+
+
+def test_a_goal_is_there_after_its_server_is_gone(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    codex_lab.ok("goal", id, "[[hold: step]][[reply: a step]]")
+    assert codex_lab.model.wait_until_blocked("step")
+    (note,) = codex_lab.state.glob("codex/*/daemon.json")
+    os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
+    codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the death is seen")
+    assert json.loads(codex_lab.ok("goal", id, "--json"))["status"] == "active"
+    assert codex_lab.ok("status", id) == "idle"

@@ -7,13 +7,14 @@ from . import evidence
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from ...model import Entry, Message
     from ..base import Delivery, Launch, Observation, Session, Sources, Wire
 
 
 class CodexBackend:
-    """See `base.Backend`, `base.Interrupts` and `base.Attaches`."""
+    """See `base.Backend`, `base.Interrupts`, `base.Attaches` and `base.Goals`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from . import places
@@ -62,6 +63,18 @@ class CodexBackend:
         from . import delivery as delivering
 
         delivering.interrupt(session, timeout)
+
+    def goal(self, session: Session) -> dict[str, Any] | None:
+        from . import goals
+
+        return goals.read(session)
+
+    def change_goal(
+        self, session: Session, objective: str | None, budget: int | None, act: str | None
+    ) -> dict[str, Any] | None:
+        from . import goals
+
+        return goals.change(session, objective, budget, act)
 
     def attach_command(self, session: Session) -> list[str]:
         from . import places, thread

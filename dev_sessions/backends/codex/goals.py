@@ -33,20 +33,18 @@ def read(session: Session) -> dict[str, Any] | None:
     return _shown(rollout.read(path).goal) if path else None
 
 
-def change(session: Session, objective: str | None, budget: int | None, status: str | None) -> dict[str, Any] | None:
-    """Set what is given of a goal, and return it. An active goal sets to work at once."""
-    given = {"objective": objective, "tokenBudget": budget, "status": status}
+def change(session: Session, objective: str | None, budget: int | None, act: str | None) -> dict[str, Any] | None:
+    """See `base.Goals.change_goal`. An active goal sets to work at once; what is paused or cleared ends its turn."""
     with thread.connect(session, _SECONDS) as connection:
-        if status != PAUSED:
+        if act == "clear":
+            _call(session, connection, "thread/goal/clear")
+            return None
+        if act != "pause":
             thread.load(session, connection)  # on a thread that is not loaded it would wait for somebody's look
+        status = PAUSED if act == "pause" else ACTIVE
+        given = {"objective": objective, "tokenBudget": budget, "status": status}
         answer = _call(session, connection, "thread/goal/set", **{k: v for k, v in given.items() if v is not None})
         return _shown(answer.get("goal"))
-
-
-def clear(session: Session) -> None:
-    """Take the goal away; the present turn goes on to its end."""
-    with thread.connect(session, _SECONDS) as connection:
-        _call(session, connection, "thread/goal/clear")
 
 
 def pause(session: Session, connection: Connection) -> None:
