@@ -185,7 +185,20 @@ class Attaches(Protocol):
         """The argv that puts the caller's terminal on the session."""
 
 
-CAPABILITIES: dict[str, type] = {"attach": Attaches, "interrupt": Interrupts}
+@runtime_checkable
+class Goals(Protocol):
+    """The agent can pursue an objective over turns by itself."""
+
+    def goal(self, session: Session) -> dict[str, Any] | None:
+        """The session's goal ("objective", "status", "tokens_used", "token_budget", ...) or None. Starts nothing."""
+
+    def change_goal(
+        self, session: Session, objective: str | None, budget: int | None, act: str | None
+    ) -> dict[str, Any] | None:
+        """Set an objective or a budget, or carry out an `act` ("pause", "resume", "clear"); the goal as it is then."""
+
+
+CAPABILITIES: dict[str, type] = {"attach": Attaches, "goal": Goals, "interrupt": Interrupts}
 
 
 def capabilities(backend: Backend) -> list[str]:

@@ -254,6 +254,27 @@ def interrupt(id: Id, json: Json = False) -> int:
 
 
 @app.command()
+def goal(
+    id: Id,
+    objective: Annotated[str | None, typer.Argument(help="What the agent shall pursue. None: show the goal.")] = None,
+    file: Annotated[str | None, typer.Option("--file", "-f", help="The objective, from a file; - for stdin.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="At most so many tokens.")] = None,
+    pause: Annotated[bool, typer.Option("--pause", help="Start no more turns for it.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with it.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Take it away.")] = False,
+    json: Json = False,
+) -> int:
+    """Show, set or change an objective that the agent pursues over turns by itself (Codex)."""
+    acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
+    if len(acts) > 1:
+        raise typer.BadParameter("only one of --pause, --resume and --clear")
+    act = acts[0] if acts else None
+    return _run(
+        json, lambda out, client: commands.goal(out, client, id, commands.message(objective, file), budget, act)
+    )
+
+
+@app.command()
 def attach(id: Id, json: Json = False) -> int:
     """Put your terminal on the live session.
 
