@@ -85,6 +85,8 @@ def _config(environment: dict[str, str]) -> dict[str, Any]:
         "shell_environment_policy": {"inherit": "none", "ignore_default_excludes": True, "set": environment},
         "features.default_mode_request_user_input": True,
         "suppress_unstable_features_warning": True,
+        # A snapshot of the shell would hold the environment of the server (0.139).
+        "features.shell_snapshot": False,
     }
 
 
