@@ -206,3 +206,13 @@ def test_looking_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
     descriptor = os.open(folder / "t.lock", os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(descriptor)
+
+
+def test_a_codex_that_locks_nothing_has_its_rollout_open(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl"
+    path.touch()
+    assert holders.holder(str(tmp_path), "t", str(path)) in (None, holders.UNTOLD)
+    with path.open():  # somebody reads it, that is all
+        assert holders.holder(str(tmp_path), "t", str(path)) in (None, holders.UNTOLD)
+    with path.open("a"):
+        assert holders.holder(str(tmp_path), "t", str(path)) in (os.getpid(), holders.UNTOLD)

@@ -64,7 +64,7 @@ def _holder(session: Session, story: rollout.Story, line: _Line, now: float) -> 
     """Who runs the open turn; None if nobody does, or none is open."""
     if story.open is None:
         return None
-    holder = holders.holder(session.private["home"], session.private["thread"])
+    holder = holders.holder(session.private["home"], session.private["thread"], rollout_path(session))
     if holder == holders.UNTOLD and now - story.events[-1].at > _SETTLED:
         status = line.status(session, holder)
         return holder if status is not None and status.kind == "active" else None
@@ -133,7 +133,7 @@ class _Line:
 
     def pursues(self, session: Session) -> bool:
         """True if the thread is at hand, and has a goal that is active."""
-        holder = holders.holder(session.private["home"], session.private["thread"])
+        holder = holders.holder(session.private["home"], session.private["thread"], rollout_path(session))
         if holder is None:
             return False
         answer = self._ask(session, holder, "thread/goal/get")

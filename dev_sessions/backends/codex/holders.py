@@ -16,14 +16,17 @@ SOMEBODY, UNTOLD = 0, -1
 _FIRST_NAMESPACE = 0xEFFFFFFC
 
 
-def holder(home: str, thread: str) -> int | None:
-    """Pid of the process that holds the thread, or `SOMEBODY`, or `UNTOLD`; None if nobody does."""
+def holder(home: str, thread: str, rollout: str | None = None) -> int | None:
+    """Pid of the process that holds the thread, or `SOMEBODY`, or `UNTOLD`; None if nobody does.
+
+    Of a Codex that locks nothing, it is the process that has the file `rollout` open.
+    """
     folder = os.path.join(home, "thread-writer-locks")
     path = os.path.join(folder, f"{thread}.lock")
     try:
         inode = os.stat(path).st_ino
     except OSError:
-        return None if os.path.isdir(folder) else UNTOLD
+        return None if os.path.isdir(folder) else _with_open(rollout)
     found = _in_table(inode)
     return found if found is not None or _sees_all() else _tried(path)
 
@@ -41,6 +44,34 @@ def _in_table(inode: int) -> int | None:
         if len(fields) >= 6 and fields[1] == b"FLOCK" and fields[5].endswith(b":%d" % inode):
             return max(SOMEBODY, int(fields[4]))
     return None
+
+
+def _with_open(path: str | None) -> int | None:
+    if path is None or not _sees_all():
+        return UNTOLD
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and any(_writes(name, descriptor, path) for descriptor in _descriptors(name)):
+            return int(name)
+    return None
+
+
+def _descriptors(pid: str) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return []  # gone, or somebody else's
+
+
+def _writes(pid: str, descriptor: str, path: str) -> bool:
+    """True if that is the file, open for writing: proc(5) shows the flags of its open(2), in octal."""
+    try:
+        if os.readlink(f"/proc/{pid}/fd/{descriptor}") != path:
+            return False
+        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii") as file:
+            flags = next(line for line in file if line.startswith("flags:")).split()[1]
+    except OSError:
+        return False
+    return int(flags, 8) & (os.O_WRONLY | os.O_RDWR) != 0
 
 
 def _sees_all() -> bool:

@@ -10,7 +10,7 @@ import os
 
 from ... import files
 from ...errors import DeliveryFailed, LaunchFailed
-from . import daemon, holders, places
+from . import daemon, evidence, holders, places
 from .connection import Silent
 from .protocol import NOT_LOADED, TAKEN, Refused
 
@@ -144,7 +144,7 @@ def connect(session: Session, timeout: float) -> Connection:
         DeliveryFailed: another Codex has the thread. LaunchFailed: there is no server, and none could be started.
     """
     place = places.place_of(session)
-    holder = holders.holder(place.home, session.private["thread"])
+    holder = holders.holder(place.home, session.private["thread"], evidence.rollout_path(session))
     try:
         connection = daemon.reach(place)
     except Silent:
