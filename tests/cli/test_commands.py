@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Commands
 
 COMMANDS = (
-    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "attach"),
+    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "goal", "attach"),
     *("logs", "inspect", "events", "kill"),
 )
 FLAGS = {
