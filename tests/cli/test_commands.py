@@ -30,6 +30,7 @@ FLAGS = {
     "status": "--json -h --help",
     "list": "--group --status --json -h --help",
     "interrupt": "--json -h --help",
+    "goal": "--file -f --budget --pause --resume --clear --json -h --help",
     "attach": "--json -h --help",
     "logs": "--follow --json -h --help",
     "inspect": "--json -h --help",
