@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...model import Entry, Message
-    from ..base import Delivery, Launch, Observation, Session, Sources, Wire
+    from ..base import Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
 
 
 class CodexBackend:
@@ -50,9 +50,19 @@ class CodexBackend:
     def history(self, session: Session, count: int, running: bool) -> list[Entry]:
         from . import rollout
 
-        path = evidence.rollout_path(session) if session.private.get("thread") else None
+        path = evidence.record_path(session)
         story = rollout.read(path) if path else rollout.Story([], [], None, 0)
         return rollout.replies(story.events, story.open if running else None, count)
+
+    def conversation(self, session: Session) -> Conversation:
+        from .conversation import CodexConversation
+
+        return CodexConversation(session)
+
+    def places(self, session: Session) -> Places:
+        from .inspecting import shown
+
+        return shown(session)
 
     def stop(self, session: Session) -> None:
         from .stop import stop

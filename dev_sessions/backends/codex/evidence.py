@@ -10,7 +10,8 @@ import time
 
 from ... import files, processes
 from ...model import Fact, Message, Probe, Question
-from ..base import Observation, Sources
+from ...turns import rests
+from ..session import Observation, Sources
 from . import holders, places, rollout
 
 TYPE_CHECKING = False
@@ -44,7 +45,9 @@ def _observe(session: Session, line: _Line) -> Observation:
     path = rollout_path(session)
     if path is None:
         gone = "the thread was archived or deleted, or never written"
-        return Observation(past(session)[1], Probe(now, False, detail=gone))
+        archived = record_path(session)
+        facts = told(session, archived)[0] if archived else past(session)[1]
+        return Observation(facts, Probe(now, False, detail=gone))
     facts, story = told(session, path)
     holder = _holder(session, story, line, now)
     if story.open is not None and holder is None:
@@ -162,7 +165,15 @@ class _Line:
                 connection.close()
 
 
+def record_path(session: Session) -> str | None:
+    """Where the thread's record is, for whoever only reads it: also one that was archived."""
+    if session.private.get("thread") is None:
+        return None
+    return rollout_path(session) or rollout.find_archived(session.private["home"], session.private["thread"])
+
+
 def rollout_path(session: Session) -> str | None:
+    """Where the record of a thread is that can still be talked to."""
     private = session.private
     return rollout.find(private["home"], private["thread"], private.get("rollout"))
 
@@ -227,7 +238,9 @@ def client_id(session: Session, number: int) -> str:
 
 
 def past(session: Session) -> tuple[int, list[Fact]]:
-    """Up to which byte of the rollout the facts are known, and these."""
+    """Up to which byte of the rollout the facts are known, and these; but for what is long behind (see `keep_past`)."""
+    if session.folder.whole:
+        return 0, []
     value = files.read_json(_past_path(session))
     if not isinstance(value, dict) or not isinstance(value.get("size"), int):
         return 0, []
@@ -246,10 +259,20 @@ def keep_past(session: Session, path: str) -> None:
     story = rollout.read(path, begin)
     # What has a goal is told from its beginning: the past keeps none.
     if story.open is None and story.goal is None and story.size - begin > _WORTH:
-        facts = [*before, *rollout.facts(story.events)]
+        facts = _at_hand(session, [*before, *rollout.facts(story.events)])
         shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
         known = sorted(clients(session, story))
         files.write_json(_past_path(session), {"size": story.size, "facts": shown, "clients": known})
+
+
+def _at_hand(session: Session, facts: list[Fact]) -> list[Fact]:
+    """The facts without those of messages that were put behind: nothing that came later depends on them."""
+    messages = session.folder.messages()
+    if not messages or not session.folder.past.stamp():
+        return facts
+    first = min(message.created for message in messages)
+    over = max((at for at in rests(messages, facts) if at < first), default=0.0)
+    return [fact for fact in facts if fact.at > over]
 
 
 _WORTH = 200_000
@@ -262,7 +285,16 @@ def _past_path(session: Session) -> str:
 def sources(session: Session) -> Sources:
     """What to watch; see `base.Backend.sources`."""
     paths = [session.folder.messages_path, session.folder.path]
-    if session.private.get("thread") is not None and (path := rollout_path(session)) is not None:
-        paths.append(path)
+    path = rollout_path(session) if session.private.get("thread") is not None else None
     daemon = places.place_of(session).daemon()
-    return Sources(tuple(paths), (daemon,) if daemon and processes.is_running(*daemon) else ())
+    watched = {daemon} if daemon and processes.is_running(*daemon) else set()
+    if path is not None:
+        paths.append(path)
+        watched |= _process(holders.holder(session.private["home"], session.private["thread"], path))
+    return Sources(tuple(paths), tuple(watched))
+
+
+def _process(holder: int | None) -> set[tuple[int, str]]:
+    """The process that holds the thread, which may be somebody else's server."""
+    started = processes.start_time(holder) if holder and holder > 0 else None
+    return {(holder, started)} if holder and started else set()

@@ -6,7 +6,12 @@ Shapes as of Codex 0.169.0; what older versions said differently is read as well
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+
+from ...values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CLIENT = {"name": "dev-sessions", "title": "dev-sessions"}
 # Word by word what the model says: nothing that a command of ours would ever read.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple
 
 from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
+from ...values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
 # A line that holds none of these is none that we read: most of a rollout is context and tool output.
 _MARKS = (
@@ -78,7 +79,16 @@ def find(home: str, thread: str, expected: str | None) -> str | None:
     """The path of a thread's rollout; None if it was archived, deleted, or never written."""
     if expected and os.path.exists(expected):
         return expected
-    for folder, _, names in os.walk(os.path.join(home, "sessions")):
+    return _below(os.path.join(home, "sessions"), thread)
+
+
+def find_archived(home: str, thread: str) -> str | None:
+    """The path of a rollout that was put into Codex's archive, where no server runs it."""
+    return _below(os.path.join(home, "archived_sessions"), thread)
+
+
+def _below(top: str, thread: str) -> str | None:
+    for folder, _, names in os.walk(top):
         for name in names:
             if name.endswith(f"-{thread}.jsonl"):
                 return os.path.join(folder, name)
@@ -110,15 +120,15 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
         if payload.get("type") == "thread_goal_updated":
             goal = payload["goal"] if isinstance(payload.get("goal"), dict) else None
             continue
-        event = _event(payload, at, running)
-        if event is None or (event.kind in ("said", "replied") and _told_already(events, event)):
+        found = event(payload, at, running)
+        if found is None or (found.kind in ("said", "replied") and _told_already(events, found)):
             continue
-        if event.kind == "began":
-            running = event.turn
-        elif event.kind == "ended":
+        if found.kind == "began":
+            running = found.turn
+        elif found.kind == "ended":
             running = None
             calls.clear()
-        events.append(event)
+        events.append(found)
     return Story(events, list(calls.values()), running, size, goal)
 
 
@@ -145,7 +155,8 @@ def seconds(stamp: Any) -> float:
         return 0.0
 
 
-def _event(payload: dict[str, Any], at: float, running: str | None) -> Event | None:
+def event(payload: dict[str, Any], at: float, running: str | None) -> Event | None:
+    """What an event of Codex's tells in words of ours; None of one that tells nothing that matters."""
     turn = payload.get("turn_id") or running
     match payload.get("type"):
         case "task_started":
@@ -178,9 +189,13 @@ def _item(item: Any, at: float, turn: str | None) -> Event | None:
 
 
 def _told_already(events: list[Event], event: Event) -> bool:
-    """Versions that write an item and an older kind of event for the same message write them one after the other."""
     last = next((one for one in reversed(events) if one.kind == event.kind), None)
-    return last is not None and last[2:4] == event[2:4] and abs(last.at - event.at) < 0.5 and event.client in (None, "")
+    return last is not None and is_echo(last, event)
+
+
+def is_echo(last: Event, event: Event) -> bool:
+    """Versions that write an item and an older kind of event for the same message write them one after the other."""
+    return last[2:4] == event[2:4] and abs(last.at - event.at) < 0.5 and event.client in (None, "")
 
 
 def _words(error: Any) -> str | None:
@@ -202,11 +217,17 @@ def _note_call(calls: dict[str, Call], payload: dict[str, Any], at: float) -> No
     if kind.endswith("_output"):
         calls.pop(id, None)
     elif kind in ("function_call", "custom_tool_call"):
-        try:
-            given = json.loads(payload.get("arguments") or payload.get("input") or "{}")
-        except ValueError:
-            given = {"input": payload.get("input") or payload.get("arguments")}
-        calls[id] = Call(id, str(payload.get("name", "")), given if isinstance(given, dict) else {}, at)
+        calls[id] = Call(id, str(payload.get("name", "")), given(payload), at)
+
+
+def given(payload: dict[str, Any]) -> dict[str, Any]:
+    """The input of a tool call."""
+    text = payload.get("arguments") or payload.get("input") or "{}"
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError):
+        value = None
+    return value if isinstance(value, dict) else {"input": text}
 
 
 def facts(events: Iterable[Event]) -> list[Fact]:
