@@ -9,6 +9,7 @@ import importlib.util
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -94,6 +95,21 @@ CODEX_ROWS = (*(ROW[name] for name in SHARED), *OWN)
 scene = TABLE.scene
 
 
+def answer(stage: Any, words: str, key: str) -> None:
+    """Answer what the TUI asks. It may not take a key that comes right after another, or after it drew the question."""
+    stage.lab.until(lambda: words in stage.lab.screen(stage.id), f"{words} in the TUI")
+    pressed = 0.0
+
+    def is_answered() -> bool:
+        nonlocal pressed
+        if time.monotonic() > pressed + 2.0:
+            pressed = time.monotonic()
+            stage.lab.keys(stage.id, key)
+        return words not in stage.lab.screen(stage.id)
+
+    stage.lab.until(is_answered, f"the end of {words}")
+
+
 @scene("a question open")
 def question(stage: Any) -> Iterator[None]:
     stage.think("[[ask: Which colour?|Red|Blue]][[reply: thanks]]")
@@ -102,8 +118,7 @@ def question(stage: Any) -> Iterator[None]:
     stage.becomes("waiting_for_input")
     yield
     stage.lab.sit_down(stage.id)
-    stage.lab.until(lambda: "Which colour?" in stage.lab.screen(stage.id), "the question in the TUI")
-    stage.lab.keys(stage.id, "Enter")
+    answer(stage, "1. Red", "Enter")
     stage.becomes("idle")
 
 
@@ -115,8 +130,7 @@ def permission(stage: Any) -> Iterator[None]:
     stage.becomes("waiting_for_input")
     yield
     stage.lab.sit_down(stage.id)
-    stage.lab.until(lambda: "Yes, proceed" in stage.lab.screen(stage.id), "the prompt in the TUI")
-    stage.lab.keys(stage.id, "y")
+    answer(stage, "Yes, proceed", "y")
     stage.lab.until((stage.lab.project / "allowed").exists, "the command has run")
     stage.becomes("idle")
 
