@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from codex_lab import CodexLab
+from lab import ROOT
 
 
 def servers(lab: CodexLab) -> list[int]:
@@ -139,6 +144,153 @@ def test_somebody_elses_server_that_hangs_is_left_alone(
     assert "next:" in refused.err
     assert somebodys.poll() is None
     assert codex_lab.ok("list", "--json") == "[]"
+
+
+def listen(path: Path, answer: bytes) -> tuple[socket.socket, threading.Thread]:
+    """A program that listens there and is no app-server: it says that to everybody, and hangs up if it is nothing."""
+    path.parent.mkdir(mode=0o700)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.path.relpath(path))
+    listener.listen(8)
+
+    def serve() -> None:
+        with contextlib.ExitStack() as callers:
+            while True:
+                try:
+                    caller, _ = listener.accept()
+                except OSError:
+                    return
+                with contextlib.suppress(OSError):
+                    caller.sendall(answer)
+                if answer:
+                    callers.enter_context(caller)
+                else:
+                    caller.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return listener, thread
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"])
+def test_another_program_on_the_socket_is_told(codex_lab: CodexLab, answer: bytes) -> None:
+    path = codex_lab.codex_home / "app-server-control" / "app-server-control.sock"
+    listener, thread = listen(path, answer)
+    try:
+        refused = codex_lab.run("create", "--cli", "codex")
+        assert refused.code == 1
+        assert f"next: end the program that listens on {path}" in refused.err
+        assert path.is_socket()
+        assert codex_lab.ok("list", "--json") == "[]"
+        assert codex_lab.processes() == []
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def file(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("mine")
+
+
+def folder(path: Path) -> None:
+    path.mkdir(parents=True)
+
+
+def link(path: Path) -> None:
+    path.parent.mkdir()
+    path.symlink_to("/nonexistent/socket")
+
+
+@pytest.mark.parametrize("what", [file, folder, link])
+def test_what_lies_in_the_place_of_the_socket_is_told_and_left_alone(
+    codex_lab: CodexLab, what: Callable[[Path], None]
+) -> None:
+    path = codex_lab.codex_home / "app-server-control" / "app-server-control.sock"
+    what(path)
+    before = path.lstat()
+    refused = codex_lab.run("create", "--cli", "codex")
+    assert refused.code == 1
+    assert f"next: remove {path}, which should be a socket" in refused.err
+    assert path.lstat().st_ino == before.st_ino
+    assert codex_lab.ok("list", "--json") == "[]"
+
+
+def test_a_file_in_the_place_of_the_sockets_folder_is_told(codex_lab: CodexLab) -> None:
+    (codex_lab.codex_home / "app-server-control").write_text("mine")
+    refused = codex_lab.run("create", "--cli", "codex")
+    assert refused.code == 1
+    assert f"next: remove {codex_lab.codex_home}/app-server-control, which should be a folder" in refused.err
+
+
+def test_a_socket_that_nobody_listens_on_is_no_obstacle(codex_lab: CodexLab) -> None:
+    path = codex_lab.codex_home / "app-server-control" / "app-server-control.sock"
+    path.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(os.path.relpath(path))
+    assert codex_lab.ok("ask", codex_lab.create(), "[[reply: hi]]") == "hi"
+
+
+def test_a_deep_home_is_no_obstacle(codex_lab: CodexLab) -> None:
+    """The path of a unix socket holds no more than 107 bytes."""
+    home = codex_lab.codex_home / "/".join(["a-folder-with-a-long-name"] * 6)
+    home.mkdir(parents=True)
+    (home / "config.toml").write_text((codex_lab.codex_home / "config.toml").read_text())
+    codex_lab.env["CODEX_HOME"] = str(home)
+    id = codex_lab.create()
+    assert codex_lab.ok("ask", id, "[[reply: hi]]") == "hi"
+    codex_lab.ok("kill", id)
+    assert codex_lab.processes() == []
+
+
+def test_each_home_has_a_server_of_its_own(codex_lab: CodexLab) -> None:
+    first = codex_lab.create()
+    other = codex_lab.path / "other home"
+    other.mkdir()
+    (other / "config.toml").write_text((codex_lab.codex_home / "config.toml").read_text())
+    second = codex_lab.create(env={"CODEX_HOME": str(other)})
+    assert len(servers(codex_lab)) == 2
+    assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"  # the caller's own home does not matter any more
+    codex_lab.ok("kill", first)
+    assert len(servers(codex_lab)) == 1
+    assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"
+    codex_lab.ok("kill", second)
+    assert servers(codex_lab) == []
+
+
+def test_a_newer_dev_sessions_finds_the_server_of_an_older_one(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    (pid,) = servers(codex_lab)
+    newer = codex_lab.path / "newer"
+    shutil.copytree(ROOT / "dev_sessions", newer / "dev_sessions")
+    (newer / "dev_sessions" / "__init__.py").write_text('__version__ = "99.0.0"\n')
+    codex_lab.env["PYTHONPATH"] = str(newer)
+    assert codex_lab.ok("--version").endswith("99.0.0")
+    assert codex_lab.ok("ask", id, "[[reply: hi]]") == "hi"
+    other = codex_lab.create()
+    assert servers(codex_lab) == [pid]
+    codex_lab.ok("kill", id, other)
+    assert codex_lab.processes() == []
+
+
+def test_a_server_that_a_person_has_joined_goes_on_until_he_has_left(codex_lab: CodexLab, codex: str) -> None:
+    id = codex_lab.create()
+    server = servers(codex_lab)
+    codex_lab.tmux("new-session", "-d", "-s", "me", "-x", "120", "-y", "50", "-c", str(codex_lab.project))
+    codex_lab.tmux("send-keys", "-t", "=me:", codex, "Enter")
+    shown = lambda: codex_lab.tmux("capture-pane", "-p", "-t", "=me:")  # noqa: E731
+    codex_lab.until(lambda: "Ask Codex to do anything" in shown(), "the person's own Codex")
+    codex_lab.tmux("send-keys", "-t", "=me:", "-l", "[[hold: theirs]][[reply: theirs]]")
+    codex_lab.until(lambda: "› [[hold: theirs]]" in shown(), "the words")
+    codex_lab.tmux("send-keys", "-t", "=me:", "Enter")
+    assert codex_lab.model.wait_until_blocked("theirs")
+    codex_lab.ok("kill", id)
+    assert servers(codex_lab) == server
+    codex_lab.model.release("theirs")
+    codex_lab.until(lambda: "• theirs" in shown(), "the answer to the person")
+    id = codex_lab.create()
+    assert servers(codex_lab) == server
 
 
 def test_a_recycled_pid_is_not_taken_for_our_server(codex_lab: CodexLab) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import time
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # A server that lives answers at once; one that does not in this time hangs. Seconds.
 ANSWER_SECONDS = 10.0
+_SECOND_CHANCE = 2.0
 # How long it may take to end by itself (it waits for the turns that run), and then at all. Seconds.
 _GRACE, _KILL_GRACE = 3.0, 5.0
 _TICK = 0.05
@@ -71,20 +73,35 @@ def ensure(place: Place, key: str, program: str, environ: Mapping[str, str], tim
 
 
 def leave(place: Place, key: str) -> None:
-    """The session `key` is gone; the last one of ours ends the server, if we have started it."""
+    """The session `key` is gone. The last one of ours ends the server, if that is ours and nobody else uses it."""
     if not os.path.isdir(place.folder):
         return
     with _locked(place):
         place.leave(key)
-        if not place.is_used():
+        if not place.is_used() and not _serves_others(place):
             _end_ours(place)
 
 
+def _serves_others(place: Place) -> bool:
+    """True if threads that are none of ours are open in it: a person's, say, whose own Codex has joined it."""
+    daemon = place.daemon()
+    if daemon is None or not processes.is_running(*daemon):
+        return False
+    try:
+        connection = reach(place)
+        if connection is None:
+            return False
+        with connection:
+            return bool(connection.call("thread/loaded/list").get("data"))
+    except (Lost, Silent, Refused):
+        return False
+
+
 def end_hung(place: Place) -> None:
-    """End a server that does not answer, if it is ours."""
+    """End a server that has not answered, if it is ours and still does not."""
     with _locked(place):
         try:
-            connection = reach(place)
+            connection = reach(place, _SECOND_CHANCE)
         except Silent:
             _end_ours(place)
         else:
@@ -108,10 +125,10 @@ def _start(place: Place, program: str, environ: Mapping[str, str], timeout: floa
     with Watcher() as watcher:
         watcher.watch_process(pid, started)
         watcher.watch_path(place.log_path)
-        while (found := reach(place, timeout)) is None:
+        while (found := _reach(place)) is None:
             watcher.watch_path(os.path.dirname(place.socket))
             ended = not processes.is_running(pid, started)
-            if ended and (found := reach(place, timeout)) is not None:
+            if ended and (found := _reach(place)) is not None:
                 break  # somebody else's was faster
             if ended or time.monotonic() > until:
                 _end_ours(place)
@@ -120,6 +137,14 @@ def _start(place: Place, program: str, environ: Mapping[str, str], timeout: floa
     if found.peer[0] != pid:
         _end_ours(place)
     return found
+
+
+def _reach(place: Place) -> Connection | None:
+    try:
+        return reach(place)
+    except Silent:
+        _end_ours(place)
+        raise _foreign(place) from None
 
 
 def _spawn(place: Place, program: str, environ: Mapping[str, str]) -> int:
@@ -156,8 +181,32 @@ def _failed(place: Place, program: str, ended: bool, timeout: float) -> LaunchFa
         )
     why = "ended at its start" if ended else f"was not ready within {timeout:g} s"
     said = f"; it says:\n{words}" if words else ""
+    return LaunchFailed(f"Codex's app-server {why}{said}", next=_remedy(place, words))
+
+
+def _remedy(place: Place, words: str) -> str:
+    """What to do about a server that does not start."""
+    folder = os.path.dirname(place.socket)
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        return f"remove {folder}, which should be a folder, then try again"
+    if "already in use" in words:
+        return f"end the program that listens on {place.socket}, then try again"
+    if os.path.lexists(place.socket) and not _is_socket(place.socket):
+        return f"remove {place.socket}, which should be a socket, then try again"
+    return f"mend what it says (its configuration is {place.home}/config.toml), then try again"
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _foreign(place: Place) -> LaunchFailed:
     return LaunchFailed(
-        f"Codex's app-server {why}{said}", next=f"mend what it says (its configuration is {place.home}/config.toml)"
+        f"the Codex app-server on {place.socket} does not answer, and it is not ours to end",
+        next="end it (codex app-server daemon stop, or the program that runs it), then try again",
     )
 
 
@@ -169,10 +218,7 @@ def _end_hung(place: Place) -> None:
     """
     daemon = place.daemon()
     if daemon is None or not processes.is_running(*daemon):
-        raise LaunchFailed(
-            f"the Codex app-server on {place.socket} does not answer, and it is not ours to end",
-            next="end it (codex app-server daemon stop, or the program that runs it), then try again",
-        )
+        raise _foreign(place)
     _end(daemon, (signal.SIGKILL,))
     place.forget_daemon()
 

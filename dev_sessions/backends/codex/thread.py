@@ -39,8 +39,8 @@ def launch(launch: Launch) -> None:
     place = places.place_of(session._replace(record={**session.record, "backend": {"home": home}}))
     program = places.binary(session.environ)
     with daemon.ensure(place, session.record["key"], program, launch.environment, launch.timeout) as connection:
+        _refuse_without_login(connection)
         thread = _start(connection, launch)
-        _refuse_without_login(connection)  # a thread that nobody has named is nothing yet
         launch.keep({"home": home, "thread": thread["id"], "rollout": thread.get("path"), "program": program})
         # A thread is written down when it gets its name: before that, no other connection can read it.
         connection.call("thread/name/set", threadId=thread["id"], name=_name(launch))
