@@ -39,7 +39,8 @@ def main():
     parser.add_argument("--print", metavar="AGENT", choices=sorted(releases), dest="name")
     name = parser.parse_args().name
     try:
-        programs = {one: fetch(*releases[one]) for one in ([name] if name else releases)}
+        wanted = [name] if name else [one for one in releases if one in pins or is_made_for_us(releases[one])]
+        programs = {one: fetch(*releases[one]) for one in wanted}
         for agent in sorted(pins.keys() & programs.keys()):
             link(AGENTS / agent, programs[agent])
     except Stop as stop:
@@ -54,8 +55,22 @@ def releases_of(agent, pin):
     """Name every release of a pin, with what `fetch` wants to know of it: the newest by the agent's name alone."""
     yield agent, (agent, pin["version"], pin["packages"])
     for version, integrities in pin.get("older", {}).items():
-        packages = {key: {**pin["packages"][key], "integrity": integrity} for key, integrity in integrities.items()}
+        packages = {key: older_package(pin["packages"][key], fields) for key, fields in integrities.items()}
         yield f"{agent}-{version}", (agent, version, packages)
+
+
+def older_package(newest, fields):
+    """An older release's package: as the newest one's, but for its integrity or for several fields of it."""
+    return {**newest, **(fields if isinstance(fields, dict) else {"integrity": fields})}
+
+
+def is_made_for_us(release):
+    """Tell whether an older release runs here; not each of them was made for each machine."""
+    agent, version, packages = release
+    if platform_key() not in packages:
+        say(f"{agent} {version} is not pinned for {platform_key()}: left out.")
+        return False
+    return True
 
 
 def fetch(agent, version, packages):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lab import ROOT, Lab
@@ -29,6 +32,17 @@ enabled = false
 [projects."{root}"]
 trust_level = "trusted"
 """
+
+
+def copy_of(path: Path, name: str) -> ModuleType:
+    """A copy of a module of tests, of the caller's own: to run its tests on another agent."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 class CodexLab(Lab):
@@ -77,7 +91,8 @@ class CodexLab(Lab):
     def sit_down(self, id: str) -> None:
         """Put a person's terminal on a session; `keys` and `screen` are its keyboard and its screen."""
         self.tmux("new-session", "-d", "-s", f"dev-{id}", "-x", "120", "-y", "50", " ".join(self.argv("attach", id)))
-        self.until(lambda: "Ask Codex to do anything" in self.screen(id) or "esc to" in self.screen(id), "the TUI")
+        # The line below its input box, or what it shows while it works or asks.
+        self.until(lambda: "gpt-5 default ·" in self.screen(id) or "esc to" in self.screen(id), "the TUI")
 
     def type(self, id: str, text: str) -> None:
         """Type a line as the person who sat down."""

@@ -5,33 +5,19 @@ The checks are those of `test_states.py`, word by word; what brings a session in
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from codex_lab import CodexLab
+from codex_lab import CodexLab, copy_of
 from state_rows import DEATH, ROWS, TURNS, Row
 
-
-def _table() -> ModuleType:
-    """A copy of `test_states` of our own, whose scenes we may replace."""
-    spec = importlib.util.spec_from_file_location("codex_state_table", Path(__file__).with_name("test_states.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-TABLE = _table()
+# Its scenes may be replaced.
+TABLE = copy_of(Path(__file__).with_name("test_states.py"), "codex_state_table")
 SHARED = (
     "nothing ever sent",
     "idle",

@@ -31,6 +31,8 @@ _SECOND_CHANCE = 2.0
 # How long it may take to end by itself (it waits for the turns that run), and then at all. Seconds.
 _GRACE, _KILL_GRACE = 3.0, 5.0
 _TICK = 0.05
+# What versions say that cannot serve on a unix socket (0.104), or cannot serve at all.
+_NO_SOCKETS = ("unexpected argument", "unrecognized subcommand", "unsupported --listen")
 _OF_A_SESSION = ("DEV_SESSIONS_ID", "DEV_SESSIONS_KEY", "DEV_SESSIONS_DEPTH")
 
 
@@ -174,14 +176,18 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _failed(place: Place, program: str, ended: bool, timeout: float) -> LaunchFailed:
     words = place.last_words()
-    if "unexpected argument" in words or "unrecognized subcommand" in words or "unsupported" in words.lower():
-        return LaunchFailed(
-            f"{program} is too old: it cannot serve sessions on a socket. It says:\n{words}",
-            next="npm install -g @openai/codex@latest",
-        )
+    if any(refusal in words for refusal in _NO_SOCKETS):
+        return too_old(f"{program} cannot serve sessions on a socket. It says:\n{words}")
     why = "ended at its start" if ended else f"was not ready within {timeout:g} s"
     said = f"; it says:\n{words}" if words else ""
     return LaunchFailed(f"Codex's app-server {why}{said}", next=_remedy(place, words))
+
+
+def too_old(why: str) -> LaunchFailed:
+    return LaunchFailed(
+        f"this Codex is too old: {why}",
+        next="npm install -g @openai/codex@latest (0.139 and newer will do), then end servers of the old one",
+    )
 
 
 def _remedy(place: Place, words: str) -> str:

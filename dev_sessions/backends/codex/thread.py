@@ -12,7 +12,7 @@ from ... import files
 from ...errors import DeliveryFailed, LaunchFailed
 from . import daemon, evidence, holders, places
 from .connection import Silent
-from .protocol import NOT_LOADED, TAKEN, Refused
+from .protocol import METHOD_MISSING, NOT_LOADED, TAKEN, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,18 @@ def launch(launch: Launch) -> None:
         thread = _start(connection, launch)
         launch.keep({"home": home, "thread": thread["id"], "rollout": thread.get("path"), "program": program})
         # A thread is written down when it gets its name: before that, no other connection can read it.
-        connection.call("thread/name/set", threadId=thread["id"], name=_name(launch))
+        _write_down(connection, thread["id"], _name(launch))
+
+
+def _write_down(connection: Connection, thread: str, name: str) -> None:
+    try:
+        connection.call("thread/name/set", threadId=thread, name=name)
+    except Refused as error:
+        if error.says(METHOD_MISSING):
+            raise daemon.too_old(f"it keeps no thread that has not begun ({error.message})") from error
+        raise LaunchFailed(
+            f"Codex does not write the thread down: {error.message}", next="mend what it says, then try again"
+        ) from error
 
 
 def _name(launch: Launch) -> str:
@@ -64,6 +75,8 @@ def _start(connection: Connection, launch: Launch) -> dict[str, Any]:
             **model,
         )
     except Refused as error:
+        if error.says(METHOD_MISSING):
+            raise daemon.too_old(f"it starts no threads ({error.message})") from error
         raise LaunchFailed(
             f"Codex starts no thread: {error.message}", next="mend what it says, then run the same command again"
         ) from error
