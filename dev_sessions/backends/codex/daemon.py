@@ -195,6 +195,8 @@ def _remedy(place: Place, words: str) -> str:
     folder = os.path.dirname(place.socket)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         return f"remove {folder}, which should be a folder, then try again"
+    if "SUN_LEN" in words:
+        return "npm install -g @openai/codex@latest, which takes so long a path; or set CODEX_HOME to a shorter one"
     if "already in use" in words:
         return f"end the program that listens on {place.socket}, then try again"
     if os.path.lexists(place.socket) and not _is_socket(place.socket):

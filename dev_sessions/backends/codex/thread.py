@@ -77,10 +77,14 @@ def _start(connection: Connection, launch: Launch) -> dict[str, Any]:
     except Refused as error:
         if error.says(METHOD_MISSING):
             raise daemon.too_old(f"it starts no threads ({error.message})") from error
-        raise LaunchFailed(
-            f"Codex starts no thread: {error.message}", next="mend what it says, then run the same command again"
-        ) from error
+        raise _unstartable(error) from error
     return dict(answer["thread"])
+
+
+def _unstartable(error: Refused) -> LaunchFailed:
+    return LaunchFailed(
+        f"Codex starts no thread: {error.message}", next="mend what it says, then run the same command again"
+    )
 
 
 def _refuse_without_login(connection: Connection) -> None:
@@ -89,7 +93,17 @@ def _refuse_without_login(connection: Connection) -> None:
     except Refused:
         return  # a version that does not tell; a turn will
     if account.get("requiresOpenaiAuth") and not account.get("account"):
+        _refuse_broken_configuration(connection)
         raise LaunchFailed("Codex is not logged in", next="codex login, then run the same command again")
+
+
+def _refuse_broken_configuration(connection: Connection) -> None:
+    """A server that was started with one (0.139) goes by its defaults: the login is another one, then."""
+    try:
+        connection.call("config/read")
+    except Refused as error:
+        if not error.says(METHOD_MISSING):
+            raise _unstartable(error) from error
 
 
 def _config(environment: dict[str, str]) -> dict[str, Any]:
