@@ -78,7 +78,7 @@ def _at_rest(session: Session, line: _Line, story: rollout.Story, facts: list[Fa
     ended = max((fact.at for fact in facts), default=0.0)
     if _goal_may_go_on(story) and line.pursues(session):
         return Probe(now, True, "busy", ended + 0.001)
-    return Probe(now, True, "idle", ended)
+    return Probe(now, True, "idle", ended, background=story.left > 0 and line.runs_commands(session))
 
 
 def _goal_may_go_on(story: rollout.Story) -> bool:
@@ -133,6 +133,14 @@ class _Line:
 
         answer = self._ask(session, holder, "thread/read")
         return None if answer is None else status(answer.get("thread", {}).get("status"))
+
+    def runs_commands(self, session: Session) -> bool:
+        """True if the thread is at hand, and nobody denies that commands of its turns go on."""
+        holder = holders.holder(session.private["home"], session.private["thread"], rollout_path(session))
+        if holder is None:
+            return False  # they end with the thread's unloading
+        answer = self._ask(session, holder, "thread/backgroundTerminals/list")
+        return answer is None or bool(answer.get("data"))
 
     def pursues(self, session: Session) -> bool:
         """True if the thread is at hand, and has a goal that is active."""
@@ -257,12 +265,17 @@ def keep_past(session: Session, path: str) -> None:
     """Note what the rollout has told so far, if no turn runs. Called by writers only."""
     begin, before = past(session)
     story = rollout.read(path, begin)
-    # What has a goal is told from its beginning: the past keeps none.
-    if story.open is None and story.goal is None and story.size - begin > _WORTH:
+    # What has a goal is told from its beginning: the past keeps none. Nor does it keep what was left running.
+    over = story.open is None and story.goal is None and not (story.left and _is_held(session))
+    if over and story.size - begin > _WORTH:
         facts = _at_hand(session, [*before, *rollout.facts(story.events)])
         shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
         known = sorted(clients(session, story))
         files.write_json(_past_path(session), {"size": story.size, "facts": shown, "clients": known})
+
+
+def _is_held(session: Session) -> bool:
+    return holders.holder(session.private["home"], session.private["thread"], rollout_path(session)) is not None
 
 
 def _at_hand(session: Session, facts: list[Fact]) -> list[Fact]:

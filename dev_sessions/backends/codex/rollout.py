@@ -24,6 +24,7 @@ _MARKS = (
     b'"turn_aborted"',
     b'"UserMessage"',
     b'"AgentMessage"',
+    b'"CommandExecution"',
     b'"user_message"',
     b'"agent_message"',
     b'"function_call"',
@@ -32,6 +33,9 @@ _MARKS = (
     b'"custom_tool_call_output"',
     b'"thread_goal_updated"',
 )
+
+# What a command's output begins with that the model did not wait for, and that goes on.
+_LEFT = "\nProcess running with session ID "
 
 # Codex 0.139 ends a failed turn like any other, and writes the reason nowhere; it has no answer, that is all.
 _UNTOLD = "the turn ended without an answer, and this version of Codex keeps no reason (codex --version)"
@@ -47,7 +51,10 @@ class Call(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One line that matters. `kind` is "began", "ended", "said" (by the user) or "replied"."""
+    """One line that matters. `kind` is "began", "ended", "said" (by the user) or "replied".
+
+    `left` is how many commands were running when a turn ended.
+    """
 
     kind: str
     at: float
@@ -56,12 +63,14 @@ class Event(NamedTuple):
     client: str | None = None
     outcome: str = ""
     error: str | None = None
+    left: int = 0
 
 
 class Story(NamedTuple):
     """What a rollout tells: events in their order, calls without an output, the turn that has not ended.
 
-    `goal` is what it last told of the thread's goal; that it was taken away, it does not tell (0.169.0).
+    `goal` is what it last told of the thread's goal; that it was taken away, it does not tell (0.169.0). `left` counts
+    the commands that go on by themselves, as far as it tells; those that died with their server, it does not tell.
     """
 
     events: list[Event]
@@ -69,6 +78,7 @@ class Story(NamedTuple):
     open: str | None
     size: int
     goal: dict[str, Any] | None = None
+    left: int = 0
 
     def clients(self) -> set[str]:
         """Our ids of the messages that Codex has taken."""
@@ -113,7 +123,9 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
     calls: dict[str, Call] = {}
     running: str | None = None
     goal: dict[str, Any] | None = None
+    left: set[str] = set()
     for kind, payload, at in _payloads(lines):
+        _note_left(left, payload)
         if kind == "response_item":
             _note_call(calls, payload, at)
             continue
@@ -128,8 +140,9 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
         elif found.kind == "ended":
             running = None
             calls.clear()
+            found = found._replace(left=len(left))
         events.append(found)
-    return Story(events, list(calls.values()), running, size, goal)
+    return Story(events, list(calls.values()), running, size, goal, len(left))
 
 
 def _payloads(lines: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any], float]]:
@@ -220,6 +233,18 @@ def _note_call(calls: dict[str, Call], payload: dict[str, Any], at: float) -> No
         calls[id] = Call(id, str(payload.get("name", "")), given(payload), at)
 
 
+def _note_left(left: set[str], payload: dict[str, Any]) -> None:
+    """Note a command that was left running, or its end; of versions that write down its end (0.139 does not)."""
+    item = payload.get("item")
+    if isinstance(item, dict) and item.get("type") == "CommandExecution":
+        left.discard(str(item.get("process_id")))
+    elif payload.get("type") == "function_call_output" and "internal_chat_message_metadata_passthrough" in payload:
+        head = str(payload.get("output")).partition("\nOutput:\n")[0]
+        number = head.partition(_LEFT)[2].partition("\n")[0]
+        if number:
+            left.add(number)
+
+
 def given(payload: dict[str, Any]) -> dict[str, Any]:
     """The input of a tool call."""
     text = payload.get("arguments") or payload.get("input") or "{}"
@@ -242,10 +267,8 @@ def facts(events: Iterable[Event]) -> list[Fact]:
         elif event.kind == "said":
             found += joined(event.at, event.text, event.turn)
         elif event.kind == "ended":
-            reply = event.text or None
-            found.append(
-                Fact("ended", event.at, prompt=event.turn, outcome=event.outcome, reply=reply, error=event.error)
-            )
+            ended = Fact("ended", event.at, prompt=event.turn, outcome=event.outcome, error=event.error)
+            found.append(ended._replace(reply=event.text or None, background=event.left))
     return found
 
 
