@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, TimedOut
+from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, TimedOut, WaitingForInput
 from ...waiting import Watcher
 from ..base import Wire
-from . import evidence, goals, rollout, thread
+from . import evidence, goals, protocol, rollout, thread
 from .connection import Lost, Silent
 from .protocol import METHOD_MISSING, Refused
 
@@ -70,8 +70,12 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
     evidence.keep_past(session, path)
     story = rollout.read(path, evidence.past(session)[0])
     running = story.open
+    _refuse_if_asked(session, connection, story)
     if message.attempted is None:
         delivery.attempt()
+    elif running is None and _runs_untold(session, connection):
+        _await_receipt(session, delivery, path)
+        return
     given = {
         "input": [{"type": "text", "text": message.wire}],
         "clientUserMessageId": evidence.client_id(session, message.number),
@@ -89,6 +93,34 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
         evidence.note_steered(session, message, taken, evidence.clients(session, story))
         return
     _await_receipt(session, delivery, path)
+
+
+def _refuse_if_asked(session: Session, connection: Connection, story: rollout.Story) -> None:
+    """Raises WaitingForInput if the thread waits for a person's answer: what is said now would not be one."""
+    if story.calls and _status(session, connection, "thread/read").waiting:
+        question = evidence.question(story.calls[-1])
+        raise WaitingForInput(
+            f"{session.id} waits for an answer; nothing was sent. It asks: {question.text}",
+            next=f"dev-sessions attach {session.id} to answer, or dev-sessions interrupt {session.id}",
+            session=session.id,
+            question=question.to_json(),
+        )
+
+
+def _runs_untold(session: Session, connection: Connection) -> bool:
+    """True if a turn runs that is not written down yet: that of an attempt before, which must not be made again."""
+    if _status(session, connection, "thread/read").kind in ("", "notLoaded"):
+        return False
+    # Right after a turn has begun, only this tells of it.
+    return _status(session, connection, "thread/resume", excludeTurns=True).kind == "active"
+
+
+def _status(session: Session, connection: Connection, method: str, **params: Any) -> protocol.Status:
+    try:
+        answer = connection.call(method, threadId=session.private["thread"], **params)
+    except Refused:
+        return protocol.Status("")
+    return protocol.status(answer.get("thread", {}).get("status"))
 
 
 def _steer(session: Session, connection: Connection, turn: str, given: dict[str, Any]) -> bool:
