@@ -12,6 +12,7 @@ from ..model import EXITED, IDLE, INTERRUPTED, QUEUED, WAITING
 from ..turns import batch, verdict
 from ..waiting import Watcher
 from .choosing import named
+from .listening import Ears
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def wait(
     timeout = params.get("timeout")
     deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
     outcomes: list[dict[str, Any]] = []
-    with Watcher() as watcher:
+    with Watcher() as watcher, Ears(house, watcher) as ears:
         pending = [_Look(house, _reaching(house, session, turn)) for session in sessions]
         woken = True
         while pending:
@@ -61,10 +62,11 @@ def wait(
                     yield outcome
             if not pending or (params.get("any") and outcomes):
                 break
+            yield from ears.attend([look.session for look in pending])
             seconds = interval if deadline is None else min(interval, deadline - time.monotonic())
             if seconds <= 0:
                 for look in pending:
-                    outcomes.append(_timed_out(look.session, turn))
+                    outcomes.append(_timed_out(look.session, turn, ears.last(look.session)))
                     yield outcomes[-1]
                 break
             woken = watcher.wait(seconds)
@@ -205,12 +207,12 @@ def _turn(turn: Turn) -> dict[str, Any]:
     return {"turn": turn.number, "outcome": turn.state, "reply": turn.reply, "error": turn.error}
 
 
-def _timed_out(session: Session, turn: int | None) -> dict[str, Any]:
+def _timed_out(session: Session, turn: int | None, complaint: str | None) -> dict[str, Any]:
     return {
         "session": session.id,
         "turn": turn,
         "outcome": TIMEOUT,
         "turns": [],
-        "error": "timed out; the agent goes on",
+        "error": "timed out; the agent goes on" + (f". It has complained: {complaint}" if complaint else ""),
         "question": None,
     }

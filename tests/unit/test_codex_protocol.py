@@ -94,3 +94,21 @@ def test_requests() -> None:
     assert asked["clientInfo"]["version"] == "1.2"
     assert "item/agentMessage/delta" in asked["capabilities"]["optOutNotificationMethods"]
     assert "turn/completed" not in asked["capabilities"]["optOutNotificationMethods"]
+
+
+NETWORK = {"message": "Reconnecting... waiting for network", "additionalDetails": "Connection failed"}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "told"),
+    [
+        ("error", {"error": NETWORK, "willRetry": True}, "Reconnecting... waiting for network (Connection failed)"),
+        ("error", {"error": {"message": "Reconnecting... 1/5"}, "willRetry": True}, "Reconnecting... 1/5"),
+        ("error", {"error": NETWORK, "willRetry": False}, None),  # the turn fails by it, and says so
+        ("error", {"error": NETWORK, "willRetry": True, "threadId": "another"}, None),
+        ("error", {"error": "?", "willRetry": True}, None),
+        ("warning", {"error": NETWORK, "willRetry": True}, None),
+    ],
+)
+def test_what_is_a_complaint(method: str, params: dict[str, object], told: str | None) -> None:
+    assert protocol.complaint(protocol.Notice(method, {"threadId": "t", **params}), "t") == told

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...model import Entry, Message
-    from ..base import Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
+    from ..base import Conversation, Delivery, Launch, Listener, Observation, Places, Session, Sources, Wire
 
 
 class CodexBackend:
-    """See `base.Backend`, `base.Interrupts`, `base.Attaches` and `base.Goals`."""
+    """See `base.Backend`, `base.Interrupts`, `base.Attaches`, `base.Goals` and `base.Listens`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from . import places
@@ -73,6 +73,11 @@ class CodexBackend:
         from . import delivery as delivering
 
         delivering.interrupt(session, timeout)
+
+    def listen(self, session: Session) -> Listener | None:
+        from .listening import listen
+
+        return listen(session)
 
     def goal(self, session: Session) -> dict[str, Any] | None:
         from . import goals

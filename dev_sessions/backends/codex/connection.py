@@ -6,6 +6,7 @@ The protocol part of websockets alone is used: half the import of its clients, n
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import sys
@@ -108,6 +109,24 @@ class Connection:
         """
         self._read_until(lambda: any(notice.method == method for notice in self.notices), timeout)
         return next(notice for notice in self.notices if notice.method == method)
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when the server has said something; see `news`."""
+        return self._socket.fileno()
+
+    def news(self) -> list[protocol.Notice]:
+        """What the server has said unasked since the last call; waits for nothing.
+
+        Raises:
+            Lost: it has hung up.
+        """
+        ready = select.poll()
+        ready.register(self._socket, select.POLLIN)
+        while ready.poll(0):
+            self._receive(self._timeout)
+        found, self.notices = self.notices, []
+        return found
 
     def _greet(self) -> None:
         self._protocol.send_request(self._protocol.connect())

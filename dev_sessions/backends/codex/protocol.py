@@ -123,6 +123,17 @@ def status(value: Any) -> Status:
     return Status(str(kind), _flags(details if isinstance(details, dict) else {}))
 
 
+def complaint(notice: Notice, thread: str) -> str | None:
+    """What that thread's turn has run into and tries again, in the server's words."""
+    error = notice.params.get("error")
+    if notice.method != "error" or notice.params.get("threadId") != thread or not isinstance(error, dict):
+        return None
+    if not notice.params.get("willRetry"):
+        return None  # the turn fails by it, and will say so
+    details = error.get("additionalDetails")
+    return f"{error.get('message')} ({details})" if details else str(error.get("message"))
+
+
 def _flags(fields: dict[str, Any]) -> tuple[str, ...]:
     found = fields.get("activeFlags") or fields.get("active_flags") or ()
     return tuple(str(flag) for flag in found) if isinstance(found, (list, tuple)) else ()
