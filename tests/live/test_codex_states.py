@@ -74,6 +74,7 @@ OWN = (
         "completed",
         "completed",
         blocks=False,
+        background=1,
         reply=((1, "started it"),),
     ),
 )
