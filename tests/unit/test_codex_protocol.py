@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from texts import VALUES
 
 from dev_sessions.backends.codex import protocol
 from dev_sessions.backends.codex.protocol import Answer, Notice, Status
@@ -13,30 +18,47 @@ from dev_sessions.backends.codex.protocol import Answer, Notice, Status
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = sorted(path.name for path in DATA.glob("codex-*"))
 
-STATUSES = [
-    ("idle", Status("idle"), False),
-    ("notLoaded", Status("notLoaded"), False),
-    ({"type": "idle"}, Status("idle"), False),
-    ({"type": "notLoaded"}, Status("notLoaded"), False),
-    ({"type": "systemError"}, Status("systemError"), False),
-    ({"type": "active", "activeFlags": []}, Status("active"), False),
-    ({"type": "active", "activeFlags": ["waitingOnApproval"]}, Status("active", ("waitingOnApproval",)), True),
-    ({"type": "active", "activeFlags": ["waitingOnUserInput"]}, Status("active", ("waitingOnUserInput",)), True),
-    ({"active": {"activeFlags": ["waitingOnApproval"]}}, Status("active", ("waitingOnApproval",)), True),
-    ({"active": {"active_flags": ["waitingOnUserInput"]}}, Status("active", ("waitingOnUserInput",)), True),
-    ({"active": {}}, Status("active"), False),
-    ({"active": None}, Status("active"), False),
-    (None, Status(""), False),
-    ({}, Status(""), False),
-    (7, Status(""), False),
-    ({"type": "active", "activeFlags": "odd"}, Status("active"), False),
-]
+STATUSES = json.loads((DATA / "thread-status.json").read_text())
 
 
-@pytest.mark.parametrize(("value", "status", "waiting"), STATUSES)
-def test_status(value: object, status: Status, waiting: bool) -> None:
-    assert protocol.status(value) == status
-    assert protocol.status(value).waiting is waiting
+@pytest.mark.parametrize("row", STATUSES, ids=lambda row: json.dumps(row["value"]))
+def test_status(row: dict[str, Any]) -> None:
+    found = protocol.status(row["value"])
+    assert found == Status(row["kind"], tuple(row["flags"]))
+    assert found.waiting is row["waiting"]
+
+
+def statuses(value: Any) -> Iterator[Any]:
+    """Every status of a thread that stands in a frame."""
+    if isinstance(value, dict):
+        where = (value.get("thread") or {}) if "thread" in value else value if "threadId" in value else {}
+        if "status" in where and not isinstance(where["status"], str):
+            yield where["status"]
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from statuses(one)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_status_that_was_recorded_is_in_the_table(version: str) -> None:
+    known = [row["value"] for row in STATUSES if version.removeprefix("codex-") in row["recorded"]]
+    paths = [path for name in ("frames", "exchange") if (path := DATA / version / f"{name}.jsonl").exists()]
+    found = [one for path in paths for line in path.read_text().splitlines() for one in statuses(json.loads(line))]
+    assert all(one in known for one in found)
+    assert all(one in found for one in known)
+
+
+NAMES = st.sampled_from(("type", "active", "idle", "activeFlags", "active_flags")) | st.text(max_size=3)
+ANY = st.recursive(
+    st.sampled_from(VALUES), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)
+)
+
+
+@given(ANY)
+def test_a_status_of_any_shape_is_none_or_one(value: Any) -> None:
+    found = protocol.status(value)
+    assert isinstance(found.kind, str)
+    assert all(isinstance(flag, str) for flag in found.flags)
+    assert protocol.parse(json.dumps({"method": "thread/status/changed", "params": {"status": value}})) is not None
 
 
 def frames(version: str) -> list[Answer | Notice]:
