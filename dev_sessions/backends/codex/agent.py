@@ -51,8 +51,7 @@ class CodexBackend:
         from . import rollout
 
         path = evidence.record_path(session)
-        story = rollout.read(path) if path else rollout.Story([], [], None, 0)
-        return rollout.replies(story.events, story.open if running else None, count)
+        return rollout.newest(path, count, running) if path else []
 
     def conversation(self, session: Session) -> Conversation:
         from .conversation import CodexConversation

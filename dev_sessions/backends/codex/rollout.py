@@ -15,7 +15,7 @@ from ...values import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from typing import IO, Any
 
 # A line that holds none of these is none that we read: most of a rollout is context and tool output.
 _MARKS = (
@@ -275,6 +275,33 @@ def facts(events: Iterable[Event]) -> list[Fact]:
 def joined(at: float, text: str, turn: str | None) -> list[Fact]:
     """A prompt that has become part of a turn."""
     return [Fact("accepted", at, text=text, prompt=turn, held=True), Fact("joined", at, text=text)]
+
+
+def newest(path: str, count: int, running: bool, span: int = 1 << 16) -> list[Entry]:
+    """The last assistant texts, as `replies`, of as little of the file's end as holds them.
+
+    Args:
+        running: leave out those of the turn that has not ended.
+        span: how many bytes are read at first.
+    """
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        while True:
+            begin = max(0, size - span)
+            found = tell(_lines(file, begin, size))
+            # The rest of a turn whose beginning is not read may be anybody's.
+            first = next((i for i, event in enumerate(found.events) if event.kind == "began"), len(found.events))
+            texts = replies(found.events[first if begin else 0 :], found.open if running else None, count)
+            if begin == 0 or len(texts) >= count:
+                return texts
+            span *= 4
+
+
+def _lines(file: IO[bytes], begin: int, end: int) -> list[bytes]:
+    """The whole lines of that part of a file."""
+    file.seek(begin)
+    lines = file.read(end - begin).split(b"\n")
+    return lines[1 if begin else 0 : -1]
 
 
 def replies(events: Iterable[Event], open: str | None, count: int) -> list[Entry]:
