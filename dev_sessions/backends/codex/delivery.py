@@ -67,14 +67,15 @@ def _refuse_if_gone(session: Session) -> None:
 def _deliver(session: Session, delivery: Delivery, connection: Connection) -> None:
     message = delivery.message
     path = evidence.rollout_path(session) or ""
-    evidence.keep_past(session, path)
-    story = rollout.read(path, evidence.past(session)[0])
+    story = evidence.keep_past(session, path)
     running = story.open
     _refuse_if_asked(session, connection, story)
     if message.attempted is None:
         delivery.attempt()
+    elif evidence.client_id(session, message.number) in evidence.clients(session, story):
+        return  # it has come meanwhile
     elif running is None and _runs_untold(session, connection):
-        _await_receipt(session, delivery, path)
+        _await_receipt(session, delivery, path, story.size)
         return
     given = {
         "input": [{"type": "text", "text": message.wire}],
@@ -92,7 +93,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
     if taken == running:
         evidence.note_steered(session, message, taken, evidence.clients(session, story))
         return
-    _await_receipt(session, delivery, path)
+    _await_receipt(session, delivery, path, story.size)
 
 
 def _refuse_if_asked(session: Session, connection: Connection, story: rollout.Story) -> None:
@@ -137,11 +138,13 @@ def _steer(session: Session, connection: Connection, turn: str, given: dict[str,
     return True
 
 
-def _await_receipt(session: Session, delivery: Delivery, path: str) -> None:
+def _await_receipt(session: Session, delivery: Delivery, path: str, begin: int) -> None:
+    """Wait until the message stands in the record, behind the byte `begin`."""
     until = time.monotonic() + delivery.timeout
+    wanted = evidence.client_id(session, delivery.message.number)
     with Watcher() as watcher:
         watcher.watch_path(path)
-        while not received(session, delivery.message):
+        while wanted not in rollout.read(path, begin).clients():
             left = until - time.monotonic()
             if left <= 0:
                 raise _unconfirmed(session, delivery, "Codex has not written it down")

@@ -261,8 +261,8 @@ def clients(session: Session, story: rollout.Story) -> set[str]:
     return {*story.clients(), *(value.get("clients") or () if isinstance(value, dict) else ())}
 
 
-def keep_past(session: Session, path: str) -> None:
-    """Note what the rollout has told so far, if no turn runs. Called by writers only."""
+def keep_past(session: Session, path: str) -> rollout.Story:
+    """Note what the rollout has told so far, if no turn runs. Returns the newest of it. Called by writers only."""
     begin, before = past(session)
     story = rollout.read(path, begin)
     # What has a goal is told from its beginning: the past keeps none. Nor does it keep what was left running.
@@ -272,6 +272,7 @@ def keep_past(session: Session, path: str) -> None:
         shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
         known = sorted(clients(session, story))
         files.write_json(_past_path(session), {"size": story.size, "facts": shown, "clients": known})
+    return story
 
 
 def _is_held(session: Session) -> bool:
