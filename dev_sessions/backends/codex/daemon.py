@@ -33,6 +33,13 @@ _GRACE, _KILL_GRACE = 3.0, 5.0
 _TICK = 0.05
 # What versions say that cannot serve on a unix socket (0.104), or cannot serve at all.
 _NO_SOCKETS = ("unexpected argument", "unrecognized subcommand", "unsupported --listen")
+# There is no moment at which the server runs unknown: it notes itself who it is.
+_SCRIPT = """cd / && umask 077 || exit
+if [ -r /proc/$$/stat ]; then read -r stat </proc/$$/stat; else stat=$(ps -o lstart= -p $$); fi
+printf '{"pid": %s, "stat": "%s"}\\n' $$ "$stat" >"$1.$$.tmp" && mv -f "$1.$$.tmp" "$1" || exit
+shift
+exec "$@"
+"""
 _OF_A_SESSION = ("DEV_SESSIONS_ID", "DEV_SESSIONS_KEY", "DEV_SESSIONS_DEPTH")
 
 
@@ -121,41 +128,47 @@ def _locked(place: Place) -> Iterator[None]:
 def _start(place: Place, program: str, environ: Mapping[str, str], timeout: float) -> Connection:
     files.write_whole(place.log_path, b"")
     pid = _spawn(place, program, environ)
-    started = processes.start_time(pid) or ""
-    place.set_daemon({"pid": pid, "started": started, "program": program, "at": time.time()})
-    until = time.monotonic() + timeout
-    with Watcher() as watcher:
-        watcher.watch_process(pid, started)
-        watcher.watch_path(place.log_path)
-        while (found := _reach(place)) is None:
-            watcher.watch_path(os.path.dirname(place.socket))
-            ended = not processes.is_running(pid, started)
-            if ended and (found := _reach(place)) is not None:
-                break  # somebody else's was faster
-            if ended or time.monotonic() > until:
-                _end_ours(place)
-                raise _failed(place, program, ended, timeout)
-            watcher.wait(_TICK)
+    server = pid, processes.start_time(pid) or ""
+    try:
+        found = _awaited(place, server, time.monotonic() + timeout)
+        if found is None:
+            raise _failed(place, program, not processes.is_running(*server), timeout)
+    except (Silent, LaunchFailed) as error:
+        _give_up(place, server)
+        raise error if isinstance(error, LaunchFailed) else _foreign(place) from error
     if found.peer[0] != pid:
-        _end_ours(place)
+        _give_up(place, server)  # somebody else's was faster
     return found
 
 
-def _reach(place: Place) -> Connection | None:
-    try:
-        return reach(place)
-    except Silent:
-        _end_ours(place)
-        raise _foreign(place) from None
+def _awaited(place: Place, server: tuple[int, str], until: float) -> Connection | None:
+    """A connection to what listens, as soon as anything does; None if `server` ended before, or time is up."""
+    with Watcher() as watcher:
+        watcher.watch_process(*server)
+        watcher.watch_path(place.log_path)
+        while True:
+            watcher.watch_path(os.path.dirname(place.socket))
+            last_look = not processes.is_running(*server) or time.monotonic() > until
+            found = reach(place)
+            if found is not None or last_look:
+                return found
+            watcher.wait(_TICK)
+
+
+def _give_up(place: Place, server: tuple[int, str]) -> None:
+    """End a server that we have just started, and that may not have noted yet who it is."""
+    _end(server, (signal.SIGTERM, signal.SIGKILL))
+    place.forget_daemon()
 
 
 def _spawn(place: Place, program: str, environ: Mapping[str, str]) -> int:
     """Start the server in a session of its own, in no folder that anybody may want to remove."""
+    words = ["/bin/sh", "-c", _SCRIPT, "sh", place.note_path, program, "app-server", "--listen", "unix://"]
     log = (os.POSIX_SPAWN_OPEN, 2, place.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return os.posix_spawn(
             "/bin/sh",
-            ["/bin/sh", "-c", 'cd / && umask 077 && exec "$@"', "sh", program, "app-server", "--listen", "unix://"],
+            words,
             {**environment(environ), "CODEX_HOME": place.home},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -1,7 +1,7 @@
 """Where things are: Codex's program and home, and what we keep about its daemon.
 
 <state folder>/codex/<home's hash>/
-  daemon.json     the app-server that we have started: pid, start time, program
+  daemon.json     the app-server that we have started: its pid and start time, written by that very process
   daemon.log      what it said on stderr
   users/<key>     one empty file for each session of ours that lives in it
   lock            held by whoever starts or stops it
@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import os
 
-from ... import config, files
+from ... import config, files, processes
 from ...errors import LaunchFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from ..base import Session
 
@@ -43,24 +42,22 @@ class Place:
         self.lock_path = os.path.join(self.folder, "lock")
         self.log_path = os.path.join(self.folder, "daemon.log")
         self._users = os.path.join(self.folder, "users")
-        self._record = os.path.join(self.folder, "daemon.json")
+        self.note_path = os.path.join(self.folder, "daemon.json")
 
     def make(self) -> None:
         files.make_folder(self._users)
 
     def daemon(self) -> tuple[int, str] | None:
         """Pid and start time of the app-server that we started last; it may be long gone."""
-        value = files.read_json(self._record)
-        if not isinstance(value, dict) or not isinstance(value.get("pid"), int):
+        value = files.read_json(self.note_path)
+        if not isinstance(value, dict) or type(value.get("pid")) is not int:
             return None
-        return value["pid"], str(value.get("started"))
-
-    def set_daemon(self, fields: dict[str, Any]) -> None:
-        files.write_json(self._record, fields, durable=True)
+        started = processes.start_time_in(str(value.get("stat")))
+        return (value["pid"], started) if started else None
 
     def forget_daemon(self) -> None:
-        if os.path.exists(self._record):
-            os.unlink(self._record)
+        if os.path.exists(self.note_path):
+            os.unlink(self.note_path)
 
     def enter(self, key: str) -> None:
         """Note that the session of that key lives in the daemon. Under the lock, as `leave`."""
