@@ -17,7 +17,7 @@ from ...errors import LaunchFailed, StoreError
 from ...store import Store
 from ...waiting import Watcher
 from .connection import Connection, Lost, Silent
-from .protocol import Refused
+from .protocol import CLIENT, Refused, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def leave(place: Place, key: str) -> None:
 
 
 def _serves_others(place: Place) -> bool:
-    """True if threads that are none of ours are open in it: a person's, say, whose own Codex has joined it."""
+    """True if others are at work in it, or a person's own Codex has joined it."""
     daemon = place.daemon()
     if daemon is None or not processes.is_running(*daemon):
         return False
@@ -101,9 +101,20 @@ def _serves_others(place: Place) -> bool:
         if connection is None:
             return False
         with connection:
-            return bool(connection.call("thread/loaded/list").get("data"))
+            threads = connection.call("thread/loaded/list").get("data") or ()
+            return any(_is_of_others(connection, thread) for thread in threads)
     except (Lost, Silent, Refused):
         return False
+
+
+def _is_of_others(connection: Connection, id: str) -> bool:
+    """One of ours that is at rest may stay behind for a minute: of a `create` that was killed, say."""
+    try:
+        thread = connection.call("thread/read", threadId=id)["thread"]
+    except Refused:
+        return False
+    theirs = thread.get("originator") not in (None, CLIENT["name"])  # 0.139 does not tell, and no person's joins it
+    return theirs or status(thread.get("status")).kind == "active"
 
 
 def end_hung(place: Place) -> None:
