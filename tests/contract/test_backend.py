@@ -142,7 +142,7 @@ class CodexKit(Kit):
     def processes(self, session: Session) -> tuple[tuple[int, str], ...]:
         (note,) = Path(session.environ["DEV_SESSIONS_HOME"]).glob("codex/*/daemon.json")
         noted = json.loads(note.read_text())
-        return ((noted["pid"], noted["started"]),)
+        return ((noted["pid"], processes.start_time_in(noted["stat"]) or ""),)
 
     def spoken(self, session: Session) -> str:
         lines = Path(session.private["rollout"]).read_text().splitlines()
