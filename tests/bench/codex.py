@@ -134,10 +134,7 @@ def ends(place: Place) -> Iterator[Figure]:
                 commands.checked("send", id, f"[[hold: turn {number}]][[reply: done]]")
                 assert lab.model.wait_until_blocked(f"turn {number}")
                 times.append(_gone(commands, lab, line, id, number))
-    yield milliseconds("codex-wait-gone", "`turn/completed` told, to `wait` gone", 50.0, spread(times[1:]), note=_EARLY)
-
-
-_EARLY = "less than nothing: it ends by the rollout, which is written before"
+    yield milliseconds("codex-wait-gone", "`turn/completed` told, to `wait` gone", 50.0, spread(times[1:]))
 
 
 def _gone(commands: Commands, lab: CodexLab, line: Line, id: str, number: int) -> float:
