@@ -67,7 +67,7 @@ def _holder(session: Session, story: rollout.Story, line: _Line, now: float) -> 
     """Who runs the open turn; None if nobody does, or none is open."""
     if story.open is None:
         return None
-    holder = _held_by(session)
+    holder = held_by(session)
     if holder == holders.UNTOLD and now - story.events[-1].at > _SETTLED:
         status = line.status(session, holder)
         return holder if status is not None and status.kind == "active" else None
@@ -136,7 +136,7 @@ class _Line:
 
     def runs_commands(self, session: Session) -> bool:
         """True if the thread is at hand, and nobody denies that commands of its turns go on."""
-        holder = _held_by(session)
+        holder = held_by(session)
         if holder is None:
             return False  # they end with the thread's unloading
         answer = self._ask(session, holder, "thread/backgroundTerminals/list")
@@ -144,7 +144,7 @@ class _Line:
 
     def pursues(self, session: Session) -> bool:
         """True if the thread is at hand, and has a goal that is active."""
-        holder = _held_by(session)
+        holder = held_by(session)
         if holder is None:
             return False
         answer = self._ask(session, holder, "thread/goal/get")
@@ -266,7 +266,7 @@ def keep_past(session: Session, path: str) -> rollout.Story:
     begin, before = past(session)
     story = rollout.read(path, begin)
     # What has a goal is told from its beginning: the past keeps none. Nor does it keep what was left running.
-    over = story.open is None and story.goal is None and not (story.left and _held_by(session) is not None)
+    over = story.open is None and story.goal is None and not (story.left and held_by(session) is not None)
     if over and story.size - begin > _WORTH:
         facts = _at_hand(session, [*before, *rollout.facts(story.events)])
         shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
@@ -275,7 +275,7 @@ def keep_past(session: Session, path: str) -> rollout.Story:
     return story
 
 
-def _held_by(session: Session) -> int | None:
+def held_by(session: Session) -> int | None:
     """Who has the thread in hand, see `holders`; most probably the server that we know."""
     daemon = places.place_of(session).daemon()
     private = session.private
@@ -307,7 +307,7 @@ def sources(session: Session) -> Sources:
     watched = {daemon} if daemon and processes.is_running(*daemon) else set()
     if path is not None:
         paths.append(path)
-        watched |= _process(_held_by(session))
+        watched |= _process(held_by(session))
     return Sources(tuple(paths), tuple(watched))
 
 

@@ -171,7 +171,7 @@ def connect(session: Session, timeout: float) -> Connection:
         DeliveryFailed: another Codex has the thread. LaunchFailed: there is no server, and none could be started.
     """
     place = places.place_of(session)
-    holder = holders.holder(place.home, session.private["thread"], evidence.rollout_path(session))
+    holder = evidence.held_by(session)
     try:
         connection = daemon.reach(place)
     except Silent:
