@@ -28,6 +28,7 @@ from dev_sessions.backends.base import (
     Backend,
     Conversation,
     Delivery,
+    Goals,
     Interrupts,
     Launch,
     Session,
@@ -722,6 +723,47 @@ def test_interrupt_ends_a_question(desk: Desk) -> None:
     desk.backend.interrupt(session, SECONDS)
     state = desk.state(session)
     assert (state.status, state.question, outcomes(state)) == ("idle", None, [(1, "interrupted", None)])
+
+
+@able_to("goal")
+def test_a_goal_is_work_of_no_message_until_it_is_paused(desk: Desk) -> None:
+    assert isinstance(desk.backend, Goals)
+    session = desk.start()
+    assert desk.backend.goal(session) is None
+    goal = desk.backend.change_goal(session, desk.kit.hold("step", desk.kit.reply("a step")), 1_000_000, None)
+    assert goal is not None
+    assert (goal["status"], goal["token_budget"]) == ("active", 1_000_000)
+    state = desk.until(session, lambda state: state.status == "working")
+    assert state.turns == ()
+    desk.kit.release(session, "step")
+    desk.lab.until(lambda: len(desk.backend.history(session, 9, False)) > 2, "turn after turn")
+    paused = desk.backend.change_goal(session, None, None, "pause")
+    assert paused is not None
+    assert paused["status"] == "paused"
+    desk.until(session, lambda state: state.status == "idle")
+    count = len(desk.backend.history(session, 999, False))
+    assert desk.backend.goal(session) == paused  # a look at it starts nothing
+    desk.send(session, desk.kit.reply("ours"))
+    assert outcomes(desk.settled(session)) == [(1, "completed", "ours")]
+    assert len(desk.backend.history(session, 999, False)) == count + 1
+    assert desk.backend.change_goal(session, None, None, "clear") is None
+    assert desk.backend.goal(session) is None
+
+
+@able_to("goal")
+def test_interrupt_pauses_a_goal_that_would_go_on(desk: Desk) -> None:
+    assert isinstance(desk.backend, Goals)
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.backend.change_goal(session, desk.kit.hold("never"), None, None)
+    desk.until(session, lambda state: state.status == "working")
+    desk.backend.interrupt(session, SECONDS)
+    assert desk.state(session).status == "idle"
+    goal = desk.backend.goal(session)
+    assert goal is not None
+    assert goal["status"] == "paused"
+    desk.send(session, desk.kit.reply("on"))
+    assert outcomes(desk.settled(session)) == [(1, "completed", "on")]
 
 
 @able_to("attach")
