@@ -194,20 +194,24 @@ def wait(
         int | None, typer.Option("--turn", metavar="T", help="Wait for this turn only; send has printed its number.")
     ] = None,
     settled: Annotated[bool, typer.Option("--settled", help="Also wait for work left in the background.")] = False,
+    goal: Annotated[
+        bool, typer.Option("--goal", help="Wait until the goal is complete, or no longer pursued (Codex).")
+    ] = False,
+    next_turn: Annotated[
+        bool, typer.Option("--next-turn", help="Wait for the next turn that ends from now on, whosoever's it is.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Wait until all that was sent is done, or the agent asks.
 
     Prints completed, failed, interrupted, exited, waiting_for_input (it asks something), or idle (nothing was ever
     sent); of several sessions a line each, as they end. On a timeout the agent goes on: wait again. With --group it
-    waits for all sessions that are in the group now.
+    waits for all sessions that are in the group now. With --goal it prints complete, or (exit code 5) paused, blocked,
+    usageLimited, budgetLimited or cleared.
     """
-    return _run(
-        json,
-        lambda out, client: commands.wait(
-            out, client, ids or [], any, group, timeout=timeout, interval=interval, turn=turn, settled=settled
-        ),
-    )
+    wanted: dict[str, Any] = {"turn": turn, "settled": settled, "goal": goal, "next_turn": next_turn}
+    wanted |= {"timeout": timeout, "interval": interval}
+    return _run(json, lambda out, client: commands.wait(out, client, ids or [], any, group, **wanted))
 
 
 @app.command("last-message")

@@ -23,7 +23,7 @@ def goal(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
     Acts are "pause", "resume" and "clear". Without any of these nothing is changed, and nothing is started.
     """
     session = house.session(params["id"])
-    backend = _pursuing(house, session)
+    backend = pursuing(house, session)
     objective, budget, act = params.get("objective"), params.get("budget"), params.get("act")
     _refuse_nonsense(objective, budget, act)
     if objective is None and budget is None and act is None:
@@ -46,7 +46,8 @@ def _refuse_nonsense(objective: Any, budget: Any, act: Any) -> None:
         raise UsageError(f"the budget must be a number of tokens, not {budget}", next=_HELP)
 
 
-def _pursuing(house: House, session: Session) -> Goals:
+def pursuing(house: House, session: Session) -> Goals:
+    """The backend of a session that can pursue goals; `Unsupported` if it cannot. Called by `goal` and `wait`."""
     backend = house.backend(session)
     if not isinstance(backend, Goals):
         raise Unsupported(

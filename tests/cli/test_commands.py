@@ -25,7 +25,7 @@ FLAGS = {
     " -q --quiet --request-id --json -h --help",
     "send": "-f --file --queue --interrupt --request-id --json -h --help",
     "ask": "-f --file -t --timeout --interrupt --request-id --json -h --help",
-    "wait": "--group --any -t --timeout -i --interval --turn --settled --json -h --help",
+    "wait": "--group --any -t --timeout -i --interval --turn --settled --goal --next-turn --json -h --help",
     "last-message": "-n --count --json -h --help",
     "status": "--json -h --help",
     "list": "--group --status --json -h --help",

@@ -87,3 +87,91 @@ def test_a_goal_is_there_after_its_server_is_gone(codex_lab: CodexLab) -> None:
     codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the death is seen")
     assert json.loads(codex_lab.ok("goal", id, "--json"))["status"] == "active"
     assert codex_lab.ok("status", id) == "idle"
+
+
+def test_waiting_until_a_goal_is_reached(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    done = codex_lab.run("wait", id, "--goal", "--json")
+    assert (done.code, done.json["error"]["message"]) == (2, f"{id} has no goal")
+    codex_lab.ok("goal", id, f"[[hold: g]][[tool: update_goal {json.dumps({'status': 'complete'})}]][[reply: reached]]")
+    assert codex_lab.model.wait_until_blocked("g")
+    done = codex_lab.run("wait", id, "--goal", "--timeout", "0.2")
+    assert done[:2] == (124, "working\n")
+    waiting = codex_lab.start("wait", id, "--goal", "--json")
+    codex_lab.model.release("g")
+    told = codex_lab.finish(waiting).json
+    assert (told["outcome"], told["error"], told["goal"]["status"]) == ("complete", None, "complete")
+    assert codex_lab.ok("last-message", id) == "reached"  # it was over, and not only declared so
+    assert codex_lab.ok("wait", id, "--goal") == "complete"
+
+
+def test_waiting_for_a_goal_that_is_not_reached(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    codex_lab.ok("goal", id, "[[delay: 0.05]][[reply: a step]]")
+    waiting = codex_lab.start("wait", id, "--goal")
+    codex_lab.until(lambda: len(codex_lab.model.requests) > 2, "some turns")
+    assert waiting.poll() is None  # turns end, and the goal goes on
+    codex_lab.ok("goal", id, "--pause")
+    done = codex_lab.finish(waiting)
+    assert (done.code, done.out) == (5, "paused\n")
+    assert f"dev-sessions goal {id} --resume" in done.err
+    before = len(codex_lab.model.requests)
+    assert codex_lab.run("wait", id, "--goal")[:2] == (5, "paused\n")
+    assert len(codex_lab.model.requests) == before  # waiting sets nothing going
+    codex_lab.ok("goal", id, "--budget", "150")  # 110 tokens a step
+    assert codex_lab.run("wait", id, "--goal")[:2] == (5, "budgetLimited\n")
+    codex_lab.ok("goal", id, "--clear")
+    codex_lab.ok("goal", id, "[[error: 400]]")
+    done = codex_lab.run("wait", id, "--goal")
+    assert done[:2] == (5, "blocked\n")
+    assert "scripted error 400" in done.err
+    codex_lab.ok("goal", id, "[[hold: last]][[reply: a step]]")
+    assert codex_lab.model.wait_until_blocked("last")
+    waiting = codex_lab.start("wait", id, "--goal")
+    codex_lab.ok("goal", id, "--clear")
+    codex_lab.model.release("last")
+    assert codex_lab.finish(waiting)[:2] in ((5, "cleared\n"), (2, ""))  # begun before or after
+
+
+def test_a_goal_that_nobody_pursues_is_not_waited_for(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    codex_lab.ok("goal", id, "[[hold: step]][[reply: a step]]")
+    assert codex_lab.model.wait_until_blocked("step")
+    (note,) = codex_lab.state.glob("codex/*/daemon.json")
+    os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
+    done = codex_lab.run("wait", id, "--goal")
+    assert done[:2] == (5, "interrupted\n")
+    assert f"the goal stands still; go on with: dev-sessions goal {id} --resume" in done.err
+    codex_lab.ok("goal", id, "--resume")
+    assert codex_lab.model.wait_until_blocked("step")
+    assert codex_lab.ok("status", id) == "working"
+
+
+def test_the_next_turn_is_one_of_a_goal_or_of_a_person(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    assert codex_lab.ok("ask", id, "[[reply: ours]]") == "ours"
+    waiting = codex_lab.start("wait", id, "--next-turn", "--json")
+    codex_lab.ok("goal", id, "[[delay: 0.3]][[reply: a step]]")
+    told = codex_lab.finish(waiting).json
+    assert (told["outcome"], told["turn"]) == ("completed", None)
+    assert [(turn["turn"], turn["reply"]) for turn in told["turns"]] == [(None, "a step")]
+    told = json.loads(codex_lab.ok("wait", id, "--next-turn", "--json"))
+    assert [turn["reply"] for turn in told["turns"]] == ["a step"]
+    codex_lab.ok("goal", id, "--clear")
+    codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the last step")
+    assert codex_lab.run("wait", id, "--next-turn", "--timeout", "0.2").code == 124
+    waiting = codex_lab.start("wait", id, "--next-turn", "--json")
+    codex_lab.until(lambda: codex_lab.ok("ask", id, "[[reply: more]]") and waiting.poll() is not None, "its end")
+    told = codex_lab.finish(waiting).json
+    assert [(turn["turn"], turn["reply"]) for turn in told["turns"]] == [(told["turn"], "more")]
+
+
+def test_an_objective_from_standard_input(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    text = "[[hold: step]][[reply: a step]] \u00fc " + "x" * 3000
+    shown = codex_lab.run("goal", id, "--file", "-", "--json", stdin=text).json
+    assert (shown["objective"], shown["status"]) == (text, "active")
+    assert codex_lab.model.wait_until_blocked("step")
+    for words in (["--pause", "--clear"], ["other", "--pause"], ["", "--json"], ["--budget", "0"]):
+        assert codex_lab.run("goal", id, *words).code == 2
+    assert json.loads(codex_lab.ok("goal", id, "--json"))["objective"] == text
