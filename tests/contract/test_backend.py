@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import sys
 import threading
@@ -31,6 +32,7 @@ from dev_sessions.backends.base import (
     Goals,
     Interrupts,
     Launch,
+    Listens,
     Session,
     capabilities,
 )
@@ -110,6 +112,11 @@ class Kit(NamedTuple):
     def silent(name: str) -> str:
         """A prompt that the agent takes without saying so until `name` is released."""
         return f"[[late: {name}]]"
+
+    @staticmethod
+    def unreachable() -> str:
+        """A prompt for which the agent's model is not to be reached."""
+        return "[[unreachable]]"
 
     @staticmethod
     def run(command: str) -> str:
@@ -764,6 +771,25 @@ def test_interrupt_pauses_a_goal_that_would_go_on(desk: Desk) -> None:
     assert goal["status"] == "paused"
     desk.send(session, desk.kit.reply("on"))
     assert outcomes(desk.settled(session)) == [(1, "completed", "on")]
+
+
+@those(lambda kit: isinstance(load(kit.name), Listens))
+def test_what_an_agent_at_work_complains_of_is_heard(desk: Desk) -> None:
+    assert isinstance(desk.backend, Listens)
+    session = desk.start()
+    assert desk.backend.listen(session) is None  # at rest
+    desk.send(session, desk.kit.unreachable())
+    listener = desk.backend.listen(session)
+    assert listener is not None
+    heard: list[str] = []
+    while not heard:
+        assert select.select([listener.descriptor], [], [], SECONDS)[0]
+        said = listener.heard()
+        assert said is not None
+        heard += said
+    assert "waiting for network" in heard[0]
+    listener.close()
+    assert outcomes(desk.state(session)) == [(1, "working", None)]
 
 
 @able_to("attach")

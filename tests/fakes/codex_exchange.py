@@ -108,6 +108,7 @@ def hold(stage: Stage) -> list[Line]:
         _refusals(talker, thread)
         careful = _born(stage, talker, "untrusted", "read-only")
         _permission(talker, careful)
+        _unreachable(stage, talker)
         _end(talker, thread, careful)
         return [mute, talker, other]
 
@@ -145,6 +146,7 @@ def _over(line: Line, turn: str) -> None:
 
 def _turns(stage: Stage, talker: Line, other: Line, thread: str) -> None:
     turn = _turn(talker, thread, "[[hold: a]][[reply: one]]", "key/1")
+    talker.until(lambda frame: _is_item(frame, "item/completed", "userMessage"))
     other.ask("thread/read", threadId=thread)
     other.ask("thread/resume", threadId=thread, excludeTurns=True, initialTurnsPage={"limit": 1, "itemsView": "full"})
     given = [{"type": "text", "text": "[[reply: two]]"}]
@@ -204,6 +206,17 @@ def _permission(line: Line, thread: str) -> None:
         line.ask("thread/read", threadId=thread)
         line.answer(asked, {"decision": decision})
         _over(line, turn)
+
+
+def _unreachable(stage: Stage, line: Line) -> None:
+    """A model that is not there: the real one is sent where nobody listens, the fake one is told so."""
+    nowhere = {"model_providers.offline.base_url": "http://127.0.0.1:9/v1"}
+    started = line.ask("thread/start", cwd=stage.project, approvalPolicy="never", config=nowhere)
+    thread = str(started["result"]["thread"]["id"])
+    turn = _turn(line, thread, "[[unreachable]]", "lost/1")
+    line.until(lambda frame: frame.get("method") == "error" and frame["params"]["willRetry"])
+    line.ask("turn/interrupt", threadId=thread, turnId=turn)
+    _over(line, turn)
 
 
 def _goal(stage: Stage, line: Line, thread: str) -> None:

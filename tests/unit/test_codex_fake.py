@@ -335,13 +335,15 @@ def test_what_was_steered_in_is_written_down_when_the_turn_gets_to_it(server: Se
     server.live()
     with Line(server.socket) as line:
         thread = thread_of(line, server)
-        turn = start(line, thread, "[[hold: a]][[reply: first]]")
+        gate = Path(server.project, "gate")
+        turn = start(line, thread, f"[[bash: until [ -e '{gate}' ]; do sleep 0.01; done]][[reply: first]]")
+        line.until(lambda frame: kind(frame, None) == "item/started commandExecution")
         given = [{"type": "text", "text": "[[reply: second]]"}]
         again = line.ask("turn/start", threadId=thread, input=given, clientUserMessageId="k/2")
         assert again["result"]["turn"]["id"] == turn
         (path,) = server.home.glob(f"sessions/**/rollout-*-{thread}.jsonl")
         assert "second" not in path.read_text()
-        server.release(thread, "a")
+        gate.touch()
         line.notice("turn/completed")
         assert '"client_id":"k/2"' in path.read_text()
         assert newest(line, thread)["items"][-1]["text"] == "second"

@@ -12,6 +12,7 @@ with recordings.  A prompt holds directives, `[[verb: argument]]`, carried out i
     tool: NAME JSON  exec_command, request_user_input or update_goal
     ask: Q|A|B       request_user_input               replytool      the last tool result as text
     error: STATUS    the model's server refuses       error: TEXT    the same, with words of one's own
+    unreachable      the model's server is not there: complain of it and try again, until somebody interrupts
     late: NAME       nothing of the turn is written down or told until NAME is released
     die              the server is gone at once, as if it were killed
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # For so long after the answer to turn/start a turn is not told of anywhere. Seconds.
 _LAG = 0.02
 _TICK = 0.01
+_RETRY = 0.2
 _YIELD, _YIELD_LEFT = 30.0, 0.25
 Fields = dict[str, Any]
 
@@ -191,8 +192,20 @@ class Turn(threading.Thread):
                 number = step.argument.isdecimal()
                 message = f"scripted error {step.argument}" if number else step.argument
                 raise Failed(json.dumps({"error": {"type": "invalid_request_error", "message": message}}))
+            case "unreachable":
+                while True:
+                    self._complain()
             case "die":
                 os._exit(1)
+
+    def _complain(self) -> None:
+        why = {"responseStreamDisconnected": {"httpStatusCode": None}}, "Connection failed: error sending request"
+        error = shown_error("Reconnecting... waiting for network")
+        error |= {"codexErrorInfo": why[0], "additionalDetails": why[1]}
+        with self._thread.server.lock:
+            self._thread.tell("error", error=error, willRetry=True, turnId=self.id)
+        again = time.monotonic() + _RETRY
+        self._until(lambda: time.monotonic() >= again)
 
     def _cut(self) -> bool:
         """The model has begun to answer, and something else was said to it."""
