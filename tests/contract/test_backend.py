@@ -498,6 +498,22 @@ def test_a_message_without_a_receipt_is_unknown_and_not_given_twice(desk: Desk) 
     conversation.close()
 
 
+def test_a_message_to_a_busy_agent_is_not_given_twice(desk: Desk) -> None:
+    """The same request again, after its sender has died before it could note that the agent had the message."""
+    session = desk.start()
+    prompts = [desk.kit.hold("a", desk.kit.reply("one")), desk.kit.reply("two")]
+    for prompt in prompts:
+        desk.send(session, prompt)
+    assert desk.received(session, 2)
+    desk.deliver(session, 2)
+    desk.kit.release(session, "a")
+    assert [turn.state for turn in desk.settled(session).turns] == ["completed"] * 2
+    conversation = desk.backend.conversation(session)
+    assert [text for role, text in talk(conversation) if role == "user"] == prompts
+    conversation.close()
+    assert desk.attempts == [1, 2]
+
+
 def test_a_turn_that_fails_says_why(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.fail("no credit"))

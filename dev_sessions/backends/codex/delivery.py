@@ -48,10 +48,12 @@ def deliver(session: Session, delivery: Delivery) -> None:
 
 
 def received(session: Session, message: Message) -> bool:
-    """True if the thread's record holds the message."""
+    """True if the thread's record holds the message, or the running turn has it and has not got to it yet."""
     path = evidence.rollout_path(session)
     if path is None:
         return False
+    if evidence.is_steered(session, message.number):
+        return True
     story = rollout.read(path, evidence.past(session)[0])
     return evidence.client_id(session, message.number) in evidence.clients(session, story)
 

@@ -218,6 +218,11 @@ def note_steered(session: Session, message: Message, turn: str, known: set[str])
     files.write_json(_steered_path(session), noted, durable=True)
 
 
+def is_steered(session: Session, number: int) -> bool:
+    """True if the message is noted to have joined a turn."""
+    return any(note.get("number") == number for note in _steered(session))
+
+
 def _steered(session: Session) -> list[dict[str, Any]]:
     value = files.read_json(_steered_path(session))
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
