@@ -282,7 +282,8 @@ def goal(
 def attach(id: Id, json: Json = False) -> int:
     """Put your terminal on the live session.
 
-    Leave it as you leave any tmux session: with the prefix (Ctrl-B, if you have not changed it), then d.
+    Leave Claude as you leave any tmux session, with the prefix (Ctrl-B, if you have not changed it), then d; leave
+    Codex with Ctrl-C, twice.
     """
     return _run(json, lambda out, client: commands.attach(out, client, id))
 
