@@ -220,7 +220,11 @@ class Listens(Protocol):
     """An agent at work can be heard complaining: of a model that it cannot reach and tries again, say."""
 
     def listen(self, session: Session) -> Listener | None:
-        """An ear at the agent, or None if it is not at work or cannot be heard. Starts nothing. Called by `wait`."""
+        """An ear at the agent, or None if it is not at work or cannot be heard. Starts nothing. Called by `wait`.
+
+        Raises:
+            TimedOut: it should answer, and does not.
+        """
 
 
 CAPABILITIES: dict[str, type] = {"attach": Attaches, "goal": Goals, "interrupt": Interrupts}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from ..errors import DevSessionsError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +38,7 @@ class Ears:
             return
         for session in sessions:
             if session.id not in self._tried:
-                self._listen(session)
+                yield from self._listen(session)
             if session.id in self._listeners:
                 yield from self._heard(session)
 
@@ -51,12 +53,18 @@ class Ears:
         for listener in self._listeners.values():
             listener.close()
 
-    def _listen(self, session: Session) -> None:
+    def _listen(self, session: Session) -> Iterator[dict[str, Any]]:
         from ..backends.base import Listens
 
         self._tried.add(session.id)
         backend = self._house.backend(session)
-        listener = backend.listen(session) if isinstance(backend, Listens) else None
+        listener = None
+        try:
+            if isinstance(backend, Listens):
+                listener = backend.listen(session)
+        except DevSessionsError as error:
+            self._last[session.id] = error.message
+            yield {"note": f"{session.id}: {error.message}"}
         if listener is not None:
             self._listeners[session.id] = listener
             self._watcher.watch_descriptor(listener.descriptor)

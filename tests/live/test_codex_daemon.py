@@ -118,6 +118,41 @@ def test_a_server_that_hangs_is_replaced(codex_lab: CodexLab) -> None:
     assert new != pid
 
 
+def test_a_server_that_hangs_in_a_turn_is_told_and_can_be_interrupted(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    codex_lab.ok("send", id, "[[hold: stuck]][[reply: never]]")
+    assert codex_lab.model.wait_until_blocked("stuck")
+    (pid,) = servers(codex_lab)
+    os.kill(pid, signal.SIGSTOP)
+    waited = codex_lab.run("wait", id, "--timeout", "6")
+    assert (waited.code, waited.out) == (124, "working\n")
+    assert "app-server does not answer" in waited.err
+    assert codex_lab.ok("interrupt", id) == "interrupted"
+    assert codex_lab.ok("status", id) == "idle"
+    assert codex_lab.run("wait", id).out == "interrupted\n"
+    assert servers(codex_lab) != [pid]
+    assert codex_lab.ok("ask", id, "[[reply: moved on]]") == "moved on"
+
+
+def test_a_turn_that_died_with_its_server_is_not_at_work_for_the_next_one(codex_lab: CodexLab) -> None:
+    """The thread is loaded again, and its record says of no end."""
+    id = codex_lab.create()
+    codex_lab.ok("send", id, "[[hold: cut]][[reply: never]]")
+    assert codex_lab.model.wait_until_blocked("cut")
+    os.kill(servers(codex_lab)[0], signal.SIGKILL)
+    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    codex_lab.sit_down(id)
+    assert len(servers(codex_lab)) == 1
+    assert codex_lab.ok("status", id) == "idle"
+    assert codex_lab.run("wait", id).out == "interrupted\n"
+    codex_lab.type(id, "[[hold: theirs]][[reply: theirs]]")
+    assert codex_lab.model.wait_until_blocked("theirs")
+    assert codex_lab.ok("status", id) == "working"
+    codex_lab.model.release("theirs")
+    codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the person's turn")
+    assert codex_lab.ok("last-message", id) == "theirs"
+
+
 def test_a_hanging_server_does_not_keep_a_session_from_being_killed(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
     os.kill(servers(codex_lab)[0], signal.SIGSTOP)

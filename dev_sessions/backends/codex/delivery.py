@@ -177,12 +177,17 @@ def interrupt(session: Session, timeout: float) -> None:
         goals.pause(session, connection)
         _end_turn(session, connection)
         until = time.monotonic() + timeout
-        while rollout.read(path, evidence.past(session)[0]).open is not None:
+        while rollout.read(path, evidence.past(session)[0]).open is not None and _runs(session):
             left = until - time.monotonic()
             if left <= 0:
                 raise TimedOut(f"the turn of {session.id} has not ended", next=f"dev-sessions attach {session.id}")
             watcher.wait(min(_TICK, left))
         _clean(session, connection)
+
+
+def _runs(session: Session) -> bool:
+    """False if the turn ended untold: with its server, which did not answer and was replaced."""
+    return evidence.observe([session])[0].probe.activity != "idle"
 
 
 def _end_turn(session: Session, connection: Connection) -> None:

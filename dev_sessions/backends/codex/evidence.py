@@ -71,7 +71,20 @@ def _holder(session: Session, story: rollout.Story, line: _Line, now: float) -> 
     if holder == holders.UNTOLD and now - story.events[-1].at > _SETTLED:
         status = line.status(session, holder)
         return holder if status is not None and status.kind == "active" else None
-    return holder
+    return holder if holder is None or _may_run(session, story, holder, line, now) else None
+
+
+def _may_run(session: Session, story: rollout.Story, holder: int, line: _Line, now: float) -> bool:
+    """False if whoever holds the thread was born after its turn had begun: the one who ran it is dead."""
+    if holder <= 0:
+        return True
+    began = next(event.at for event in reversed(story.events) if event.kind == "began")
+    born = holders.born(holder, now)
+    if born is not None and born <= began:
+        return True
+    # The clock may have been set meanwhile, so it is asked, if it can be.
+    status = line.status(session, holder)
+    return born is None if status is None else status.kind in ("active", "")
 
 
 def _at_rest(session: Session, line: _Line, story: rollout.Story, facts: list[Fact], now: float) -> Probe:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import os
 
+from ... import processes
+
 # Somebody holds it, and the system does not say who. This Codex (0.139) holds nothing: only its server can tell.
 SOMEBODY, UNTOLD = 0, -1
 
@@ -32,6 +34,17 @@ def holder(home: str, thread: str, rollout: str | None = None, likely: int | Non
         return likely
     found = _in_table(inode)
     return found if found is not None or _sees_all() else _tried(path)
+
+
+def born(pid: int, now: float) -> float | None:
+    """When a process was started, by the clock as it is set `now`; None if that cannot be told."""
+    started = processes.start_time(pid)
+    try:
+        with open("/proc/uptime", encoding="ascii") as file:
+            uptime = float(file.read().split()[0])
+        return now - uptime + float(started or "") / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return None
 
 
 def _holds(pid: str, path: str, inode: int) -> bool:

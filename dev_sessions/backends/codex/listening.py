@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...errors import TimedOut
 from . import daemon, places
 from .connection import Connection, Lost, Silent
 from .protocol import Refused, complaint, status
@@ -17,8 +18,11 @@ def listen(session: Session) -> CodexListener | None:
     """See `base.Listens`. Only a thread at work is joined: one at rest would go on with its goal."""
     try:
         connection = daemon.reach(places.place_of(session), _SECONDS)
-    except Silent:
-        return None
+    except Silent as error:
+        raise TimedOut(
+            "the Codex app-server does not answer; a message, or an interrupt, replaces it if it is ours",
+            next=f"dev-sessions interrupt {session.id}",
+        ) from error
     if connection is None:
         return None
     thread = session.private.get("thread")

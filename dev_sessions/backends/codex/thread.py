@@ -175,6 +175,7 @@ def connect(session: Session, timeout: float) -> Connection:
     try:
         connection = daemon.reach(place)
     except Silent:
+        daemon.end_hung(place)
         return _restarted(session, place, timeout)
     if connection is None:
         if holder not in (None, holders.UNTOLD):
