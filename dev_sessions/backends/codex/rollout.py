@@ -159,13 +159,21 @@ def _payloads(lines: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any], flo
 
 def seconds(stamp: Any) -> float:
     """A time as Codex writes it (2026-11-23T00:45:43.393Z, cut to milliseconds), since the epoch."""
-    from datetime import datetime
-
+    text = str(stamp)
     try:
-        # Half of what was cut off: never before the moment that it stands for, as far as we can tell.
-        return datetime.fromisoformat(str(stamp).replace("Z", "+00:00")).timestamp() + 0.001
+        if text[10:11] != "T" or text[-1:] != "Z":
+            return 0.0
+        year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+        hours, minutes, rest = int(text[11:13]), int(text[14:16]), float(text[17:-1])
     except ValueError:
         return 0.0
+    if not 0 <= rest < 61:
+        return 0.0
+    # By hand, since `datetime` takes 4 ms to import. Years begin in March here, so that February ends them.
+    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+    # Half of what was cut off: never before the moment that it stands for, as far as we can tell.
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest + 0.001
 
 
 def event(payload: dict[str, Any], at: float, running: str | None) -> Event | None:
