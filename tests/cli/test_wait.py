@@ -122,11 +122,8 @@ def test_the_next_turn_is_one_that_ends_from_now_on(run: Commands) -> None:
 
 def test_the_next_turn_fails_or_asks_or_the_agent_dies(run: Commands, dead: str, asking: str) -> None:
     id = run.create()
-    run.ok("send", id, "[[hold: a]][[error: no credit]]")
     waiting = run.lab.start("wait", id, "--next-turn", "--json")
-    blocked(run, waiting)
-    assert run("wait", id, "--next-turn", "--timeout", "0")[:2] == (124, "working\n")
-    run.release(id)
+    run.lab.until(lambda: run("ask", id, "[[error: no credit]]").code and waiting.poll() is not None, "its end")
     done = run.lab.finish(waiting)
     assert (done.code, done.json["outcome"], done.json["error"]) == (5, "failed", "no credit")
     assert run("wait", dead, "--next-turn")[:2] == (5, "exited\n")

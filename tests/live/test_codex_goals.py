@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
+import pytest
 from codex_lab import CodexLab
 
 from dev_sessions.backends.codex.connection import Connection
@@ -175,3 +178,61 @@ def test_an_objective_from_standard_input(codex_lab: CodexLab) -> None:
     for words in (["--pause", "--clear"], ["other", "--pause"], ["", "--json"], ["--budget", "0"]):
         assert codex_lab.run("goal", id, *words).code == 2
     assert json.loads(codex_lab.ok("goal", id, "--json"))["objective"] == text
+
+
+def test_a_person_at_the_terminal_types_and_stops_the_goal(codex_lab: CodexLab) -> None:
+    id = codex_lab.create()
+    codex_lab.ok("ask", id, "hello")
+    codex_lab.sit_down(id)
+    waiting = codex_lab.start("wait", id, "--next-turn", "--json")
+    codex_lab.until(lambda: watches(waiting.pid), "the wait to begin")
+    codex_lab.type(id, "[[hold: a]][[reply: theirs]]")
+    assert codex_lab.model.wait_until_blocked("a")
+    assert waiting.poll() is None
+    codex_lab.model.release("a")
+    assert [(turn["turn"], turn["reply"]) for turn in codex_lab.finish(waiting).json["turns"]] == [(None, "theirs")]
+    codex_lab.ok("goal", id, "[[hold: g]][[reply: a step]]")
+    assert codex_lab.model.wait_until_blocked("g")
+    waiting = codex_lab.start("wait", id, "--goal")
+    codex_lab.until(lambda: "esc to" in codex_lab.screen(id), "the goal in the terminal")
+    codex_lab.keys(id, "Escape")
+    assert codex_lab.finish(waiting)[:2] == (5, "paused\n")  # so Codex's terminal does it
+    assert codex_lab.ok("status", id) == "idle"
+
+
+def watches(pid: int) -> bool:
+    """True if a `wait` is in its loop: it has opened the descriptor that tells it of changes."""
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(link))
+    return any("inotify" in link for link in links)
+
+
+def test_a_goal_that_needs_a_permission_ends_the_wait(codex_lab: CodexLab) -> None:
+    id = codex_lab.create("--permissions", "ask")
+    codex_lab.ok("goal", id, "[[bash: touch made]][[reply: a step]]")
+    done = codex_lab.run("wait", id, "--goal")
+    assert done[:2] == (6, "waiting_for_input\n")
+    assert "touch made" in done.err
+    assert codex_lab.run("wait", id, "--next-turn")[:2] == (6, "waiting_for_input\n")
+    codex_lab.ok("interrupt", id)
+    assert codex_lab.run("wait", id, "--goal")[:2] == (5, "paused\n")
+
+
+@pytest.mark.parametrize("permissions", ["full", "ask"])
+@pytest.mark.parametrize("first", ["a goal", "a turn of another server"])
+def test_permissions_and_model_hold_from_the_first_turn_on(codex_lab: CodexLab, permissions: str, first: str) -> None:
+    id = codex_lab.create("--permissions", permissions, "--model", "gpt-5-mini")
+    if first == "a goal":
+        codex_lab.ok("goal", id, "[[error: 400]]")
+        assert codex_lab.run("wait", id, "--goal").code == 5
+    else:
+        (note,) = codex_lab.state.glob("codex/*/daemon.json")
+        os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
+        codex_lab.ok("ask", id, "[[reply: hello]]")
+    terms = [line["payload"] for line in codex_lab.rollout(id) if line["type"] == "turn_context"]
+    policy, sandbox = {"full": ("never", "danger-full-access"), "ask": ("untrusted", "read-only")}[permissions]
+    assert terms
+    for one in terms:
+        assert (one["approval_policy"], one["sandbox_policy"]["type"], one["model"]) == (policy, sandbox, "gpt-5-mini")

@@ -62,17 +62,13 @@ def _name(launch: Launch) -> str:
 
 
 def _start(connection: Connection, launch: Launch) -> dict[str, Any]:
-    policy, sandbox = _POLICIES[launch.permissions]
-    model = {"model": launch.model} if launch.model else {}
     try:
         answer = connection.call(
             "thread/start",
             launch.timeout,
             cwd=launch.path,
-            approvalPolicy=policy,
-            sandbox=sandbox,
             config=_config(dict(launch.environment)),
-            **model,
+            **_terms({"permissions": launch.permissions, "model": launch.model}),
         )
     except Refused as error:
         if error.says(METHOD_MISSING):
@@ -117,6 +113,13 @@ def _config(environment: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def _terms(asked: dict[str, Any]) -> dict[str, Any]:
+    """On what terms a thread works. Codex writes them down with a turn only: a thread without one would lose them."""
+    policy, sandbox = _POLICIES[asked["permissions"]]
+    model = {"model": asked["model"]} if asked.get("model") else {}
+    return {"approvalPolicy": policy, "sandbox": sandbox, **model}
+
+
 def load(session: Session, connection: Connection) -> None:
     """Have the thread loaded in that server, as it was started.
 
@@ -131,6 +134,7 @@ def load(session: Session, connection: Connection) -> None:
             threadId=session.private["thread"],
             excludeTurns=True,
             config=_config(dict(environment or {})),
+            **_terms(session.record),
         )
     except Refused as error:
         if error.says(TAKEN):
