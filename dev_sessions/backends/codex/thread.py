@@ -115,9 +115,9 @@ def _config(environment: dict[str, str]) -> dict[str, Any]:
 
 def _terms(asked: dict[str, Any]) -> dict[str, Any]:
     """On what terms a thread works. Codex writes them down with a turn only: a thread without one would lose them."""
-    policy, sandbox = _POLICIES[asked["permissions"]]
-    model = {"model": asked["model"]} if asked.get("model") else {}
-    return {"approvalPolicy": policy, "sandbox": sandbox, **model}
+    policy, sandbox = _POLICIES.get(str(asked.get("permissions")), (None, None))
+    terms = {"approvalPolicy": policy, "sandbox": sandbox, "model": asked.get("model")}
+    return {name: value for name, value in terms.items() if value is not None}
 
 
 def load(session: Session, connection: Connection) -> None:
