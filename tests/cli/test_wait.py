@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def blocked(run: Commands, process: subprocess.Popen[str]) -> None:
-    """Return when a `wait` is in its loop: it has opened the descriptor that tells it of changes."""
-    links = Path(f"/proc/{process.pid}/fd")
+    """Return when a `wait` has had its first look: it rests, with the descriptor open that tells it of changes."""
+    folder = Path(f"/proc/{process.pid}")
 
     def watching() -> bool:
         try:
-            return any("inotify" in os.readlink(link) for link in links.iterdir())
+            opened = any("inotify" in os.readlink(link) for link in (folder / "fd").iterdir())
+            return opened and "poll" in (folder / "wchan").read_text()
         except FileNotFoundError:
             return False  # a descriptor, or the whole process, that went while we looked
 

@@ -7,7 +7,7 @@ import time
 from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, TimedOut, WaitingForInput
 from ...waiting import Watcher
 from ..base import Wire
-from . import evidence, goals, protocol, rollout, thread
+from . import evidence, goals, rollout, thread
 from .connection import Lost, Silent
 from .protocol import METHOD_MISSING, Refused
 
@@ -100,7 +100,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
 
 def _refuse_if_asked(session: Session, connection: Connection, story: rollout.Story) -> None:
     """Raises WaitingForInput if the thread waits for a person's answer: what is said now would not be one."""
-    if story.calls and _status(session, connection, "thread/read").waiting:
+    if story.calls and thread.status(session, connection).waiting:
         question = evidence.question(story.calls[-1])
         raise WaitingForInput(
             f"{session.id} waits for an answer; nothing was sent. It asks: {question.text}",
@@ -112,18 +112,10 @@ def _refuse_if_asked(session: Session, connection: Connection, story: rollout.St
 
 def _runs_untold(session: Session, connection: Connection) -> bool:
     """True if a turn runs that is not written down yet: that of an attempt before, which must not be made again."""
-    if _status(session, connection, "thread/read").kind in ("", "notLoaded"):
+    if thread.status(session, connection).kind in ("", "notLoaded"):
         return False
     # Right after a turn has begun, only this tells of it.
-    return _status(session, connection, "thread/resume", excludeTurns=True).kind == "active"
-
-
-def _status(session: Session, connection: Connection, method: str, **params: Any) -> protocol.Status:
-    try:
-        answer = connection.call(method, threadId=session.private["thread"], **params)
-    except Refused:
-        return protocol.Status("")
-    return protocol.status(answer.get("thread", {}).get("status"))
+    return thread.status(session, connection, "thread/resume", excludeTurns=True).kind == "active"
 
 
 def _steer(session: Session, connection: Connection, turn: str, given: dict[str, Any]) -> bool:

@@ -22,9 +22,8 @@ _UNWANTED = (
     "item/reasoning/textDelta",
     "thread/tokenUsage/updated",
 )
+# Servers have one code for every refusal (-32600); that they do not know a request, only their words tell.
 METHOD_MISSING = ("unknown variant", "method not found")
-NOT_LOADED = ("thread not found", "thread not loaded")
-TAKEN = ("already has an active writer", "open in another app")
 
 
 class Refused(Exception):

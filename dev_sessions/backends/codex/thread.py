@@ -10,9 +10,9 @@ import os
 
 from ... import files
 from ...errors import DeliveryFailed, LaunchFailed
-from . import daemon, evidence, holders, places
+from . import daemon, evidence, holders, places, protocol
 from .connection import Silent
-from .protocol import METHOD_MISSING, NOT_LOADED, TAKEN, Refused
+from .protocol import METHOD_MISSING, Refused, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def load(session: Session, connection: Connection) -> None:
             **_terms(session.record),
         )
     except Refused as error:
-        if error.says(TAKEN):
+        if evidence.held_by(session) not in (None, holders.UNTOLD, connection.peer[0]):
             raise busy_elsewhere(session) from error
         raise DeliveryFailed(
             f"Codex cannot load the thread of {session.id}: {error.message}; nothing was sent",
@@ -154,11 +154,20 @@ def call(session: Session, connection: Connection, method: str, **params: Any) -
     thread = session.private["thread"]
     try:
         return connection.call(method, threadId=thread, **params)
-    except Refused as error:
-        if not error.says(NOT_LOADED):
+    except Refused:
+        if status(session, connection).kind not in ("", "notLoaded"):
             raise
     load(session, connection)
     return connection.call(method, threadId=thread, **params)
+
+
+def status(session: Session, connection: Connection, method: str = "thread/read", **params: Any) -> Status:
+    """What that server says that the thread does."""
+    try:
+        answer = connection.call(method, threadId=session.private["thread"], **params)
+    except Refused:
+        return Status("")
+    return protocol.status(answer.get("thread", {}).get("status"))
 
 
 def busy_elsewhere(session: Session) -> DeliveryFailed:
