@@ -43,6 +43,7 @@ from dev_sessions.turns import reduce
 from dev_sessions.waiting import Watcher
 
 SECONDS = 30.0
+SETTLED = 7.0
 
 
 class Kit(NamedTuple):
@@ -284,8 +285,11 @@ class Desk:
         return reduce(messages, seen.facts, seen.probe)
 
     def until(self, session: Session, condition: Callable[[State], bool]) -> State:
-        """The first state that fulfils a condition, with nothing but the backend's sources to wake us up."""
-        end = time.monotonic() + SECONDS
+        """The first state that fulfils a condition, with nothing but the backend's sources to wake us up.
+
+        Soon after they did, time alone may bring about more (see the graces of `turns`).
+        """
+        end, moved = time.monotonic() + SECONDS, time.monotonic()
         with Watcher() as watcher:
             while True:
                 sources = self.backend.sources(session)
@@ -296,7 +300,10 @@ class Desk:
                 state = self.state(session)
                 if condition(state):
                     return state
-                assert watcher.wait(end - time.monotonic()), f"no source told of a change; last seen: {state}"
+                settling = time.monotonic() - moved < SETTLED
+                if watcher.wait(1.0 if settling else end - time.monotonic()):
+                    moved = time.monotonic()
+                assert time.monotonic() < end, f"no source told of a change; last seen: {state}"
 
     def settled(self, session: Session) -> State:
         return self.until(session, lambda state: not any(turn.open for turn in state.turns))

@@ -105,7 +105,7 @@ class Turn(threading.Thread):
             thread.be("active")
             thread.tell("turn/started", turn=shown_turn(self.id, "inProgress", self._began))
             if self._goal:
-                self._given.clear()
+                del self._given[0]  # the objective, which nobody has said; what was steered in meanwhile stays
             return self._take()
 
     def _work(self, script: list[Step]) -> None:
