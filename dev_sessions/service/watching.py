@@ -51,7 +51,7 @@ def wait(
     deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
     outcomes: list[dict[str, Any]] = []
     with Watcher() as watcher, Ears(house, watcher) as ears:
-        pending = [_Look(house, _reaching(house, session, turn)) for session in sessions]
+        pending = [_Look(house, session) for session in sessions]
         woken = True
         while pending:
             due = [look for look in pending if look.due(watcher, woken)]

@@ -101,15 +101,6 @@ class Connection:
             raise answer.error
         return answer.result
 
-    def wait_for(self, method: str, timeout: float) -> protocol.Notice:
-        """The first notice of that name that has come or comes.
-
-        Raises:
-            Lost, Silent: none came.
-        """
-        self._read_until(lambda: any(notice.method == method for notice in self.notices), timeout)
-        return next(notice for notice in self.notices if notice.method == method)
-
     @property
     def descriptor(self) -> int:
         """Readable when the server has said something; see `news`."""

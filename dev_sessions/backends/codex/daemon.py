@@ -16,6 +16,7 @@ from ... import config, files, processes
 from ...errors import LaunchFailed, StoreError
 from ...store import Store
 from ...waiting import Watcher
+from ..ending import end
 from .connection import Connection, Lost, Silent
 from .protocol import CLIENT, Refused, status
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 10.0
 _SECOND_CHANCE = 2.0
 # How long it may take to end by itself (it waits for the turns that run), and then at all. Seconds.
-_GRACE, _KILL_GRACE = 3.0, 5.0
+_AT_ONCE = (signal.SIGKILL, 5.0)
+_POLITELY = ((signal.SIGTERM, 3.0), _AT_ONCE)
 _TICK = 0.05
 # What versions say that cannot serve on a unix socket (0.104), or cannot serve at all.
 _NO_SOCKETS = ("unexpected argument", "unrecognized subcommand", "unsupported --listen")
@@ -168,7 +170,7 @@ def _awaited(place: Place, server: tuple[int, str], until: float) -> Connection 
 
 def _give_up(place: Place, server: tuple[int, str]) -> None:
     """End a server that we have just started, and that may not have noted yet who it is."""
-    _end(server, (signal.SIGTERM, signal.SIGKILL))
+    end([server], *_POLITELY)
     place.forget_daemon()
 
 
@@ -251,23 +253,12 @@ def _end_hung(place: Place) -> None:
     daemon = place.daemon()
     if daemon is None or not processes.is_running(*daemon):
         raise _foreign(place)
-    _end(daemon, (signal.SIGKILL,))
+    end([daemon], _AT_ONCE)
     place.forget_daemon()
 
 
 def _end_ours(place: Place) -> None:
     daemon = place.daemon()
     if daemon is not None:
-        _end(daemon, (signal.SIGTERM, signal.SIGKILL))
+        end([daemon], *_POLITELY)
         place.forget_daemon()
-
-
-def _end(daemon: tuple[int, str], signals: tuple[signal.Signals, ...]) -> None:
-    with Watcher() as watcher:
-        watcher.watch_process(*daemon)
-        for number in signals:
-            if not processes.send_signal(*daemon, number):
-                return
-            until = time.monotonic() + (_GRACE if number == signal.SIGTERM else _KILL_GRACE)
-            while processes.is_running(*daemon) and time.monotonic() < until:
-                watcher.wait(min(_TICK, max(0.0, until - time.monotonic())))

@@ -208,8 +208,7 @@ def _last_change(path: str) -> float:
 
 def _unborn(session: Session, now: float) -> Probe:
     """No thread yet: it is being created, or its creator died before."""
-    creator = session.record.get("creator") or {}
-    if processes.is_running(int(creator.get("pid", 0)), str(creator.get("started"))):
+    if processes.is_running(*processes.noted(session.record.get("creator"))):
         return Probe(now, True, "busy", now)
     return Probe(now, False, detail="the agent was never started")
 
@@ -246,13 +245,16 @@ def _steered_path(session: Session) -> str:
 
 
 def _with_steered(session: Session, story: rollout.Story, facts: list[Fact]) -> list[Fact]:
+    notes = _steered(session)
+    if not notes:
+        return facts
     added: list[Fact] = []
     known = clients(session, story)
-    for note in _steered(session):
+    for note in notes:
         message = session.folder.message(int(note["number"]))
         if message is not None and client_id(session, message.number) not in known:
             added += rollout.joined(float(note["at"]), message.wire, note["turn"])
-    return sorted([*facts, *added], key=lambda fact: fact.at) if added else facts
+    return sorted([*facts, *added], key=lambda fact: fact.at)
 
 
 def client_id(session: Session, number: int) -> str:

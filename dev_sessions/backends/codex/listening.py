@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...errors import TimedOut
-from . import daemon, places
+from . import daemon, places, thread
 from .connection import Connection, Lost, Silent
-from .protocol import Refused, complaint, status
+from .protocol import Refused, complaint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def listen(session: Session) -> CodexListener | None:
         ) from error
     if connection is None:
         return None
-    thread = session.private.get("thread")
+    id = session.private.get("thread")
     try:
-        if status(connection.call("thread/read", threadId=thread)["thread"].get("status")).kind == "active":
-            connection.call("thread/resume", threadId=thread, excludeTurns=True)
-            return CodexListener(connection, str(thread))
+        if id is not None and thread.status(session, connection).kind == "active":
+            connection.call("thread/resume", threadId=id, excludeTurns=True)
+            return CodexListener(connection, id)
     except (Refused, Lost, Silent):
         pass
     connection.close()

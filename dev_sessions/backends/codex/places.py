@@ -55,17 +55,14 @@ class Place:
         return (value["pid"], started) if started else None
 
     def forget_daemon(self) -> None:
-        if os.path.exists(self.note_path):
-            os.unlink(self.note_path)
+        files.remove(self.note_path)
 
     def enter(self, key: str) -> None:
         """Note that the session of that key lives in the daemon. Under the lock, as `leave`."""
         files.write_whole(os.path.join(self._users, key), b"")
 
     def leave(self, key: str) -> None:
-        path = os.path.join(self._users, key)
-        if os.path.exists(path):
-            os.unlink(path)
+        files.remove(os.path.join(self._users, key))
 
     def is_used(self) -> bool:
         """True if a session of ours lives in the daemon; a note without a session is a killed command's."""
@@ -107,21 +104,10 @@ def binary(environ: Mapping[str, str]) -> str:
     Raises:
         LaunchFailed: there is none, or it cannot be run.
     """
-    import shlex
-    import shutil
+    from .. import programs  # half of its time is `shutil`, which readers do without
 
-    named = environ.get("DEV_SESSIONS_CODEX")
-    path = os.path.abspath(os.path.expanduser(named)) if named else None
-    if path is None:
-        path = shutil.which("codex", path=environ.get("PATH", os.defpath))
-        if path is None:
-            raise LaunchFailed(
-                "Codex is not installed: no codex on PATH",
-                next="npm install -g @openai/codex, or set DEV_SESSIONS_CODEX to its path",
-            )
-        return os.path.abspath(path)
-    if not os.path.isfile(path):
-        raise LaunchFailed(f"DEV_SESSIONS_CODEX names {path}, which is no file", next="unset DEV_SESSIONS_CODEX")
-    if not os.access(path, os.X_OK):
-        raise LaunchFailed(f"{path} is not executable", next=f"chmod +x {shlex.quote(path)}")
-    return path
+    missing = LaunchFailed(
+        "Codex is not installed: no codex on PATH",
+        next="npm install -g @openai/codex, or set DEV_SESSIONS_CODEX to its path",
+    )
+    return programs.find(environ, "codex", "DEV_SESSIONS_CODEX", missing)

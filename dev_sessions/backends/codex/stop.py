@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import time
 
 from ... import processes
-from ...waiting import Watcher
+from ..ending import end
 from . import daemon, places, thread
 from .connection import Lost, Silent
 from .protocol import Refused
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from ..base import Session
 
 _GRACE = 2.0
-_TICK = 0.05
 
 
 def stop(session: Session) -> None:
@@ -46,12 +44,4 @@ def _end_commands(session: Session) -> None:
     """What the agent has started and put beside itself, known by the mark in its environment."""
     mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
     for number in (signal.SIGTERM, signal.SIGKILL):
-        left = [process for process in processes.family(0, mark) if processes.send_signal(*process, number)]
-        until = time.monotonic() + _GRACE
-        with Watcher() as watcher:
-            for process in left:
-                watcher.watch_process(*process)
-            while any(processes.is_running(*process) for process in left) and time.monotonic() < until:
-                watcher.wait(_TICK)
-        if not left:
-            return
+        end(processes.family(0, mark), (number, _GRACE))

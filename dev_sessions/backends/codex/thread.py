@@ -126,14 +126,12 @@ def load(session: Session, connection: Connection) -> None:
     Raises:
         DeliveryFailed: somebody else has it, or it is gone.
     """
-    settings = files.read_json(_settings_path(session))
-    environment = settings.get("environment") if isinstance(settings, dict) else None
     try:
         connection.call(
             "thread/resume",
             threadId=session.private["thread"],
             excludeTurns=True,
-            config=_config(dict(environment or {})),
+            config=_config(_environment(session)),
             **_terms(session.record),
         )
     except Refused as error:
@@ -201,19 +199,21 @@ def connect(session: Session, timeout: float) -> Connection:
 
 
 def _restarted(session: Session, place: places.Place, timeout: float) -> Connection:
-    settings = files.read_json(_settings_path(session))
-    environment = settings.get("environment") if isinstance(settings, dict) else None
     program = str(session.private.get("program") or "")
     if not os.access(program, os.X_OK):
         program = places.binary(session.environ)
-    return daemon.ensure(place, session.record["key"], program, environment or session.environ, timeout)
+    return daemon.ensure(place, session.record["key"], program, _environment(session) or session.environ, timeout)
 
 
 def forget(session: Session) -> None:
     """Remove what holds the session's environment, secrets and all."""
-    path = _settings_path(session)
-    if os.path.exists(path):
-        os.unlink(path)
+    files.remove(_settings_path(session))
+
+
+def _environment(session: Session) -> dict[str, str]:
+    """What the thread's commands are to see; empty if nobody knows any more."""
+    settings = files.read_json(_settings_path(session))
+    return dict((settings.get("environment") if isinstance(settings, dict) else None) or {})
 
 
 def _settings_path(session: Session) -> str:
