@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from codex_exchange import Line
 from codex_lab import CodexLab
 from figures import Figure, milliseconds, ratio
-from measuring import Commands, Cost, Failed, end, in_turns, is_armed, processor_seconds, spread, until
+from measuring import Commands, Failed, in_turns, is_armed, spread, until
 from place import Place
+from waits import arm_time
 
 from dev_sessions.app import client
 
@@ -55,21 +56,12 @@ def reads(place: Place) -> Iterator[Figure]:
             floor=commands.floor,
             list=lambda: commands.once("list"),
             status=lambda: commands.once("status", asking),
-            armed=lambda: _armed(commands, busy),
+            armed=lambda: arm_time(commands, busy),
         )
         floor = found["floor"]
         yield ratio("codex-list-asking", f"`list` of {_SESSIONS}, one of which asks", 12.0, found["list"], floor)
         yield ratio("codex-status-asking", "`status` of one that asks something", 12.0, found["status"], floor)
         yield ratio("codex-wait-armed", "`wait` until it is armed, for a turn that runs", 12.0, found["armed"], floor)
-
-
-def _armed(commands: Commands, id: str) -> Cost:
-    begin = time.perf_counter()
-    pid = commands.start("wait", id)
-    until(lambda: is_armed(pid), "the wait is armed")
-    took = Cost(time.perf_counter() - begin, processor_seconds(pid))
-    end(pid)
-    return took
 
 
 def sends(place: Place) -> Iterator[Figure]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from lab import is_waiting
 
 if TYPE_CHECKING:
     import subprocess
@@ -17,17 +18,8 @@ if TYPE_CHECKING:
 
 
 def blocked(run: Commands, process: subprocess.Popen[str]) -> None:
-    """Return when a `wait` has had its first look: it rests, with the descriptor open that tells it of changes."""
-    folder = Path(f"/proc/{process.pid}")
-
-    def watching() -> bool:
-        try:
-            opened = any("inotify" in os.readlink(link) for link in (folder / "fd").iterdir())
-            return opened and "poll" in (folder / "wchan").read_text()
-        except FileNotFoundError:
-            return False  # a descriptor, or the whole process, that went while we looked
-
-    run.lab.until(lambda: process.poll() is not None or watching(), "the wait to begin")
+    """Return when a `wait` has had its first look."""
+    run.lab.until(lambda: process.poll() is not None or is_waiting(process.pid), "the wait to begin")
     assert process.poll() is None, run.lab.finish(process)
 
 

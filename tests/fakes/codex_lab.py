@@ -88,6 +88,10 @@ class CodexLab(Lab):
                 found.append(payload["message"])
         return found
 
+    def servers(self) -> list[int]:
+        """Pids of the app-servers, also of one that its shell has not become yet."""
+        return self.running("app-server")
+
     def sit_down(self, id: str) -> None:
         """Put a person's terminal on a session; `keys` and `screen` are its keyboard and its screen."""
         self.tmux("new-session", "-d", "-s", f"dev-{id}", "-x", "120", "-y", "50", " ".join(self.argv("attach", id)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from codex_lab import CodexLab
@@ -24,19 +23,6 @@ def mortal(codex_lab: CodexLab) -> Iterator[Mortal]:
     made = Mortal(codex_lab.env, str(codex_lab.project))
     yield made
     made.close()
-
-
-def servers(lab: CodexLab) -> list[int]:
-    """The app-servers of a lab, also one that its shell has not become yet."""
-    found = []
-    for pid in lab.processes():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"app-server" in words:
-            found.append(pid)
-    return found
 
 
 def steps(mortal: Mortal, usual: int) -> Iterator[int]:
@@ -57,10 +43,10 @@ def test_a_killed_create_leaves_nothing_that_kill_does_not_find(codex_lab: Codex
         deaths += mortal("create", request_id=f"r-{step}", step=step, **given).code == "killed"
         again = mortal("create", request_id=f"r-{step}", **given)
         assert again.code == "ok", (step, again)
-        assert len(servers(codex_lab)) == 1, step
+        assert len(codex_lab.servers()) == 1, step
         assert codex_lab.ok("ask", again.value["id"], "[[reply: hi]]") == "hi"
         codex_lab.ok("kill", "--all")
-        assert servers(codex_lab) == [], step
+        assert codex_lab.servers() == [], step
         assert codex_lab.ok("list", "--json") == "[]"
     assert deaths > KILLS // 2
 
@@ -90,4 +76,4 @@ def test_a_killed_kill_is_finished_by_the_next(codex_lab: CodexLab, mortal: Mort
         mortal("kill", [id], step=step)
         codex_lab.ok("kill", "--all")
         assert codex_lab.ok("list", "--json") == "[]"
-        assert servers(codex_lab) == [], step
+        assert codex_lab.servers() == [], step

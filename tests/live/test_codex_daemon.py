@@ -18,19 +18,6 @@ from codex_lab import CodexLab
 from lab import ROOT
 
 
-def servers(lab: CodexLab) -> list[int]:
-    """The app-servers of a lab, by pid."""
-    found = []
-    for pid in lab.processes():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"app-server" in words and words[0].endswith(b"codex"):
-            found.append(pid)
-    return found
-
-
 @pytest.fixture
 def somebodys(codex_lab: CodexLab, codex: str) -> Iterator[subprocess.Popen[bytes]]:
     """An app-server that a person runs on the default socket."""
@@ -50,16 +37,16 @@ def somebodys(codex_lab: CodexLab, codex: str) -> Iterator[subprocess.Popen[byte
 
 def test_one_server_for_all_sessions_and_none_after_the_last(codex_lab: CodexLab) -> None:
     first, second = codex_lab.create(), codex_lab.create()
-    (pid,) = servers(codex_lab)
+    (pid,) = codex_lab.servers()
     assert os.getsid(pid) == pid
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
     socket = codex_lab.codex_home / "app-server-control" / "app-server-control.sock"
     assert os.stat(socket).st_mode & 0o077 == 0
     codex_lab.ok("kill", first)
-    assert servers(codex_lab) == [pid]
+    assert codex_lab.servers() == [pid]
     assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"
     codex_lab.ok("kill", second)
-    assert servers(codex_lab) == []
+    assert codex_lab.servers() == []
     assert codex_lab.processes() == []
     assert codex_lab.ok("list", "--json") == "[]"
 
@@ -71,7 +58,7 @@ def test_ten_creates_while_the_last_session_is_killed(codex_lab: CodexLab) -> No
     done = [codex_lab.finish(create) for create in creates]
     assert codex_lab.finish(kill).code == 0
     assert [(one.code, one.err) for one in done] == [(0, "")] * 10
-    assert len(servers(codex_lab)) == 1
+    assert len(codex_lab.servers()) == 1
     ids = [one.out.strip() for one in done]
     assert {codex_lab.ok("status", id) for id in ids} == {"idle"}
     assert codex_lab.ok("ask", ids[0], "[[reply: fine]]") == "fine"
@@ -83,26 +70,26 @@ def test_a_server_killed_in_the_middle_of_a_turn(codex_lab: CodexLab) -> None:
     codex_lab.ok("send", id, "[[hold: cut]][[reply: never]]")
     assert codex_lab.model.wait_until_blocked("cut")
     wait = codex_lab.start("wait", id, "--json")
-    (pid,) = servers(codex_lab)
+    (pid,) = codex_lab.servers()
     os.kill(pid, signal.SIGKILL)
     done = codex_lab.finish(wait)
     assert (done.code, done.json["outcome"], done.json["turn"]) == (5, "interrupted", 2)
     assert codex_lab.ok("status", id) == "idle"
     assert json.loads(codex_lab.ok("list", "--json"))[0]["status"] == "idle"
     assert codex_lab.ok("last-message", id) == "long ago"
-    assert servers(codex_lab) == []  # reading starts nothing
+    assert codex_lab.servers() == []  # reading starts nothing
     assert codex_lab.ok("ask", id, "[[reply: again]]") == "again"
     said = json.dumps(codex_lab.model.requests[-1].body)
     assert "long ago" in said  # the history is there
-    assert len(servers(codex_lab)) == 1
+    assert len(codex_lab.servers()) == 1
     assert codex_lab.run("wait", id, "--turn", "2", "--json").json["outcome"] == "interrupted"
 
 
 def test_a_session_that_never_had_a_turn_survives_its_server(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
-    (pid,) = servers(codex_lab)
+    (pid,) = codex_lab.servers()
     os.kill(pid, signal.SIGKILL)
-    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    codex_lab.until(lambda: not codex_lab.servers(), "the end of the server")
     assert codex_lab.ok("status", id) == "idle"
     shown = codex_lab.ok("ask", id, "[[bash: echo $DEV_SESSIONS_ID]][[replytool]]")
     assert shown == id  # what its commands see is given again
@@ -110,11 +97,11 @@ def test_a_session_that_never_had_a_turn_survives_its_server(codex_lab: CodexLab
 
 def test_a_server_that_hangs_is_replaced(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
-    (pid,) = servers(codex_lab)
+    (pid,) = codex_lab.servers()
     os.kill(pid, signal.SIGSTOP)
     assert codex_lab.ok("status", id) == "idle"
     assert codex_lab.ok("ask", id, "[[reply: moved on]]") == "moved on"
-    (new,) = servers(codex_lab)
+    (new,) = codex_lab.servers()
     assert new != pid
 
 
@@ -122,7 +109,7 @@ def test_a_server_that_hangs_in_a_turn_is_told_and_can_be_interrupted(codex_lab:
     id = codex_lab.create()
     codex_lab.ok("send", id, "[[hold: stuck]][[reply: never]]")
     assert codex_lab.model.wait_until_blocked("stuck")
-    (pid,) = servers(codex_lab)
+    (pid,) = codex_lab.servers()
     os.kill(pid, signal.SIGSTOP)
     waited = codex_lab.run("wait", id, "--timeout", "6")
     assert (waited.code, waited.out) == (124, "working\n")
@@ -130,7 +117,7 @@ def test_a_server_that_hangs_in_a_turn_is_told_and_can_be_interrupted(codex_lab:
     assert codex_lab.ok("interrupt", id) == "interrupted"
     assert codex_lab.ok("status", id) == "idle"
     assert codex_lab.run("wait", id).out == "interrupted\n"
-    assert servers(codex_lab) != [pid]
+    assert codex_lab.servers() != [pid]
     assert codex_lab.ok("ask", id, "[[reply: moved on]]") == "moved on"
 
 
@@ -139,10 +126,10 @@ def test_a_turn_that_died_with_its_server_is_not_at_work_for_the_next_one(codex_
     id = codex_lab.create()
     codex_lab.ok("send", id, "[[hold: cut]][[reply: never]]")
     assert codex_lab.model.wait_until_blocked("cut")
-    os.kill(servers(codex_lab)[0], signal.SIGKILL)
-    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    os.kill(codex_lab.servers()[0], signal.SIGKILL)
+    codex_lab.until(lambda: not codex_lab.servers(), "the end of the server")
     codex_lab.sit_down(id)
-    assert len(servers(codex_lab)) == 1
+    assert len(codex_lab.servers()) == 1
     assert codex_lab.ok("status", id) == "idle"
     assert codex_lab.run("wait", id).out == "interrupted\n"
     codex_lab.type(id, "[[hold: theirs]][[reply: theirs]]")
@@ -155,14 +142,14 @@ def test_a_turn_that_died_with_its_server_is_not_at_work_for_the_next_one(codex_
 
 def test_a_hanging_server_does_not_keep_a_session_from_being_killed(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
-    os.kill(servers(codex_lab)[0], signal.SIGSTOP)
+    os.kill(codex_lab.servers()[0], signal.SIGSTOP)
     codex_lab.ok("kill", id)
     assert codex_lab.processes() == []
 
 
 def test_somebody_elses_server_is_used_and_never_ended(codex_lab: CodexLab, somebodys: subprocess.Popen[bytes]) -> None:
     id = codex_lab.create()
-    assert servers(codex_lab) == [somebodys.pid]
+    assert codex_lab.servers() == [somebodys.pid]
     assert codex_lab.ok("ask", id, "[[bash: echo $DEV_SESSIONS_ID]][[replytool]]") == id
     codex_lab.ok("kill", id)
     assert somebodys.poll() is None
@@ -285,18 +272,18 @@ def test_each_home_has_a_server_of_its_own(codex_lab: CodexLab) -> None:
     other.mkdir()
     (other / "config.toml").write_text((codex_lab.codex_home / "config.toml").read_text())
     second = codex_lab.create(env={"CODEX_HOME": str(other)})
-    assert len(servers(codex_lab)) == 2
+    assert len(codex_lab.servers()) == 2
     assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"  # the caller's own home does not matter any more
     codex_lab.ok("kill", first)
-    assert len(servers(codex_lab)) == 1
+    assert len(codex_lab.servers()) == 1
     assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"
     codex_lab.ok("kill", second)
-    assert servers(codex_lab) == []
+    assert codex_lab.servers() == []
 
 
 def test_a_newer_dev_sessions_finds_the_server_of_an_older_one(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
-    (pid,) = servers(codex_lab)
+    (pid,) = codex_lab.servers()
     newer = codex_lab.path / "newer"
     shutil.copytree(ROOT / "dev_sessions", newer / "dev_sessions")
     (newer / "dev_sessions" / "__init__.py").write_text('__version__ = "99.0.0"\n')
@@ -304,14 +291,14 @@ def test_a_newer_dev_sessions_finds_the_server_of_an_older_one(codex_lab: CodexL
     assert codex_lab.ok("--version").endswith("99.0.0")
     assert codex_lab.ok("ask", id, "[[reply: hi]]") == "hi"
     other = codex_lab.create()
-    assert servers(codex_lab) == [pid]
+    assert codex_lab.servers() == [pid]
     codex_lab.ok("kill", id, other)
     assert codex_lab.processes() == []
 
 
 def test_a_server_that_a_person_has_joined_goes_on_until_he_has_left(codex_lab: CodexLab, codex: str) -> None:
     id = codex_lab.create()
-    server = servers(codex_lab)
+    server = codex_lab.servers()
     codex_lab.tmux("new-session", "-d", "-s", "me", "-x", "120", "-y", "50", "-c", str(codex_lab.project))
     codex_lab.tmux("send-keys", "-t", "=me:", codex, "Enter")
     shown = lambda: codex_lab.tmux("capture-pane", "-p", "-t", "=me:")  # noqa: E731
@@ -321,18 +308,18 @@ def test_a_server_that_a_person_has_joined_goes_on_until_he_has_left(codex_lab: 
     codex_lab.tmux("send-keys", "-t", "=me:", "Enter")
     assert codex_lab.model.wait_until_blocked("theirs")
     codex_lab.ok("kill", id)
-    assert servers(codex_lab) == server
+    assert codex_lab.servers() == server
     codex_lab.model.release("theirs")
     codex_lab.until(lambda: "• theirs" in shown(), "the answer to the person")
     id = codex_lab.create()
-    assert servers(codex_lab) == server
+    assert codex_lab.servers() == server
 
 
 def test_a_recycled_pid_is_not_taken_for_our_server(codex_lab: CodexLab) -> None:
     """The note of our server names the pid of a process that is somebody else's by now."""
     id = codex_lab.create()
-    os.kill(servers(codex_lab)[0], signal.SIGKILL)
-    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    os.kill(codex_lab.servers()[0], signal.SIGKILL)
+    codex_lab.until(lambda: not codex_lab.servers(), "the end of the server")
     with subprocess.Popen(["sleep", "300"]) as other:
         (note,) = codex_lab.state.glob("codex/*/daemon.json")
         note.write_text(json.dumps({**json.loads(note.read_text()), "pid": other.pid}))
@@ -345,8 +332,8 @@ def test_a_recycled_pid_is_not_taken_for_our_server(codex_lab: CodexLab) -> None
 def test_a_thread_that_another_codex_runs_is_busy_elsewhere(codex_lab: CodexLab, codex: str) -> None:
     id = codex_lab.create()
     assert codex_lab.ok("ask", id, "[[reply: ours]]") == "ours"
-    os.kill(servers(codex_lab)[0], signal.SIGKILL)
-    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    os.kill(codex_lab.servers()[0], signal.SIGKILL)
+    codex_lab.until(lambda: not codex_lab.servers(), "the end of the server")
     argv = [codex, "exec", "resume", "--skip-git-repo-check", codex_lab.private(id)["thread"]]
     theirs = subprocess.Popen(
         [*argv, "[[hold: theirs]][[reply: theirs]]"],
@@ -378,13 +365,13 @@ def test_the_server_that_a_persons_own_codex_starts_is_shared(codex_lab: CodexLa
     """Codex 0.169.0 starts a server in the background for its TUI if none listens."""
     id = codex_lab.create()
     assert codex_lab.ok("ask", id, "[[reply: ours]]") == "ours"
-    os.kill(servers(codex_lab)[0], signal.SIGKILL)
-    codex_lab.until(lambda: not servers(codex_lab), "the end of the server")
+    os.kill(codex_lab.servers()[0], signal.SIGKILL)
+    codex_lab.until(lambda: not codex_lab.servers(), "the end of the server")
     codex_lab.tmux("new-session", "-d", "-s", "me", "-x", "120", "-y", "50", "-c", str(codex_lab.project))
     codex_lab.tmux("send-keys", "-t", "=me:", f"{codex} resume {codex_lab.private(id)['thread']}", "Enter")
     codex_lab.until(lambda: "• ours" in codex_lab.tmux("capture-pane", "-p", "-t", "=me:"), "the TUI")
-    theirs = servers(codex_lab)
+    theirs = codex_lab.servers()
     assert codex_lab.ok("ask", id, "[[reply: together]]") == "together"
     codex_lab.until(lambda: "• together" in codex_lab.tmux("capture-pane", "-p", "-t", "=me:"), "our turn in the TUI")
     codex_lab.ok("kill", id)
-    assert servers(codex_lab) == theirs
+    assert codex_lab.servers() == theirs

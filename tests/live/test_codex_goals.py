@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from codex_lab import CodexLab
+from lab import is_waiting
 
 from dev_sessions.backends.codex.connection import Connection
 
@@ -185,7 +184,7 @@ def test_a_person_at_the_terminal_types_and_stops_the_goal(codex_lab: CodexLab) 
     codex_lab.ok("ask", id, "hello")
     codex_lab.sit_down(id)
     waiting = codex_lab.start("wait", id, "--next-turn", "--json")
-    codex_lab.until(lambda: watches(waiting.pid), "the wait to begin")
+    codex_lab.until(lambda: is_waiting(waiting.pid), "the wait to begin")
     codex_lab.type(id, "[[hold: a]][[reply: theirs]]")
     assert codex_lab.model.wait_until_blocked("a")
     assert waiting.poll() is None
@@ -198,15 +197,6 @@ def test_a_person_at_the_terminal_types_and_stops_the_goal(codex_lab: CodexLab) 
     codex_lab.keys(id, "Escape")
     assert codex_lab.finish(waiting)[:2] == (5, "paused\n")  # so Codex's terminal does it
     assert codex_lab.ok("status", id) == "idle"
-
-
-def watches(pid: int) -> bool:
-    """True if a `wait` is in its loop: it has opened the descriptor that tells it of changes."""
-    links = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            links.append(os.readlink(link))
-    return any("inotify" in link for link in links)
 
 
 def test_a_goal_that_needs_a_permission_ends_the_wait(codex_lab: CodexLab) -> None:

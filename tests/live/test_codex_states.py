@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,30 +122,30 @@ def permission(stage: Any) -> Iterator[None]:
     stage.becomes("idle")
 
 
-@scene("Esc before any output")
-def escape(stage: Any) -> Iterator[None]:
+def escaped(stage: Any, begin: Callable[[str], None]) -> Iterator[None]:
     stage.lab.sit_down(stage.id)
     yield
-    stage.think("[[reply: never]]")
+    begin("[[reply: never]]")
     yield
     stage.lab.until(lambda: "esc to interrupt" in stage.lab.screen(stage.id), "the turn in the TUI")
     stage.lab.keys(stage.id, "Escape")
+
+
+@scene("Esc before any output")
+def escape(stage: Any) -> Iterator[None]:
+    yield from escaped(stage, stage.think)
 
 
 @scene("Esc in a tool")
 def escape_tool(stage: Any) -> Iterator[None]:
-    stage.lab.sit_down(stage.id)
-    yield
-    stage.run_tool("[[reply: never]]")
-    yield
-    stage.lab.until(lambda: "esc to interrupt" in stage.lab.screen(stage.id), "the turn in the TUI")
-    stage.lab.keys(stage.id, "Escape")
+    yield from escaped(stage, stage.run_tool)
 
 
-@scene("a person's own prompt")
+@scene("a person's own prompt", "a person's own prompt, nothing ever sent")
 def person(stage: Any) -> Iterator[None]:
-    stage.send("[[reply: ours]]")
-    stage.becomes("idle")
+    if stage.row.turns:
+        stage.send("[[reply: ours]]")
+        stage.becomes("idle")
     stage.lab.sit_down(stage.id)
     yield
     stage.lab.type(stage.id, "[[hold: theirs]][[reply: theirs]]")
@@ -155,31 +155,12 @@ def person(stage: Any) -> Iterator[None]:
     stage.becomes("idle")
 
 
-@scene("a person's own prompt, nothing ever sent")
-def person_alone(stage: Any) -> Iterator[None]:
-    stage.lab.sit_down(stage.id)
-    yield
-    stage.lab.type(stage.id, "[[hold: theirs]][[reply: theirs]]")
-    stage.held("theirs")
-    yield
-    stage.lab.model.release("theirs")
-    stage.becomes("idle")
+scene("accepted while the model thinks")(TABLE.following)
 
 
-@scene("accepted while the model thinks")
-def accepted(stage: Any) -> Iterator[None]:
-    yield
-    stage.think("[[reply: one]]")
-    stage.send("[[reply: two]]", "accepted")
-    stage.send("[[reply: three]]", "accepted")
-    yield
-    stage.go()
-
-
-def server(lab: CodexLab) -> int:
-    """The pid of the one app-server of a lab."""
-    (pid,) = [pid for pid in lab.processes() if b"app-server" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
-    return pid
+def kill_server(stage: Any) -> None:
+    (pid,) = stage.lab.servers()
+    os.kill(pid, signal.SIGKILL)
 
 
 @scene("the server killed at work")
@@ -187,7 +168,7 @@ def killed(stage: Any) -> Iterator[None]:
     yield
     stage.think("[[reply: never]]")
     yield
-    os.kill(server(stage.lab), signal.SIGKILL)
+    kill_server(stage)
 
 
 @scene("the server killed when idle")
@@ -195,7 +176,7 @@ def killed_idle(stage: Any) -> Iterator[None]:
     stage.send("[[reply: done]]")
     stage.becomes("idle")
     yield
-    os.kill(server(stage.lab), signal.SIGKILL)
+    kill_server(stage)
     yield
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from pathlib import Path
 
-from lab import Lab
+from lab import Lab, is_waiting
 
 
 def test_a_persons_turn_and_ours(lab: Lab) -> None:
     id = lab.create()
     waiting = lab.start("wait", id, "--next-turn", "--interval", "600", "--json")
-    lab.until(lambda: watches(waiting.pid), "the wait to begin")
+    lab.until(lambda: is_waiting(waiting.pid), "the wait to begin")
     lab.keys(id, "[[hold: a]][[reply: theirs]] ")
     lab.until(lambda: "theirs" in lab.screen(id), "the typed prompt")
     lab.keys(id, "Enter")
@@ -29,15 +26,6 @@ def test_a_persons_turn_and_ours(lab: Lab) -> None:
     told = json.loads(lab.finish(waiting).out)
     assert [(turn["turn"], turn["reply"]) for turn in told["turns"]] == [(told["turn"], "ours")]
     assert lab.run("wait", id, "--goal").code == 4
-
-
-def watches(pid: int) -> bool:
-    """True if a `wait` is in its loop: it has opened the descriptor that tells it of changes."""
-    links = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            links.append(os.readlink(link))
-    return any("inotify" in link for link in links)
 
 
 def test_a_turn_that_a_person_stops(lab: Lab) -> None:

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-
-from dev_sessions.store import Store
+from codex_lab import copy_of
 
 DATA = Path(__file__).parents[1] / "data" / "codex-0.169.0"
 
 
-def _startup() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("startup_of_codex", Path(__file__).with_name("test_startup.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-STARTUP = _startup()
+STARTUP = copy_of(Path(__file__).with_name("test_startup.py"), "startup_of_codex")
 
 
 @pytest.fixture(scope="module")
@@ -40,31 +25,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (DATA / "turns.jsonl").read_bytes().splitlines(keepends=True)
     end = next(index for index, line in enumerate(lines) if b'"task_complete"' in line)
     rollout.write_bytes(b"".join(lines[: end + 1]))
-    record = {
-        "id": "fizz-top",
-        "key": "fizz-top-0a1b2c3d",
-        "cli": "codex",
-        "mode": "native",
-        "permissions": "full",
-        "path": str(folder),
-        "host": None,
-        "description": "x",
-        "group": None,
-        "parent": None,
-        "model": None,
-        "capabilities": [],
-        "created_at": 1.0,
-        "backend": {"home": str(codex), "thread": "t", "rollout": str(rollout)},
-    }
-    with Store(str(folder / "state")).change() as records:
-        records["fizz-top"] = record
-    session = folder / "state" / "sessions" / "fizz-top-0a1b2c3d"
-    for part in ("facts", "messages/0001", "agent"):
-        (session / part).mkdir(parents=True)
-    claim = {"wire": "[[reply: hello]]", "via": "rpc", "request_id": "r", "created": 10.0}
-    acts = {"message": claim, "attempt": {"at": 10.1}, "receipt": {"receipt": "started", "at": 10.3}}
-    for name, content in acts.items():
-        (session / "messages" / "0001" / f"{name}.json").write_text(json.dumps(content))
+    private = {"home": str(codex), "thread": "t", "rollout": str(rollout)}
+    STARTUP.entered(folder, "codex", private, "[[reply: hello]]", "rpc")
     return folder
 
 
