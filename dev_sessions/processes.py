@@ -149,3 +149,14 @@ def _process_table_by_ps() -> dict[int, int]:
 
     shown = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=False)
     return {int(pid): int(parent) for pid, parent in (line.split() for line in shown.stdout.splitlines())}
+
+
+def file_mask() -> int:
+    """Our umask. Asked of the system where that can be: to set it, however briefly, is felt by every other thread."""
+    try:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+            return next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
+    except (OSError, StopIteration):
+        mask = os.umask(0)
+        os.umask(mask)
+        return mask

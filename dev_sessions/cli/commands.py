@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..client import Client
     from .output import Output
 
+    # A message, a file with one, the name of a template, and the values of its variables.
+    Said = tuple[str | None, str | None, str | None, dict[str, str]]
+
 
 def version(out: Output, json: bool) -> int:
     from .. import __version__
@@ -25,10 +28,17 @@ def version(out: Output, json: bool) -> int:
     return 0
 
 
-def create(out: Output, client: Client, quiet: bool, file: str | None, request_id: str | None, **params: Any) -> int:
-    if file is not None:
-        params["message"] = message(None, file)
-    record = client.create(request_id, **params)
+def create(out: Output, client: Client, quiet: bool, said: Said, request_id: str | None, **params: Any) -> int:
+    _, file, template, given = said
+    if template is not None or given:
+        from ..recipes import briefing
+        from . import briefs
+
+        record = briefing.create(client, briefs.brief(None, file, template, given), request_id, **params)
+    else:
+        if file is not None:
+            params["message"] = message(None, file)
+        record = client.create(request_id, **params)
     out.result(record, record["id"] if quiet else f"Created session {record['id']}")
     return 0
 
@@ -223,6 +233,18 @@ def message(text: str | None, file: str | None) -> str | None:
         raise UsageError(f"{file} is not UTF-8 text", next="send the path of the file instead") from error
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", next="check the path") from error
+
+
+def text_for(
+    client: Client, id: str, text: str | None, file: str | None, template: str | None, given: dict[str, str]
+) -> str | None:
+    """The message to a session that is there, out of a template if one is named; None if none was given."""
+    if template is None and not given:
+        return message(text, file)
+    from . import briefs
+
+    said = briefs.brief(text, file, template, given)
+    return said.for_session(client.inspect(id))
 
 
 def _by_file(receipt: dict[str, Any]) -> str:

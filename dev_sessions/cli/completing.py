@@ -36,6 +36,18 @@ def permissions(incomplete: str) -> list[str]:
     return [word for word in PERMISSIONS if word.startswith(incomplete)]
 
 
+def templates(incomplete: str) -> list[tuple[str, str]]:
+    from .. import config
+    from ..templates import every
+
+    try:
+        settings = config.load()
+        found = every(settings.home, settings.cwd)
+    except Exception:
+        return []
+    return [(one.name, one.description) for one in found if one.name.startswith(incomplete)]
+
+
 def _names() -> list[dict[str, Any]]:
     from ..app import client
 

@@ -6,14 +6,26 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import UsageError
-from . import commands, completing
-from .output import Output, interrupted
+from . import commands, completing, composites
+from .output import Output
+from .starting import Cli, Description, Env, Mode, Model, NewId, NoTrust, Path, Quiet, Template, Var, pairs
+from .words import (
+    File,
+    Follow,
+    Group,
+    Id,
+    Ids,
+    Interrupting,
+    Json,
+    NewGroup,
+    Permissions,
+    RequestId,
+    Text,
+    Timeout,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .output import Command
 
 app = typer.Typer(
@@ -27,40 +39,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Id = Annotated[
-    str,
-    typer.Argument(metavar="ID", help="The session's id.", show_default=False, autocompletion=completing.ids),
-]
-Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[ID]...", help="Session ids.", show_default=False, autocompletion=completing.ids),
-]
-Group = Annotated[
-    str | None,
-    typer.Option("--group", metavar="G", help="Only the sessions of this group.", autocompletion=completing.groups),
-]
-Text = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[MESSAGE]", help="The message; one that begins with '-' goes behind --.", show_default=False
-    ),
-]
-File = Annotated[
-    str | None,
-    typer.Option("-f", "--file", metavar="FILE", help="Read the message from a file; - is standard input."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
-RequestId = Annotated[
-    str | None,
-    typer.Option("--request-id", metavar="R", help="The same R again answers as the first time and never acts twice."),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option("-t", "--timeout", metavar="S", min=0, help="Give up after so many seconds (exit 124)."),
-]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes; Ctrl-C leaves it (exit 130).")]
-Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running turn first.")]
 
 
 def _version(value: bool) -> None:
@@ -79,46 +57,35 @@ def _root(
 
 @app.command()
 def create(
-    cli: Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completing.agents)] = "claude",
-    mode: Annotated[str, typer.Option("-m", "--mode", help="Where it runs: native.")] = "native",
-    permissions: Annotated[
-        str,
-        typer.Option(
-            "--permissions",
-            help="full runs everything unasked; edit edits files and asks for the rest; ask asks; plan only reads.",
-            autocompletion=completing.permissions,
-        ),
-    ] = "full",
-    path: Annotated[str, typer.Option("-p", "--path", help="The folder to work in.")] = ".",
-    description: Annotated[str, typer.Option("-d", "--description", help="What it is for, shown by list.")] = "",
-    model: Annotated[str | None, typer.Option("--model", help="The model to ask for.")] = None,
-    id: Annotated[str | None, typer.Option("--id", help="The id; default: a free name such as fizz-top.")] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group", metavar="G", help="A group to list, await and kill it by.", autocompletion=completing.groups
-        ),
-    ] = None,
-    env: Annotated[
-        list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable for the agent; repeatable.")
-    ] = None,
-    no_trust: Annotated[
-        bool, typer.Option("--no-trust", help="Fail if the agent asks whether the folder is trusted.")
-    ] = False,
+    cli: Cli = "claude",
+    mode: Mode = "native",
+    permissions: Permissions = "full",
+    path: Path = ".",
+    description: Description = "",
+    model: Model = None,
+    id: NewId = None,
+    group: NewGroup = None,
+    env: Env = None,
+    no_trust: NoTrust = False,
     file: File = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the id alone.")] = False,
+    template: Template = None,
+    var: Var = None,
+    quiet: Quiet = False,
     request_id: RequestId = None,
     json: Json = False,
 ) -> int:
-    """Start an agent; returns when it is ready for input. With --file, also send it its first message."""
-    variables = _pairs(env or [])
+    """Start an agent; returns when it is ready for input.
+
+    With --file or --template, also send it its first message.
+    """
+    variables, given = pairs(env), pairs(var, "--var")
     return _run(
         json,
         lambda out, client: commands.create(
             out,
             client,
             quiet,
-            file,
+            (None, file, template, given),
             request_id,
             cli=cli,
             mode=mode,
@@ -139,6 +106,8 @@ def send(
     id: Id,
     message: Text = None,
     file: File = None,
+    template: Template = None,
+    var: Var = None,
     queue: Annotated[
         bool, typer.Option("--queue", help="Keep it for a turn of its own; without a message: deliver what is queued.")
     ] = False,
@@ -153,10 +122,11 @@ def send(
     """
     if queue and interrupt:
         raise typer.BadParameter("--queue waits for the running turn, --interrupt ends it: choose one")
+    said = (message, file, template, pairs(var, "--var"))
     return _run(
         json,
         lambda out, client: commands.send(
-            out, client, id, commands.message(message, file), request_id, queue=queue, interrupt=interrupt
+            out, client, id, commands.text_for(client, id, *said), request_id, queue=queue, interrupt=interrupt
         ),
     )
 
@@ -166,16 +136,19 @@ def ask(
     id: Id,
     message: Text = None,
     file: File = None,
+    template: Template = None,
+    var: Var = None,
     timeout: Timeout = None,
     interrupt: Interrupting = False,
     request_id: RequestId = None,
     json: Json = False,
 ) -> int:
     """Send a message, wait for its turn, and print the reply."""
+    said = (message, file, template, pairs(var, "--var"))
     return _run(
         json,
         lambda out, client: commands.ask(
-            out, client, id, commands.message(message, file) or "", timeout, request_id, interrupt=interrupt
+            out, client, id, commands.text_for(client, id, *said) or "", timeout, request_id, interrupt=interrupt
         ),
     )
 
@@ -355,46 +328,14 @@ def kill(
     )
 
 
+composites.add_to(app)
+
+
 @app.command(hidden=True)
 def courier(id: Id, json: Json = False) -> int:
     """Deliver what is queued for a session."""
     return _run(json, lambda out, client: commands.courier(out, client, id))
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run a command line through Typer; returns the exit code."""
-    out = Output(json="--json" in argv)
-    try:
-        code: Any = typer.main.get_command(app).main(args=list(argv), prog_name="dev-sessions", standalone_mode=False)
-    except typer.Exit as end:
-        return int(end.exit_code)
-    except typer.Abort:
-        return interrupted()
-    except Exception as error:
-        # Typer's own usage errors share no public base class but what BadParameter inherits from.
-        if not isinstance(error, typer.BadParameter.__mro__[1]):
-            raise
-        if not argv:  # the help, with which Typer answers a call of nothing
-            out.note(str(error.format_message()))  # type: ignore[attr-defined]
-            return 2
-        return out.error(_usage(error))
-    return int(code or 0)
-
-
-def _usage(error: Any) -> UsageError:
-    command = getattr(getattr(error, "ctx", None), "command_path", "dev-sessions")
-    return UsageError(str(error.format_message()).rstrip("."), next=f"{command} --help")
-
-
 def _run(json: bool, command: Command) -> int:
     return Output(json=json).run(command)
-
-
-def _pairs(words: list[str]) -> dict[str, str]:
-    pairs = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{word!r} is not NAME=VALUE", param_hint="--env")
-        pairs[name] = value
-    return pairs

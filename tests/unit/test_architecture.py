@@ -20,13 +20,13 @@ TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MOD
 
 # A room may use rooms of lower floors only; within one floor, what is said here.
 FLOORS = [
-    {"__init__", "model", "turns", "wire", "errors", "config", "names", "files", "locks", "processes", "values"},
+    {"__init__", "model", "turns", "wire", "errors", "config", "names", "files", "locks", "processes", "values", "git"},
     {"store", "records", "past", "waiting", "terminal"},
     {"backends"},
     {"service"},
     {"transport"},
     {"client"},
-    {"recipes"},
+    {"recipes", "templates"},
     {"cli"},
     {"app", "__main__"},
 ]
@@ -36,12 +36,13 @@ BESIDE = {
     "wire": {"errors", "values"},
     "config": {"errors", "values"},
     "files": {"errors"},
+    "git": {"errors"},
     "records": {"past"},
     "terminal": {"terminal"},
     "backends": {"backends"},
     "service": {"service"},
     "transport": {"transport"},
-    "recipes": {"recipes"},
+    "recipes": {"recipes", "templates"},
     "cli": {"cli"},
 }
 # Narrower than the floors.
@@ -53,6 +54,8 @@ ONLY = {
     "turns": {"model"},
     "wire": {"errors", "values"},
     "processes": set(),
+    "git": {"errors"},
+    "templates": {"errors", "values"},
     "locks": set(),
     "store": {"files", "locks", "processes", "model", "errors"},
     "records": {"files", "processes", "model", "errors", "past", "values"},
@@ -70,12 +73,12 @@ ONE_ROOM = {
     "filelock": {"locks"},
     "pexpect": {"terminal.screen"},
     "ptyprocess": set(),
-    "typer": {"cli.definition"},
+    "typer": {"cli.definition", "cli.parsing", "cli.words", "cli.starting", "cli.composites"},
     "click": {"cli.definition"},
     "rich": set(),
     "websockets": {"backends.codex.connection"},
     "yaml": {"config", "plan", "recipes.plan", "templates", "skills"},
-    "subprocess": {"terminal.tmux", "service.courier", "processes", "backends.claude.version"},
+    "subprocess": {"terminal.tmux", "service.courier", "processes", "git", "backends.claude.version"},
     "ctypes": {"waiting"},
     "logging": set(),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from ... import config, files
+from ... import config, files, processes
 from ...errors import LaunchFailed
 from .. import programs
 from . import hooks
@@ -107,8 +107,7 @@ def _script(launch: Launch, argv: list[str]) -> str:
     if config.is_true(environment.get("IS_SANDBOX")):
         environment["IS_SANDBOX"] = "1"  # the only word for yes that Claude takes (2.1.330)
     process = shlex.quote(launch.session.folder.process_path)
-    mask = os.umask(0)
-    os.umask(mask)
+    mask = processes.file_mask()
     return "\n".join(
         [
             f"umask {mask:04o}",

@@ -1,0 +1,49 @@
+"""The options of whatever starts a session or briefs one, said once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import completing
+
+Cli = Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completing.agents)]
+Mode = Annotated[str, typer.Option("-m", "--mode", help="Where it runs: native.")]
+Path = Annotated[str, typer.Option("-p", "--path", help="The folder to work in.")]
+Description = Annotated[str, typer.Option("-d", "--description", help="What it is for, shown by list.")]
+Model = Annotated[str | None, typer.Option("--model", help="The model to ask for.")]
+NewId = Annotated[str | None, typer.Option("--id", help="The id; default: a free name such as fizz-top.")]
+Env = Annotated[
+    list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable for the agent; repeatable.")
+]
+NoTrust = Annotated[bool, typer.Option("--no-trust", help="Fail if the agent asks whether the folder is trusted.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the id alone.")]
+Template = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        metavar="NAME",
+        help="Brief it by a template; a message given too is its variable `task`.",
+        autocompletion=completing.templates,
+    ),
+]
+Var = Annotated[
+    list[str] | None,
+    typer.Option("--var", metavar="K=V", help="A variable of the template; K=@FILE reads a file; repeatable."),
+]
+
+
+def pairs(words: list[str] | None, option: str = "--env") -> dict[str, str]:
+    """NAME=VALUE words as a table.
+
+    Raises:
+        typer.BadParameter: a word is none.
+    """
+    found = {}
+    for word in words or []:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{word!r} is not NAME=VALUE", param_hint=option)
+        found[name] = value
+    return found

@@ -1,0 +1,81 @@
+"""What a session is told: a text, or a template that is filled once it is known who gets it."""
+
+from __future__ import annotations
+
+from .. import git, templates
+from ..client import new_request_id
+from ..errors import DevSessionsError
+from ..templates import MESSAGE
+from ..values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ..client import Client
+
+
+class Briefing(NamedTuple):
+    """A plain `text`, or a `template` with the values of its variables."""
+
+    text: str | None
+    template: templates.Template | None = None
+    values: Mapping[str, str] = {}
+
+    def for_session(self, record: Mapping[str, Any]) -> str:
+        """The text for this session."""
+        if self.template is None:
+            return self.text or ""
+        return self.template.fill(self.values, facts(self.template, record))
+
+    def to_json(self) -> dict[str, Any]:
+        """As a run keeps it, the template whole: it may be another one when the run is resumed."""
+        template = None if self.template is None else self.template.text
+        path = None if self.template is None else self.template.path
+        return {"text": self.text, "template": template, "path": path, "values": dict(self.values)}
+
+
+def from_json(value: Mapping[str, Any]) -> Briefing:
+    """What `Briefing.to_json` has written."""
+    if value["template"] is None:
+        return Briefing(value["text"])
+    return Briefing(value["text"], templates.parse(value["template"], value["path"], "run"), value["values"])
+
+
+def briefing(template: templates.Template | None, text: str | None, values: Mapping[str, str]) -> Briefing:
+    """A briefing of these; with a template, a text is the value of its variable `task`.
+
+    Raises:
+        UsageError: a variable is unknown, missing, or given twice.
+    """
+    if template is None:
+        return Briefing(text)
+    given = dict(values) if text is None else {MESSAGE: text, **values}
+    template.check(given)
+    return Briefing(None, template, given)
+
+
+def facts(template: templates.Template, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a session, as far as the template speaks of it."""
+    known = {"id": record["id"], "path": record["path"], "parent": record.get("parent") or "none"}
+    known |= {"depth": record.get("depth", 1)}
+    return {**known, "branch": git.branch(str(record["path"]))} if "branch" in template.wants else known
+
+
+def create(client: Client, brief: Briefing, request_id: str | None, **params: Any) -> dict[str, Any]:
+    """`Client.create`, and its first message; returns the record with the receipt as `message`.
+
+    A template can only be filled for a session that is there, so its message follows by itself.
+    """
+    if brief.template is None:
+        return client.create(request_id, message=brief.text, **params)
+    request_id = request_id or new_request_id()
+    record = client.create(request_id, **params)
+    try:
+        receipt = client.send(record["id"], brief.for_session(record), f"{request_id}-first")
+    except DevSessionsError as error:
+        error.message = f"the session {record['id']} is there, but its first message was not sent: {error.message}"
+        error.data["session"] = record["id"]
+        raise
+    return {**record, "message": receipt}
