@@ -92,6 +92,16 @@ class Client:
         result: Json = self._call("status", {"id": id})
         return result
 
+    def pending(self, **params: Any) -> list[Json]:
+        """Every open question. See `service.questions.pending`."""
+        result: list[Json] = self._call("pending", params)
+        return result
+
+    def respond(self, id: str, request_id: str | None = None, **params: Any) -> Json:
+        """Answer one question of a session. See `service.questions.respond`."""
+        result: Json = self._call("respond", {"id": id, **params}, request_id)
+        return result
+
     def list(self, **params: Any) -> list[Json]:
         """All sessions with their status."""
         result: list[Json] = self._call("list", params)

@@ -47,6 +47,27 @@ class Message(NamedTuple):
     unconfirmed: bool = False
 
 
+class Part(NamedTuple):
+    """One of the questions that are asked together.
+
+    Attributes:
+        text: what is asked.
+        options: the choices by label; any other text is an answer too.
+        details: what is said of each choice.
+        multiple: several choices may be taken.
+    """
+
+    text: str
+    options: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    multiple: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        padded = (*self.details, *("" for _ in self.options))
+        options = [{"label": one, "description": told} for one, told in zip(self.options, padded, strict=False)]
+        return {"text": self.text, "options": options, "multiple": self.multiple}
+
+
 class Question(NamedTuple):
     """What a session waits for a person (or its parent) to answer.
 
@@ -54,8 +75,9 @@ class Question(NamedTuple):
         id: stays the same while the question is open.
         kind: "permission", "question", "plan" or "dialog".
         text: what is asked, in full.
-        options: the choices by label, possibly none.
+        options: the choices by label, possibly none; of a permission or plan "allow", "deny" and possibly "always".
         since: when it was asked.
+        parts: of kind "question": what is asked, one by one.
     """
 
     id: str
@@ -63,9 +85,11 @@ class Question(NamedTuple):
     text: str
     options: tuple[str, ...]
     since: float
+    parts: tuple[Part, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "options": [{"label": label} for label in self.options]}
+        options = [{"label": label} for label in self.options]
+        return {**self._asdict(), "options": options, "parts": [part.to_json() for part in self.parts]}
 
 
 class Fact(NamedTuple):
@@ -77,7 +101,8 @@ class Fact(NamedTuple):
     kind "started": the held prompt `text` has become the turn `prompt`.
     kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
         `background` counts what it left running.
-    kind "asked": `question` is open; no fact says that it was answered, the probe does.
+    kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
+        `text` is no more; an agent that asks one at a time need not say so, the probe does.
     kind "alive": the agent's program is up (at its start, or again). kind "gone": it says that it ends, with `error`.
     """
 
@@ -140,6 +165,7 @@ class State(NamedTuple):
     """What a session is doing, and all its turns. See `turns.reduce`.
 
     `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
+    `questions` are all that are open, the oldest first; `question` is that one.
     """
 
     status: str
@@ -148,6 +174,7 @@ class State(NamedTuple):
     question: Question | None
     background: int
     error: str | None = None
+    questions: tuple[Question, ...] = ()
 
 
 class Entry(NamedTuple):

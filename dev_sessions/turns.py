@@ -75,7 +75,7 @@ class _Fold:
         self._untaken = Untaken(messages)
         self.open: list[_Open] = []
         self.closed: dict[int, Turn] = {}
-        self.question: Question | None = None
+        self.questions: tuple[Question, ...] = ()
         self.background = 0
         self.last_end: Fact | None = None
         self.gone: str | None = None
@@ -92,7 +92,7 @@ class _Fold:
             for entry in self.open:
                 self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
             self.open = []
-            self.question = None
+            self.questions = ()
         self.lived = True
         self.gone = None
 
@@ -110,7 +110,7 @@ class _Fold:
             self._interrupt(_at_rest_by(fact, message))
         number = message.number if message else None
         self.open.append(_Open(number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
-        self.question = None
+        self.questions = ()
 
     def _interrupt(self, at: float) -> None:
         """An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
@@ -132,7 +132,7 @@ class _Fold:
         elif entry.held:
             entry.held, entry.followed, entry.prompt = False, True, fact.prompt
             self._interrupt(fact.at)
-        self.question = None
+        self.questions = ()
 
     def _busy_with(self, prompt: str | None) -> bool:
         """True if `prompt` names a turn that runs, or that ended last: what the agent takes then, it holds."""
@@ -161,7 +161,11 @@ class _Fold:
                 return
 
     def _asked(self, fact: Fact) -> None:
-        self.question = fact.question
+        if fact.question is not None:
+            self.questions = (*(self.questions if fact.held else ()), fact.question)
+
+    def _answered(self, fact: Fact) -> None:
+        self.questions = tuple(one for one in self.questions if one.id != fact.text)
 
     def _ended(self, fact: Fact) -> None:
         held = [entry for entry in self.open if entry.held and entry.prompt in (fact.prompt, None)]
@@ -169,7 +173,7 @@ class _Fold:
             if entry not in held:
                 self._close(entry, fact.outcome, fact.at, reply=fact.reply, error=fact.error)
         self.open = held
-        self.question = None
+        self.questions = ()
         self.background = fact.background
         self.last_end = fact
 
@@ -184,7 +188,7 @@ class _Fold:
             at = max((entry.began for entry in self.open), default=0.0)  # at the earliest; the end itself may be untold
             for entry in self.open:
                 self._close(entry, EXITED, at, error=error)
-            self.open, self.question, self.background = [], None, 0
+            self.open, self.questions, self.background = [], (), 0
         elif probe.activity == IDLE:
             self.open = [entry for entry in self.open if not self._stopped(entry, probe)]
             self.background = max(1, self.background) if probe.background else 0
@@ -253,11 +257,12 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     for fact in facts:
         fold.take(fact)
     fold.settle(probe)
-    question = None if probe.running is False else _open_question(fold, probe)
+    questions = () if probe.running is False else _open_questions(fold, probe)
+    question = questions[0] if questions else None
     status = _status(fold, question, probe)
     turns = tuple(_turn(message, fold, status, probe.now) for message in messages)
     gone = (fold.gone or probe.detail or "the agent ended") if status == EXITED else None
-    return State(status, turns, _current(turns), question, fold.background, gone)
+    return State(status, turns, _current(turns), question, fold.background, gone, questions)
 
 
 def of_an_older(facts: Iterable[Fact]) -> list[Fact]:
@@ -276,16 +281,18 @@ def rests(messages: Sequence[Message], facts: Iterable[Fact]) -> list[float]:
     return found
 
 
-def _open_question(fold: _Fold, probe: Probe) -> Question | None:
-    asked = fold.question
+def _open_questions(fold: _Fold, probe: Probe) -> tuple[Question, ...]:
+    asked = fold.questions
+    seen = () if probe.question is None else (probe.question,)
     if probe.activity == WAITING_ACTIVITY:
         # An agent that reports says what it asks a moment after it says that it waits; only a dialog is never reported.
         reported_soon = fold.lived and _passed(probe.now, probe.since) <= ASK_GRACE
-        return asked or (None if reported_soon else probe.question)
-    if asked is None or probe.activity is None:
-        return asked or probe.question
-    settled = probe.since > asked.since or _passed(probe.now, asked.since) > ASK_GRACE
-    return None if settled else asked
+        return asked or (() if reported_soon else seen)
+    if not asked or probe.activity is None:
+        return asked or seen
+    last = asked[-1].since
+    settled = probe.since > last or _passed(probe.now, last) > ASK_GRACE
+    return () if settled else asked
 
 
 def _status(fold: _Fold, question: Question | None, probe: Probe) -> str:

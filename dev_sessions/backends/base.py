@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from ..model import Entry, Message
+from ..model import Entry, Message, Question
 from .session import Observation, Session, Sources
 
 TYPE_CHECKING = False
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPABILITIES",
+    "Answer",
     "Attaches",
     "Backend",
     "Conversation",
@@ -26,6 +27,8 @@ __all__ = [
     "Launch",
     "Observation",
     "Places",
+    "PressesKeys",
+    "Responds",
     "Session",
     "Sources",
     "Wire",
@@ -80,6 +83,20 @@ class Delivery(NamedTuple):
     timeout: float
     attempt: Callable[[], None]
     say: Callable[[str], None]
+
+
+class Answer(NamedTuple):
+    """What to say to a question.
+
+    Attributes:
+        decision: "allow", "always" (also what is like it from now on) or "deny"; "answer" to a question's parts.
+        why: of "deny", what the agent is told.
+        answers: of "answer", for each part the labels chosen or the text given.
+    """
+
+    decision: str
+    why: str = ""
+    answers: tuple[tuple[str, ...], ...] = ()
 
 
 class Places(NamedTuple):
@@ -185,7 +202,37 @@ class Attaches(Protocol):
         """The argv that puts the caller's terminal on the session."""
 
 
-CAPABILITIES: dict[str, type] = {"attach": Attaches, "interrupt": Interrupts}
+@runtime_checkable
+class Responds(Protocol):
+    """A question can be answered through a channel of the agent's own; no key is pressed."""
+
+    def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
+        """Answer exactly this question, and return when the agent has taken the answer. Called under the lock.
+
+        Raises:
+            QuestionGone: somebody else was first, or nobody waits at the other end: the agent has not got the answer.
+            DeliveryUnknown: the agent has not shown in time what became of it.
+        """
+
+
+@runtime_checkable
+class PressesKeys(Protocol):
+    """What stands on the agent's screen, and is no question of the agent, can be answered with keys."""
+
+    def press(self, session: Session, question: Question, key: str) -> str:
+        """Press one key on what `question` shows and return the screen that follows. Called under the lock.
+
+        Raises:
+            QuestionGone: the screen shows no choice, or another one; no key was pressed.
+        """
+
+
+CAPABILITIES: dict[str, type] = {
+    "attach": Attaches,
+    "interrupt": Interrupts,
+    "press": PressesKeys,
+    "respond": Responds,
+}
 
 
 def capabilities(backend: Backend) -> list[str]:

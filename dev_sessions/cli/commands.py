@@ -100,6 +100,34 @@ def interrupt(out: Output, client: Client, id: str) -> int:
     return 0
 
 
+def pending(out: Output, client: Client, group: str | None = None) -> int:
+    found = client.pending(group=group)
+    if not found and not out.json:
+        out.note("no session asks anything")
+    out.result(found, "\n\n".join(_asked(one["session"], one) for one in found) if found else None)
+    return 0
+
+
+def respond(out: Output, client: Client, id: str, request_id: str | None, answers: str | None, **params: Any) -> int:
+    if answers is not None:
+        params["answers"] = _json(message(None, answers) or "", answers)
+    done = client.respond(id, request_id, **params)
+    if done["screen"] is not None:
+        out.result(done, out.speech(done["screen"]))
+    else:
+        out.result(done, f"answered ({done['kind']})")
+    return 0
+
+
+def _json(text: str, name: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{name} is no JSON: {error}", next='for example: ["Red", ["Small", "Large"]]') from error
+
+
 def kill(out: Output, client: Client, ids: list[str], **conditions: Any) -> int:
     def show(one: dict[str, Any]) -> None:
         out.result(one, f"Killed session {one['session']}")
@@ -238,8 +266,21 @@ def _explain(out: Output, outcome: dict[str, Any]) -> None:
 def _show_question(out: Output, id: str, question: dict[str, Any]) -> None:
     if out.json:
         return
-    options = "".join(f"\n  {number}. {option['label']}" for number, option in enumerate(question["options"], 1))
-    out.note(f"{id} asks ({question['kind']}): {question['text']}{options}\nanswer it: dev-sessions attach {id}")
+    way = "attach" if question["kind"] == "dialog" else "respond"
+    out.note(f"{_asked(id, question)}\nanswer it: dev-sessions {way} {id}")
+
+
+def _asked(id: str, question: dict[str, Any]) -> str:
+    """A question as a person reads it, with the numbers by which its options are chosen."""
+    head, parts = f"{id} asks ({question['kind']}, {question['id']}): ", question["parts"]
+    if len(parts) < 2:
+        return stripped(head + question["text"] + _numbered("", question["options"]))
+    lines = (f"\n {n}. {part['text']}{_numbered(f'{n}.', part['options'])}" for n, part in enumerate(parts, 1))
+    return stripped(head + "".join(lines))
+
+
+def _numbered(lead: str, options: list[dict[str, Any]]) -> str:
+    return "".join(f"\n  {lead}{number}{'' if lead else '.'} {one['label']}" for number, one in enumerate(options, 1))
 
 
 _COLUMNS = ("id", "cli", "status", "mode", "path", "description", "last used")

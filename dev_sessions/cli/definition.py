@@ -9,6 +9,7 @@ import typer
 from ..errors import UsageError
 from . import commands, completing
 from .output import Output, interrupted
+from .words import File, Follow, Group, Id, Ids, Interrupting, Json, RequestId, Text, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,40 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Id = Annotated[
-    str,
-    typer.Argument(metavar="ID", help="The session's id.", show_default=False, autocompletion=completing.ids),
-]
-Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[ID]...", help="Session ids.", show_default=False, autocompletion=completing.ids),
-]
-Group = Annotated[
-    str | None,
-    typer.Option("--group", metavar="G", help="Only the sessions of this group.", autocompletion=completing.groups),
-]
-Text = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[MESSAGE]", help="The message; one that begins with '-' goes behind --.", show_default=False
-    ),
-]
-File = Annotated[
-    str | None,
-    typer.Option("-f", "--file", metavar="FILE", help="Read the message from a file; - is standard input."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
-RequestId = Annotated[
-    str | None,
-    typer.Option("--request-id", metavar="R", help="The same R again answers as the first time and never acts twice."),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option("-t", "--timeout", metavar="S", min=0, help="Give up after so many seconds (exit 124)."),
-]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes; Ctrl-C leaves it (exit 130).")]
-Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running turn first.")]
 
 
 def _version(value: bool) -> None:
@@ -251,6 +218,64 @@ def list_(
 def interrupt(id: Id, json: Json = False) -> int:
     """End the running turn."""
     return _run(json, lambda out, client: commands.interrupt(out, client, id))
+
+
+@app.command()
+def pending(group: Group = None, json: Json = False) -> int:
+    """Print every question that a session waits for an answer to, the oldest first."""
+    return _run(json, lambda out, client: commands.pending(out, client, group))
+
+
+@app.command()
+def respond(
+    id: Id,
+    why: Annotated[
+        str | None, typer.Argument(metavar="[WHY]", help="With --deny: what the agent is told.", show_default=False)
+    ] = None,
+    allow: Annotated[bool, typer.Option("--allow", help="Allow it, this time.")] = False,
+    always: Annotated[bool, typer.Option("--always", help="Allow it, and what is like it from now on.")] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Refuse it; the agent goes on.")] = False,
+    choose: Annotated[
+        list[str] | None,
+        typer.Option("--choose", metavar="N|LABEL", help="An option; 2.1: of the second question; repeatable."),
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="T", help="Answer in your own words.")] = None,
+    answers: Annotated[
+        str | None,
+        typer.Option("--answers", metavar="FILE", help="Answers to all questions, as JSON; - is standard input."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="K", help="Press a key on a dialog of the agent's program.")
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option("--question", metavar="Q", help="Which question, if several are open.")
+    ] = None,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> int:
+    """Answer exactly one question of a session; the turn goes on.
+
+    An answer goes through the agent's own channel, never through its keyboard, and only to the question that is open.
+    --key is for dialogs of the agent's program that are no question of the agent; it prints the screen that follows.
+    """
+    return _run(
+        json,
+        lambda out, client: commands.respond(
+            out,
+            client,
+            id,
+            request_id,
+            answers,
+            why=why,
+            allow=allow,
+            always=always,
+            deny=deny,
+            choose=choose,
+            text=text,
+            key=key,
+            question=question,
+        ),
+    )
 
 
 @app.command()

@@ -34,6 +34,8 @@ OPERATIONS = {
     "wait": "watching:wait",
     "send": "conversation:send",
     "interrupt": "conversation:interrupt",
+    "pending": "questions:pending",
+    "respond": "questions:respond",
     "courier": "courier:run",
 }
 

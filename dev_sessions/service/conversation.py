@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..backends.base import Session
-    from ..model import Message, State
+    from ..model import Message, Question, State
     from .house import House
 
 MAX_BYTES = 5 * 1024 * 1024
@@ -39,7 +39,7 @@ def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
         return _deliver_queued(house, session)
     text = checked_text(params.get("text"))
     with house.store.lock(session.folder.lock_path):
-        _still_there(house, session)
+        still_there(house, session)
         known = session.folder.find_request(request_id)
         if known is not None and (message := session.folder.message(known[0])) is not None:
             return _again(house, session, message)
@@ -62,7 +62,7 @@ def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str
     session = house.session(params["id"])
     _interrupting(house, session)
     with house.store.lock(session.folder.lock_path):
-        _still_there(house, session)
+        still_there(house, session)
         before = house.state(session)
         after = _interrupted(house, session, before)
     running = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
@@ -118,10 +118,16 @@ def refuse_unless_ready(session: Session, state: State) -> None:
         asked = f" It asks: {question.text}" if question else ""
         raise WaitingForInput(
             f"{session.id} waits for an answer; nothing was sent.{asked}",
-            next=f"dev-sessions attach {session.id} to answer, or dev-sessions interrupt {session.id}",
+            next=f"{_ways(session, question)}, or dev-sessions attach {session.id}",
             session=session.id,
             question=question.to_json() if question else None,
         )
+
+
+def _ways(session: Session, question: Question | None) -> str:
+    from .answering import ways
+
+    return ways(session.id, question) if question else f"dev-sessions status {session.id}"
 
 
 def checked_text(text: Any) -> str:
@@ -139,7 +145,7 @@ def checked_text(text: Any) -> str:
     return text
 
 
-def _still_there(house: House, session: Session) -> None:
+def still_there(house: House, session: Session) -> None:
     """The session may have been killed while we waited for its lock."""
     record = house.store.load().get(session.id)
     if record is None or record["key"] != session.record["key"]:

@@ -70,7 +70,7 @@ ONE_ROOM = {
     "filelock": {"locks"},
     "pexpect": {"terminal.screen"},
     "ptyprocess": set(),
-    "typer": {"cli.definition"},
+    "typer": {"cli.definition", "cli.words"},
     "click": {"cli.definition"},
     "rich": set(),
     "websockets": {"backends.codex.connection"},

@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ...records import Folder
     from ..base import Session
 
 # `statusUpdatedAt` may be older than the report that it follows by the time that a hook takes to write. Seconds.
@@ -39,12 +40,31 @@ def observe(session: Session) -> Observation:
     probe = look(session)
     fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
     facts = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
+    facts += _answered(session, facts)
     path = transcript_path(session, [values for _, values in fields])
     reported = bool(facts)
     when = _unclear_since(facts, probe) if reported else first_attempt(session)
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []
     facts = _with_transcript(facts, entries, reported)
     return Observation(facts, _settled(probe, facts) if reported else _without_hooks(probe, facts, session, path))
+
+
+def questions_path(folder: Folder) -> str:
+    """Where the pipes are by which questions are answered, and beside them the answers."""
+    return os.path.join(folder.agent_path, "questions")
+
+
+def _answered(session: Session, facts: list[Fact]) -> list[Fact]:
+    """That our answer to the last question was taken: its hook is through with its pipe."""
+    asked = next((fact.question for fact in reversed(facts) if fact.question is not None), None)
+    if asked is None:
+        return []
+    path = os.path.join(questions_path(session.folder), asked.id)
+    try:
+        at = os.stat(f"{path}.json").st_mtime
+    except OSError:
+        return []
+    return [] if os.path.exists(path) else [Fact("answered", at, text=asked.id)]
 
 
 def look(session: Session) -> Probe:

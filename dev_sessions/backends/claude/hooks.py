@@ -14,7 +14,7 @@ import re
 import shlex
 
 from ... import files
-from ...model import COMPLETED, FAILED, Fact, Question
+from ...model import COMPLETED, FAILED, Fact, Part, Question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,17 +29,50 @@ EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "Stop
 _PASTED = re.compile(r'(?<!\n)\n*<pasted_content id="([0-9a-f]{4})">\n')
 
 
-def settings(facts_path: str) -> dict[str, Any]:
-    """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole."""
-    entry = [{"hooks": [{"type": "command", "command": _command(facts_path), "timeout": 30}]}]
-    return dict.fromkeys(EVENTS, entry)
+# How long a question may stay open, in seconds. Node's timers end at 24 days.
+QUESTION_SECONDS = 14 * 86_400
+# The word through a question's pipe that means: the answer stands in the file beside it.
+ANSWERED = "answered"
 
 
-def _command(facts_path: str) -> str:
-    # The kernel's random id costs no process to read; elsewhere pid and time have to do.
+def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
+    """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole.
+
+    That of a question then waits for the answer, on a pipe of its own in `questions_path`: no processor time is spent
+    and no answer can reach another question. Whatever still waits when the turn ends is let go.
+    """
+    commands = dict.fromkeys(EVENTS, (_report(facts_path), 30))
+    commands["PermissionRequest"] = (_question(facts_path, questions_path), QUESTION_SECONDS)
+    for name in ("Stop", "StopFailure", "SessionEnd"):
+        commands[name] = (_last(facts_path, questions_path), 30)
+    return {
+        name: [{"hooks": [{"type": "command", "command": command, "timeout": seconds}]}]
+        for name, (command, seconds) in commands.items()
+    }
+
+
+# The kernel's random id costs no process to read; elsewhere pid and time have to do.
+_ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s)"
+_WRITE = 'cat >"$f/.$u" && mv "$f/.$u" "$f/$u.json"'
+
+
+def _report(facts_path: str) -> str:
+    return f"f={shlex.quote(facts_path)}; umask 077; {{ {_ID}; {_WRITE}; }} 2>/dev/null; exit 0"
+
+
+def _question(facts_path: str, questions_path: str) -> str:
+    # Opened for both directions a pipe neither blocks nor ends, whoever else opens and closes it.
     return (
-        f"f={shlex.quote(facts_path)}; umask 077; {{ read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s); "
-        f'cat >"$f/.$u" && mv "$f/.$u" "$f/$u.json"; }} 2>/dev/null; exit 0'
+        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; "
+        f'{{ {_ID}; mkfifo "$q/$u"; exec 3<>"$q/$u" && {_WRITE} && read -r a <&3 && [ "$a" = {ANSWERED} ] && '
+        f'cat "$q/$u.json"; rm -f "$q/$u"; }} 2>/dev/null; exit 0'
+    )
+
+
+def _last(facts_path: str, questions_path: str) -> str:
+    return (
+        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; {{ {_ID}; {_WRITE}; "
+        f'for p in "$q"/*; do [ -p "$p" ] && echo over 1<>"$p"; done; }} 2>/dev/null; exit 0'
     )
 
 
@@ -133,7 +166,8 @@ def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
 
 def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
     tool, given = str(fields.get("tool_name", "")), fields.get("tool_input")
-    question = asked(payload.name.partition(".")[0], tool, given if isinstance(given, dict) else {}, payload.at)
+    offers = _several(fields, "permission_suggestions")
+    question = asked(payload.name.partition(".")[0], tool, given if isinstance(given, dict) else {}, payload.at, offers)
     return Fact("asked", payload.at, prompt=words(fields, "prompt_id"), question=question)
 
 
@@ -148,13 +182,31 @@ _RULES = {
 }
 
 
-def asked(id: str, tool: str, given: dict[str, Any], at: float) -> Question:
-    """The question that a tool call puts to a person."""
+def asked(id: str, tool: str, given: dict[str, Any], at: float, offers: list[Any] | None = None) -> Question:
+    """The question that a tool call puts to a person; `offers` are the rules that would make it unnecessary."""
     if tool == "AskUserQuestion":
-        questions = [item for item in _several(given, "questions") if isinstance(item, dict)]
-        labels = [str(o.get("label")) for q in questions for o in _several(q, "options") if isinstance(o, dict)]
-        return Question(id, "question", "\n".join(str(q.get("question", "")) for q in questions), tuple(labels), at)
+        parts = tuple(_part(item) for item in _several(given, "questions") if isinstance(item, dict))
+        labels = tuple(label for part in parts for label in part.options)
+        return Question(id, "question", "\n".join(part.text for part in parts), labels, at, parts)
     if tool == "ExitPlanMode":
-        return Question(id, "plan", str(given.get("plan") or "The agent has a plan and asks to go on."), (), at)
-    what = next((str(given[name]) for name in ("command", "file_path", "url") if given.get(name)), json.dumps(given))
-    return Question(id, "permission", f"{tool}: {what}", ("allow", "deny"), at)
+        text = str(given.get("plan") or "The agent has a plan and asks to go on.")
+        return Question(id, "plan", text, ("allow", "deny"), at)
+    choices = ("allow", "always", "deny") if offers else ("allow", "deny")
+    return Question(id, "permission", f"{tool}: {_in_full(given)}", choices, at)
+
+
+def _part(item: dict[str, Any]) -> Part:
+    options = [option for option in _several(item, "options") if isinstance(option, dict)]
+    labels = tuple(str(option.get("label", "")) for option in options)
+    details = tuple(str(option.get("description") or "") for option in options)
+    return Part(str(item.get("question", "")), labels, details, item.get("multiSelect") is True)
+
+
+def _in_full(given: dict[str, Any]) -> str:
+    """What a tool is to do: the command or file, and below it all else that it is given."""
+    name = next((name for name in ("command", "file_path", "url") if given.get(name)), None)
+    if name is None:
+        return json.dumps(given, ensure_ascii=False)
+    rest = {other: value for other, value in given.items() if other not in (name, "description")}
+    lines = [f"{other}: {value if isinstance(value, str) else json.dumps(value)}" for other, value in rest.items()]
+    return "\n".join([str(given[name]), *lines])

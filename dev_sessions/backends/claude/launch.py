@@ -8,7 +8,7 @@ import shutil
 
 from ... import config, files
 from ...errors import LaunchFailed
-from . import hooks
+from . import evidence, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def write_script(launch: Launch, program: str, uuid: str) -> str:
     """
     folder = launch.session.folder
     settings = os.path.join(folder.agent_path, "settings.json")
+    os.makedirs(evidence.questions_path(folder), mode=0o700, exist_ok=True)
     files.write_json(settings, _settings(launch))
     argv = [program, "--session-id", uuid, "--permission-mode", _MODES[launch.permissions], "--settings", settings]
     if launch.model:
@@ -118,7 +119,7 @@ def _settings(launch: Launch) -> dict[str, Any]:
     readable = [f"Read(/{folder.messages_path}/**)"]
     return {
         **_SETTINGS,
-        "hooks": hooks.settings(folder.facts_path),
+        "hooks": hooks.settings(folder.facts_path, evidence.questions_path(folder)),
         "permissions": {"allow": readable, "disableAutoMode": "disable"},
     }
 

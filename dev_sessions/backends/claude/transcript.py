@@ -263,7 +263,7 @@ def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, An
     """Name, input and time of the last tool call that has no result yet."""
     calls: dict[str, tuple[str, dict[str, Any], float]] = {}
     for entry in entries:
-        for block in _blocks(entry):
+        for block in blocks(entry):
             if block.get("type") == "tool_use":
                 given = block.get("input")
                 call = (str(block.get("name")), given if isinstance(given, dict) else {}, stamp(entry))
@@ -273,7 +273,7 @@ def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, An
     return list(calls.values())[-1] if calls else None
 
 
-def _blocks(entry: dict[str, Any]) -> list[dict[str, Any]]:
+def blocks(entry: dict[str, Any]) -> list[dict[str, Any]]:
     message = entry.get("message")
     content = message.get("content") if isinstance(message, dict) else None
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
@@ -285,12 +285,12 @@ def _prompt_text(entry: dict[str, Any]) -> str | None:
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
         return content
-    blocks = _blocks(entry)
-    if not blocks or any(block.get("type") == "tool_result" for block in blocks):
+    found = blocks(entry)
+    if not found or any(block.get("type") == "tool_result" for block in found):
         return None
-    return "\n".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+    return "\n".join(str(block.get("text", "")) for block in found if block.get("type") == "text")
 
 
 def _assistant_texts(entry: dict[str, Any]) -> list[str]:
-    texts = [str(block.get("text", "")) for block in _blocks(entry) if block.get("type") == "text"]
+    texts = [str(block.get("text", "")) for block in blocks(entry) if block.get("type") == "text"]
     return [text for text in texts if text.strip()]
