@@ -30,6 +30,8 @@ FLAGS = {
     "status": "--json -h --help",
     "list": "--group --status --json -h --help",
     "interrupt": "--json -h --help",
+    "pending": "--group --json -h --help",
+    "respond": "--allow --always --deny --choose --text --answers --key --question --request-id --json -h --help",
     "attach": "--json -h --help",
     "logs": "--follow --json -h --help",
     "inspect": "--json -h --help",
@@ -55,7 +57,7 @@ FIELDS = {
     "attach": {"session", "argv"},
     "kill": {"session", "outcome"},
     "turn": {"turn", "outcome", "reply", "error"},
-    "question": {"id", "kind", "text", "options", "since"},
+    "question": {"id", "kind", "text", "options", "since", "parts"},
     "error": {"code", "message", "data"},
 }
 

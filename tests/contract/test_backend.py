@@ -20,16 +20,18 @@ import dev_sessions
 from dev_sessions import processes
 from dev_sessions.backends import GROUP, load
 from dev_sessions.backends.base import (
+    Answer,
     Attaches,
     Backend,
     Conversation,
     Delivery,
     Interrupts,
     Launch,
+    Responds,
     Session,
     capabilities,
 )
-from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, UsageError, WaitingForInput
+from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, QuestionGone, UsageError, WaitingForInput
 from dev_sessions.model import State
 from dev_sessions.records import Folder
 from dev_sessions.turns import reduce
@@ -86,7 +88,7 @@ class Kit(NamedTuple):
 
 DIES, ASKS = {"FAKE_START": "die: no licence"}, {"FAKE_START": "dialog: Is that so?"}
 KITS = [
-    Kit("fake", ["attach", "interrupt"], DIES, ASKS),
+    Kit("fake", ["attach", "interrupt", "respond"], DIES, ASKS),
     Kit("fake-bare", [], DIES, ASKS),
 ]
 
@@ -597,6 +599,20 @@ def test_interrupt_ends_a_question(desk: Desk) -> None:
     desk.backend.interrupt(session, SECONDS)
     state = desk.state(session)
     assert (state.status, state.question, outcomes(state)) == ("idle", None, [(1, "interrupted", None)])
+
+
+@able_to("respond")
+def test_an_answer_goes_to_exactly_its_question(desk: Desk) -> None:
+    assert isinstance(desk.backend, Responds)
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.reply("on"))
+    state = desk.until(session, lambda state: state.status == "waiting_for_input")
+    (question,) = state.questions
+    assert [part.text for part in question.parts] == ["Which one?"]
+    desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+    assert outcomes(desk.settled(session)) == [(1, "completed", "on")]
+    with pytest.raises(QuestionGone):
+        desk.backend.respond(session, question, Answer("answer", answers=(("this",),)), SECONDS)
 
 
 @able_to("attach")

@@ -12,9 +12,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dev_sessions import files, processes
-from dev_sessions.backends.base import Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
-from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, TimedOut, WaitingForInput
-from dev_sessions.model import Entry, Fact, Message, Probe, Question
+from dev_sessions.backends.base import (
+    Answer,
+    Conversation,
+    Delivery,
+    Launch,
+    Observation,
+    Places,
+    Session,
+    Sources,
+    Wire,
+)
+from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, QuestionGone, TimedOut, WaitingForInput
+from dev_sessions.model import Entry, Fact, Message, Part, Probe, Question
 from dev_sessions.terminal.tmux import Tmux
 from dev_sessions.waiting import Watcher
 
@@ -136,6 +146,16 @@ class FakeBackend(BareBackend):
         if not _await(session, lambda: _status(session).get("activity") == "idle", timeout):
             raise TimedOut(f"the turn of {session.id} did not end", next=f"dev-sessions attach {session.id}")
 
+    def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
+        said = answer.why if answer.decision == "deny" else " + ".join(", ".join(one) for one in answer.answers)
+        path = _path(session, "answers", question.id)
+        if os.path.exists(path):
+            raise QuestionGone(f"{session.id} was answered already", next=f"dev-sessions wait {session.id}")
+        files.write_whole(path, (said or answer.decision).encode())
+        answered = {"kind": "answered", "text": question.id}
+        if not _await(session, lambda: any(answered.items() <= fact.items() for fact in _facts(session)), timeout):
+            raise DeliveryUnknown(f"{session.id} goes on waiting", next=f"dev-sessions status {session.id}")
+
     def attach_command(self, session: Session) -> list[str]:
         tmux = Tmux(session.environ, session.private.get("socket"))
         return tmux.command("attach-session", "-t", f"={_pane(session)}")
@@ -216,7 +236,9 @@ def _fact(fields: dict[str, Any]) -> Fact:
     asked = fields.get("question")
     if asked is None:
         return Fact(**known)
-    return Fact(**known, question=Question(**{**asked, "options": tuple(asked["options"]), "since": fields["at"]}))
+    options = tuple(asked["options"])
+    parts = (Part(asked["text"], options),) if asked["kind"] == "question" else ()
+    return Fact(**known, question=Question(**{**asked, "options": options, "since": fields["at"], "parts": parts}))
 
 
 def _probe(session: Session) -> Probe:
