@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..model import Part, Question
 
-_WAYS = ("allow", "always", "deny", "choose", "text", "answers", "key")
+_WAYS = ("allow", "always", "deny", "choose", "text", "answers")
 _PART = re.compile(r"(\d+)\.(.+)", re.DOTALL)
 
 

@@ -70,9 +70,16 @@ def _given(house: House, session: Session, question: Question, params: dict[str,
         return {"answer": key, "screen": backend.press(session, question, key)}
     if not isinstance(backend, Responds):
         raise _unsupported(session, "respond")
-    said = answer(session.id, question, params)
+    said = answer(session.id, question, _ways(params))
     backend.respond(session, question, said, _TAKEN_SECONDS)
     return {"answer": summary(said), "screen": None}
+
+
+def _ways(params: dict[str, Any]) -> dict[str, Any]:
+    """What the caller says, apart from what it is said to."""
+    decisions = {"allow": params.get("allow"), "always": params.get("always"), "deny": params.get("deny")}
+    words = {"choose": params.get("choose"), "text": params.get("text"), "answers": params.get("answers")}
+    return {**decisions, **words, "why": params.get("why")}
 
 
 def _unsupported(session: Session, capability: str) -> Unsupported:
