@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from conftest import Commands
 
 COMMANDS = (
-    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "attach"),
-    *("logs", "inspect", "events", "kill"),
+    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt"),
+    *("pending", "respond", "attach", "logs", "inspect", "events", "kill"),
 )
 FLAGS = {
     "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --no-trust -f --file"
