@@ -160,7 +160,7 @@ def test_a_person_was_first(lab: Lab) -> None:
     pressed(lab, id, "1")
     late = lab.run("respond", id, "--deny", "no", "--question", asked["id"], "--json")
     assert (late.code, late.json["error"]["code"]) == (1, "question_gone")
-    assert (lab.project / "one").exists()
+    lab.until((lab.project / "one").exists, "what the person allowed")
     subprocess.run(["curl", "-s", "-X", "POST", f"{lab.model.url}/control/release/on"], check=True)
     assert told(lab, id) == "Made."
     lab.until(lambda: not hooks(lab), "the end of the hook that nobody answered")
