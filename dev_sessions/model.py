@@ -165,7 +165,8 @@ class State(NamedTuple):
     """What a session is doing, and all its turns. See `turns.reduce`.
 
     `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
-    `questions` are all that are open, the oldest first; `question` is that one.
+    `questions` are all that are open, the oldest first; `question` is that one. `last` is the turn that ended last,
+    whosoever's it was: its number is 0 if it was of no message of ours.
     """
 
     status: str
@@ -175,6 +176,7 @@ class State(NamedTuple):
     background: int
     error: str | None = None
     questions: tuple[Question, ...] = ()
+    last: Turn | None = None
 
 
 class Entry(NamedTuple):

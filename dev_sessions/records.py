@@ -120,9 +120,7 @@ class Folder:
         base = self.message_path(number)
         files.write_whole(os.path.join(base, "text.md"), text.encode(), durable=True)
         files.write_json(os.path.join(base, "message.json"), claim, durable=True)
-        withdrawn = os.path.join(base, "withdrawn.json")
-        if os.path.exists(withdrawn):
-            os.unlink(withdrawn)
+        files.remove(os.path.join(base, "withdrawn.json"))
 
     def message_path(self, number: int) -> str:
         return f"{self.messages_path}/{number:04d}"
@@ -275,8 +273,8 @@ class Folder:
         """Name the process that delivers queued messages from now on, or nobody."""
         if pid is not None:
             files.write_json(self._courier_path, {"pid": pid, "started": processes.start_time(pid)})
-        elif os.path.exists(self._courier_path):
-            os.unlink(self._courier_path)
+        else:
+            files.remove(self._courier_path)
 
 
 def _listed(path: str) -> list[str]:

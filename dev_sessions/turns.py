@@ -78,6 +78,7 @@ class _Fold:
         self.questions: tuple[Question, ...] = ()
         self.background = 0
         self.last_end: Fact | None = None
+        self.last: Turn | None = None
         self.gone: str | None = None
         self.lived = False
 
@@ -169,6 +170,8 @@ class _Fold:
 
     def _ended(self, fact: Fact) -> None:
         held = [entry for entry in self.open if entry.held and entry.prompt in (fact.prompt, None)]
+        if len(held) == len(self.open):  # of a turn whose beginning was not told
+            self.last = Turn(0, fact.outcome, fact.at, fact.at, fact.reply, fact.error, fact.prompt)
         for entry in self.open:
             if entry not in held:
                 self._close(entry, fact.outcome, fact.at, reply=fact.reply, error=fact.error)
@@ -178,8 +181,9 @@ class _Fold:
         self.last_end = fact
 
     def _close(self, entry: _Open, state: str, at: float, reply: str | None = None, error: str | None = None) -> None:
+        self.last = Turn(entry.number or 0, state, entry.began, at, reply, error, entry.prompt)
         if entry.number is not None:
-            self.closed[entry.number] = Turn(entry.number, state, entry.began, at, reply, error, entry.prompt)
+            self.closed[entry.number] = self.last
 
     def settle(self, probe: Probe) -> None:
         """Conclude from the probe what no fact can tell."""
@@ -262,7 +266,7 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     status = _status(fold, question, probe)
     turns = tuple(_turn(message, fold, status, probe.now) for message in messages)
     gone = (fold.gone or probe.detail or "the agent ended") if status == EXITED else None
-    return State(status, turns, _current(turns), question, fold.background, gone, questions)
+    return State(status, turns, _current(turns), question, fold.background, gone, questions, fold.last)
 
 
 def of_an_older(facts: Iterable[Fact]) -> list[Fact]:

@@ -6,15 +6,30 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import UsageError
 from . import commands, completing
-from .output import Output, interrupted
-from .words import File, Follow, Group, Id, Ids, Interrupting, Json, RequestId, Text, Timeout
+from .output import Output
+from .words import (
+    Answers,
+    Choose,
+    File,
+    Follow,
+    Group,
+    Id,
+    Ids,
+    Interrupting,
+    Json,
+    Key,
+    NewGroup,
+    Permissions,
+    RequestId,
+    Text,
+    Timeout,
+    Which,
+    Why,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .output import Command
 
 app = typer.Typer(
@@ -48,24 +63,12 @@ def _root(
 def create(
     cli: Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completing.agents)] = "claude",
     mode: Annotated[str, typer.Option("-m", "--mode", help="Where it runs: native.")] = "native",
-    permissions: Annotated[
-        str,
-        typer.Option(
-            "--permissions",
-            help="full runs everything unasked; edit edits files and asks for the rest; ask asks; plan only reads.",
-            autocompletion=completing.permissions,
-        ),
-    ] = "full",
+    permissions: Permissions = "full",
     path: Annotated[str, typer.Option("-p", "--path", help="The folder to work in.")] = ".",
     description: Annotated[str, typer.Option("-d", "--description", help="What it is for, shown by list.")] = "",
     model: Annotated[str | None, typer.Option("--model", help="The model to ask for.")] = None,
     id: Annotated[str | None, typer.Option("--id", help="The id; default: a free name such as fizz-top.")] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group", metavar="G", help="A group to list, await and kill it by.", autocompletion=completing.groups
-        ),
-    ] = None,
+    group: NewGroup = None,
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable for the agent; repeatable.")
     ] = None,
@@ -161,20 +164,24 @@ def wait(
         int | None, typer.Option("--turn", metavar="T", help="Wait for this turn only; send has printed its number.")
     ] = None,
     settled: Annotated[bool, typer.Option("--settled", help="Also wait for work left in the background.")] = False,
+    goal: Annotated[
+        bool, typer.Option("--goal", help="Wait until the goal is complete, or no longer pursued (Codex).")
+    ] = False,
+    next_turn: Annotated[
+        bool, typer.Option("--next-turn", help="Wait for the next turn that ends from now on, whosoever's it is.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Wait until all that was sent is done, or the agent asks.
 
     Prints completed, failed, interrupted, exited, waiting_for_input (it asks something), or idle (nothing was ever
     sent); of several sessions a line each, as they end. On a timeout the agent goes on: wait again. With --group it
-    waits for all sessions that are in the group now.
+    waits for all sessions that are in the group now. With --goal it prints complete, or (exit code 5) paused, blocked,
+    usageLimited, budgetLimited or cleared.
     """
-    return _run(
-        json,
-        lambda out, client: commands.wait(
-            out, client, ids or [], any, group, timeout=timeout, interval=interval, turn=turn, settled=settled
-        ),
-    )
+    wanted: dict[str, Any] = {"turn": turn, "settled": settled, "goal": goal, "next_turn": next_turn}
+    wanted |= {"timeout": timeout, "interval": interval}
+    return _run(json, lambda out, client: commands.wait(out, client, ids or [], any, group, **wanted))
 
 
 @app.command("last-message")
@@ -221,6 +228,27 @@ def interrupt(id: Id, json: Json = False) -> int:
 
 
 @app.command()
+def goal(
+    id: Id,
+    objective: Annotated[str | None, typer.Argument(help="What the agent shall pursue. None: show the goal.")] = None,
+    file: Annotated[str | None, typer.Option("--file", "-f", help="The objective, from a file; - for stdin.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="At most so many tokens.")] = None,
+    pause: Annotated[bool, typer.Option("--pause", help="Start no more turns for it.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with it.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Take it away.")] = False,
+    json: Json = False,
+) -> int:
+    """Show, set or change an objective that the agent pursues over turns by itself (Codex)."""
+    acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
+    if len(acts) > 1:
+        raise typer.BadParameter("only one of --pause, --resume and --clear")
+    act = acts[0] if acts else None
+    return _run(
+        json, lambda out, client: commands.goal(out, client, id, commands.message(objective, file), budget, act)
+    )
+
+
+@app.command()
 def pending(group: Group = None, json: Json = False) -> int:
     """Print every question that a session waits for an answer to, the oldest first."""
     return _run(json, lambda out, client: commands.pending(out, client, group))
@@ -229,27 +257,15 @@ def pending(group: Group = None, json: Json = False) -> int:
 @app.command()
 def respond(
     id: Id,
-    why: Annotated[
-        str | None, typer.Argument(metavar="[WHY]", help="With --deny: what the agent is told.", show_default=False)
-    ] = None,
+    why: Why = None,
     allow: Annotated[bool, typer.Option("--allow", help="Allow it, this time.")] = False,
     always: Annotated[bool, typer.Option("--always", help="Allow it, and what is like it from now on.")] = False,
     deny: Annotated[bool, typer.Option("--deny", help="Refuse it; the agent goes on.")] = False,
-    choose: Annotated[
-        list[str] | None,
-        typer.Option("--choose", metavar="N|LABEL", help="An option; 2.1: of the second question; repeatable."),
-    ] = None,
+    choose: Choose = None,
     text: Annotated[str | None, typer.Option("--text", metavar="T", help="Answer in your own words.")] = None,
-    answers: Annotated[
-        str | None,
-        typer.Option("--answers", metavar="FILE", help="Answers to all questions, as JSON; - is standard input."),
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", metavar="K", help="Press a key on a dialog of the agent's program.")
-    ] = None,
-    question: Annotated[
-        str | None, typer.Option("--question", metavar="Q", help="Which question, if several are open.")
-    ] = None,
+    answers: Answers = None,
+    key: Key = None,
+    question: Which = None,
     request_id: RequestId = None,
     json: Json = False,
 ) -> int:
@@ -258,31 +274,17 @@ def respond(
     An answer goes through the agent's own channel, never through its keyboard, and only to the question that is open.
     --key is for dialogs of the agent's program that are no question of the agent; it prints the screen that follows.
     """
-    return _run(
-        json,
-        lambda out, client: commands.respond(
-            out,
-            client,
-            id,
-            request_id,
-            answers,
-            why=why,
-            allow=allow,
-            always=always,
-            deny=deny,
-            choose=choose,
-            text=text,
-            key=key,
-            question=question,
-        ),
-    )
+    said: dict[str, Any] = {"why": why, "allow": allow, "always": always, "deny": deny, "choose": choose, "text": text}
+    said |= {"key": key, "question": question}
+    return _run(json, lambda out, client: commands.respond(out, client, id, request_id, answers, **said))
 
 
 @app.command()
 def attach(id: Id, json: Json = False) -> int:
     """Put your terminal on the live session.
 
-    Leave it as you leave any tmux session: with the prefix (Ctrl-B, if you have not changed it), then d.
+    Leave Claude as you leave any tmux session, with the prefix (Ctrl-B, if you have not changed it), then d; leave
+    Codex with Ctrl-C, twice.
     """
     return _run(json, lambda out, client: commands.attach(out, client, id))
 
@@ -358,31 +360,6 @@ def kill(
 def courier(id: Id, json: Json = False) -> int:
     """Deliver what is queued for a session."""
     return _run(json, lambda out, client: commands.courier(out, client, id))
-
-
-def run(argv: Sequence[str]) -> int:
-    """Run a command line through Typer; returns the exit code."""
-    out = Output(json="--json" in argv)
-    try:
-        code: Any = typer.main.get_command(app).main(args=list(argv), prog_name="dev-sessions", standalone_mode=False)
-    except typer.Exit as end:
-        return int(end.exit_code)
-    except typer.Abort:
-        return interrupted()
-    except Exception as error:
-        # Typer's own usage errors share no public base class but what BadParameter inherits from.
-        if not isinstance(error, typer.BadParameter.__mro__[1]):
-            raise
-        if not argv:  # the help, with which Typer answers a call of nothing
-            out.note(str(error.format_message()))  # type: ignore[attr-defined]
-            return 2
-        return out.error(_usage(error))
-    return int(code or 0)
-
-
-def _usage(error: Any) -> UsageError:
-    command = getattr(getattr(error, "ctx", None), "command_path", "dev-sessions")
-    return UsageError(str(error.format_message()).rstrip("."), next=f"{command} --help")
 
 
 def _run(json: bool, command: Command) -> int:

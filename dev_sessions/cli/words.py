@@ -1,4 +1,4 @@
-"""The arguments and options that several commands share."""
+"""The arguments and options that several commands share, and those that take some lines to say."""
 
 from __future__ import annotations
 
@@ -41,3 +41,30 @@ Timeout = Annotated[
 ]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes; Ctrl-C leaves it (exit 130).")]
 Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running turn first.")]
+Permissions = Annotated[
+    str,
+    typer.Option(
+        "--permissions",
+        help="full runs everything unasked; edit edits files and asks for the rest; ask asks; plan only reads.",
+        autocompletion=completing.permissions,
+    ),
+]
+NewGroup = Annotated[
+    str | None,
+    typer.Option(
+        "--group", metavar="G", help="A group to list, await and kill it by.", autocompletion=completing.groups
+    ),
+]
+Why = Annotated[
+    str | None, typer.Argument(metavar="[WHY]", help="With --deny: what the agent is told.", show_default=False)
+]
+Choose = Annotated[
+    list[str] | None,
+    typer.Option("--choose", metavar="N|LABEL", help="An option; 2.1: of the second question; repeatable."),
+]
+Answers = Annotated[
+    str | None,
+    typer.Option("--answers", metavar="FILE", help="Answers to all questions, as JSON; - is standard input."),
+]
+Key = Annotated[str | None, typer.Option("--key", metavar="K", help="Press a key on a dialog of the agent's program.")]
+Which = Annotated[str | None, typer.Option("--question", metavar="Q", help="Which question, if several are open.")]

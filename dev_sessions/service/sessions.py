@@ -79,9 +79,8 @@ def _archive(house: House, session: Session) -> None:
     try:
         # Nobody delivers any more: whoever holds the lock fails with the agent gone.
         with house.store.lock(folder.lock_path):
-            start = os.path.join(folder.agent_path, "start.sh")
-            if os.path.exists(start):
-                os.unlink(start)  # it holds the agent's environment, secrets and all
+            # It holds the agent's environment, secrets and all.
+            files.remove(os.path.join(folder.agent_path, "start.sh"))
             files.make_folder(house.store.archive_folder)
             _put_away(house, session)
     except (OSError, StoreError, SessionNotFound):

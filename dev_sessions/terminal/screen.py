@@ -170,15 +170,17 @@ class Screen:
         try:
             self._client.sendline(line)
         except OSError as error:
-            self._ended = True
-            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+            raise self._gone() from error
+
+    def _gone(self) -> ScreenGone:
+        self._ended = True
+        return ScreenGone(f"the tmux session {self.name} has ended")
 
     def _expect(self, pattern: re.Pattern[bytes]) -> None:
         try:
             self._client.expect(pattern)
         except (pexpect.EOF, OSError) as error:
-            self._ended = True
-            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+            raise self._gone() from error
         except pexpect.TIMEOUT as error:
             raise TmuxError(f"tmux has not answered for {_ANSWER_SECONDS:g} s", next="check the tmux server") from error
 
@@ -202,8 +204,7 @@ class Screen:
         except pexpect.TIMEOUT:
             return
         except (pexpect.EOF, OSError) as error:
-            self._ended = True
-            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+            raise self._gone() from error
 
 
 def _literal(path: str) -> str:

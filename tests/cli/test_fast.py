@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 DRIVER = """
 import contextlib, json, os, sys, tempfile
 from dev_sessions import cli
-from dev_sessions.cli import definition
-run = {"fast": cli.run, "typer": definition.run}[sys.argv[1]]
+from dev_sessions.cli import parsing
+run = {"fast": cli.run, "typer": parsing.run}[sys.argv[1]]
 for line in sys.stdin.read().splitlines():
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -49,6 +49,9 @@ ACCEPTED = [
     ["wait", "ID", "ID", "-t", "0"],
     ["wait", "ID", "-t", "0.", "--json"],
     ["wait", "ID", "-t", ".01"],
+    ["wait", "ID", "--goal"],
+    ["wait", "ID", "--next-turn", "-t", "0"],
+    ["wait", "ID", "--goal", "--next-turn", "--json"],
     ["wait", "nobody"],
     ["status", "nobody", "--json"],
     ["last-message", "nobody"],
@@ -110,6 +113,7 @@ REFUSED = [
     ["wait", "ID", "-t", "-1"],
     ["wait", "ID", "-t", "nan"],
     ["wait", "ID", "-t", "1e3"],
+    ["wait", "ID", "--goal", "--next-turn=1"],
     ["wait", "ID", "--any"],
     ["wait", "ID", "--turn", "1"],
     ["wait", "ID", "--settled"],

@@ -70,7 +70,7 @@ ONE_ROOM = {
     "filelock": {"locks"},
     "pexpect": {"terminal.screen"},
     "ptyprocess": set(),
-    "typer": {"cli.definition", "cli.words"},
+    "typer": {"cli.definition", "cli.parsing", "cli.words"},
     "click": {"cli.definition"},
     "rich": set(),
     "websockets": {"backends.codex.connection"},

@@ -328,6 +328,33 @@ def test_a_settled_question_is_not_told(settled):
     assert reduce(messages, facts, probe).question is None
 
 
+@pytest.mark.parametrize(
+    ("more", "last"),
+    [
+        ([], (1, COMPLETED, "one")),
+        ([Fact("accepted", 30, text="a person's", prompt="p2")], (1, COMPLETED, "one")),
+        (
+            [Fact("accepted", 30, text="a person's", prompt="p2"), ended(31, "p2", reply="theirs")],
+            (0, COMPLETED, "theirs"),
+        ),
+        ([ended(31, "p2", reply="untold")], (0, COMPLETED, "untold")),
+    ],
+)
+def test_the_turn_that_ended_last_whosoever_began_it(more, last):
+    facts = [accepted(1, 10.2, "p1"), ended(20, "p1", reply="one"), *more]
+    found = reduce([message(1)], facts, busy(30)).last
+    assert (found.number, found.state, found.reply) == last
+
+
+def test_a_persons_turn_that_was_stopped_is_the_last_one():
+    facts = [Fact("accepted", 10, text="a person's", prompt="p1")]
+    found = reduce([], facts, idle(12)).last
+    assert (found.number, found.state, found.began) == (0, INTERRUPTED, 10)
+    # That the end of it is told anew, as another turn begins, makes it no other turn.
+    again = reduce([], [*facts, Fact("accepted", 40, text="another", prompt="p2")], busy(40)).last
+    assert (again.began, again.prompt) == (found.began, found.prompt)
+
+
 def test_a_dead_agent_asks_nothing():
     messages, facts, probe = TABLE["killed while it asks"][:3]
     assert reduce(messages, facts, probe).question is None

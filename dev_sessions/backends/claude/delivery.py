@@ -198,8 +198,7 @@ class _Attempt:
         try:
             self._screen.paste(f"dev-{self._session.id}", pieces(self._text), script)
         finally:
-            if os.path.exists(script):
-                os.unlink(script)
+            files.remove(script)
 
     def _submit(self) -> None:
         """Press Enter while the box shows our text, until the receipt is there."""
