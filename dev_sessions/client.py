@@ -102,6 +102,10 @@ class Client:
         result: Json = self._call("interrupt", {"id": id})
         return result
 
+    def revive(self, ids: Sequence[str] | None = None, all: bool = False) -> Any:
+        """Start agents that are gone again. See `service.reviving.revive`."""
+        return self._call("revive", {"ids": _listed(ids), "all": all})
+
     def kill(self, ids: Sequence[str] | None = None, **params: Any) -> Any:
         """End sessions, agents and records. See `service.sessions.kill`."""
         return self._call("kill", {"ids": _listed(ids), **params})

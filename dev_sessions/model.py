@@ -79,6 +79,8 @@ class Fact(NamedTuple):
         `background` counts what it left running.
     kind "asked": `question` is open; no fact says that it was answered, the probe does.
     kind "alive": the agent's program is up (at its start, or again). kind "gone": it says that it ends, with `error`.
+    kind "revived": no word of the agent's but an act of ours, put among the facts by `House.observe`: from then on we
+        started the program again, and whatever it had before it is cut.
     """
 
     kind: str

@@ -48,6 +48,9 @@ START_GRACE = 5.0
 FLIGHT_SECONDS = 120.0
 # Stamps of files may run ahead of the clock by a tick. Seconds.
 _CLOCK_SLACK = 1.0
+# An agent that we started again says so within this time. Seconds.
+AWAKE_SECONDS = 120.0
+CUT = "the agent was gone in the middle of it, and was started again"
 # A question that the agent announced, yet does not wait on, was settled by a rule of the user's own. Seconds.
 ASK_GRACE = 1.0
 
@@ -80,6 +83,7 @@ class _Fold:
         self.last_end: Fact | None = None
         self.gone: str | None = None
         self.lived = False
+        self.revived: float | None = None
 
     def take(self, fact: Fact) -> None:
         rule = getattr(self, "_" + fact.kind, None)
@@ -87,14 +91,20 @@ class _Fold:
             rule(fact)
 
     def _alive(self, fact: Fact) -> None:
-        # Prompts of an earlier life of the program cannot end any more. The word of its first start may come late.
-        if self.lived:
+        # Prompts of an earlier life of the program cannot end any more. The word of a start of ours may come late.
+        if self.lived and not (self.revived is not None and fact.at - self.revived <= AWAKE_SECONDS):
             for entry in self.open:
                 self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
             self.open = []
             self.question = None
         self.lived = True
         self.gone = None
+
+    def _revived(self, fact: Fact) -> None:
+        for entry in self.open:
+            self._close(entry, INTERRUPTED, fact.at, error=CUT)
+        self.open, self.question, self.background, self.gone = [], None, 0, None
+        self.revived = fact.at
 
     def _gone(self, fact: Fact) -> None:
         self.gone = fact.error or "the agent ended"
@@ -308,6 +318,11 @@ def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
             return Turn(message.number, WORKING, message.created)
         error = "its sender ended before it was delivered"
         return Turn(message.number, FAILED, message.created, message.created, error=error)
+    if fold.revived is not None and message.attempted <= fold.revived:
+        lost = message.receipt is None
+        error = "the agent ended before it took the message" if lost else CUT
+        state = FAILED if lost else INTERRUPTED
+        return Turn(message.number, state, message.created, fold.revived, error=error)
     if status == EXITED:
         error = "the agent ended before it took the message"
         return Turn(message.number, EXITED, message.created, message.attempted, error=error)

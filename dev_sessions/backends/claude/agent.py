@@ -20,7 +20,7 @@ _GRACE = 3.0
 
 
 class ClaudeBackend:
-    """See `base.Backend`, `base.Interrupts` and `base.Attaches`."""
+    """See `base.Backend`, `base.Interrupts`, `base.Revives` and `base.Attaches`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
@@ -84,6 +84,11 @@ class ClaudeBackend:
 
         with _screen(session) as screen:
             interrupt(session, screen, timeout)
+
+    def revive(self, launch: Launch) -> None:
+        from .revive import revive
+
+        revive(launch, _GRACE)
 
     def attach_command(self, session: Session) -> list[str]:
         return _tmux(session).command("attach-session", "-t", f"={evidence.pane_name(session.id)}")

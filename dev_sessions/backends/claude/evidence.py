@@ -155,8 +155,8 @@ def _settled(probe: Probe, facts: list[Fact]) -> Probe:
     Claude does not wait for its StopFailure hook before it says that it is idle, and writes the transcript after that.
     """
     late = _is_late(probe)
-    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended")]
-    if probe.activity == "idle" and late and marks and marks[-1] != "ended":
+    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended", "alive")]
+    if probe.activity == "idle" and late and marks and marks[-1] not in ("ended", "alive"):
         return probe._replace(activity="busy")
     return probe
 

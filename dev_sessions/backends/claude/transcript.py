@@ -97,6 +97,15 @@ def _in_time(stamped: list[tuple[float, dict[str, Any]]]) -> list[dict[str, Any]
     return [entry for _, entry in sorted(keyed, key=lambda one: one[0])]
 
 
+def has_begun(path: str) -> bool:
+    """True if anything was said in that transcript: Claude resumes no other."""
+    for line in Tail(path).lines():
+        entry = files.parse_object(line) if b'"user"' in line or b'"assistant"' in line else None
+        if entry is not None and entry.get("type") in ("user", "assistant") and not entry.get("isSidechain"):
+            return True
+    return False
+
+
 def stamp(entry: dict[str, Any]) -> float:
     """When an entry was made (`timestamp` is ISO 8601 in UTC with milliseconds), 0.0 if it does not say."""
     text = entry.get("timestamp")
