@@ -82,13 +82,16 @@ class _Fold:
         self.background = 0
         self.last_end: Fact | None = None
         self.gone: str | None = None
-        self.lived = False
+        self.lived = False  # the program has told of its start
+        self.heard = False  # and has said something since we started it last
         self.revived: float | None = None
 
     def take(self, fact: Fact) -> None:
         rule = getattr(self, "_" + fact.kind, None)
         if rule is not None:
             rule(fact)
+        if fact.kind in ("accepted", "ended"):
+            self.heard = self.lived
 
     def _alive(self, fact: Fact) -> None:
         # Prompts of an earlier life of the program cannot end any more. The word of a start of ours may come late.
@@ -97,14 +100,14 @@ class _Fold:
                 self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
             self.open = []
             self.question = None
-        self.lived = True
+        self.lived = self.heard = True
         self.gone = None
 
     def _revived(self, fact: Fact) -> None:
         for entry in self.open:
             self._close(entry, INTERRUPTED, fact.at, error=CUT)
         self.open, self.question, self.background, self.gone = [], None, 0, None
-        self.revived = fact.at
+        self.heard, self.revived = False, fact.at
 
     def _gone(self, fact: Fact) -> None:
         self.gone = fact.error or "the agent ended"
@@ -283,7 +286,7 @@ def _open_question(fold: _Fold, probe: Probe) -> Question | None:
     asked = fold.question
     if probe.activity == WAITING_ACTIVITY:
         # An agent that reports says what it asks a moment after it says that it waits; only a dialog is never reported.
-        reported_soon = fold.lived and _passed(probe.now, probe.since) <= ASK_GRACE
+        reported_soon = fold.heard and _passed(probe.now, probe.since) <= ASK_GRACE
         return asked or (None if reported_soon else probe.question)
     if asked is None or probe.activity is None:
         return asked or probe.question

@@ -7,6 +7,7 @@ import time
 from ..backends.base import Delivery, Interrupts
 from ..errors import (
     AgentExited,
+    DeliveryFailed,
     DeliveryUnknown,
     SessionNotFound,
     Unsupported,
@@ -191,6 +192,11 @@ def _again(house: House, session: Session, message: Message) -> dict[str, Any]:
         session.folder.note(message.number, "receipt", {"receipt": "started", "at": time.time()})
         return _receipt(session, message, "started")
     refuse_unless_ready(session, state)
+    if message.attempted is not None and any(at >= message.attempted for at in session.folder.revivals()):
+        raise DeliveryFailed(
+            f"the agent of {session.id} ended before it took message {message.number}, and was started again",
+            next=f"dev-sessions send {session.id} with another --request-id",
+        )
     return _receipt(session, message, hand_over(house, session, message, state))
 
 
