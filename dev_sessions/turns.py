@@ -50,6 +50,8 @@ FLIGHT_SECONDS = 120.0
 _CLOCK_SLACK = 1.0
 # An agent that we started again says so within this time. Seconds.
 AWAKE_SECONDS = 120.0
+# An agent that says it ends is taken at its word for this long; one that runs on after that has not ended. Seconds.
+ENDING_SECONDS = 5.0
 CUT = "the agent was gone in the middle of it, and was started again"
 # A question that the agent announced, yet does not wait on, was settled by a rule of the user's own. Seconds.
 ASK_GRACE = 1.0
@@ -82,6 +84,7 @@ class _Fold:
         self.background = 0
         self.last_end: Fact | None = None
         self.gone: str | None = None
+        self.ending = 0.0
         self.lived = False  # the program has told of its start
         self.heard = False  # and has said something since we started it last
         self.revived: float | None = None
@@ -110,7 +113,7 @@ class _Fold:
         self.heard, self.revived = False, fact.at
 
     def _gone(self, fact: Fact) -> None:
-        self.gone = fact.error or "the agent ended"
+        self.gone, self.ending = fact.error or "the agent ended", fact.at
 
     def _accepted(self, fact: Fact) -> None:
         known = None if fact.held else self._queued_with(fact.text)
@@ -196,6 +199,10 @@ class _Fold:
         if entry.number is not None:
             self.closed[entry.number] = Turn(entry.number, state, entry.began, at, reply, error, entry.prompt)
 
+    def ends_by(self, now: float) -> bool:
+        """True if the agent has just said that it ends: its process may take its time."""
+        return self.gone is not None and _passed(now, self.ending) <= ENDING_SECONDS
+
     def settle(self, probe: Probe) -> None:
         """Conclude from the probe what no fact can tell."""
         if probe.running is False:
@@ -258,6 +265,8 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     fold = _Fold(messages)
     for fact in facts:
         fold.take(fact)
+    if fold.ends_by(probe.now):
+        probe = probe._replace(running=False)
     fold.settle(probe)
     question = None if probe.running is False else _open_question(fold, probe)
     status = _status(fold, question, probe)

@@ -54,7 +54,9 @@ def look(session: Session) -> Probe:
     if process is None:
         return _unborn(session, now)
     if not processes.is_running(*process):
-        return Probe(now, False, since=0.0, detail="the agent's process is gone")
+        earlier = process[1] == processes.EARLIER_BOOT
+        died = "the machine was started anew" if earlier else "the agent's process is gone: killed, or crashed"
+        return Probe(now, False, since=0.0, detail=died)
     status = status_file(session, process)
     activity = _ACTIVITIES.get(str(status.get("status")))
     if activity is None:

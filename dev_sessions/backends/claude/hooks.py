@@ -29,17 +29,27 @@ EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "Stop
 _PASTED = re.compile(r'(?<!\n)\n*<pasted_content id="([0-9a-f]{4})">\n')
 
 
+# At the end of the name of a report that was made when the agent's terminal was closed already.
+_HANGUP = "-hangup.json"
+# A terminal that is closed cannot be opened any more.
+_HANGUP_TEST = f"[ -e /proc/$PPID/fd/0 ] && ! (: </proc/$PPID/fd/0) && e={_HANGUP}; "
+
+
 def settings(facts_path: str) -> dict[str, Any]:
     """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole."""
-    entry = [{"hooks": [{"type": "command", "command": _command(facts_path), "timeout": 30}]}]
-    return dict.fromkeys(EVENTS, entry)
+    commands = {event: _command(facts_path, _HANGUP_TEST if event == "SessionEnd" else "") for event in EVENTS}
+    return {
+        event: [{"hooks": [{"type": "command", "command": command, "timeout": 30}]}]
+        for event, command in commands.items()
+    }
 
 
-def _command(facts_path: str) -> str:
+def _command(facts_path: str, before: str) -> str:
     # The kernel's random id costs no process to read; elsewhere pid and time have to do.
     return (
-        f"f={shlex.quote(facts_path)}; umask 077; {{ read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s); "
-        f'cat >"$f/.$u" && mv "$f/.$u" "$f/$u.json"; }} 2>/dev/null; exit 0'
+        f"f={shlex.quote(facts_path)}; umask 077; e=.json; {{ {before}"
+        "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s); "
+        f'cat >"$f/.$u" && mv "$f/.$u" "$f/$u$e"; }} 2>/dev/null; exit 0'
     )
 
 
@@ -93,7 +103,15 @@ def _session_start(payload: Payload, fields: dict[str, Any]) -> Fact | None:
 
 def _session_end(payload: Payload, fields: dict[str, Any]) -> Fact | None:
     reason = str(fields.get("reason", "other"))
-    return None if reason == "clear" else Fact("gone", payload.at, error=f"the agent ended itself ({reason})")
+    if reason in ("clear", "resume"):
+        return None  # the program goes on, with another conversation
+    closed = payload.name.endswith(_HANGUP)
+    why = "its terminal was closed: the tmux session, or the tmux server, has ended" if closed else _why(reason)
+    return Fact("gone", payload.at, error=why)
+
+
+def _why(reason: str) -> str:
+    return "the agent was ended, by a signal most likely" if reason == "other" else f"the agent ended itself ({reason})"
 
 
 def _prompt(payload: Payload, fields: dict[str, Any]) -> Fact:

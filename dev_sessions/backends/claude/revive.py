@@ -16,6 +16,9 @@ from . import launch as starting
 from .start import begin
 from .stop import stop
 
+# A turn's end is reported before it is written down, by less than this. Seconds.
+_UNWRITTEN = 5.0
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..base import Launch, Session
@@ -60,19 +63,19 @@ def _conversation(launch: Launch) -> tuple[str, tuple[str, ...]]:
         LaunchFailed: there was a conversation, and its transcript is gone.
     """
     session = launch.session
-    payloads = [hooks.parse(payload) for payload in session.folder.facts()]
-    path = evidence.transcript_path(session, payloads)
+    reports = [(payload.at, hooks.parse(payload)) for payload in session.folder.facts()]
+    path = evidence.transcript_path(session, [fields for _, fields in reports])
     if path and transcript.has_begun(path):
         id = os.path.basename(path).removesuffix(".jsonl")
         return id, ("--resume", id)
-    told = [str(fields.get("hook_event_name")) for fields in payloads if fields.get("transcript_path") == path]
-    if "Stop" in told:
+    told = [(at, str(fields.get("hook_event_name"))) for at, fields in reports if fields.get("transcript_path") == path]
+    if any(event == "Stop" and at < told[-1][0] - _UNWRITTEN for at, event in told):
         raise LaunchFailed(
             f"the conversation of {session.id} is gone: there is no transcript {path or ''}".rstrip(),
             next=f"restore that file, or dev-sessions kill {session.id}",
         )
-    if "UserPromptSubmit" in told:
-        launch.say(f"nothing of the conversation of {session.id} was written down yet; it begins anew")
+    if any(event == "UserPromptSubmit" for _, event in told):
+        launch.say(f"Claude had written nothing of the conversation of {session.id} down yet; it begins anew")
     id = str(uuid.uuid4())
     return id, ("--session-id", id)
 

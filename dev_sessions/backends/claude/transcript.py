@@ -300,6 +300,15 @@ def _prompt_text(entry: dict[str, Any]) -> str | None:
     return "\n".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
 
 
+def is_filler(entry: dict[str, Any]) -> bool:
+    """True of an answer that Claude Code itself puts behind a prompt that got none, when a session is resumed."""
+    message = entry.get("message")
+    model = message.get("model") if isinstance(message, dict) else None
+    return model == "<synthetic>" and not entry.get("isApiErrorMessage")
+
+
 def _assistant_texts(entry: dict[str, Any]) -> list[str]:
+    if is_filler(entry):
+        return []
     texts = [str(block.get("text", "")) for block in _blocks(entry) if block.get("type") == "text"]
     return [text for text in texts if text.strip()]
