@@ -117,7 +117,7 @@ class House:
     def observe(self, sessions: Sequence[Session]) -> list[Observation]:
         """What the agents of these sessions (all of one backend) said and do, and when we started them again."""
         seen = self.backend(sessions[0]).observe(sessions)
-        return [_with_revivals(*one) for one in zip(sessions, seen, strict=True)]
+        return [with_revivals(*one) for one in zip(sessions, seen, strict=True)]
 
     def _state(self, session: Session, stamp: int, acts: list[Message], seen: Observation) -> State:
         if session.folder.past.stamp() != stamp:
@@ -134,7 +134,8 @@ class House:
             return _lost(f"its folder is damaged: {error}")
 
 
-def _with_revivals(session: Session, seen: Observation) -> Observation:
+def with_revivals(session: Session, seen: Observation) -> Observation:
+    """What the agent said, and among it when we started it again."""
     revivals = [Fact("revived", at) for at in session.folder.revivals()]
     facts = sorted([*revivals, *seen.facts], key=lambda fact: fact.at) if revivals else seen.facts
     return seen._replace(facts=facts)
