@@ -123,17 +123,17 @@ class _Fold:
         held = fact.held or self._busy_with(fact.prompt)
         message = self._bind(fact)
         if not held:
-            self._interrupt(_at_rest_by(fact, message))
+            self._interrupt(_at_rest_by(fact, message), self.open)
         number = message.number if message else None
         self.open.append(_Open(number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
         self.question = None
 
-    def _interrupt(self, at: float) -> None:
-        """An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
+    def _interrupt(self, at: float, before: list[_Open]) -> None:
+        """An agent takes a prompt as a turn of its own only when none runs: what was `before` it was interrupted.
 
         Those that it takes from its queue together are one turn.
         """
-        for entry in [entry for entry in self.open if not entry.held and not entry.followed]:
+        for entry in [entry for entry in before if not entry.held]:
             self._close(entry, INTERRUPTED, at)
             self.open.remove(entry)
 
@@ -147,7 +147,7 @@ class _Fold:
             entry.prompt = fact.prompt
         elif entry.held:
             entry.held, entry.followed, entry.prompt = False, True, fact.prompt
-            self._interrupt(fact.at)
+            self._interrupt(fact.at, [one for one in self.open if not one.followed])
         self.question = None
 
     def _busy_with(self, prompt: str | None) -> bool:
