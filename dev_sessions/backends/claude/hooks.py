@@ -14,7 +14,7 @@ import re
 import shlex
 
 from ... import files
-from ...model import COMPLETED, FAILED, Fact, Question
+from ...model import COMPLETED, FAILED, INTERRUPTED, Fact, Question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "Stop
 _PASTED = re.compile(r'(?<!\n)\n*<pasted_content id="([0-9a-f]{4})">\n')
 
 
+# The type of a report that stands for one which Claude does not make.
+GIVEN_BACK = "prompt-given-back"
 # At the end of the name of a report that was made when the agent's terminal was closed already.
 _HANGUP = "-hangup.json"
 # A terminal that is closed cannot be opened any more.
@@ -149,6 +151,11 @@ def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
     )
 
 
+def _given_back(payload: Payload, fields: dict[str, Any]) -> Fact:
+    """What `interrupt` has seen: the prompt stood in the input box again, for its turn had ended before any output."""
+    return Fact("ended", payload.at, prompt=words(fields, "prompt_id"), outcome=INTERRUPTED)
+
+
 def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
     tool, given = str(fields.get("tool_name", "")), fields.get("tool_input")
     question = asked(payload.name.partition(".")[0], tool, given if isinstance(given, dict) else {}, payload.at)
@@ -163,6 +170,7 @@ _RULES = {
     "StopFailure": _stop_failure,
     "PermissionRequest": _permission_request,
     "queue-operation": _queue_operation,
+    GIVEN_BACK: _given_back,
 }
 
 
