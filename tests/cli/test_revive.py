@@ -197,6 +197,18 @@ def test_an_agent_that_asks_at_its_start_waits_for_input(run: Commands, cut: str
     assert run("ask", cut, "[[reply: on]]").out == "on\n"
 
 
+def test_one_that_is_killed_while_it_is_revived_is_gone(run: Commands, cut: str) -> None:
+    spoil(run, cut, "mute")
+    before = run.lab.pid(cut)
+    with run.following("revive", cut) as reviving:
+        run.lab.until(lambda: run.lab.pid(cut) != before, "the new agent")
+        run.ok("kill", cut)
+        done = run.lab.finish(reviving)
+    assert (done.code, done.out) == (1, "")
+    assert agents(run, cut) == 0
+    assert run("status", cut).code == 3
+
+
 def test_a_folder_that_is_gone_is_named(run: Commands, tmp_path: Path) -> None:
     place = tmp_path / "work"
     place.mkdir()
