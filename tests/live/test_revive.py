@@ -201,13 +201,3 @@ def test_after_a_clear_it_is_the_new_conversation(lab: Lab) -> None:
     lab.ok("ask", id, "[[reply: newer]]")
     assert "[[reply: old]]" not in json.dumps(lab.model.requests[-1].body)
     assert lab.run("last-message", id, "-n", "2", "--json").json == ["new", "newer"]
-
-
-def test_an_old_and_long_conversation_is_resumed_whole_without_a_question(lab: Lab) -> None:
-    """Claude would ask whether a summary will do; these are its own thresholds, which a session raises."""
-    low = {"CLAUDE_CODE_RESUME_THRESHOLD_MINUTES": "0", "CLAUDE_CODE_RESUME_TOKEN_THRESHOLD": "1"}
-    id = lab.create(env=low)
-    answered(lab, id, "one")
-    end(lab, id)
-    assert lab.ok("revive", id) == f"Revived session {id}"
-    assert lab.ok("ask", id, "[[reply: two]]") == "two"

@@ -30,7 +30,8 @@ _VARIABLES = {
     "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
     # What was cut stays cut: a revived agent does nothing before it is told to.
     "CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "0",
-    # An old and long conversation is revived whole, without a question whether a summary would do.
+    # An old and long conversation is revived whole, without a question whether a summary would do (as it stands in
+    # 2.1.330, which does not ask those who pay by an API key).
     "CLAUDE_CODE_RESUME_THRESHOLD_MINUTES": "100000000",
     "CLAUDE_CODE_RESUME_TOKEN_THRESHOLD": "1000000000",
 }
