@@ -80,9 +80,9 @@ class Agent:
         self._next(now)
 
     def interrupt(self, now, told):
-        """Esc: after some output the transcript tells of it, before that nothing does."""
+        """Esc: after some output, or with prompts held, the transcript tells of it; before that nothing does."""
         prompt, prompts = self.running
-        if told:
+        if told or self.held:
             self.say("ended", now, prompt=prompt, outcome=INTERRUPTED)
         self._answer(prompts, (INTERRUPTED, None))
         self._next(now)
