@@ -16,7 +16,7 @@ TOX = PATH="$$PATH$(subst $(EMPTY) ,,$(addprefix :,$(PYENV)))" $(TOX_VENV)/bin/t
 # `python3` may be a slow shim: ask it once for the interpreter behind.
 MAKE_VENV = "`$(PYTHON) -c 'import sys; print(sys.executable)'`" -m venv --clear
 
-# REAL=1 (or LIVE=1): the demo with your own claude and account, so nothing to fetch.
+# REAL=1 (or LIVE=1): the demo with your own claude, codex and accounts, so nothing to fetch.
 REAL ?= $(LIVE)
 
 SOURCES = $(shell find dev_sessions -type f ! -name '*.py[co]')
@@ -26,15 +26,16 @@ SOURCES = $(shell find dev_sessions -type f ! -name '*.py[co]')
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
-demo: python ## a session with the real Claude Code, offline; with REAL=1 your own claude and account
+demo: python ## a Claude Code and a Codex session side by side, offline; with REAL=1 your own agents and accounts
 	@$(PYTHON) scripts/prepare.py tmux $(if $(REAL),,npm)
 	@$(MAKE) --no-print-directory $(VENV)/installed
 ifneq ($(REAL),)
 	@$(VENV)/bin/python scripts/demo.py --real $(ARGS)
 else
-	@echo "Making sure that the pinned claude is here."
+	@echo "Making sure that the pinned claude and codex are here."
 	@claude=`$(VENV)/bin/python scripts/fetch_agents.py --print claude` && \
-	    DEV_SESSIONS_TEST_CLAUDE="$$claude" $(VENV)/bin/python scripts/demo.py $(ARGS)
+	    codex=`$(VENV)/bin/python scripts/fetch_agents.py --print codex` && \
+	    DEV_SESSIONS_TEST_CLAUDE="$$claude" DEV_SESSIONS_TEST_CODEX="$$codex" $(VENV)/bin/python scripts/demo.py $(ARGS)
 endif
 
 test: python ## everything: style, types, tests on each Python found, the package, live tests

@@ -106,6 +106,11 @@ class Client:
         """Start agents that are gone again. See `service.reviving.revive`."""
         return self._call("revive", {"ids": _listed(ids), "all": all})
 
+    def goal(self, id: str, **params: Any) -> Json | None:
+        """A session's goal, or None; set or changed, if a parameter says so. See `service.goals.goal`."""
+        result: Json | None = self._call("goal", {"id": id, **params})
+        return result
+
     def kill(self, ids: Sequence[str] | None = None, **params: Any) -> Any:
         """End sessions, agents and records. See `service.sessions.kill`."""
         return self._call("kill", {"ids": _listed(ids), **params})

@@ -138,6 +138,18 @@ def sweep_dead(folder: str) -> None:
                 _discard(path)
 
 
+def remove(path: str) -> None:
+    """Have no such file, whether or not there was one.
+
+    Raises:
+        OSError: it is there, and cannot be removed.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 def remove_empty(folder: str) -> None:
     """Remove a folder, if nothing is in it."""
     try:

@@ -141,7 +141,8 @@ class Turn(NamedTuple):
 class State(NamedTuple):
     """What a session is doing, and all its turns. See `turns.reduce`.
 
-    `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
+    `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first. `last` is
+    the turn that ended last, whosoever's it was: its number is 0 if it was of no message of ours.
     """
 
     status: str
@@ -150,6 +151,7 @@ class State(NamedTuple):
     question: Question | None
     background: int
     error: str | None = None
+    last: Turn | None = None
 
 
 class Entry(NamedTuple):

@@ -60,13 +60,24 @@ class Past:
         return _objects(self._content())
 
     def find(self, words: str) -> Iterator[dict[str, Any]]:
-        """The entries that hold these words somewhere, found without reading the others."""
-        content, wanted = self._content(), json.dumps(words).strip('"').encode()
-        at = content.find(wanted)
-        while at >= 0:
-            begin, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
-            yield from _objects(content[begin : end if end >= 0 else None])
-            at = content.find(wanted, end) if end >= 0 else -1
+        """The entries that hold these words somewhere, found without reading the others into memory."""
+        wanted, size = json.dumps(words).strip('"').encode(), self.mark().size
+        try:
+            file = open(self._log_path, "rb")  # noqa: SIM115 (closed below)
+        except (FileNotFoundError, IsADirectoryError):
+            return
+        with file:
+            size = min(size, os.fstat(file.fileno()).st_size)
+            if not size:
+                return
+            import mmap
+
+            with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
+                at = content.find(wanted)
+                while at >= 0:
+                    begin, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
+                    yield from _objects(content[begin : end if end >= 0 else None])
+                    at = content.find(wanted, end) if end >= 0 else -1
 
     def add(self, entries: Iterable[dict[str, Any]], through: int) -> None:
         """Put entries behind the others. The caller holds the session's lock, and removes what they replace after that.
@@ -75,9 +86,18 @@ class Past:
             StoreError: it cannot be written; nothing has changed.
         """
         content = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
-        size = self.mark().size
+        size = self._whole_size()
         self._write(size, content)
         files.write_json(self._mark_path, {"through": through, "size": size + len(content)}, durable=True)
+
+    def _whole_size(self) -> int:
+        """Where the log may go on: behind what counts, or behind the last whole line of a log that was cut."""
+        size = self.mark().size
+        try:
+            whole = os.stat(self._log_path).st_size >= size
+        except FileNotFoundError:
+            return 0
+        return size if whole else self._read(size).rfind(b"\n") + 1
 
     def _content(self) -> bytes:
         return self._read(self.mark().size)
@@ -86,7 +106,7 @@ class Past:
         try:
             with open(self._log_path, "rb") as file:
                 return file.read(size)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return b""
 
     def _write(self, at: int, content: bytes) -> None:
@@ -98,6 +118,9 @@ class Past:
                 os.lseek(descriptor, at, os.SEEK_SET)
                 files.write_all(descriptor, content)
                 os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, at)  # where no mark is yet, whole lines would count
+                raise
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -77,10 +77,10 @@ class Folder:
 
     def acts(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each message by number, withdrawn ones too: its claim as "message", and what was noted of it later."""
+        found = {number: self._acts(number) for number in self._numbers()}
         if self.whole:
-            yield from sorted(self._behind().items())
-        for number in self._numbers():
-            yield number, self._acts(number)
+            found.update(self._behind())  # read last: a writer may be putting behind what we read
+        yield from sorted(found.items())
 
     def text(self, number: int) -> str | None:
         """A message's text exactly as it was given; None if it is not there."""
@@ -122,9 +122,7 @@ class Folder:
         base = self.message_path(number)
         files.write_whole(os.path.join(base, "text.md"), text.encode(), durable=True)
         files.write_json(os.path.join(base, "message.json"), claim, durable=True)
-        withdrawn = os.path.join(base, "withdrawn.json")
-        if os.path.exists(withdrawn):
-            os.unlink(withdrawn)
+        files.remove(os.path.join(base, "withdrawn.json"))
 
     def message_path(self, number: int) -> str:
         return f"{self.messages_path}/{number:04d}"
@@ -145,8 +143,11 @@ class Folder:
     def _numbers(self) -> list[int]:
         """The messages that are not behind yet. (What is behind may still have a folder: see `put_behind`.)"""
         through = self.past.mark().through
+        return [number for number in self._folders() if number > through]
+
+    def _folders(self) -> list[int]:
         names = [name for name in _listed(self.messages_path) if name.isascii() and name.isdecimal() and len(name) < 12]
-        return sorted(number for name in names if (number := int(name)) > through)
+        return sorted(int(name) for name in names)
 
     def _acts(self, number: int) -> dict[str, Any]:
         """What is noted of a message. A note that cannot be read any more is an empty one."""
@@ -183,14 +184,19 @@ class Folder:
                         found.append((_stamp_of(entry), entry.name, entry.path))
         except (FileNotFoundError, NotADirectoryError):
             pass
-        facts = [] if not self.whole else [fact for fact in _facts_in(self.past.entries()) if fact.at >= since]
-        known = {fact.name for fact in facts}
+        facts = []
         for stamp, name, path in sorted(found):
-            if stamp >= since * 1e9 and name not in known:
+            if stamp >= since * 1e9:
                 content = files.read(path)
                 if content is not None:  # else a writer has just put it behind
                     facts.append(Payload(name, stamp / 1e9, content))
-        return facts
+        return self._with_past(facts, since) if self.whole else facts
+
+    def _with_past(self, facts: list[Payload], since: float) -> list[Payload]:
+        """The facts that have files, and those behind; these are read last, since a file may just have become one."""
+        behind = [fact for fact in _facts_in(self.past.entries()) if fact.at >= since]
+        known = {fact.name for fact in behind}
+        return [*behind, *(fact for fact in facts if fact.name not in known)]
 
     # Putting behind what is long over; see `past`.
 
@@ -210,8 +216,9 @@ class Folder:
         facts = [fact for fact in Folder(self.path).facts() if fact.at <= until]
         lines = [*(self._message_line(*one) for one in messages), *(_fact_line(fact) for fact in facts)]
         self.past.add(lines, max(through, self.past.mark().through))
-        for number, acts in messages:
-            self._clear(number, acts)
+        for number in self._folders():
+            if number <= through:
+                self._clear(number)  # also what a writer left that died right here
         for fact in facts:
             os.unlink(os.path.join(self.facts_path, fact.name))
         files.sweep_dead(self.path)
@@ -222,16 +229,20 @@ class Folder:
             acts = {**acts, "message": {**claim, "text": text}}
         return {"message": {"number": number, "acts": acts}}
 
-    def _clear(self, number: int, acts: dict[str, Any]) -> None:
-        import shutil
-
+    def _clear(self, number: int) -> None:
+        """Remove what the log holds. Of a text that was typed the file goes first: where it is left, it is to stay."""
         base = self.message_path(number)
-        if acts.get("message", {}).get("via") != "file":
-            shutil.rmtree(base, ignore_errors=True)
+        names = _listed(base)
+        if names == ["text.md"]:
             return
-        for name in _listed(base):
+        if "text.md" in names and self._acts(number).get("message", {}).get("via", "file") != "file":
+            os.unlink(os.path.join(base, "text.md"))
+            names.remove("text.md")
+        for name in names:
             if name != "text.md":
                 os.unlink(os.path.join(base, name))
+        if "text.md" not in names:
+            os.rmdir(base)
 
     # The agent's process, and what its start ran into.
 
@@ -281,8 +292,8 @@ class Folder:
         """Name the process that delivers queued messages from now on, or nobody."""
         if pid is not None:
             files.write_json(self._courier_path, {"pid": pid, "started": processes.start_time(pid)})
-        elif os.path.exists(self._courier_path):
-            os.unlink(self._courier_path)
+        else:
+            files.remove(self._courier_path)
 
 
 def _listed(path: str) -> list[str]:

@@ -12,7 +12,7 @@ import marshal
 import os
 from contextlib import contextmanager
 
-from . import files
+from . import files, locks
 from .errors import SessionNotFound, StoreError
 
 TYPE_CHECKING = False
@@ -92,7 +92,7 @@ class Store:
 
     @contextmanager
     def lock(self, path: str, timeout: float = 60.0) -> Iterator[None]:
-        """Hold an operating-system lock, which a dead process releases by dying.
+        """Hold an operating-system lock; see `locks`.
 
         Args:
             timeout: seconds to wait for another holder.
@@ -106,19 +106,9 @@ class Store:
                 f"the folder {os.path.dirname(path)} is gone: its session was killed, or somebody removed it",
                 next="dev-sessions list; if the session still stands there, dev-sessions kill ends its agent",
             )
-        descriptor = _taken_at_once(path)
-        if descriptor is not None:
-            try:
-                yield
-            finally:
-                os.close(descriptor)
-            return
-        import filelock  # twice the start-up time of Python itself, so it is left to those who have to wait
-
-        held = filelock.FileLock(path, mode=0o600)
         try:
-            held.acquire(timeout=timeout)
-        except filelock.Timeout as error:
+            release = locks.take(path, timeout)
+        except TimeoutError as error:
             raise StoreError(
                 f"another dev-sessions command has held {path} for {timeout:g} s", next="wait for it, then try again"
             ) from error
@@ -127,7 +117,7 @@ class Store:
         try:
             yield
         finally:
-            held.release()
+            release()
 
     def _take_back(self, added: list[Record]) -> None:
         """Leave no folder of a session that did not get into the registry (Ctrl-C, a full disk)."""
@@ -213,25 +203,6 @@ class Store:
         record = files.read_json(os.path.join(folder, "record.json"))
         fits = isinstance(record, dict) and record.get("key") == os.path.basename(folder)
         return record if fits and _whole(record.get("id"), record) else None
-
-
-def _taken_at_once(path: str) -> int | None:
-    """The lock that `filelock` takes (flock on that file), if nobody holds it: a descriptor to close. None: wait."""
-    import fcntl
-
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return None
-    try:
-        os.fchmod(descriptor, 0o600)  # whatever the umask
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:  # else its last holder has just removed the file
-            return descriptor
-    except OSError:
-        pass
-    os.close(descriptor)
-    return None
 
 
 def _parsed(content: bytes, path: str) -> tuple[dict[str, Record], str]:

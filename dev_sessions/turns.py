@@ -77,17 +77,18 @@ class _Fold:
     """What is known after some facts; `take` adds the next one."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        self.unbound = [message for message in messages if message.attempted is not None]
+        self._untaken = Untaken(messages)
         self.open: list[_Open] = []
         self.closed: dict[int, Turn] = {}
         self.question: Question | None = None
         self.background = 0
         self.last_end: Fact | None = None
+        self.last: Turn | None = None
         self.gone: str | None = None
         self.ending = 0.0
         self.lived = False  # the program has told of its start
         self.heard = False  # and has said something since we started it last
-        self.revived: float | None = None
+        self.revivals: list[float] = []
 
     def take(self, fact: Fact) -> None:
         rule = getattr(self, "_" + fact.kind, None)
@@ -98,7 +99,7 @@ class _Fold:
 
     def _alive(self, fact: Fact) -> None:
         # Prompts of an earlier life of the program cannot end any more. The word of a start of ours may come late.
-        if self.lived and not (self.revived is not None and fact.at - self.revived <= AWAKE_SECONDS):
+        if self.lived and not (self.revivals and fact.at - self.revivals[-1] <= AWAKE_SECONDS):
             for entry in self.open:
                 self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
             self.open = []
@@ -110,7 +111,8 @@ class _Fold:
         for entry in self.open:
             self._close(entry, INTERRUPTED, fact.at, error=CUT)
         self.open, self.question, self.background, self.gone = [], None, 0, None
-        self.heard, self.revived = False, fact.at
+        self.heard = False
+        self.revivals.append(fact.at)
 
     def _gone(self, fact: Fact) -> None:
         self.gone, self.ending = fact.error or "the agent ended", fact.at
@@ -121,7 +123,7 @@ class _Fold:
             self._reported(known, fact)
             return
         held = fact.held or self._busy_with(fact.prompt)
-        message = self._bind(fact)
+        message = self._untaken.take(fact)
         if not held:
             self._interrupt(_at_rest_by(fact, message), self.open)
         number = message.number if message else None
@@ -157,12 +159,6 @@ class _Fold:
         ended = self.last_end.prompt if self.last_end else None
         return prompt == ended or any(entry.prompt == prompt for entry in self.open)
 
-    def _bind(self, fact: Fact) -> Message | None:
-        message = attempted_last(self.unbound, fact)
-        if message is not None:
-            self.unbound.remove(message)
-        return message
-
     def _joined(self, fact: Fact) -> None:
         for entry in self.open:
             if entry.held and entry.text == fact.text:
@@ -187,6 +183,8 @@ class _Fold:
 
     def _ended(self, fact: Fact) -> None:
         held = [entry for entry in self.open if entry.held and entry.prompt in (fact.prompt, None)]
+        if len(held) == len(self.open):  # of a turn whose beginning was not told
+            self.last = Turn(0, fact.outcome, fact.at, fact.at, fact.reply, fact.error, fact.prompt)
         for entry in self.open:
             if entry not in held:
                 self._close(entry, fact.outcome, fact.at, reply=fact.reply, error=fact.error)
@@ -196,8 +194,9 @@ class _Fold:
         self.last_end = fact
 
     def _close(self, entry: _Open, state: str, at: float, reply: str | None = None, error: str | None = None) -> None:
+        self.last = Turn(entry.number or 0, state, entry.began, at, reply, error, entry.prompt)
         if entry.number is not None:
-            self.closed[entry.number] = Turn(entry.number, state, entry.began, at, reply, error, entry.prompt)
+            self.closed[entry.number] = self.last
 
     def ends_by(self, now: float) -> bool:
         """True if the agent has just said that it ends: its process may take its time."""
@@ -230,13 +229,26 @@ class _Fold:
         return True
 
 
-def attempted_last(messages: Iterable[Message], fact: Fact) -> Message | None:
-    """The message that the agent has taken, of those that may have reached it: the one that was attempted last.
+class Untaken:
+    """The messages that may have reached the agent, but for those that it has taken by now."""
 
-    One of the same text before it may have been lost on its way (its sender was killed).
-    """
-    fitting = [one for one in messages if one.wire == fact.text and (one.attempted or 0.0) <= fact.at]
-    return max(fitting, key=lambda one: one.attempted or 0.0, default=None)
+    def __init__(self, messages: Iterable[Message]) -> None:
+        self._by_text: dict[str, list[Message]] = {}
+        for message in messages:
+            if message.attempted is not None:
+                self._by_text.setdefault(message.wire, []).append(message)
+
+    def take(self, fact: Fact) -> Message | None:
+        """The message that the agent has taken: of those of that text the one that was attempted last.
+
+        One of the same text before it may have been lost on its way (its sender was killed).
+        """
+        same = self._by_text.get(fact.text, [])
+        fitting = [one for one in same if (one.attempted or 0.0) <= fact.at]
+        taken = max(fitting, key=lambda one: one.attempted or 0.0, default=None)
+        if taken is not None:
+            same.remove(taken)
+        return taken
 
 
 def _passed(now: float, since: float) -> float:
@@ -272,7 +284,7 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     status = _status(fold, question, probe)
     turns = tuple(_turn(message, fold, status, probe.now) for message in messages)
     gone = (fold.gone or probe.detail or "the agent ended") if status == EXITED else None
-    return State(status, turns, _current(turns), question, fold.background, gone)
+    return State(status, turns, _current(turns), question, fold.background, gone, fold.last)
 
 
 def of_an_older(facts: Iterable[Fact]) -> list[Fact]:
@@ -330,11 +342,12 @@ def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
             return Turn(message.number, WORKING, message.created)
         error = "its sender ended before it was delivered"
         return Turn(message.number, FAILED, message.created, message.created, error=error)
-    if fold.revived is not None and message.attempted <= fold.revived:
+    cut = next((at for at in fold.revivals if message.attempted <= at), None)
+    if cut is not None:
         lost = message.receipt is None
         error = "the agent ended before it took the message" if lost else CUT
         state = FAILED if lost else INTERRUPTED
-        return Turn(message.number, state, message.created, fold.revived, error=error)
+        return Turn(message.number, state, message.created, cut, error=error)
     if status == EXITED:
         error = "the agent ended before it took the message"
         return Turn(message.number, EXITED, message.created, message.attempted, error=error)

@@ -76,6 +76,10 @@ class Watcher:
         """Watch a file descriptor that the caller owns for input."""
         self._poll.register(descriptor, select.POLLIN)
 
+    def forget_descriptor(self, descriptor: int) -> None:
+        """Watch it no more. Called before it is closed."""
+        self._poll.unregister(descriptor)
+
     def watch_process(self, pid: int, started: str) -> None:
         """Watch for the end of a process, which need not be a child. One that is gone already is left out."""
         if (pid, started) in self._processes or not hasattr(os, "pidfd_open"):

@@ -1,7 +1,8 @@
-"""One session from start to end, each step told with the command that does it.
+"""A Claude and a Codex session side by side, from start to end, each step told with the command that does it.
 
-    python scripts/demo.py           the real Claude Code, an offline model, and a home of its own
-    python scripts/demo.py --real    your own claude, account and sessions; one short harmless task
+    python scripts/demo.py           the real Claude Code and Codex, an offline model, and a home of its own
+    python scripts/demo.py --real    your own claude and codex (those that are there), accounts and sessions; one short
+                                     harmless task
 
 Called by `make demo`. Whatever it starts it ends, also on Ctrl-C and on failure.
 """
@@ -22,8 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(sys.executable).with_name("dev-sessions")  # installed beside this Python
 KEY = "sk-ant-offline-0123456789abcdefghij"
 REAL_TASK = "Reply with one short sentence: what is 6 times 7?"
-# What stands in [[ ]] is the offline model's script: call the Bash tool, then say what the command printed.
-OFFLINE_TASK = 'What is 6 times 7? [[bash: echo "6 times 7 is $((6 * 7))." | tee answer.txt]] [[replytool]]'
+# What stands in [[ ]] is the offline model's script: call the shell tool, then say what the command printed.
+OFFLINE_TASK = 'What is 6 times 7? [[bash: echo "6 times 7 is $((6 * 7))." | tee -a answer.txt]] [[replytool]]'
+NAMES = {"claude": "Claude Code", "codex": "Codex"}
 COMMAND_SECONDS = 180
 
 
@@ -32,8 +34,8 @@ class Stop(Exception):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="One session of dev-sessions from start to end.")
-    parser.add_argument("--real", action="store_true", help="use your own claude and account")
+    parser = argparse.ArgumentParser(description="Two sessions of dev-sessions from start to end.")
+    parser.add_argument("--real", action="store_true", help="use your own claude, codex and accounts")
     real = parser.parse_args().real
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -59,15 +61,15 @@ def main():
 
 def offline_environment(scratch, stack):
     """A home, a state folder and a tmux server of its own, and a model that needs no network."""
-    claude = os.environ.get("DEV_SESSIONS_TEST_CLAUDE") or str(ROOT / ".agents" / "claude")
-    if not os.access(claude, os.X_OK):
-        raise Stop(f"there is no claude at {claude}; `make demo` fetches it")
+    claude, codex = (fetched(name) for name in NAMES)
     sys.path.insert(0, str(ROOT / "tests" / "fakes"))
+    from codex_lab import CONFIG
     from model_server import ModelServer
 
     model = stack.enter_context(ModelServer())
     home = scratch / "home"
-    home.mkdir()
+    (home / ".codex").mkdir(parents=True)
+    (home / ".codex" / "config.toml").write_text(CONFIG.format(url=model.url, root=scratch / "project"))
     # Claude asks a person these on its very first run; the question whether the folder is trusted is left to come.
     approved = {"approved": [KEY[-20:]], "rejected": []}
     first_run = {"hasCompletedOnboarding": True, "customApiKeyResponses": approved}
@@ -80,31 +82,44 @@ def offline_environment(scratch, stack):
         "HOME": str(home),
         "IS_SANDBOX": "1",  # lets Claude run with full permissions as root too
         "DEV_SESSIONS_HOME": str(scratch / "state"),
-        "DEV_SESSIONS_CLAUDE": os.path.abspath(claude),
+        "DEV_SESSIONS_CLAUDE": claude,
+        "DEV_SESSIONS_CODEX": codex,
         "TMUX_TMPDIR": str(scratch),
         "ANTHROPIC_BASE_URL": model.url,
         "ANTHROPIC_API_KEY": KEY,
+        "OFFLINE_MODEL_KEY": KEY,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
     }
 
 
+def fetched(name):
+    """The path of a pinned agent's program."""
+    path = os.environ.get(f"DEV_SESSIONS_TEST_{name.upper()}") or str(ROOT / ".agents" / name)
+    if not os.access(path, os.X_OK):
+        raise Stop(f"there is no {name} at {path}; `make demo` fetches it")
+    return os.path.abspath(path)
+
+
 def offline_tour(demo):
-    reply = demo.tour(OFFLINE_TASK, "full")
+    replies = demo.tour(OFFLINE_TASK, dict.fromkeys(NAMES, "full"))
     written = demo.project / "answer.txt"
-    if not written.exists() or written.read_text().strip() != reply:
-        raise Stop(f"Claude said {reply!r}, which is not what its Bash tool was to write into answer.txt")
-    say("\nClaude's Bash tool really ran: answer.txt in the project folder holds the same line.")
+    if not written.exists() or written.read_text().splitlines() != replies:
+        raise Stop(f"they said {replies!r}, which is not what their shells were to write into answer.txt")
+    say("\nTheir shells really ran: answer.txt in the project folder holds the same lines.")
 
 
 def real_tour(demo):
-    say("This uses your own claude, account and tmux server, and a temporary project folder.")
-    permissions = "full"
-    if os.geteuid() == 0 and not os.environ.get("IS_SANDBOX"):
-        permissions = "edit"
+    there = [name for name in NAMES if shutil.which(os.environ.get(f"DEV_SESSIONS_{name.upper()}") or name)]
+    if not there:
+        raise Stop("there is neither a claude nor a codex on your PATH; without REAL=1 the demo brings its own")
+    say(f"This uses your own {' and '.join(there)}, account and tmux server, and a temporary project folder.")
+    permissions = dict.fromkeys(there, "full")
+    if "claude" in there and os.geteuid() == 0 and not os.environ.get("IS_SANDBOX"):
+        permissions["claude"] = "edit"
         say("You are root, where Claude refuses full permissions unless IS_SANDBOX=1 is set: so --permissions edit.")
     demo.tour(REAL_TASK, permissions)
-    say("\nClaude keeps its own transcript of this session, as it does of every one.")
+    say("\nEach agent keeps its own record of its session, as it does of every one.")
 
 
 class Demo:
@@ -116,20 +131,27 @@ class Demo:
         self.steps = 0
 
     def tour(self, task, permissions):
-        """The life of one session; returns the agent's reply."""
-        options = [] if permissions == "full" else ["--permissions", permissions]
-        id = self.step(
-            "Start Claude Code in tmux. It returns when Claude is ready for input.",
-            *("create", "--description", "the demo", "--group", self.group, *options),
-        ).split()[-1]
-        self.step("Give it a task. It returns as soon as Claude has the message.", "send", id, task)
-        self.step("Wait for the end of that turn.", "wait", id, "--timeout", "120")
-        reply = self.step("Read what Claude said.", "last-message", id)
-        self.step("See what it does now.", "status", id)
-        self.step("End it, with everything that it started.", "kill", id)
+        """The life of a session of each agent, given with its permissions; returns the agents' replies, sorted."""
+        ids = {self.start(agent, wanted): NAMES[agent] for agent, wanted in permissions.items()}
+        for id, name in ids.items():
+            self.step(f"Give {name} a task. It returns as soon as {name} has the message.", "send", id, task)
+        self.step("See what is there.", "list", "--group", self.group)
+        self.step("Wait for the end of what they were given.", "wait", *ids, "--timeout", "120")
+        replies = [self.step(f"Read what {name} said.", "last-message", id) for id, name in ids.items()]
+        self.step("See what they do now.", "list", "--group", self.group)
+        self.step("End them, with everything that they started.", "kill", *ids)
         if self.own_sessions():
-            raise Stop("the session is still listed after kill")
-        return reply
+            raise Stop("a session is still listed after kill")
+        return sorted(replies)
+
+    def start(self, agent, permissions):
+        """Create a session and return its id."""
+        options = [] if permissions == "full" else ["--permissions", permissions]
+        where = "in tmux" if agent == "claude" else "on its app-server, without a terminal"
+        return self.step(
+            f"Start {NAMES[agent]} {where}. It returns when {NAMES[agent]} is ready for input.",
+            *("create", "--cli", agent, "--description", "the demo", "--group", self.group, *options),
+        ).split()[-1]
 
     def step(self, what, *words):
         """Tell a step and its command, run it, show what it says; returns its result."""

@@ -39,7 +39,8 @@ def main():
     parser.add_argument("--print", metavar="AGENT", choices=sorted(releases), dest="name")
     name = parser.parse_args().name
     try:
-        programs = {one: fetch(*releases[one]) for one in ([name] if name else releases)}
+        wanted = [name] if name else [one for one in releases if one in pins or is_made_for_us(releases[one])]
+        programs = {one: fetch(*releases[one]) for one in wanted}
         for agent in sorted(pins.keys() & programs.keys()):
             link(AGENTS / agent, programs[agent])
     except Stop as stop:
@@ -54,11 +55,22 @@ def releases_of(agent, pin):
     """Name every release of a pin, with what `fetch` wants to know of it: the newest by the agent's name alone."""
     yield agent, (agent, pin["version"], pin["packages"])
     for version, integrities in pin.get("older", {}).items():
-        packages = {
-            key: {"name": pin["packages"][key]["name"], "integrity": integrity}
-            for key, integrity in integrities.items()
-        }
+        packages = {key: older_package(pin["packages"][key], fields) for key, fields in integrities.items()}
         yield f"{agent}-{version}", (agent, version, packages)
+
+
+def older_package(newest, fields):
+    """An older release's package: as the newest one's, but for its integrity or for several fields of it."""
+    return {**newest, **(fields if isinstance(fields, dict) else {"integrity": fields})}
+
+
+def is_made_for_us(release):
+    """Tell whether an older release runs here; not each of them was made for each machine."""
+    agent, version, packages = release
+    if platform_key() not in packages:
+        say(f"{agent} {version} is not pinned for {platform_key()}: left out.")
+        return False
+    return True
 
 
 def fetch(agent, version, packages):
@@ -71,12 +83,12 @@ def fetch(agent, version, packages):
     if not is_fetched(folder, agent, package):
         say(f"Fetching {agent} {version} for {key} from npm (about 180 MB).")
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=make(AGENTS)) as scratch:
-            tarball = npm_pack(f"{package['name']}@{version}", Path(scratch))
+            tarball = npm_pack(f"{package['name']}@{version}{package.get('suffix', '')}", Path(scratch))
             check_integrity(tarball, package)
-            fresh = unpack(tarball, Path(scratch) / "fresh")
+            fresh = unpack(tarball, Path(scratch) / "fresh", package.get("folder", ""))
             (fresh / "INTEGRITY").write_text(package["integrity"] + "\n")
             put_in_place(fresh, folder, agent, package)
-    return folder / agent
+    return folder / package.get("program", agent)
 
 
 def platform_key():
@@ -95,7 +107,7 @@ def is_fetched(folder, agent, package):
     """Tell whether the folder holds this very package; it is renamed into place only when whole."""
     with contextlib.suppress(FileNotFoundError):
         whole = (folder / "INTEGRITY").read_text().strip() == package["integrity"]
-        return whole and os.access(folder / agent, os.X_OK)
+        return whole and os.access(folder / package.get("program", agent), os.X_OK)
     return False
 
 
@@ -126,20 +138,26 @@ def check_integrity(tarball, package):
         )
 
 
-def unpack(tarball, folder):
-    """Copy the plain files of `package/` out of the tarball, and nothing else.
+def unpack(tarball, folder, below):
+    """Copy the plain files of `package/` out of the tarball, and nothing else: those of its folder `below`, if given.
 
     Not `extractall(filter="data")`: Python 3.11 has it only from 3.11.4 on.
     """
     make(folder)
     with tarfile.open(tarball) as tar:
         for member in tar:
-            parent, _, name = member.name.rpartition("/")
-            if not member.isreg() or parent != "package" or name in ("", ".", ".."):
+            parent = ("package", *below.split("/")) if below else ("package",)
+            parts = tuple(member.name.split("/"))
+            name = parts[len(parent) :]
+            if not member.isreg() or parts[: len(parent)] != parent or {"", ".", ".."} & set(name) or not name:
                 continue
-            with tar.extractfile(member) as source, (folder / name).open("wb") as target:
+            if not below and len(name) > 1:
+                continue
+            path = folder.joinpath(*name)
+            make(path.parent)
+            with tar.extractfile(member) as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-            (folder / name).chmod(0o755 if member.mode & 0o100 else 0o644)
+            path.chmod(0o755 if member.mode & 0o100 else 0o644)
     return folder
 
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from .base import Backend
 
 GROUP = "dev_sessions.backends"
-_OWN = {"claude": "dev_sessions.backends.claude.agent:ClaudeBackend"}
+_OWN = {
+    "claude": "dev_sessions.backends.claude.agent:ClaudeBackend",
+    "codex": "dev_sessions.backends.codex.agent:CodexBackend",
+}
 
 
 def load(name: str, adapter: str | None = None) -> Backend:

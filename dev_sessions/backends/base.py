@@ -24,6 +24,8 @@ __all__ = [
     "Delivery",
     "Interrupts",
     "Launch",
+    "Listener",
+    "Listens",
     "Observation",
     "Places",
     "Revives",
@@ -203,7 +205,47 @@ class Revives(Protocol):
         """
 
 
-CAPABILITIES: dict[str, type] = {"attach": Attaches, "interrupt": Interrupts, "revive": Revives}
+@runtime_checkable
+class Goals(Protocol):
+    """The agent can pursue an objective over turns by itself."""
+
+    def goal(self, session: Session) -> dict[str, Any] | None:
+        """The session's goal ("objective", "status", "tokens_used", "token_budget", ...) or None. Starts nothing."""
+
+    def change_goal(
+        self, session: Session, objective: str | None, budget: int | None, act: str | None
+    ) -> dict[str, Any] | None:
+        """Set an objective or a budget, or carry out an `act` ("pause", "resume", "clear"); the goal as it is then."""
+
+
+class Listener(Protocol):
+    """An ear at an agent at work.
+
+    Attributes:
+        descriptor: readable when there may be something to hear.
+    """
+
+    descriptor: int
+
+    def heard(self) -> list[str] | None:
+        """What the agent has complained of since the last call, in its own words; None if it is heard no more."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Listens(Protocol):
+    """An agent at work can be heard complaining: of a model that it cannot reach and tries again, say."""
+
+    def listen(self, session: Session) -> Listener | None:
+        """An ear at the agent, or None if it is not at work or cannot be heard. Starts nothing. Called by `wait`.
+
+        Raises:
+            TimedOut: it should answer, and does not.
+        """
+
+
+CAPABILITIES: dict[str, type] = {"attach": Attaches, "goal": Goals, "interrupt": Interrupts, "revive": Revives}
 
 
 def capabilities(backend: Backend) -> list[str]:

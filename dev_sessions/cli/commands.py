@@ -213,6 +213,16 @@ def courier(out: Output, client: Client, id: str) -> int:
     return 0
 
 
+def goal(out: Output, client: Client, id: str, objective: str | None, budget: int | None, act: str | None) -> int:
+    found = client.goal(id, objective=objective, budget=budget, act=act)
+    if found is None:
+        out.result(None, "no goal")
+        return 0
+    budgeted = f" of {found['token_budget']}" if found["token_budget"] else ""
+    out.result(found, f"{found['status']} ({found['tokens_used']}{budgeted} tokens): {stripped(found['objective'])}")
+    return 0
+
+
 def message(text: str | None, file: str | None) -> str | None:
     """The message of `send` or `ask`: the argument, or a file's content (`-`: standard input).
 

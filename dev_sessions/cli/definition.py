@@ -9,6 +9,7 @@ import typer
 from ..errors import UsageError
 from . import commands, completing
 from .output import Output, interrupted
+from .words import File, Follow, Group, Id, Ids, Interrupting, Json, RequestId, Text, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,40 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Id = Annotated[
-    str,
-    typer.Argument(metavar="ID", help="The session's id.", show_default=False, autocompletion=completing.ids),
-]
-Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[ID]...", help="Session ids.", show_default=False, autocompletion=completing.ids),
-]
-Group = Annotated[
-    str | None,
-    typer.Option("--group", metavar="G", help="Only the sessions of this group.", autocompletion=completing.groups),
-]
-Text = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[MESSAGE]", help="The message; one that begins with '-' goes behind --.", show_default=False
-    ),
-]
-File = Annotated[
-    str | None,
-    typer.Option("-f", "--file", metavar="FILE", help="Read the message from a file; - is standard input."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
-RequestId = Annotated[
-    str | None,
-    typer.Option("--request-id", metavar="R", help="The same R again answers as the first time and never acts twice."),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option("-t", "--timeout", metavar="S", min=0, help="Give up after so many seconds (exit 124)."),
-]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes; Ctrl-C leaves it (exit 130).")]
-Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running turn first.")]
 
 
 def _version(value: bool) -> None:
@@ -194,20 +161,24 @@ def wait(
         int | None, typer.Option("--turn", metavar="T", help="Wait for this turn only; send has printed its number.")
     ] = None,
     settled: Annotated[bool, typer.Option("--settled", help="Also wait for work left in the background.")] = False,
+    goal: Annotated[
+        bool, typer.Option("--goal", help="Wait until the goal is complete, or no longer pursued (Codex).")
+    ] = False,
+    next_turn: Annotated[
+        bool, typer.Option("--next-turn", help="Wait for the next turn that ends from now on, whosoever's it is.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Wait until all that was sent is done, or the agent asks.
 
     Prints completed, failed, interrupted, exited, waiting_for_input (it asks something), or idle (nothing was ever
     sent); of several sessions a line each, as they end. On a timeout the agent goes on: wait again. With --group it
-    waits for all sessions that are in the group now.
+    waits for all sessions that are in the group now. With --goal it prints complete, or (exit code 5) paused, blocked,
+    usageLimited, budgetLimited or cleared.
     """
-    return _run(
-        json,
-        lambda out, client: commands.wait(
-            out, client, ids or [], any, group, timeout=timeout, interval=interval, turn=turn, settled=settled
-        ),
-    )
+    wanted: dict[str, Any] = {"turn": turn, "settled": settled, "goal": goal, "next_turn": next_turn}
+    wanted |= {"timeout": timeout, "interval": interval}
+    return _run(json, lambda out, client: commands.wait(out, client, ids or [], any, group, **wanted))
 
 
 @app.command("last-message")
@@ -268,10 +239,32 @@ def revive(
 
 
 @app.command()
+def goal(
+    id: Id,
+    objective: Annotated[str | None, typer.Argument(help="What the agent shall pursue. None: show the goal.")] = None,
+    file: Annotated[str | None, typer.Option("--file", "-f", help="The objective, from a file; - for stdin.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="At most so many tokens.")] = None,
+    pause: Annotated[bool, typer.Option("--pause", help="Start no more turns for it.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with it.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Take it away.")] = False,
+    json: Json = False,
+) -> int:
+    """Show, set or change an objective that the agent pursues over turns by itself (Codex)."""
+    acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
+    if len(acts) > 1:
+        raise typer.BadParameter("only one of --pause, --resume and --clear")
+    act = acts[0] if acts else None
+    return _run(
+        json, lambda out, client: commands.goal(out, client, id, commands.message(objective, file), budget, act)
+    )
+
+
+@app.command()
 def attach(id: Id, json: Json = False) -> int:
     """Put your terminal on the live session.
 
-    Leave it as you leave any tmux session: with the prefix (Ctrl-B, if you have not changed it), then d.
+    Leave Claude as you leave any tmux session, with the prefix (Ctrl-B, if you have not changed it), then d; leave
+    Codex with Ctrl-C, twice.
     """
     return _run(json, lambda out, client: commands.attach(out, client, id))
 

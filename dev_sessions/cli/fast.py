@@ -35,7 +35,12 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Any] | None]]] = {
     "list": {},
     "status": {},
     "last-message": {"-n": ("count", _count), "--count": ("count", _count)},
-    "wait": {"-t": ("timeout", _seconds), "--timeout": ("timeout", _seconds)},
+    "wait": {
+        "-t": ("timeout", _seconds),
+        "--timeout": ("timeout", _seconds),
+        "--goal": ("goal", None),
+        "--next-turn": ("next_turn", None),
+    },
     "send": {"-f": ("file", _file), "--file": ("file", _file), "--queue": ("queue", None)},
     "kill": {},
 }

@@ -29,6 +29,8 @@ _EXIT_CODES = {
     "unreachable": 255,
 }
 _OUTCOME_CODES = {"failed": 5, "interrupted": 5, "exited": 5, "waiting_for_input": 6, "timeout": 124}
+# A goal that was not reached.
+_OUTCOME_CODES |= dict.fromkeys(("paused", "blocked", "usageLimited", "budgetLimited", "cleared"), 5)
 _WORST_FIRST = (5, 6, 124)
 
 

@@ -35,6 +35,7 @@ OPERATIONS = {
     "send": "conversation:send",
     "interrupt": "conversation:interrupt",
     "revive": "reviving:revive",
+    "goal": "goals:goal",
     "courier": "courier:run",
 }
 

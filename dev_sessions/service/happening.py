@@ -6,7 +6,7 @@ import os
 
 from ..errors import UsageError
 from ..records import Folder
-from ..turns import attempted_last, reduce
+from ..turns import Untaken, reduce
 from ..values import as_number
 from ..waiting import Watcher
 
@@ -146,7 +146,7 @@ class _Binding:
     """Which turn a fact is about; by the rule of `turns`: the newest message of that text that had left by then."""
 
     def __init__(self, messages: Sequence[Message], turns: Sequence[Turn]) -> None:
-        self._unbound = [message for message in messages if message.attempted is not None]
+        self._untaken = Untaken(messages)
         self._by_text: dict[str, int] = {}
         self._by_prompt: dict[str | None, int] = {turn.prompt: turn.number for turn in reversed(turns) if turn.prompt}
         self._by_end: dict[float | None, list[int]] = {}
@@ -168,11 +168,10 @@ class _Binding:
         return turn, []
 
     def _bound(self, fact: Fact) -> int | None:
-        message = attempted_last(self._unbound, fact)
+        message = self._untaken.take(fact)
         if message is None:
             self._by_text.pop(fact.text, None)
             return None
-        self._unbound.remove(message)
         self._by_text[fact.text] = message.number
         return message.number
 

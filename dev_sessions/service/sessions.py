@@ -82,9 +82,8 @@ def _archive(house: House, session: Session, ended: tuple[int, str] | None) -> N
         with house.store.lock(folder.lock_path):
             if folder.process() != ended:
                 house.backend(session).stop(session)  # a create or a revive went on while we waited for it
-            start = os.path.join(folder.agent_path, "start.sh")
-            if os.path.exists(start):
-                os.unlink(start)  # it holds the agent's environment, secrets and all
+            # It holds the agent's environment, secrets and all.
+            files.remove(os.path.join(folder.agent_path, "start.sh"))
             files.make_folder(house.store.archive_folder)
             _put_away(house, session)
     except (OSError, StoreError, SessionNotFound):

@@ -8,10 +8,11 @@ import time
 from .. import processes
 from ..backends.session import Sources
 from ..errors import UsageError
-from ..model import EXITED, IDLE, INTERRUPTED, QUEUED, WAITING
-from ..turns import batch, verdict
+from ..model import EXITED, QUEUED
 from ..waiting import Watcher
 from .choosing import named
+from .listening import Ears
+from .outcomes import aim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..backends.base import Session
-    from ..model import State, Turn
+    from ..model import State
     from .house import House
 
 TIMEOUT = "timeout"
@@ -39,22 +40,26 @@ def wait(
     """Outcomes of the sessions `ids` or of a `group`, as they end; an event tells each when it is known.
 
     Returns when no turn of ours is open, or an agent asks something. Parameters: `any` (the first is enough), `turn`
-    (only that one), `settled` (also work left in the background), `timeout` and `interval` in seconds.
+    (only that one), `settled` (also work left in the background), `goal` or `next_turn` (see `outcomes`), `timeout` and
+    `interval` in seconds.
     """
     sessions = named(house, params.get("ids"), params.get("group"))
     turn, settled = params.get("turn"), bool(params.get("settled"))
+    outcome_of = aim(house, sessions, turn, settled, bool(params.get("goal")), bool(params.get("next_turn")))
     interval = _seconds("interval", params.get("interval") or 1.0)
     timeout = params.get("timeout")
     deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
     outcomes: list[dict[str, Any]] = []
-    with Watcher() as watcher:
-        pending = [_Look(house, _reaching(house, session, turn)) for session in sessions]
+    with Watcher() as watcher, Ears(house, watcher) as ears:
+        pending = [_Look(house, session) for session in sessions]
         woken = True
         while pending:
             due = [look for look in pending if look.due(watcher, woken)]
+            for look in due:
+                look.session = _reaching(house, look.session, turn)
             for look, state in zip(due, house.states([look.session for look in due]), strict=True):
                 there = os.path.isdir(look.session.folder.path)
-                outcome = _outcome(look.session, state, turn, settled) if there else _ended(house, look.session)
+                outcome = outcome_of(look.session, state) if there else _ended(house, look.session)
                 if outcome is None:
                     _see_to_queue(house, look.session, state)
                 else:
@@ -63,11 +68,12 @@ def wait(
                     yield outcome
             if not pending or (params.get("any") and outcomes):
                 break
+            yield from ears.attend([look.session for look in pending])
             seconds = min(interval, *(look.settles_in() for look in pending))
             seconds = seconds if deadline is None else min(seconds, deadline - time.monotonic())
             if seconds <= 0:
                 for look in pending:
-                    outcomes.append(_timed_out(look.session, turn))
+                    outcomes.append(_timed_out(look.session, turn, ears.last(look.session)))
                     yield outcomes[-1]
                 break
             woken = watcher.wait(seconds)
@@ -170,56 +176,12 @@ def _see_to_queue(house: House, session: Session, state: State) -> None:
         start(house, session)
 
 
-def _outcome(session: Session, state: State, wanted: int | None, settled: bool) -> dict[str, Any] | None:
-    """What `wait` says of a session; None if it has to go on."""
-    turns = state.turns if wanted is None else _only(session, state, wanted)
-    if not turns:
-        word = {EXITED: EXITED, WAITING: WAITING}.get(state.status, IDLE)
-        return _answer(session, state, None, word, ())
-    if any(turn.open for turn in turns):
-        stuck = {EXITED: EXITED, WAITING: WAITING}.get(state.status)
-        if stuck is None:
-            return None
-        first = next(turn for turn in turns if turn.open)
-        return _answer(session, state, first, stuck, batch(turns))
-    if settled and state.background and state.status not in (EXITED, WAITING):
-        return None
-    last = batch(turns)
-    worst = verdict(last)
-    return _answer(session, state, worst, worst.state, last)
-
-
-def _only(session: Session, state: State, number: int) -> tuple[Turn, ...]:
-    found = tuple(turn for turn in state.turns if turn.number == number)
-    if not found:
-        raise UsageError(f"{session.id} has no turn {number}", next=f"dev-sessions status {session.id} --json")
-    return found
-
-
-def _answer(session: Session, state: State, turn: Turn | None, word: str, turns: tuple[Turn, ...]) -> dict[str, Any]:
-    error = (turn.error if turn else None) or (state.error if word == EXITED else None)
-    if word == INTERRUPTED and error is None:
-        error = "the turn was interrupted"
-    return {
-        "session": session.id,
-        "turn": turn.number if turn else None,
-        "outcome": word,
-        "turns": [_turn(one) for one in turns],
-        "error": error,
-        "question": state.question.to_json() if word == WAITING and state.question else None,
-    }
-
-
-def _turn(turn: Turn) -> dict[str, Any]:
-    return {"turn": turn.number, "outcome": turn.state, "reply": turn.reply, "error": turn.error}
-
-
-def _timed_out(session: Session, turn: int | None) -> dict[str, Any]:
+def _timed_out(session: Session, turn: int | None, complaint: str | None) -> dict[str, Any]:
     return {
         "session": session.id,
         "turn": turn,
         "outcome": TIMEOUT,
         "turns": [],
-        "error": "timed out; the agent goes on",
+        "error": "timed out; the agent goes on" + (f". It has complained: {complaint}" if complaint else ""),
         "question": None,
     }

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from .tmux import Tmux
 
 _BLOCK = re.compile(rb"%begin (\d+ \d+) 1\r?\n(.*?)%(end|error) \1 1\r?\n", re.DOTALL)
+# Only then the client is attached, and told what moves; it carries out commands before.
+_ATTACHED = re.compile(rb"%session-changed [^\n]*\n")
 _ANSWER_SECONDS = 10.0
+_NEEDED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TMUX_TMPDIR")
 
 
 class Screen:
@@ -37,19 +40,33 @@ class Screen:
     def __init__(self, tmux: Tmux, name: str, pane: str | None = None) -> None:
         self.name = name
         self._target = pane or f"={name}:"
-        argv = tmux.command("-u", "-C", "attach-session", "-t", f"={name}", "-f", "ignore-size")
-        # A terminal of no use to us: without TMUX in it tmux would refuse to nest, with it it thinks of the caller's.
-        environ = {**tmux.environ, "TERM": "dumb"}
-        environ.pop("TMUX", None)
-        self._client = pexpect.spawn(argv[0], argv[1:], env=environ, echo=False, timeout=_ANSWER_SECONDS, maxread=65536)
+        self._tmux = tmux
+        with tmux.alone():
+            self._attach()
+
+    def _attach(self) -> None:
+        argv = self._tmux.command("-u", "-N", "-C", "attach-session", "-E", "-t", f"={self.name}", "-f", "ignore-size")
+        # Little to introduce itself with (see `tmux`), and no TMUX, inside of which tmux would refuse to nest.
+        environ = {name: value for name, value in self._tmux.environ.items() if name in _NEEDED}
+        self._client = pexpect.spawn(
+            *(argv[0], argv[1:]),
+            env={**environ, "TERM": "dumb"},
+            echo=False,
+            timeout=_ANSWER_SECONDS,
+            maxread=65536,
+        )
         # pexpect's defaults wait 50 ms before each send and 100 ms after a close, for the sake of slow terminals.
         self._client.delaybeforesend = None
         self._client.delayafterread = None
         self._client.ptyproc.delayafterclose = 0
         self._ended = False
-        if self._ask("#{session_name}") != name:
-            self.close()
-            raise ScreenGone(f"the agent's pane in the tmux session {name} is gone")
+        try:
+            self._expect(_ATTACHED)
+            if self._ask("#{session_name}") != self.name:
+                raise ScreenGone(f"the agent's pane in the tmux session {self.name} is gone")
+        except BaseException:
+            self._detach()
+            raise
 
     def __enter__(self) -> Screen:
         return self
@@ -64,6 +81,10 @@ class Screen:
 
     def close(self) -> None:
         """Detach; the session goes on."""
+        with self._tmux.alone():
+            self._detach()
+
+    def _detach(self) -> None:
         if not self._ended:
             # Asked to, the client leaves in about a millisecond; killed, it would take pexpect's waits between signals.
             try:
@@ -72,7 +93,10 @@ class Screen:
             except (OSError, pexpect.EOF, pexpect.TIMEOUT):
                 pass
         self._client.ptyproc.delayafterterminate = 0.1
-        self._client.close(force=True)
+        try:
+            self._client.close(force=True)
+        except pexpect.ExceptionPexpect:
+            pass  # it was sent SIGKILL; a busy machine may take its time
 
     def command(self, line: str) -> str:
         """Run one tmux command on this connection and return what it printed.
@@ -107,7 +131,6 @@ class Screen:
         except TmuxError as error:
             if isinstance(error, ScreenGone):
                 raise
-            self.close()
             raise ScreenGone(f"the tmux session {self.name} has ended") from error
 
     def _leave_copy_mode(self) -> None:
@@ -147,17 +170,22 @@ class Screen:
         try:
             self._client.sendline(line)
         except OSError as error:
-            self._ended = True
-            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+            raise self._gone() from error
 
-    def _answer(self, line: str) -> str:
+    def _gone(self) -> ScreenGone:
+        self._ended = True
+        return ScreenGone(f"the tmux session {self.name} has ended")
+
+    def _expect(self, pattern: re.Pattern[bytes]) -> None:
         try:
-            self._client.expect(_BLOCK)
+            self._client.expect(pattern)
         except (pexpect.EOF, OSError) as error:
-            self._ended = True
-            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+            raise self._gone() from error
         except pexpect.TIMEOUT as error:
             raise TmuxError(f"tmux has not answered for {_ANSWER_SECONDS:g} s", next="check the tmux server") from error
+
+    def _answer(self, line: str) -> str:
+        self._expect(_BLOCK)
         _, content, end = self._client.match.groups()
         text: str = content.replace(b"\r\n", b"\n").decode(errors="replace")
         if end == b"error":
@@ -176,8 +204,7 @@ class Screen:
         except pexpect.TIMEOUT:
             return
         except (pexpect.EOF, OSError) as error:
-            self._ended = True
-            raise ScreenGone(f"the tmux session {self.name} has ended") from error
+            raise self._gone() from error
 
 
 def _literal(path: str) -> str:

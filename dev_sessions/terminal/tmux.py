@@ -4,21 +4,29 @@ Traps that shape it (tmux 3.3a): a session is addressed `=NAME`, a pane `=NAME:`
 without the `=` a prefix of another name matches); the server hands its first caller's environment to every later
 session; a user's tmux.conf may end a detached session at birth (`destroy-unattached`), so its options are set in the
 same call that makes it.
+
+Up to 3.6 a server dies, and every session with it, if a client in control mode is just about to introduce itself while
+another client detaches or a session is made or ended (github.com/tmux/tmux/pull/4980; seen on 3.3a, about once in some
+hundred sends at once). So our commands do these one at a time, see `Tmux.alone`.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import contextmanager
 
+from .. import locks
 from ..errors import TmuxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 WIDTH, HEIGHT = 200, 50
 _KEY = "@dev_sessions_key"
+# How long to let others go first. Seconds.
+_PATIENCE = 5.0
 
 
 class Tmux:
@@ -66,6 +74,26 @@ class Tmux:
         folder = os.path.join(self.environ.get("TMUX_TMPDIR") or "/tmp", f"tmux-{os.getuid()}")
         return self.socket or inside or os.path.join(os.path.realpath(folder), "default")
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have no other command of ours connect, detach, make or end a session on this server meanwhile.
+
+        The lock stands beside the server's socket, which all have in common. Who cannot have it in time goes on
+        without: what it prevents is rare, and somebody who holds it for so long is stopped.
+        """
+        folder = os.path.dirname(self.expected_socket())
+        release = None
+        try:
+            if os.path.isdir(folder):  # else there is no server yet
+                release = locks.take(os.path.join(folder, "dev-sessions.lock"), _PATIENCE)
+        except OSError:
+            pass
+        try:
+            yield
+        finally:
+            if release:
+                release()
+
     def new_session(self, name: str, argv: Sequence[str], key: str) -> tuple[str, str]:
         """Start a detached session that runs `argv` directly (no login shell).
 
@@ -86,7 +114,15 @@ class Tmux:
 
     def _new_session(self, name: str, argv: Sequence[str], key: str) -> tuple[str, str]:
         target = f"={name}:"
-        shown = self.run(
+        with self.alone():
+            shown = self._make(target, name, argv, key)
+        if not shown.strip():
+            raise TmuxError("tmux has started no session and does not say why", next="check: tmux new-session -d")
+        self.socket, _, pane = shown.splitlines()[0].rpartition("\t")
+        return self.socket, pane
+
+    def _make(self, target: str, name: str, argv: Sequence[str], key: str) -> str:
+        return self.run(
             *("new-session", "-d", "-s", name, "-x", str(WIDTH), "-y", str(HEIGHT)),
             *("-P", "-F", "#{socket_path}\t#{pane_id}"),
             *argv,
@@ -97,10 +133,6 @@ class Tmux:
             *(";", "set-option", "-w", "-t", target, "window-size", "latest"),
             *(";", "set-option", "-w", "-t", target, "aggressive-resize", "off"),
         )
-        if not shown.strip():
-            raise TmuxError("tmux has started no session and does not say why", next="check: tmux new-session -d")
-        self.socket, _, pane = shown.splitlines()[0].rpartition("\t")
-        return self.socket, pane
 
     def release(self, name: str) -> None:
         """From now on the session ends together with its program."""
@@ -123,7 +155,8 @@ class Tmux:
     def kill_session(self, name: str, key: str) -> None:
         """End the session that `new_session` made with that key; fine if there is none (or another of that name)."""
         if self.run("show-options", "-v", "-t", f"={name}:", _KEY, check=False).strip() == key:
-            self.run("kill-session", "-t", f"={name}", check=False)
+            with self.alone():
+                self.run("kill-session", "-t", f"={name}", check=False)
 
 
 def _without_stale_server(environ: Mapping[str, str]) -> dict[str, str]:

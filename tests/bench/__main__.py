@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 
 import agents
+import codex
 import figures
 import growth
 import page
@@ -43,11 +44,18 @@ MEASURES: dict[str, Callable[[Place], Iterator[Figure | Growth]]] = {
     "wait-200": waits.of_200,
     "hook": reads.hook,
     "list-500": reads.list_500,
+    "codex-list": codex.reads,
+    "codex-send": codex.sends,
+    "codex-create-cold": codex.creates,
+    "codex-wait-gone": codex.ends,
     "growth-sessions": growth.of_sessions,
     "growth-turns": growth.of_turns,
     "growth-sends": growth.of_sends,
 }
 ALSO = {"last-message-500mb": "last-message", "wait-ended": "wait-armed", "kill": "create"}
+_WITH_LIST = ("last-message", "status", "wait-ended", "list-asking", "status-asking", "wait-armed")
+ALSO |= dict.fromkeys((f"codex-{name}" for name in _WITH_LIST), "codex-list")
+ALSO |= {"codex-create-warm": "codex-create-cold"}
 RESULTS = ROOT / ".tox" / "results" / "bench.json"
 
 
@@ -67,7 +75,8 @@ def main() -> int:
     if options.markdown:
         print("\n\n".join(page.parts(found, grown, machine).values()))
     if options.page:
-        page.renew(page.parts(found, grown, machine))
+        made = page.parts(found, grown, machine)
+        page.renew({"codex": made["codex"]} if options.codex else made)
     missed = [figure.name for figure in found if figure.missed]
     if missed:
         print(f"missed: {', '.join(missed)}", file=sys.stderr)
@@ -75,13 +84,16 @@ def main() -> int:
 
 
 def _measured(options: argparse.Namespace) -> tuple[list[Figure], list[Growth], dict[str, object], bool]:
-    claude = os.environ.get("DEV_SESSIONS_TEST_CLAUDE") or str(ROOT / ".agents" / "claude")
+    claude, program = (
+        os.environ.get(f"DEV_SESSIONS_TEST_{name.upper()}") or str(ROOT / ".agents" / name)
+        for name in ("claude", "codex")
+    )
     compileall.compile_dir(os.path.dirname(dev_sessions.__file__), quiet=2)  # an editable checkout may have none
-    machine = page.machine(claude, dict(os.environ))
+    machine = page.machine(claude, program)
     found: list[Figure | Growth] = []
     failed = False
     with scratch() as folder:
-        place = Place(Path(folder), options.rounds, options.quick, claude)
+        place = Place(Path(folder), options.rounds, options.quick, claude, program)
         for name in dict.fromkeys(ALSO.get(name, name) for name in options.only or MEASURES):
             os.chdir(folder)
             try:
@@ -107,6 +119,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
     names = [*MEASURES, *ALSO]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"any of {', '.join(names)}")
+    parser.add_argument("--codex", action="store_true", help="all about Codex; with --page, its table alone")
     parser.add_argument("--rounds", type=int, default=40, metavar="N", help="how often a quick thing is measured")
     parser.add_argument("--quick", action="store_true", help="shorter times and smaller sizes, for a look")
     parser.add_argument("--json", metavar="FILE", help=f"where results go; all of them: {RESULTS.relative_to(ROOT)}")
@@ -114,7 +127,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--markdown", action="store_true", help="print the tables of docs/performance.md")
     parser.add_argument("--page", action="store_true", help="renew docs/performance.md")
     options = parser.parse_args()
-    if options.page and not options.results and (options.only or options.quick):
+    if options.codex:
+        options.only = [name for name in MEASURES if name.startswith(page.CODEX)]
+    elif options.page and not options.results and (options.only or options.quick):
         parser.error("the page is renewed by a whole run, or --from the results of one")
     return options
 

@@ -16,10 +16,11 @@ from folders import ROOT
 
 import dev_sessions
 
+CODEX = "codex-"
 PAGE = ROOT / "docs" / "performance.md"
 
 
-def machine(claude: str | None, env: dict[str, str]) -> dict[str, Any]:
+def machine(claude: str, codex: str) -> dict[str, Any]:
     """What it was measured on."""
     return {
         "cores": os.cpu_count(),
@@ -27,7 +28,8 @@ def machine(claude: str | None, env: dict[str, str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "dev-sessions": dev_sessions.__version__,
         "tmux": _said("tmux", "-V"),
-        "claude": _said(claude, "--version") if claude else None,
+        "claude": _said(claude, "--version"),
+        "codex": _said(codex, "--version"),
         "load": round(os.getloadavg()[0], 1),
         "day": time.strftime("%Y-%m-%d"),
     }
@@ -44,7 +46,8 @@ def parts(figures: Sequence[Figure], growths: Sequence[Growth], machine: dict[st
     """Each part of the page by its name."""
     return {
         "machine": _machine(machine),
-        "reaches": _reaches(figures),
+        "reaches": _reaches([figure for figure in figures if not figure.name.startswith(CODEX)]),
+        "codex": _of_codex([figure for figure in figures if figure.name.startswith(CODEX)], machine),
         "sessions": _growth([growth for growth in growths if growth.by == "sessions"]),
         "turns": _growth([growth for growth in growths if growth.by == "turns"]),
     }
@@ -72,6 +75,15 @@ def _reaches(figures: Sequence[Figure]) -> str:
         cells = (figure.what, reach, measured, amount(figure.p20, figure.unit), cpu, figure.note, figure.ancestor)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _of_codex(figures: Sequence[Figure], machine: dict[str, Any]) -> str:
+    """A table of its own, with what it was measured on: it may be renewed alone."""
+    day, load, version = machine["day"], machine["load"], machine.get("codex") or "no codex"
+    begin = f"Measured on {day}, load {load}, with {version}."
+    rows = [line.rpartition(" |")[0].rpartition(" |")[0] + " |" for line in _reaches(figures).splitlines()]
+    rows[1] = "|---" * 6 + "|"
+    return "\n".join([begin, "", *rows]) if figures else "(not measured)"
 
 
 def _growth(growths: Sequence[Growth]) -> str:

@@ -16,11 +16,12 @@ class Place:
         scratch: a folder for state folders, removed by whoever made it.
         rounds: how often a quick thing is measured.
         quick: smaller sizes and shorter times, for a look.
-        claude: path of the real claude, or None: what needs it is left out.
+        claude, codex: paths of the real programs.
     """
 
-    def __init__(self, scratch: Path, rounds: int, quick: bool, claude: str | None) -> None:
-        self._scratch, self.rounds, self.quick, self.claude = scratch, rounds, quick, claude
+    def __init__(self, scratch: Path, rounds: int, quick: bool, claude: str, codex: str) -> None:
+        self._scratch, self.rounds, self.quick = scratch, rounds, quick
+        self.claude, self.codex = claude, codex
 
     @property
     def fewer(self) -> int:

@@ -34,14 +34,14 @@ def armed(place: Place) -> Iterator[Figure]:
         found = in_turns(
             place.rounds,
             floor=commands.floor,
-            armed=lambda: _arm_time(commands, busy.id),
+            armed=lambda: arm_time(commands, busy.id),
             ended=lambda: commands.once("wait", rested.id),
         )
     yield ratio("wait-armed", "`wait` until it is armed", 3.5, found["armed"], found["floor"])
     yield ratio("wait-ended", "`wait` for a turn that has ended", 3.5, found["ended"], found["floor"])
 
 
-def _arm_time(commands: Commands, id: str) -> Cost:
+def arm_time(commands: Commands, id: str) -> Cost:
     begin = time.perf_counter()
     pid = commands.start("wait", id)
     until(lambda: is_armed(pid), "the wait is armed")

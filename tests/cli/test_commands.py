@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Commands
 
 COMMANDS = (
-    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "revive", "attach"),
+    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "revive", "goal", "attach"),
     *("logs", "inspect", "events", "kill"),
 )
 FLAGS = {
@@ -25,12 +25,13 @@ FLAGS = {
     " -q --quiet --request-id --json -h --help",
     "send": "-f --file --queue --interrupt --request-id --json -h --help",
     "ask": "-f --file -t --timeout --interrupt --request-id --json -h --help",
-    "wait": "--group --any -t --timeout -i --interval --turn --settled --json -h --help",
+    "wait": "--group --any -t --timeout -i --interval --turn --settled --goal --next-turn --json -h --help",
     "last-message": "-n --count --json -h --help",
     "status": "--json -h --help",
     "list": "--group --status --json -h --help",
     "interrupt": "--json -h --help",
     "revive": "--all --json -h --help",
+    "goal": "--file -f --budget --pause --resume --clear --json -h --help",
     "attach": "--json -h --help",
     "logs": "--follow --json -h --help",
     "inspect": "--json -h --help",

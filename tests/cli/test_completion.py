@@ -108,7 +108,7 @@ def test_more_ids_where_several_go(shell: Shell) -> None:
         ("create --group b", ["black", "blue"]),
         ("list --status w", ["working", "waiting_for_input"]),
         ("create --permissions ", ["full", "edit", "ask", "plan"]),
-        ("create --cli c", ["claude"]),
+        ("create --cli c", ["claude", "codex"]),
         ("create --cli fake", ["fake", "fake-bare"]),
         ("insp", ["inspect"]),
         ("kill --older", ["--older-than"]),

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab import Lab
+from small_disk import PAGE, SmallDisk
 
 if TYPE_CHECKING:
     from conftest import Commands
@@ -108,3 +113,84 @@ def test_turns_of_a_person_do_not_keep_it_from_being_put_behind(run: Commands) -
         run.lab.until(lambda ended=ended: ended in run.ok("events", id), "the person's turn is over")
     assert len(os.listdir(run.lab.folder(id) / "messages")) <= 17
     assert run.json("wait", id, "--turn", "1")["turns"][0]["reply"] == "0"
+
+
+def lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    assert process.stdout
+    while line := process.stdout.readline():
+        yield json.loads(line)
+
+
+def test_a_follower_is_told_everything_once_while_it_is_put_behind(run: Commands) -> None:
+    id = run.create()
+    with run.following("events", id, "--follow") as events:
+        for number in range(1, 41):
+            run.ok("ask", id, f"[[reply: answer {number}]]")
+            assert run.ok("status", id) == "idle"
+        assert json.loads((run.lab.folder(id) / "past.json").read_text())["through"] >= 16
+        run("send", id, "[[die: enough]]")
+        told = []
+        for event in lines(events):
+            told.append(event)
+            if event["event"] == "gone":
+                break
+    acts = Counter((event["event"], event.get("turn")) for event in told)
+    for act in ("message", "attempted", "receipt", "accepted", "ended"):
+        assert {number: acts[act, number] for number in range(1, 41)} == dict.fromkeys(range(1, 41), 1), act
+    assert Counter(turn for event in told if event["event"] == "ended" for turn in event["turns"]) == Counter(
+        range(1, 41)
+    )
+
+
+def test_a_wait_for_an_old_turn_goes_on_while_that_is_put_behind(run: Commands) -> None:
+    id, gate = run.create(), run.lab.path / "gate"
+    os.mkfifo(gate)
+    run.ok("ask", id, f"[[bash_bg: cat {gate}]][[reply: first]]")
+    with run.following("wait", id, "--turn", "1", "--settled", "--json") as waiting:
+        for number in range(30):
+            run.ok("ask", id, f"[[reply: {number}]]")
+        assert json.loads((run.lab.folder(id) / "past.json").read_text())["through"] >= 1
+        assert run.json("status", id)["background"] == 1
+        gate.write_text("over")
+        out, err = waiting.communicate(timeout=30)
+    assert (waiting.returncode, err) == (0, "")
+    assert json.loads(out)["turns"][0]["reply"] == "first"
+
+
+class DiskLab(Lab):
+    """A lab whose state stands on a small disk of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(name="past-disk")
+        self.state.mkdir()
+        self.disk = SmallDisk(self.state, 800 * PAGE)
+
+    def argv(self, *args: str) -> list[str]:
+        return self.disk.argv(self.project, super().argv(*args))
+
+    def close(self) -> None:
+        super().close()
+        self.disk.close()
+
+
+def test_a_disk_that_is_too_full_for_the_past_takes_the_message() -> None:
+    """Some messages are so long that the log takes far more room than one more message does."""
+    with DiskLab() as lab:
+        id = lab.ok("create", "--cli", "fake", "-q")
+        for number in range(1, 17):
+            lab.ok("ask", id, f"[[reply: answer {number}]] {'x' * 6000}")
+        folder = next(lab.disk.path.glob("sessions/*"))
+        assert not (folder / "past.jsonl").exists()
+        lab.disk.fill(20)
+        sent = lab.run("send", id, "[[reply: full]]", "--json")
+        assert (sent.code, sent.json["turn"], sent.json["receipt"]) == (0, 17, "started")
+        assert f"could not put old turns of {id} behind" in sent.err
+        lab.disk.empty()
+        assert lab.ok("wait", id) == "completed"
+        assert not (folder / "past.json").exists()
+        assert lab.ok("ask", id, "[[reply: room again]]") == "room again"
+        assert (folder / "past.json").exists()
+        told = [json.loads(line) for line in lab.ok("events", id).splitlines()]
+        assert [event["turn"] for event in told if event["event"] == "message"] == list(range(1, 19))
+        assert [turn for event in told if event["event"] == "ended" for turn in event["turns"]] == list(range(1, 19))
+        lab.ok("kill", id)

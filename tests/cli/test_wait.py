@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from lab import is_waiting
 
 if TYPE_CHECKING:
     import subprocess
@@ -17,16 +18,8 @@ if TYPE_CHECKING:
 
 
 def blocked(run: Commands, process: subprocess.Popen[str]) -> None:
-    """Return when a `wait` is in its loop: it has opened the descriptor that tells it of changes."""
-    links = Path(f"/proc/{process.pid}/fd")
-
-    def watching() -> bool:
-        try:
-            return any("inotify" in os.readlink(link) for link in links.iterdir())
-        except FileNotFoundError:
-            return False  # a descriptor, or the whole process, that went while we looked
-
-    run.lab.until(lambda: process.poll() is not None or watching(), "the wait to begin")
+    """Return when a `wait` has had its first look."""
+    run.lab.until(lambda: process.poll() is not None or is_waiting(process.pid), "the wait to begin")
     assert process.poll() is None, run.lab.finish(process)
 
 
@@ -106,6 +99,45 @@ def test_a_turn_while_the_next_one_runs(run: Commands) -> None:
     assert run("wait", id, "--turn", "1", "--timeout", "0")[:2] == (0, "completed\n")
     assert run("wait", id, "--turn", "2", "--timeout", "0").code == 124
     run.ok("kill", id)
+
+
+def test_the_next_turn_is_one_that_ends_from_now_on(run: Commands) -> None:
+    id = run.create()
+    run.ok("ask", id, "[[reply: old]]")
+    assert run("wait", id, "--next-turn", "--timeout", "0").code == 124
+    waiting = run.lab.start("wait", id, "--next-turn", "--interval", "600", "--json")
+    run.lab.until(lambda: run.ok("ask", id, "[[reply: new]]") and waiting.poll() is not None, "its end")
+    outcome = run.lab.finish(waiting).json
+    (turn,) = outcome["turns"]
+    assert (outcome["outcome"], turn["reply"], outcome["turn"] > 1) == ("completed", "new", True)
+    run.ok("kill", id)
+
+
+def test_the_next_turn_fails_or_asks_or_the_agent_dies(run: Commands, dead: str, asking: str) -> None:
+    id = run.create()
+    waiting = run.lab.start("wait", id, "--next-turn", "--json")
+    run.lab.until(lambda: run("ask", id, "[[error: no credit]]").code and waiting.poll() is not None, "its end")
+    done = run.lab.finish(waiting)
+    assert (done.code, done.json["outcome"], done.json["error"]) == (5, "failed", "no credit")
+    assert run("wait", dead, "--next-turn")[:2] == (5, "exited\n")
+    assert run("wait", asking, "--next-turn")[:2] == (6, "waiting_for_input\n")
+    run.ok("kill", id)
+
+
+@pytest.mark.parametrize("words", [["--goal", "--next-turn"], ["--turn", "1", "--goal"], ["--settled", "--next-turn"]])
+def test_one_thing_to_wait_for(run: Commands, idle: str, words: list[str]) -> None:
+    done = run("wait", idle, *words)
+    assert done.code == 2
+    assert "exclude each other" in done.err
+
+
+def test_a_goal_of_an_agent_that_pursues_none(run: Commands, idle: str) -> None:
+    done = run("wait", idle, "--goal", "--json")
+    assert (done.code, done.json["error"]["code"], done.json["error"]["data"]["capability"]) == (
+        4,
+        "unsupported",
+        "goal",
+    )
 
 
 def test_settled_waits_for_the_background(run: Commands, tmp_path: Path) -> None:

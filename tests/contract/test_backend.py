@@ -5,8 +5,12 @@ To add a backend: an entry in `KITS` that says how its agent is told to do the t
 
 from __future__ import annotations
 
+import json
 import os
+import select
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from codex_exchange import Line
 from lab import Lab
 
 import dev_sessions
@@ -25,8 +30,10 @@ from dev_sessions.backends.base import (
     Backend,
     Conversation,
     Delivery,
+    Goals,
     Interrupts,
     Launch,
+    Listens,
     Revives,
     Session,
     capabilities,
@@ -39,15 +46,51 @@ from dev_sessions.turns import reduce
 from dev_sessions.waiting import Watcher
 
 SECONDS = 30.0
+SETTLED = 7.0
 
 
 class Kit(NamedTuple):
-    """How one backend's agent is scripted."""
+    """How one backend's agent is scripted, and what it is like.
+
+    Attributes:
+        dies_at_start, asks_at_start: environments in which it does; None if it never asks.
+        missing: what is said on a machine that lacks what it needs.
+        shipped: it is part of dev-sessions.
+        own_process: each session's agent is a process, and the session ends with it. (Else a server has them all, and
+            is started again when it is needed.)
+        terminal: its agent lives in one.
+    """
 
     name: str
     capabilities: list[str]
     dies_at_start: dict[str, str]
-    asks_at_start: dict[str, str]
+    asks_at_start: dict[str, str] | None = None
+    missing: str = "tmux is not installed"
+    shipped: bool = False
+    own_process: bool = True
+    terminal: bool = True
+
+    def environment(self, lab: Lab, folder: Path) -> dict[str, str]:
+        """The caller's environment; `folder` is the test's own."""
+        return lab.env
+
+    def processes(self, session: Session) -> tuple[tuple[int, str], ...]:
+        """Whose end is the agent's."""
+        process = session.folder.process()
+        assert process is not None
+        return (process,)
+
+    def spoken(self, session: Session) -> str:
+        """What the agent has written down of its own words."""
+        return Path(session.folder.agent_path, "conversation.jsonl").read_text()
+
+    def address(self, session: Session) -> str:
+        """By what a terminal finds the session."""
+        return session.id
+
+    def type(self, lab: Lab, session: Session, text: str) -> None:
+        """Say it as a person would, and not as a message of ours."""
+        lab.keys(session.id, text, "Enter")
 
     @staticmethod
     def reply(text: str) -> str:
@@ -75,30 +118,104 @@ class Kit(NamedTuple):
         return f"[[late: {name}]]"
 
     @staticmethod
+    def unreachable() -> str:
+        """A prompt for which the agent's model is not to be reached."""
+        return "[[unreachable]]"
+
+    @staticmethod
+    def run(command: str) -> str:
+        return f"[[bash: {command}]][[replytool]]"
+
+    @staticmethod
     def background(command: str) -> str:
         return f"[[bash_bg: {command}]]"
 
-    @staticmethod
-    def release(session: Session, name: str) -> None:
+    def release(self, session: Session, name: str) -> None:
         Path(session.folder.agent_path, "release", name).touch()
 
-    @staticmethod
-    def answer(session: Session, question: str, label: str) -> None:
+    def answer(self, session: Session, question: str, label: str) -> None:
         Path(session.folder.agent_path, "answers", question).write_text(label)
+
+
+class CodexKit(Kit):
+    """The stand-in of the program `codex`, with a CODEX_HOME, and so a server, for each test."""
+
+    __slots__ = ()
+
+    def environment(self, lab: Lab, folder: Path) -> dict[str, str]:
+        home, program = folder / "codex-home", folder / "codex"
+        home.mkdir()
+        (home / "config.toml").touch()
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m dev_sessions_fake.codex "$@"\n')
+        program.chmod(0o755)
+        named = {"CODEX_HOME": str(home), "DEV_SESSIONS_CODEX": str(program), "FAKE_SOCKETS": str(lab.tmux_folder)}
+        return {**lab.env, **named}
+
+    def processes(self, session: Session) -> tuple[tuple[int, str], ...]:
+        (note,) = Path(session.environ["DEV_SESSIONS_HOME"]).glob("codex/*/daemon.json")
+        noted = json.loads(note.read_text())
+        return ((noted["pid"], processes.start_time_in(noted["stat"]) or ""),)
+
+    def spoken(self, session: Session) -> str:
+        lines = Path(session.private["rollout"]).read_text().splitlines()
+        return "\n".join(line for line in lines if '"AgentMessage"' in line)
+
+    def address(self, session: Session) -> str:
+        return str(session.private["thread"])
+
+    def type(self, lab: Lab, session: Session, text: str) -> None:
+        with self._line(session) as line:
+            line.ask("turn/start", threadId=self.address(session), input=[{"type": "text", "text": text}])
+
+    def release(self, session: Session, name: str) -> None:
+        Path(session.private["home"], "fake", self.address(session), "release", name).touch()
+
+    def answer(self, session: Session, question: str, label: str) -> None:
+        with self._line(session) as line:
+            line.ask("thread/resume", threadId=self.address(session), excludeTurns=True)
+            asked = line.notice("item/tool/requestUserInput")
+            assert asked["params"]["itemId"] == question
+            line.answer(asked, {"answers": {"choice": {"answers": [label]}}})
+            line.notice("serverRequest/resolved")
+
+    @staticmethod
+    def _line(session: Session) -> Line:
+        return Line(os.path.join(session.private["home"], "app-server-control", "app-server-control.sock"))
 
 
 DIES, ASKS = {"FAKE_START": "die: no licence"}, {"FAKE_START": "dialog: Is that so?"}
 KITS = [
     Kit("fake", ["attach", "interrupt", "revive"], DIES, ASKS),
     Kit("fake-bare", [], DIES, ASKS),
+    CodexKit(
+        "codex",
+        ["attach", "goal", "interrupt"],
+        DIES,
+        missing="Codex is not installed",
+        shipped=True,
+        own_process=False,
+        terminal=False,
+    ),
 ]
+
+
+def those(wanted: Callable[[Kit], object]) -> pytest.MarkDecorator:
+    """Run a test for some of the backends."""
+    return pytest.mark.parametrize("desk", list(filter(wanted, KITS)), indirect=True, ids=lambda kit: kit.name)
+
+
+def able_to(capability: str) -> pytest.MarkDecorator:
+    """Run a test for the backends that have a capability."""
+    return those(lambda kit: capability in kit.capabilities)
 
 
 class Desk:
     """One backend and what its caller does: folders, records, acts."""
 
     def __init__(self, kit: Kit, lab: Lab, folder: Path) -> None:
-        self.kit, self.lab, self.folder = kit, lab, folder
+        self.kit, self.lab, self.folder = kit, lab, folder / "state" / "sessions"
+        self.folder.mkdir(parents=True)
+        self.env = {**kit.environment(lab, folder), "DEV_SESSIONS_HOME": str(folder / "state")}
         self.backend: Backend = load(kit.name)
         self.sessions: list[Session] = []
         self.attempts: list[int] = []
@@ -110,13 +227,14 @@ class Desk:
         record: dict[str, Any] = {
             "id": key,
             "key": key,
+            "path": str(self.lab.project),
             "cli": self.kit.name,
             "backend": {},
             "creator": {"pid": os.getpid(), "started": processes.start_time(os.getpid())},
         }
         folder = Folder(str(self.folder / key))
         folder.make()
-        made = Session(record, folder, self.lab.env)
+        made = Session(record, folder, self.env)
         self.sessions.append(made)
         return made
 
@@ -135,7 +253,7 @@ class Desk:
             "path": str(self.lab.project),
             "permissions": "full",
             "model": None,
-            "environment": {**self.lab.env, **key, **(environ or {})},
+            "environment": {**self.env, **key, **(environ or {})},
             "trust": True,
             "timeout": SECONDS,
             "say": self.notes.append,
@@ -187,8 +305,11 @@ class Desk:
         return reduce(messages, seen.facts, seen.probe)
 
     def until(self, session: Session, condition: Callable[[State], bool]) -> State:
-        """The first state that fulfils a condition, with nothing but the backend's sources to wake us up."""
-        end = time.monotonic() + SECONDS
+        """The first state that fulfils a condition, with nothing but the backend's sources to wake us up.
+
+        Soon after they did, time alone may bring about more (see the graces of `turns`).
+        """
+        end, moved = time.monotonic() + SECONDS, time.monotonic()
         with Watcher() as watcher:
             while True:
                 sources = self.backend.sources(session)
@@ -199,7 +320,10 @@ class Desk:
                 state = self.state(session)
                 if condition(state):
                     return state
-                assert watcher.wait(end - time.monotonic()), f"no source told of a change; last seen: {state}"
+                settling = time.monotonic() - moved < SETTLED
+                if watcher.wait(1.0 if settling else end - time.monotonic()):
+                    moved = time.monotonic()
+                assert time.monotonic() < end, f"no source told of a change; last seen: {state}"
 
     def settled(self, session: Session) -> State:
         return self.until(session, lambda state: not any(turn.open for turn in state.turns))
@@ -223,11 +347,13 @@ def outcomes(state: State) -> list[tuple[int, str, str | None]]:
 # How a backend is found, and what it says it can do.
 
 
+@those(lambda kit: not kit.shipped)
 def test_it_is_registered_by_entry_point(desk: Desk) -> None:
     (point,) = entry_points(group=GROUP, name=desk.kit.name)
     assert isinstance(desk.backend, point.load())
 
 
+@those(lambda kit: not kit.shipped)
 def test_dev_sessions_neither_holds_nor_names_it(desk: Desk) -> None:
     (point,) = entry_points(group=GROUP, name=desk.kit.name)
     assert point.dist is not None
@@ -252,10 +378,11 @@ def test_an_unknown_agent_is_refused_with_the_known_names() -> None:
         assert name in caught.value.message
 
 
-def test_check_refuses_a_machine_without_tmux(desk: Desk, tmp_path: Path) -> None:
-    desk.backend.check(desk.lab.env, desk.lab.env, "full")
-    with pytest.raises(Exception, match="tmux is not installed"):
-        desk.backend.check({**desk.lab.env, "PATH": str(tmp_path)}, desk.lab.env, "full")
+def test_check_refuses_a_machine_that_lacks_the_program(desk: Desk, tmp_path: Path) -> None:
+    desk.backend.check(desk.env, desk.env, "full")
+    bare = {**desk.lab.env, "PATH": str(tmp_path / "empty")}
+    with pytest.raises(Exception, match=desk.kit.missing):
+        desk.backend.check(bare, bare, "full")
 
 
 # launch, stop
@@ -263,9 +390,7 @@ def test_check_refuses_a_machine_without_tmux(desk: Desk, tmp_path: Path) -> Non
 
 def test_launch_returns_when_the_agent_is_ready(desk: Desk) -> None:
     session = desk.start()
-    process = session.folder.process()
-    assert process is not None
-    assert processes.is_running(*process)
+    assert all(processes.is_running(*process) for process in desk.kit.processes(session))
     state = desk.state(session)
     assert (state.status, state.turns, state.turn, state.question) == ("idle", (), None, None)
     assert session.private, "stop has to find the agent again by what was kept"
@@ -281,13 +406,11 @@ def test_before_launch_and_after_the_creator_a_session_is_told_apart(desk: Desk)
 def test_launch_works_in_the_folder_with_the_environment_that_it_is_given(desk: Desk, tmp_path: Path) -> None:
     odd = tmp_path / 'it\'s a "folder" with ünicode'
     odd.mkdir()
-    session = desk.start(path=str(odd), environ={"MARK": "a 'quoted' $value\n with a line feed"})
-    process = session.folder.process()
-    assert process is not None
-    assert os.readlink(f"/proc/{process[0]}/cwd") == str(odd)
-    environ = Path(f"/proc/{process[0]}/environ").read_bytes().split(b"\0")
-    assert b"MARK=a 'quoted' $value\n with a line feed" in environ
-    assert f"DEV_SESSIONS_KEY={session.record['key']}".encode() in environ
+    mark = "a 'quoted' $value\n with a line feed"
+    session = desk.start(path=str(odd), environ={"MARK": mark})
+    desk.send(session, desk.kit.run('pwd; echo "$MARK"; echo "$DEV_SESSIONS_KEY"'))
+    (turn,) = desk.settled(session).turns
+    assert (turn.reply or "").rstrip() == f"{odd}\n{mark}\n{session.record['key']}"
 
 
 def test_an_agent_that_dies_at_its_start_is_a_launch_failure_with_its_last_words(desk: Desk) -> None:
@@ -299,6 +422,7 @@ def test_an_agent_that_dies_at_its_start_is_a_launch_failure_with_its_last_words
     assert not alive(desk, session)
 
 
+@those(lambda kit: kit.asks_at_start)
 def test_an_agent_that_asks_at_its_start_stays_and_says_what_it_asks(desk: Desk) -> None:
     session = desk.session()
     with pytest.raises(WaitingForInput, match="Is that so"):
@@ -314,7 +438,7 @@ def test_stop_ends_the_agent_and_all_that_it_left_running(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.background("setsid python3 -c 'import time; time.sleep(600)'"))
     desk.settled(session)
-    assert len(alive(desk, session)) >= 2
+    assert len(alive(desk, session)) > int(desk.kit.own_process)
     desk.backend.stop(session)
     assert alive(desk, session) == []
     assert session.id not in desk.lab.tmux("list-sessions")
@@ -387,15 +511,35 @@ def test_the_same_text_again_after_the_first_is_over(desk: Desk) -> None:
 def test_a_message_without_a_receipt_is_unknown_and_not_given_twice(desk: Desk) -> None:
     session = desk.start()
     with pytest.raises(DeliveryUnknown):
-        desk.send(session, desk.kit.silent("a") + desk.kit.reply("late"), timeout=0.2)
+        desk.send(session, prompt := desk.kit.silent("a") + desk.kit.reply("late"), timeout=0.2)
     assert desk.attempts == [1]
     assert not desk.received(session, 1)
+    with pytest.raises(DeliveryUnknown):
+        desk.deliver(session, 1, timeout=0.2)  # as the same request id again does
     desk.kit.release(session, "a")
-    desk.deliver(session, 1)  # as the same request id again does
+    desk.deliver(session, 1)
     assert desk.received(session, 1)
     assert desk.attempts == [1]
     assert outcomes(desk.settled(session)) == [(1, "completed", "late")]
-    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["late"]
+    conversation = desk.backend.conversation(session)
+    assert talk(conversation) == [("user", prompt), ("assistant", "late")]
+    conversation.close()
+
+
+def test_a_message_to_a_busy_agent_is_not_given_twice(desk: Desk) -> None:
+    """The same request again, after its sender has died before it could note that the agent had the message."""
+    session = desk.start()
+    prompts = [desk.kit.hold("a", desk.kit.reply("one")), desk.kit.reply("two")]
+    for prompt in prompts:
+        desk.send(session, prompt)
+    assert desk.received(session, 2)
+    desk.deliver(session, 2)
+    desk.kit.release(session, "a")
+    assert [turn.state for turn in desk.settled(session).turns] == ["completed"] * 2
+    conversation = desk.backend.conversation(session)
+    assert [text for role, text in talk(conversation) if role == "user"] == prompts
+    conversation.close()
+    assert desk.attempts == [1, 2]
 
 
 def test_a_turn_that_fails_says_why(desk: Desk) -> None:
@@ -407,7 +551,8 @@ def test_a_turn_that_fails_says_why(desk: Desk) -> None:
     assert "no credit" in turn.error
 
 
-def test_an_agent_that_dies_ends_its_turn(desk: Desk) -> None:
+@those(lambda kit: kit.own_process)
+def test_an_agent_that_dies_ends_its_turn_and_its_session(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.die())
     state = desk.settled(session)
@@ -415,6 +560,21 @@ def test_an_agent_that_dies_ends_its_turn(desk: Desk) -> None:
     assert state.error
     with pytest.raises(AgentExited):
         desk.send(session, "hello?")
+
+
+@those(lambda kit: not kit.own_process)
+def test_a_server_that_dies_ends_its_turns_and_is_back_for_the_next(desk: Desk) -> None:
+    session, other = desk.start(), desk.start()
+    desk.send(other, desk.kit.hold("never"))
+    desk.send(session, desk.kit.die())
+    for one in (session, other):
+        state = desk.settled(one)
+        assert (state.status, outcomes(state)) == ("idle", [(1, "interrupted", None)])
+    before = desk.kit.processes(session)
+    desk.send(session, desk.kit.reply("back"))
+    assert outcomes(desk.settled(session))[1:] == [(2, "completed", "back")]
+    assert desk.kit.processes(session) != before
+    assert desk.state(other).status == "idle"
 
 
 def test_an_open_question_is_seen_whole_and_gone_when_answered(desk: Desk) -> None:
@@ -462,7 +622,7 @@ def test_sources_name_what_exists(desk: Desk) -> None:
     sources = desk.backend.sources(session)
     assert sources.paths
     assert all(os.path.exists(path) for path in sources.paths)
-    assert sources.processes == (session.folder.process(),)
+    assert set(sources.processes) == set(desk.kit.processes(session))
 
 
 def test_a_change_wakes_a_waiter_without_a_tick(desk: Desk) -> None:
@@ -494,8 +654,7 @@ def test_history_leaves_out_the_running_turn(desk: Desk) -> None:
     desk.send(session, desk.kit.reply("before"))
     desk.settled(session)
     desk.send(session, desk.kit.reply("half") + desk.kit.hold("a"))
-    path = Path(session.folder.agent_path, "conversation.jsonl")
-    desk.lab.until(lambda: "half" in path.read_text(), "the agent has said it")
+    desk.lab.until(lambda: "half" in desk.kit.spoken(session), "the agent has said it")
     assert [entry.text for entry in desk.backend.history(session, 9, True)] == ["before"]
     desk.kit.release(session, "a")
     desk.settled(session)
@@ -575,11 +734,14 @@ def test_places_name_files_and_a_terminal_that_exist(desk: Desk) -> None:
     assert places.files
     assert all(os.path.exists(path) for path in places.files.values())
     assert places.reported
-    assert places.terminal is not None
-    assert os.path.exists(places.terminal["socket"])
-    assert places.terminal["session"] in desk.lab.tmux("list-sessions", "-F", "#{session_name}").splitlines()
+    assert (places.terminal is not None) == desk.kit.terminal
+    if places.terminal is not None:
+        assert os.path.exists(places.terminal["socket"])
+        assert places.terminal["session"] in desk.lab.tmux("list-sessions", "-F", "#{session_name}").splitlines()
     desk.backend.stop(session)
-    assert desk.backend.places(session).files == places.files
+    after = desk.backend.places(session)
+    assert after.files.keys() == places.files.keys()
+    assert any("written" in Path(path).read_text() for path in after.files.values() if os.path.isfile(path))
 
 
 def test_places_of_a_session_that_never_started(desk: Desk) -> None:
@@ -589,12 +751,6 @@ def test_places_of_a_session_that_never_started(desk: Desk) -> None:
 
 
 # Capabilities.
-
-
-def able_to(capability: str) -> pytest.MarkDecorator:
-    """Run a test for the backends that have a capability."""
-    kits = [kit for kit in KITS if capability in kit.capabilities]
-    return pytest.mark.parametrize("desk", kits, indirect=True, ids=lambda kit: kit.name)
 
 
 @able_to("interrupt")
@@ -722,19 +878,79 @@ def test_a_question_of_an_earlier_life_is_closed(desk: Desk) -> None:
     assert (state.status, state.question, outcomes(state)) == ("idle", None, [(1, "interrupted", None)])
 
 
+@able_to("goal")
+def test_a_goal_is_work_of_no_message_until_it_is_paused(desk: Desk) -> None:
+    assert isinstance(desk.backend, Goals)
+    session = desk.start()
+    assert desk.backend.goal(session) is None
+    goal = desk.backend.change_goal(session, desk.kit.hold("step", desk.kit.reply("a step")), 1_000_000, None)
+    assert goal is not None
+    assert (goal["status"], goal["token_budget"]) == ("active", 1_000_000)
+    state = desk.until(session, lambda state: state.status == "working")
+    assert state.turns == ()
+    desk.kit.release(session, "step")
+    desk.lab.until(lambda: len(desk.backend.history(session, 9, False)) > 2, "turn after turn")
+    paused = desk.backend.change_goal(session, None, None, "pause")
+    assert paused is not None
+    assert paused["status"] == "paused"
+    desk.until(session, lambda state: state.status == "idle")
+    count = len(desk.backend.history(session, 999, False))
+    assert desk.backend.goal(session) == paused  # a look at it starts nothing
+    desk.send(session, desk.kit.reply("ours"))
+    assert outcomes(desk.settled(session)) == [(1, "completed", "ours")]
+    assert len(desk.backend.history(session, 999, False)) == count + 1
+    assert desk.backend.change_goal(session, None, None, "clear") is None
+    assert desk.backend.goal(session) is None
+
+
+@able_to("goal")
+def test_interrupt_pauses_a_goal_that_would_go_on(desk: Desk) -> None:
+    assert isinstance(desk.backend, Goals)
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.backend.change_goal(session, desk.kit.hold("never"), None, None)
+    desk.until(session, lambda state: state.status == "working")
+    desk.backend.interrupt(session, SECONDS)
+    assert desk.state(session).status == "idle"
+    goal = desk.backend.goal(session)
+    assert goal is not None
+    assert goal["status"] == "paused"
+    desk.send(session, desk.kit.reply("on"))
+    assert outcomes(desk.settled(session)) == [(1, "completed", "on")]
+
+
+@those(lambda kit: isinstance(load(kit.name), Listens))
+def test_what_an_agent_at_work_complains_of_is_heard(desk: Desk) -> None:
+    assert isinstance(desk.backend, Listens)
+    session = desk.start()
+    assert desk.backend.listen(session) is None  # at rest
+    desk.send(session, desk.kit.unreachable())
+    listener = desk.backend.listen(session)
+    assert listener is not None
+    heard: list[str] = []
+    while not heard:
+        assert select.select([listener.descriptor], [], [], SECONDS)[0]
+        said = listener.heard()
+        assert said is not None
+        heard += said
+    assert "waiting for network" in heard[0]
+    listener.close()
+    assert outcomes(desk.state(session)) == [(1, "working", None)]
+
+
 @able_to("attach")
 def test_attach_names_a_command_for_that_session(desk: Desk) -> None:
     assert isinstance(desk.backend, Attaches)
     session = desk.start()
     argv = desk.backend.attach_command(session)
-    assert os.access(argv[0], os.X_OK)
-    assert any(session.id in word for word in argv)
+    assert shutil.which(argv[0])
+    assert any(desk.kit.address(session) in word for word in argv)
 
 
-def test_a_prompt_typed_in_the_terminal_is_a_turn_of_no_message(desk: Desk) -> None:
+def test_a_prompt_of_a_person_is_a_turn_of_no_message(desk: Desk) -> None:
     session = desk.start()
     typed = desk.kit.hold("a", desk.kit.reply("typed"))
-    desk.lab.keys(session.id, typed, "Enter")
+    desk.kit.type(desk.lab, session, typed)
     state = desk.until(session, lambda state: state.status == "working")
     assert state.turns == ()
     desk.kit.release(session, "a")

@@ -203,6 +203,18 @@ class Lab:
                     found.append(int(name))
         return found
 
+    def running(self, *words: str) -> list[int]:
+        """Pids of those processes of this lab that have all of these among the words of their command."""
+        found = []
+        for pid in self.processes():
+            try:
+                content = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if all(word.encode() in content for word in words):
+                found.append(pid)
+        return found
+
     def close(self) -> None:
         """End everything that was started here, and remove the folder (kept with DEV_SESSIONS_KEEP_LAB=1)."""
         self.model.close()
@@ -218,3 +230,13 @@ class Lab:
         if not os.environ.get("DEV_SESSIONS_KEEP_LAB"):
             shutil.rmtree(self.path, ignore_errors=True)
             shutil.rmtree(self.tmux_folder, ignore_errors=True)
+
+
+def is_waiting(pid: int) -> bool:
+    """True if a `wait` has had its first look: it rests, with the descriptor open that tells it of changes (Linux)."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        opened = any("inotify" in os.readlink(link) for link in (folder / "fd").iterdir())
+        return opened and "poll" in (folder / "wchan").read_text()
+    except FileNotFoundError:
+        return False  # a descriptor, or the whole process, that went while we looked

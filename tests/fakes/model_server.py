@@ -36,6 +36,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+import responses
+
 TOOL_VERBS = ("ask", "bash", "bash_bg", "plan", "read", "sha", "tool", "write")
 OTHER_VERBS = ("delay", "drop", "error", "hold", "reply", "replytool", "stream")
 ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error"}
@@ -260,7 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"] or 0))
         path = urlsplit(self.path).path
-        if path == "/v1/messages":
+        if path in ("/v1/messages", "/v1/responses"):
             try:
                 self.server.answer(self, json.loads(raw))
             except OSError:  # The client is gone, or the script drops it.
@@ -335,7 +337,9 @@ class ModelServer(ThreadingHTTPServer):
             return self._changed.wait_for(lambda: self._blocked[name] > 0, timeout)
 
     def answer(self, handler: _Handler, body: dict[str, Any]) -> None:
-        """Carry out what a request to the messages endpoint asks for."""
+        """Carry out what a request to the messages or the responses endpoint asks for."""
+        codex = handler.path.endswith("/responses")
+        body = responses.as_messages(given := body) if codex else body
         request = Request(time.time(), handler.path, is_side_request(body), body)
         with self._changed:
             self.requests.append(request)
@@ -343,7 +347,7 @@ class ModelServer(ThreadingHTTPServer):
                 with self._log.open("a") as log:
                     print(json.dumps(request._asdict()), file=log)
         prompt, steps, results = plan_answer(body)
-        answer = _Answer(handler, body)
+        answer = responses.Answer(handler, given) if codex else _Answer(handler, body)
         for step in steps:
             argument, text = step.argument, step.argument.replace("\\n", "\n")
             match step.verb:
@@ -367,11 +371,11 @@ class ModelServer(ThreadingHTTPServer):
                         answer.fail(int(status), f"scripted error {int(status)}")
                         return
                 case _:
-                    answer.tool(*tool_call(step))
+                    answer.tool(*(responses.tool_call(*step) if codex else tool_call(step)))
                     break
         answer.finish()
 
-    def _wait(self, answer: _Answer, name: str = "", seconds: float = math.inf) -> None:
+    def _wait(self, answer: Any, name: str = "", seconds: float = math.inf) -> None:
         """Wait for a release or for so long; ping meanwhile, and stop if the client leaves."""
         client, end = answer.handler.connection, time.monotonic() + seconds
 

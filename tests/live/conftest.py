@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from codex_lab import CodexLab
 from lab import ROOT, Lab
 
 LIVE = Path(__file__).parent
@@ -60,3 +61,27 @@ def talker(shared: Lab, talkers: list[str], request: pytest.FixtureRequest) -> I
     yield talkers[0]
     if request.session.testsfailed > failed:
         shared.run("kill", talkers.pop())
+
+
+@pytest.fixture(scope="session")
+def codex() -> str:
+    """The pinned real codex. A live test never does without it."""
+    path = os.environ.get("DEV_SESSIONS_TEST_CODEX") or str(ROOT / ".agents" / "codex")
+    assert os.access(path, os.X_OK), f"no codex at {path}; run: make agents"
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    assert "codex" in shown.stdout
+    return os.path.realpath(path)
+
+
+@pytest.fixture
+def codex_lab(codex: str, request: pytest.FixtureRequest) -> Iterator[CodexLab]:
+    """A lab with Codex in it, for one test."""
+    with CodexLab(codex, request.node.name.replace("[", "-").strip("]")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def codex_shared(codex: str, request: pytest.FixtureRequest) -> Iterator[CodexLab]:
+    """One lab with Codex in it for the tests of a file."""
+    with CodexLab(codex, request.node.path.stem.removeprefix("test_")) as made:
+        yield made

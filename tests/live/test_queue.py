@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 from lab import Lab
@@ -16,15 +15,7 @@ QUEUED = [f"[[reply: reply {word}]]\nqueued {word}\nwith\nfour lines" for word i
 
 def couriers(lab: Lab) -> list[int]:
     """Pids of the couriers that run in a lab."""
-    found = []
-    for pid in lab.processes():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"dev_sessions" in words and b"courier" in words:
-            found.append(pid)
-    return found
+    return lab.running("dev_sessions", "courier")
 
 
 def no_courier(lab: Lab) -> None:

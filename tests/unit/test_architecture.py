@@ -20,7 +20,7 @@ TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MOD
 
 # A room may use rooms of lower floors only; within one floor, what is said here.
 FLOORS = [
-    {"__init__", "model", "turns", "wire", "errors", "config", "names", "files", "processes", "values"},
+    {"__init__", "model", "turns", "wire", "errors", "config", "names", "files", "locks", "processes", "values"},
     {"store", "records", "past", "waiting", "terminal"},
     {"backends"},
     {"service"},
@@ -53,11 +53,12 @@ ONLY = {
     "turns": {"model"},
     "wire": {"errors", "values"},
     "processes": set(),
-    "store": {"files", "processes", "model", "errors"},
+    "locks": set(),
+    "store": {"files", "locks", "processes", "model", "errors"},
     "records": {"files", "processes", "model", "errors", "past", "values"},
     "past": {"files", "values"},
     "waiting": {"processes"},
-    "terminal": {"terminal", "errors"},
+    "terminal": {"terminal", "errors", "locks"},
     "transport": {"service", "wire", "errors", "transport"},
     "client": {"wire", "errors"},
 }
@@ -66,10 +67,10 @@ UPWARD = {("cli", "app"), ("__main__", "cli")}
 
 # A module that stands in one room only.
 ONE_ROOM = {
-    "filelock": {"store"},
+    "filelock": {"locks"},
     "pexpect": {"terminal.screen"},
     "ptyprocess": set(),
-    "typer": {"cli.definition"},
+    "typer": {"cli.definition", "cli.words"},
     "click": {"cli.definition"},
     "rich": set(),
     "websockets": {"backends.codex.connection"},

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dev_sessions.backends.claude.conversation import ClaudeConversation, Growing, Ordered, Reader
+from dev_sessions.backends.claude.conversation import ClaudeConversation, Ordered, Reader
+from dev_sessions.backends.growing import Growing
 from dev_sessions.backends.session import Session
 from dev_sessions.model import Entry
 from dev_sessions.records import Folder

@@ -18,7 +18,7 @@ from dev_sessions.cli import definition, output
 from dev_sessions.errors import DevSessionsError
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "AGENTS.md", "docs/layout.md", "docs/protocol.md")
+DOCUMENTS = ("README.md", "AGENTS.md", "docs/layout.md", "docs/protocol.md", "docs/codex.md")
 PROTOCOL, LAYOUT, README = (ROOT / "docs/protocol.md", ROOT / "docs/layout.md", ROOT / "README.md")
 
 ROOT_COMMAND = typer.main.get_command(definition.app)
@@ -150,6 +150,21 @@ def test_functions_named_in_layout_exist() -> None:
                 defined.add(node.target.id)
     assert named
     assert named <= defined
+
+
+def test_permissions_of_codex_are_those_that_it_is_given() -> None:
+    from dev_sessions.backends.codex import thread
+
+    table = rows((ROOT / "docs/codex.md").read_text(), "`--permissions`")
+    told = {name.strip("`"): (policy.strip("`"), sandbox.strip("`")) for name, policy, sandbox, _ in table}
+    assert told == thread._POLICIES
+
+
+def test_ends_of_a_goal_have_the_exit_codes_of_the_output() -> None:
+    for spans, codes, _ in rows((ROOT / "docs/codex.md").read_text(), "it prints"):
+        outcomes = re.findall(r"`(\w+)`", spans)
+        told = [int(code) for code in codes.split(",")]
+        assert [output.outcome_code([outcome]) for outcome in outcomes] == told * (len(outcomes) // len(told))
 
 
 def test_exit_codes_are_those_of_the_output() -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
+import shutil
+import signal
 import subprocess
+import sys
 
 import pytest
+from mortal import CALLS, MODULES
 
+from dev_sessions.errors import StoreError
 from dev_sessions.past import Mark, Past
 from dev_sessions.records import Folder
 
@@ -167,3 +173,107 @@ def test_a_stamp_tells_that_something_was_put_behind(folder):
     first = folder.past.stamp()
     folder.put_behind(4, 50.0)
     assert folder.past.stamp() not in (0, first)
+
+
+def killed(work, step):
+    """Do some work in a child that dies by SIGKILL at its step-th call that changes the disk; False if it got through.
+
+    See `mortal`: a profiler counts the calls, before and after each.
+    """
+    pid = os.fork()
+    if pid == 0:
+        count = 0
+
+        def look(frame, event, call):
+            nonlocal count
+            if event[:2] == "c_" and call.__name__ in CALLS and call.__module__ in MODULES:
+                count += 1
+                if count == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.setprofile(look)
+            work()
+            sys.setprofile(None)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def told_of_all(folder):
+    """What a folder tells, however much of it is behind."""
+    messages, facts, _, texts, requests, singles, following = told(folder)
+    return messages, facts, texts, requests, singles, following
+
+
+def in_log(folder):
+    """The numbers of the messages in the log, as often as they stand there."""
+    return [entry["message"]["number"] for entry in folder.past.entries() if "message" in entry]
+
+
+@pytest.mark.parametrize("behind", [0, 2], ids=["the first time", "with a past"])
+def test_a_writer_killed_at_any_step_leaves_nothing_wrong(folder, tmp_path, behind):
+    if behind:
+        folder.put_behind(behind, 10.0 * behind + 5)
+    before, step = told_of_all(folder), 0
+    while True:
+        step += 1
+        copy = Folder(str(tmp_path / f"copy-{step}"))
+        shutil.copytree(folder.path, copy.path)
+        died = killed(lambda copy=copy: copy.put_behind(4, 50.0), step)
+        assert told_of_all(copy) == before, step
+        assert [fact.name for fact in copy.facts()][-1] == "f5.json", step
+        copy.put_behind(4, 50.0)
+        assert told_of_all(copy) == before, step
+        assert copy.crowd() == (1, 1), step
+        assert not os.path.exists(copy.message_path(1)), step
+        assert os.listdir(copy.message_path(2)) == ["text.md"], step
+        assert in_log(copy) == [1, 2, 3, 4], step
+        shutil.rmtree(copy.path)
+        if not died:
+            break
+    assert step > 20
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, -30, -1, None], ids=str)
+def test_a_log_that_was_cut_takes_what_comes_next(folder, cut):
+    """What the cut took is gone; nothing else is, now or later, and no number is given twice."""
+    folder.put_behind(2, 30.0)
+    path = os.path.join(folder.path, "past.jsonl")
+    content = pathlib.Path(path).read_bytes()
+    if cut is None:
+        os.unlink(path)
+    else:
+        os.truncate(path, cut % len(content))
+    kept = [] if cut is None else in_log(folder)
+    assert folder.next_number() == 6
+    assert [message.number for message in folder.messages()] == [3, 5]
+    assert Folder(folder.path, whole=True).messages()[-1].number == 5
+    folder.put_behind(4, 50.0)
+    assert in_log(folder) == [*kept, 3, 4]
+    whole = Folder(folder.path, whole=True)
+    assert [fact.name for fact in whole.facts()][-3:] == ["f3.json", "f4.json", "f5.json"]
+    assert (folder.text(3), folder.find_request("r3")[0], folder.next_number()) == ("text 3  \n", 3, 6)
+
+
+def test_garbage_in_the_log_hides_nothing_else(folder):
+    facts = Folder(folder.path, whole=True).facts()
+    folder.put_behind(2, 30.0)
+    path = pathlib.Path(folder.path, "past.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([b"\0" * (len(lines[0]) - 1) + b"\n", *lines[1:]]))
+    folder.put_behind(4, 50.0)
+    whole = Folder(folder.path, whole=True)
+    assert [message.number for message in whole.messages()] == [2, 3, 5]
+    assert whole.facts() == facts
+    assert folder.next_number() == 6
+
+
+@pytest.mark.parametrize("name", ["past.json", "past.jsonl"])
+def test_a_folder_in_the_place_of_a_file_is_told_in_words(folder, name):
+    before = told_of_all(folder)
+    os.mkdir(os.path.join(folder.path, name))
+    with pytest.raises(StoreError, match=name):
+        folder.put_behind(4, 50.0)
+    os.rmdir(os.path.join(folder.path, name))
+    assert told_of_all(folder) == before

@@ -129,7 +129,8 @@ pids = []
 for more, clean in (([], False), (["away"], False), ([], True)):
     process = subprocess.Popen(child + more, stdout=subprocess.PIPE, text=True, env={} if clean else None)
     pids.append(process.stdout.readline().strip())
-inner = subprocess.Popen(["/bin/sh", "-c", "sleep 600 & echo $!; exec >&-"], stdout=subprocess.PIPE, text=True)
+# Each tells its own pid: right after a fork a process has its parent's name, and right at an exec no environment.
+inner = subprocess.Popen(["/bin/sh", "-c", '"$@" &', "sh", *child], stdout=subprocess.PIPE, text=True)
 pids.append(inner.stdout.readline().strip())
 inner.wait()
 print(*pids, flush=True)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,16 +36,12 @@ sys.stderr.write("\\n" + json.dumps([code, sorted(set(sys.modules) - before)]))
 )
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A state folder with a Claude session at rest: this very process stands for its agent."""
-    folder = tmp_path_factory.mktemp("home")
-    config, pid = folder / "claude", os.getpid()
-    store = Store(str(folder / "state"))
+def entered(folder: Path, cli: str, private: dict[str, str], wire: str, via: str) -> Path:
+    """The folder of a session with one message that the agent has, in the state folder below `folder`."""
     record = {
         "id": "fizz-top",
         "key": "fizz-top-0a1b2c3d",
-        "cli": "claude",
+        "cli": cli,
         "mode": "native",
         "permissions": "full",
         "path": str(folder),
@@ -55,13 +52,26 @@ def home(tmp_path_factory):
         "model": None,
         "capabilities": [],
         "created_at": 1.0,
-        "backend": {"uuid": "u-1", "config": str(config), "socket": "/none"},
+        "backend": private,
     }
-    with store.change() as records:
+    with Store(str(folder / "state")).change() as records:
         records["fizz-top"] = record
     session = folder / "state" / "sessions" / "fizz-top-0a1b2c3d"
     for part in ("facts", "messages/0001", "agent"):
         (session / part).mkdir(parents=True)
+    claim = {"wire": wire, "via": via, "request_id": "r", "created": 10.0}
+    acts = {"message": claim, "attempt": {"at": 10.1}, "receipt": {"receipt": "started", "at": 10.3}}
+    for name, content in acts.items():
+        (session / "messages" / "0001" / f"{name}.json").write_text(json.dumps(content))
+    return session
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A state folder with a Claude session at rest: this very process stands for its agent."""
+    folder = tmp_path_factory.mktemp("home")
+    config, pid = folder / "claude", os.getpid()
+    session = entered(folder, "claude", {"uuid": "u-1", "config": str(config), "socket": "/none"}, "hello", "terminal")
     stat = f"/proc/{pid}/stat"
     if os.path.exists(stat):
         with open(stat, encoding="utf-8") as file:
@@ -69,10 +79,6 @@ def home(tmp_path_factory):
     else:
         started = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True).stdout
     (session / "process").write_text(f"{pid}\n{started}")
-    claim = {"wire": "hello", "via": "terminal", "request_id": "r", "created": 10.0}
-    acts = {"message": claim, "attempt": {"at": 10.1}, "receipt": {"receipt": "started", "at": 10.3}}
-    for name, content in acts.items():
-        (session / "messages" / "0001" / f"{name}.json").write_text(json.dumps(content))
     transcript = config / "projects" / "-x" / "u-1.jsonl"
     transcript.parent.mkdir(parents=True)
     entries = [

@@ -337,6 +337,33 @@ def test_a_settled_question_is_not_told(settled):
     assert reduce(messages, facts, probe).question is None
 
 
+@pytest.mark.parametrize(
+    ("more", "last"),
+    [
+        ([], (1, COMPLETED, "one")),
+        ([Fact("accepted", 30, text="a person's", prompt="p2")], (1, COMPLETED, "one")),
+        (
+            [Fact("accepted", 30, text="a person's", prompt="p2"), ended(31, "p2", reply="theirs")],
+            (0, COMPLETED, "theirs"),
+        ),
+        ([ended(31, "p2", reply="untold")], (0, COMPLETED, "untold")),
+    ],
+)
+def test_the_turn_that_ended_last_whosoever_began_it(more, last):
+    facts = [accepted(1, 10.2, "p1"), ended(20, "p1", reply="one"), *more]
+    found = reduce([message(1)], facts, busy(30)).last
+    assert (found.number, found.state, found.reply) == last
+
+
+def test_a_persons_turn_that_was_stopped_is_the_last_one():
+    facts = [Fact("accepted", 10, text="a person's", prompt="p1")]
+    found = reduce([], facts, idle(12)).last
+    assert (found.number, found.state, found.began) == (0, INTERRUPTED, 10)
+    # That the end of it is told anew, as another turn begins, makes it no other turn.
+    again = reduce([], [*facts, Fact("accepted", 40, text="another", prompt="p2")], busy(40)).last
+    assert (again.began, again.prompt) == (found.began, found.prompt)
+
+
 def test_a_dead_agent_asks_nothing():
     messages, facts, probe = TABLE["killed while it asks"][:3]
     assert reduce(messages, facts, probe).question is None
@@ -606,6 +633,14 @@ def test_a_message_that_was_not_taken_before_the_end_has_failed_and_a_queued_one
     state = reduce(messages, [UP, REVIVED, UP_AGAIN], idle(31.2, 31.5))
     assert states(state) == [FAILED, INTERRUPTED, QUEUED]
     assert "before it took the message" in state.turns[0].error
+
+
+def test_another_revival_later_changes_nothing_about_what_the_first_one_cut():
+    messages = [message(1, receipt=None), message(2, receipt="started")]
+    once, again = [UP, REVIVED, UP_AGAIN], [UP, REVIVED, UP_AGAIN, Fact("revived", 500.0), Fact("alive", 501.0)]
+    first = reduce(messages, once, idle(31.2, 31.5)).turns
+    assert [turn.ended for turn in first] == [30.0, 30.0]
+    assert reduce(messages, again, idle(501.2, 501.5)).turns == first
 
 
 @pytest.mark.parametrize("late", [31.5, 30.0 + AWAKE_SECONDS])

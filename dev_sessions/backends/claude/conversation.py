@@ -13,12 +13,13 @@ from collections import deque
 
 from ... import files
 from ...model import Entry
+from ..growing import Growing
 from . import evidence, hooks, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import IO, Any
+    from typing import Any
 
     from ..base import Session
 
@@ -122,37 +123,6 @@ class ClaudeConversation:
 def _print_of(entry: Entry) -> int:
     """What tells an entry from others, in little memory."""
     return hash((entry.role, entry.text.strip()))
-
-
-class Growing:
-    """The finished lines of a file that may grow, or not be there yet."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
-
-    def lines(self) -> Iterator[bytes]:
-        """The lines since the last call."""
-        file = self._opened()
-        while file is not None:
-            begin = file.tell()
-            line = file.readline()
-            if not line.endswith(b"\n"):
-                file.seek(begin)
-                return
-            yield line
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def _opened(self) -> IO[bytes] | None:
-        if self._file is None:
-            try:
-                self._file = open(self._path, "rb")  # noqa: SIM115 (stays open; see `close`)
-            except (OSError, ValueError):  # a path from a report may be no path at all
-                return None
-        return self._file
 
 
 class Ordered:

@@ -159,34 +159,46 @@ class _Attempt:
             return
         if box.text == "!":
             self._screen.keys("BSpace")  # out of shell mode, with nothing typed in it yet
-        elif box.text and self._left_by_us(box):
+        elif self._left_by_us(box):
             clear(self._screen, box.text)
         elif box.text:
             self._delivery.say(f"set aside what stood in the input box of {self._session.id}; it comes back there")
             self._screen.keys("C-s")
-        while box.text:
+        while self._box().text:
             if not self._wait(1.0):
                 raise self._failed("the input box does not get empty: is somebody typing?", self._screen.capture())
-            box = self._box()
 
     def _left_by_us(self, box: dialogs.Box) -> bool:
-        """True for a message that an interrupt gave back into the box, or that a killed command of ours left there."""
-        shown = dialogs.squeezed(box.text)
-        texts = [message.wire for message in self._session.folder.messages() if not message.queued or message.attempted]
-        return bool(shown) and any(dialogs.squeezed(text).startswith(shown) for text in texts)
+        """True for messages that an interrupt gave back into the box, or that commands of ours cut short left there."""
+        rest = shown = dialogs.squeezed(box.text)
+        messages = self._session.folder.messages()
+        texts = [dialogs.squeezed(message.wire) for message in messages if not message.queued or message.attempted]
+        while whole := next((text for text in texts if text and rest.startswith(text)), ""):
+            rest = rest[len(whole) :]
+        return bool(shown) and any(text.startswith(rest) for text in texts)
 
     def _paste(self) -> None:
+        """Have our text in the box, which is empty."""
+        self._put()
+        while not dialogs.holds(box := self._box(), self._text):
+            ours = self._left_by_us(box)
+            if ours and not dialogs.squeezed(self._text).startswith(dialogs.squeezed(box.text)):
+                # A slow Claude has only now read what a sender before us had pasted.
+                self._make_room()
+                self._put()
+            elif not self._wait(1.0):
+                screen = self._screen.capture()
+                if ours:
+                    # Never unseen: Claude takes keys that come in one read with a paste for a part of it.
+                    clear(self._screen, box.text)
+                raise self._failed("the message did not appear in the input box as it is", screen)
+
+    def _put(self) -> None:
         script = os.path.join(self._session.folder.agent_path, "paste.tmux")
         try:
             self._screen.paste(f"dev-{self._session.id}", pieces(self._text), script)
         finally:
-            if os.path.exists(script):
-                os.unlink(script)
-        while not dialogs.holds(self._box(), self._text):
-            if not self._wait(1.0):
-                screen = self._screen.capture()
-                clear(self._screen, self._text)
-                raise self._failed("the message did not appear in the input box as it is", screen)
+            files.remove(script)
 
     def _submit(self) -> None:
         """Press Enter while the box shows our text, until the receipt is there."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 
 from ... import config, files
 from ...errors import LaunchFailed
+from .. import programs
 from . import hooks
 
 TYPE_CHECKING = False
@@ -57,32 +57,11 @@ def binary(environ: Mapping[str, str]) -> str:
     Raises:
         LaunchFailed: there is none, or it cannot be run.
     """
-    named = environ.get("DEV_SESSIONS_CLAUDE")
-    if named:
-        path = os.path.abspath(os.path.expanduser(named))
-        if not os.path.isfile(path):
-            raise LaunchFailed(f"DEV_SESSIONS_CLAUDE names {path}, which is no file", next="unset DEV_SESSIONS_CLAUDE")
-        if not os.access(path, os.X_OK):
-            raise LaunchFailed(f"{path} is not executable", next=f"chmod +x {shlex.quote(path)}")
-        return path
-    found = shutil.which("claude", path=environ.get("PATH", os.defpath))
-    if found:
-        return os.path.abspath(found)
-    dull = _not_executable(environ)
-    if dull:
-        raise LaunchFailed(f"{dull} is not executable", next=f"chmod +x {shlex.quote(dull)}")
-    raise LaunchFailed(
+    missing = LaunchFailed(
         "Claude Code is not installed: no claude on PATH",
         next="npm install -g @anthropic-ai/claude-code, or set DEV_SESSIONS_CLAUDE to its path",
     )
-
-
-def _not_executable(environ: Mapping[str, str]) -> str | None:
-    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(folder, "claude")
-        if os.path.isfile(path):
-            return os.path.abspath(path)
-    return None
+    return programs.find(environ, "claude", "DEV_SESSIONS_CLAUDE", missing)
 
 
 def refuse_root(environ: Mapping[str, str], permissions: str) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import time
 
 from ... import processes
-from ...waiting import Watcher
+from ..ending import end
 from . import evidence
 
 TYPE_CHECKING = False
@@ -25,21 +24,10 @@ def stop(session: Session, tmux: Tmux, grace: float) -> None:
     """
     process = session.folder.process()
     mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
+    steps = (signal.SIGTERM, grace), (signal.SIGKILL, grace)
     relatives = processes.family(process[0] if process and processes.is_running(*process) else 0, mark)
     if process is not None:
-        _end([process], grace)
+        end([process], *steps)
     tmux.kill_session(evidence.pane_name(session.id), session.record["key"])
     # Those that were born while the agent was ending are found by the mark only.
-    _end(sorted({*relatives, *processes.family(0, mark)}), grace)
-
-
-def _end(wanted: list[tuple[int, str]], grace: float) -> None:
-    """SIGTERM to each process, and SIGKILL to what is left after `grace` seconds."""
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
-        wanted = [process for process in wanted if processes.send_signal(*process, number)]
-        with Watcher() as watcher:
-            for process in wanted:
-                watcher.watch_process(*process)
-            until = time.monotonic() + seconds
-            while any(processes.is_running(*process) for process in wanted) and time.monotonic() < until:
-                watcher.wait(min(0.2, until - time.monotonic()))
+    end(sorted({*relatives, *processes.family(0, mark)}), *steps)

@@ -13,6 +13,7 @@ from typing import Any
 
 from dev_sessions import files, processes
 from dev_sessions.backends.base import Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
+from dev_sessions.backends.ending import end
 from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, TimedOut, WaitingForInput
 from dev_sessions.model import Entry, Fact, Message, Probe, Question
 from dev_sessions.terminal.tmux import Tmux
@@ -20,8 +21,8 @@ from dev_sessions.waiting import Watcher
 
 # Longer texts go by file. Characters.
 LIMIT = 100_000
-# How long the program may take to end by itself. Seconds.
-GRACE = 3.0
+# How long the program may take to end by itself, and then at all. Seconds.
+STEPS = ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))
 # Between two looks where no event came. Seconds.
 TICK = 0.2
 # tmux gives the pane its own environment; only what describes the terminal goes on to the agent.
@@ -127,9 +128,9 @@ class BareBackend:
         mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
         root = process[0] if process and processes.is_running(*process) else 0
         relatives = processes.family(root, mark)
-        _end([process] if process else [])
+        end([process] if process else [], *STEPS)
         Tmux(session.environ, session.private.get("socket")).kill_session(_pane(session), session.record["key"])
-        _end(sorted({*relatives, *processes.family(0, mark)}))
+        end(sorted({*relatives, *processes.family(0, mark)}), *STEPS)
 
 
 class FakeBackend(BareBackend):
@@ -281,14 +282,3 @@ def _await(session: Session, there: Callable[[], bool], seconds: float) -> bool:
                 return False
             watcher.wait(min(TICK, max(0.0, until - time.monotonic())))
     return True
-
-
-def _end(wanted: list[tuple[int, str]]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        wanted = [process for process in wanted if processes.send_signal(*process, number)]
-        until = time.monotonic() + GRACE
-        with Watcher() as watcher:
-            for process in wanted:
-                watcher.watch_process(*process)
-            while any(processes.is_running(*process) for process in wanted) and time.monotonic() < until:
-                watcher.wait(TICK)

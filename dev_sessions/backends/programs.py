@@ -1,0 +1,42 @@
+"""Finding an agent's program."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+
+from ..errors import LaunchFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def find(environ: Mapping[str, str], program: str, variable: str, missing: LaunchFailed) -> str:
+    """The absolute path of `program`: the one that `variable` names, else the first on PATH.
+
+    Raises:
+        LaunchFailed: it cannot be run; `missing`: there is none.
+    """
+    named = environ.get(variable)
+    if named:
+        path = os.path.abspath(os.path.expanduser(named))
+        if not os.path.isfile(path):
+            raise LaunchFailed(f"{variable} names {path}, which is no file", next=f"unset {variable}")
+        if not os.access(path, os.X_OK):
+            raise _not_executable(path)
+        return path
+    places = environ.get("PATH", os.defpath)
+    found = shutil.which(program, path=places)
+    if found:
+        return os.path.abspath(found)
+    for folder in places.split(os.pathsep):
+        path = os.path.join(folder, program)
+        if os.path.isfile(path):
+            raise _not_executable(os.path.abspath(path))
+    raise missing
+
+
+def _not_executable(path: str) -> LaunchFailed:
+    return LaunchFailed(f"{path} is not executable", next=f"chmod +x {shlex.quote(path)}")

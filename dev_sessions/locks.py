@@ -1,0 +1,55 @@
+"""Locks of the operating system, which a dead process releases by dying."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Between two looks of one who waits. Seconds.
+_TICK = 0.01
+
+
+def take(path: str, timeout: float) -> Callable[[], None]:
+    """Lock the file `path`, which is made if need be; what is returned releases it.
+
+    Args:
+        path: its folder has to be there.
+        timeout: seconds to wait for another holder.
+
+    Raises:
+        TimeoutError: another process holds it for longer.
+        OSError: the file cannot be made.
+    """
+    descriptor = _taken_at_once(path)
+    if descriptor is not None:
+        return lambda: os.close(descriptor)
+    import filelock  # twice the start-up time of Python itself, so it is left to those who have to wait
+
+    lock = filelock.FileLock(path, mode=0o600)
+    try:
+        lock.acquire(timeout=timeout, poll_interval=_TICK)
+    except filelock.Timeout as error:
+        raise TimeoutError(f"{path} is held by another process") from error
+    return lock.release
+
+
+def _taken_at_once(path: str) -> int | None:
+    """The lock that `filelock` takes (flock on that file), if nobody holds it: a descriptor to close. None: wait."""
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        os.fchmod(descriptor, 0o600)  # whatever the umask
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:  # else its last holder has just removed the file
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None

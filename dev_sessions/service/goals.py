@@ -1,0 +1,58 @@
+"""`goal`: an objective that an agent pursues over turns by itself."""
+
+from __future__ import annotations
+
+from ..backends.base import Goals
+from ..errors import Unsupported, UsageError
+from .conversation import refuse_unless_there
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..backends.base import Session
+    from .house import House
+
+_ACTS = ("pause", "resume", "clear")
+_HELP = "dev-sessions goal --help"
+
+
+def goal(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any] | None:
+    """The goal of the session `id`, or None; set to `objective` (with `budget`, in tokens), or changed by an `act`.
+
+    Acts are "pause", "resume" and "clear". Without any of these nothing is changed, and nothing is started.
+    """
+    session = house.session(params["id"])
+    backend = pursuing(house, session)
+    objective, budget, act = params.get("objective"), params.get("budget"), params.get("act")
+    _refuse_nonsense(objective, budget, act)
+    if objective is None and budget is None and act is None:
+        return backend.goal(session)
+    with house.store.lock(session.folder.lock_path):
+        refuse_unless_there(session, house.state(session))
+        if objective is None and backend.goal(session) is None:
+            raise UsageError(f"{session.id} has no goal", next=f"dev-sessions goal {session.id} OBJECTIVE")
+        return backend.change_goal(session, objective, budget, act)
+
+
+def _refuse_nonsense(objective: Any, budget: Any, act: Any) -> None:
+    if act is not None and act not in _ACTS:
+        raise UsageError(f"no such act on a goal: {act!r}", next=_HELP)
+    if act is not None and (objective is not None or budget is not None):
+        raise UsageError(f"--{act} goes alone", next=_HELP)
+    if objective is not None and not objective.strip():
+        raise UsageError("the objective is empty", next=_HELP)
+    if budget is not None and budget < 1:
+        raise UsageError(f"the budget must be a number of tokens, not {budget}", next=_HELP)
+
+
+def pursuing(house: House, session: Session) -> Goals:
+    """The backend of a session that can pursue goals; `Unsupported` if it cannot. Called by `goal` and `wait`."""
+    backend = house.backend(session)
+    if not isinstance(backend, Goals):
+        raise Unsupported(
+            f"{session.record['cli']} pursues no goals",
+            next=f"dev-sessions send {session.id} 'MESSAGE'",
+            capability="goal",
+        )
+    return backend

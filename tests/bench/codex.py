@@ -1,0 +1,147 @@
+"""Codex: its real app-server, without a network, against the model server of the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+from codex_exchange import Line
+from codex_lab import CodexLab
+from figures import Figure, milliseconds, ratio
+from measuring import Commands, Failed, in_turns, is_armed, spread, until
+from place import Place
+from waits import arm_time
+
+from dev_sessions.app import client
+
+_SESSIONS, _TURNS = 10, 20
+
+
+def lab_of(place: Place) -> CodexLab:
+    return CodexLab(os.path.realpath(place.codex), "bench")
+
+
+def reads(place: Place) -> Iterator[Figure]:
+    """What needs no talking, and what asks the server, since an agent asks something."""
+    with lab_of(place) as lab:
+        os.chdir(lab.project)
+        commands, ours = Commands(lab.env), client(lab.env)
+        ids = [ours.create(cli="codex", path=str(lab.project))["id"] for _ in range(_SESSIONS)]
+        rested, asking, busy = ids[:3]
+        for number in range(_TURNS):
+            ours.ask(rested, f"Step {number}. [[reply: step {number} is done]]")
+        commands.checked("last-message", rested, says=f"step {_TURNS - 1} is done")
+        commands.checked("wait", rested, says="completed")
+        found = in_turns(
+            place.rounds,
+            floor=commands.floor,
+            list=lambda: commands.once("list"),
+            last=lambda: commands.once("last-message", rested),
+            status=lambda: commands.once("status", rested),
+            ended=lambda: commands.once("wait", rested),
+        )
+        floor = found["floor"]
+        yield ratio("codex-list", f"`list` of {_SESSIONS}", 3.5, found["list"], floor)
+        yield ratio("codex-last-message", f"`last-message`, {_TURNS} turns", 3.5, found["last"], floor)
+        yield ratio("codex-status", "`status` of a session at rest", 3.5, found["status"], floor)
+        yield ratio("codex-wait-ended", "`wait` for a turn that has ended", 3.5, found["ended"], floor)
+        ours.send(asking, "[[ask: Which?|this|that]]")
+        ours.send(busy, "[[hold: never]]")
+        until(lambda: ours.status(asking)["status"] == "waiting_for_input", "it asks")
+        found = in_turns(
+            place.rounds,
+            floor=commands.floor,
+            list=lambda: commands.once("list"),
+            status=lambda: commands.once("status", asking),
+            armed=lambda: arm_time(commands, busy),
+        )
+        floor = found["floor"]
+        yield ratio("codex-list-asking", f"`list` of {_SESSIONS}, one of which asks", 12.0, found["list"], floor)
+        yield ratio("codex-status-asking", "`status` of one that asks something", 12.0, found["status"], floor)
+        yield ratio("codex-wait-armed", "`wait` until it is armed, for a turn that runs", 12.0, found["armed"], floor)
+
+
+def sends(place: Place) -> Iterator[Figure]:
+    with lab_of(place) as lab:
+        os.chdir(lab.project)
+        commands, id = Commands(lab.env), lab.create()
+        whole, own, servers, floor = [], [], [], []
+        for number in range(1, place.fewer + 2):
+            floor.append(commands.floor())
+            cost = commands.once("send", id, f"Step {number}. [[reply: step {number} is done]]")
+            commands.checked("wait", id, says="completed")
+            servers.append(_acknowledged(lab, id, number))
+            whole.append(cost)
+            own.append(cost.less(servers[-1]))
+    share = spread(servers[1:]).median
+    note = f"in all {spread(whole[1:]).median * 1e3:.0f} ms, of it the server {share * 1e3:.0f} ms"
+    what = "`send`, but for the server's acknowledgement"
+    yield ratio("codex-send", what, 12.0, spread(own[1:]), spread(floor[1:]), note=note)
+
+
+def _acknowledged(lab: CodexLab, id: str, number: int) -> float:
+    """Seconds from our attempt until the message stood in the rollout."""
+    attempt = json.loads((lab.folder(id) / "messages" / f"{number:04d}" / "attempt.json").read_text())
+    for line in lab.rollout(id):
+        item = line["payload"].get("item") or {}
+        if str(item.get("client_id")).endswith(f"/{number}"):
+            return float(line["payload"]["completed_at_ms"]) / 1e3 - float(attempt["at"])
+    raise Failed(f"send {number}: it is not in the rollout")
+
+
+def creates(place: Place) -> Iterator[Figure]:
+    """The first session starts the server, the second finds it."""
+    cold, warm, floor = [], [], []
+    with lab_of(place) as lab:
+        os.chdir(lab.project)
+        commands = Commands(lab.env)
+        for _ in range(max(5, place.few) + 1):
+            floor.append(commands.floor())
+            cold.append(commands.once("create", "--cli", "codex", "-q"))
+            warm.append(commands.once("create", "--cli", "codex", "-q"))
+            assert commands.checked("list", "--json").count('"idle"') == 2
+            commands.checked("kill", "--all")
+            until(lambda: lab.processes() == [], "the server has ended")
+    note = f"`python -c pass` took {spread(floor[1:]).median * 1e3:.0f} ms then"
+    for name, what, taken, reach in (
+        ("codex-create-cold", "`create`, which starts the app-server", cold, 0.5),
+        ("codex-create-warm", "`create`, where it runs", warm, 0.3),
+    ):
+        found = spread(taken[1:])
+        yield Figure(name, what, "s", found.median, found.p20, reach, note=note)
+
+
+def ends(place: Place) -> Iterator[Figure]:
+    """From the server's `turn/completed` to the end of the waiting process."""
+    times = []
+    with lab_of(place) as lab:
+        os.chdir(lab.project)
+        commands, id = Commands(lab.env), lab.create()
+        with Line(str(lab.codex_home / "app-server-control" / "app-server-control.sock")) as line:
+            line.ask("thread/resume", threadId=lab.private(id)["thread"], excludeTurns=True)
+            for number in range(place.fewer + 1):
+                commands.checked("send", id, f"[[hold: turn {number}]][[reply: done]]")
+                assert lab.model.wait_until_blocked(f"turn {number}")
+                times.append(_gone(commands, lab, line, id, number))
+    yield milliseconds("codex-wait-gone", "`turn/completed` told, to `wait` gone", 50.0, spread(times[1:]))
+
+
+def _gone(commands: Commands, lab: CodexLab, line: Line, id: str, number: int) -> float:
+    pid, gone = commands.start("wait", id), list[float]()
+
+    def watch() -> None:
+        os.waitpid(pid, 0)
+        gone.append(time.perf_counter())
+
+    until(lambda: is_armed(pid), "the wait is armed")
+    watching = threading.Thread(target=watch)
+    watching.start()
+    since = len(line.told)
+    lab.model.release(f"turn {number}")
+    line.notice("turn/completed", since)
+    told = time.perf_counter()
+    watching.join()
+    return gone[0] - told

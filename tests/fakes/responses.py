@@ -1,0 +1,135 @@
+"""The same offline model in another tongue: OpenAI's Responses API, as Codex speaks it (server-sent events).
+
+`model_server.py` scripts it by the same directives. What Codex has no tool for, its shell does: `read`, `write` (by
+`apply_patch`, which Codex takes for a file change) and `sha`. `ask` is `request_user_input`.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+# What Codex adds to the user's words by itself.
+ADDED = ("# AGENTS.md instructions", "<environment_context>", "<user_instructions>", "<skill", "<permissions")
+ABORTED = "<turn_aborted>"
+# What Codex says at the beginning of a turn that nobody asked for; the goal's objective is its script.
+GOAL = '<codex_internal_context source="goal">'
+# Longer than any command of a test that is not meant to go on in the background.
+YIELD_MS = 30_000
+
+
+def as_messages(body: dict[str, Any]) -> dict[str, Any]:
+    """A request in the shape of the Messages API, as far as the script needs it."""
+    found: list[dict[str, Any]] = []
+    objective = ""
+    for item in body.get("input") or []:
+        if item.get("name") == "goal_objective":
+            objective = _output(item.get("output"))
+            continue
+        role, block = _block(item)
+        if block.get("text", "").startswith(GOAL):
+            block["text"] = objective
+        if role and found and found[-1]["role"] == role == "assistant":
+            found[-1]["content"].append(block)
+        elif role:
+            found.append({"role": role, "content": [block]})
+    return {"messages": found, "tools": body.get("tools") or [], "model": body.get("model")}
+
+
+def _block(item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Role and content block of one input item; no role for what the script does not care for."""
+    match item.get("type"):
+        case "function_call":
+            return "assistant", {"type": "tool_use"}
+        case "function_call_output":
+            return "user", {"type": "tool_result", "content": _output(item.get("output"))}
+        case "message" if item.get("role") in ("user", "assistant"):
+            text = "".join(part.get("text", "") for part in item.get("content") or ())
+            if text.startswith(ABORTED):
+                text = "[Request interrupted by user]"
+            elif item["role"] == "user" and text.startswith(ADDED):
+                return "", {}
+            return item["role"], {"type": "text", "text": text}
+    return "", {}
+
+
+def _output(value: Any) -> str:
+    """A tool's output without what Codex says around it."""
+    text = value if isinstance(value, str) else "".join(part.get("text", "") for part in value or ())
+    return text.partition("\nOutput:\n")[2] or text
+
+
+def tool_call(verb: str, argument: str) -> tuple[str, dict[str, Any]]:
+    """The tool's name and input for a tool step."""
+    head, _, rest = argument.partition(" " if verb == "tool" else "|")
+    match verb:
+        case "tool":
+            return head, json.loads(rest or "{}")
+        case "ask":
+            labels = [label.strip() for label in rest.split("|")]
+            options = [{"label": label, "description": f"Choose {label}"} for label in labels]
+            asked = {"id": "choice", "header": "Choice", "question": head.strip(), "options": options}
+            return "request_user_input", {"questions": [asked]}
+        case "write":
+            text = "".join(f"+{line}\n" for line in rest.replace("\\n", "\n").split("\n"))
+            patch = f"*** Begin Patch\n*** Add File: {head.strip()}\n{text}*** End Patch"
+            return "exec_command", {"cmd": f"apply_patch <<'PATCH'\n{patch}\nPATCH"}
+        case "read":
+            command = f"cat {argument}"
+        case "sha":
+            command = f"sha256sum {argument}"
+        case _:
+            command = argument
+    return "exec_command", {"cmd": command, "yield_time_ms": 250 if verb == "bash_bg" else YIELD_MS}
+
+
+class Answer:
+    """One response of the responses endpoint, streamed. The same verbs as the Messages API's answer has."""
+
+    def __init__(self, handler: Any, body: dict[str, Any]) -> None:
+        self.handler = handler
+        self.begun = False
+        self._id = f"resp_{uuid.uuid4().hex}"
+        self._said = 0
+
+    def event(self, name: str, **data: Any) -> None:
+        if name == "ping":
+            name, data = "response.in_progress", {"response": {"id": self._id}}
+        if not self.begun:
+            self.begun = True
+            self.handler.send_head(200, "text/event-stream", ("Connection", "close"))
+            self.event("response.created", response={"id": self._id})
+        self.handler.wfile.write(f"event: {name}\ndata: {json.dumps({'type': name} | data)}\n\n".encode())
+        self.handler.wfile.flush()
+
+    def text(self, text: str, size: int = 0) -> None:
+        if not text:
+            return
+        item = {"type": "message", "role": "assistant", "id": f"msg_{uuid.uuid4().hex}"}
+        self.event("response.output_item.added", output_index=self._said, item=item | {"content": []})
+        for begin in range(0, len(text), size or len(text)):
+            part = text[begin:][: size or None]
+            self.event("response.output_text.delta", output_index=self._said, item_id=item["id"], delta=part)
+        self._done(item | {"content": [{"type": "output_text", "text": text}]})
+
+    def tool(self, name: str, given: dict[str, Any]) -> None:
+        call = {"call_id": f"call_{uuid.uuid4().hex[:24]}", "name": name, "arguments": json.dumps(given)}
+        self._done({"type": "function_call", "id": f"fc_{uuid.uuid4().hex}"} | call)
+
+    def _done(self, item: dict[str, Any]) -> None:
+        self.event("response.output_item.done", output_index=self._said, item=item)
+        self._said += 1
+
+    def fail(self, status: int, message: str) -> None:
+        error = {"type": "invalid_request_error" if status == 400 else "server_error", "message": message}
+        if self.begun:
+            self.event("response.failed", response={"id": self._id, "error": error | {"code": "server_error"}})
+        else:
+            self.handler.send_json({"error": error}, status)
+
+    def finish(self) -> None:
+        if not self._said:
+            self.text("ok")
+        usage = {"input_tokens": 100, "input_tokens_details": None, "output_tokens": 10, "output_tokens_details": None}
+        self.event("response.completed", response={"id": self._id, "usage": usage | {"total_tokens": 110}})

@@ -1,0 +1,137 @@
+"""The core of what is promised on an older Codex, an upgrade in the middle of a session, and versions that are too old.
+
+Most of the other live tests of Codex run on an older one with `DEV_SESSIONS_TEST_CODEX` set to its path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from codex_lab import CodexLab, copy_of
+from lab import ROOT
+
+states = copy_of(Path(__file__).with_name("test_codex_states.py"), "older_codex_states")
+OLDER, TOO_OLD = "0.139.0", "0.104.0"
+PROGRAMS = {OLDER: "bin/codex", TOO_OLD: "codex/codex"}
+ROWS = (
+    "nothing ever sent",
+    "a tool runs for minutes",
+    "a question open",
+    "a permission prompt open",
+    "interrupted by us in a tool",
+    "accepted while the model thinks",
+    "a person's own prompt",
+    "the API fails at once",
+    "the server killed at work",
+)
+
+
+def program(version: str) -> str:
+    """The pinned older codex. A live test never does without it."""
+    path = ROOT / ".agents" / f"codex-{version}" / PROGRAMS[version]
+    assert os.access(path, os.X_OK), f"no codex at {path}; run: make agents"
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def codex() -> str:
+    return program(OLDER)
+
+
+@pytest.fixture(scope="module")
+def codex_shared(codex: str) -> Iterator[CodexLab]:
+    with CodexLab(codex, "compat") as made:
+        yield made
+
+
+@pytest.fixture
+def stage(codex: str, row: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    with CodexLab(codex, "compat-row") as lab:
+        made = states.TABLE.Stage(lab, row)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def rows() -> list[Any]:
+    """What this Codex never writes down is why a turn failed."""
+    found = [row for row in states.CODEX_ROWS if row.name in ROWS]
+    reason = "this version of Codex keeps no reason"
+    return [row._replace(error=reason) if row.name == "the API fails at once" else row for row in found]
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
+def test_row(stage: Any, row: Any) -> None:
+    states.TABLE.test_row(stage, row)
+
+
+def test_a_conversation(codex_shared: CodexLab) -> None:
+    id = codex_shared.create("--env", "COLOUR=red", env={"SECRET_TOKEN": "of the first"})
+    other = codex_shared.create()
+    show = "[[bash: echo $DEV_SESSIONS_ID $COLOUR ${SECRET_TOKEN:-none}]][[replytool]]"
+    assert codex_shared.ok("ask", id, show) == f"{id} red of the first"
+    assert codex_shared.ok("ask", other, show) == f"{other} none"
+    assert codex_shared.ok("last-message", id) == f"{id} red of the first"
+    codex_shared.ok("send", id, "[[hold: h]][[reply: one]]")
+    assert codex_shared.model.wait_until_blocked("h")
+    told = json.loads(codex_shared.ok("send", id, "[[reply: two]]", "--queue", "--json"))
+    assert told["receipt"] == "queued"
+    codex_shared.model.release("h")
+    done = codex_shared.run("wait", id, "--json").json
+    assert [turn["reply"] for turn in done["turns"]][-1] == "two"
+    assert [one["role"] for one in codex_shared.run("logs", id, "--json").json if one["turn"] == 2] == [
+        "user",
+        "assistant",
+    ]
+    codex_shared.ok("kill", id, other)
+    assert codex_shared.processes() == []
+
+
+def test_any_text_arrives_as_it_is(codex_shared: CodexLab) -> None:
+    id, path = codex_shared.create(), codex_shared.path / "text"
+    text = "\t'q' \"d\" $x `y` \x07 e\u0301 日本語\r\n" + "0123456789abcde\n" * 12_500
+    path.write_bytes(text.encode())
+    codex_shared.ok("ask", id, "--file", str(path))
+    assert text in codex_shared.prompts(id)
+
+
+def test_codex_is_upgraded_under_a_session(codex_lab: CodexLab) -> None:
+    link = codex_lab.path / "codex"
+    link.symlink_to(program(OLDER))
+    codex_lab.env["DEV_SESSIONS_CODEX"] = str(link)
+    id = codex_lab.create()
+    assert codex_lab.ok("ask", id, "[[reply: from the old one]]") == "from the old one"
+    old = states.server(codex_lab)
+    link.unlink()
+    link.symlink_to(ROOT / ".agents" / "codex")
+    other = codex_lab.create()
+    assert states.server(codex_lab) == old  # what runs in it is not ended
+    assert codex_lab.ok("ask", id, "[[reply: still the old one]]") == "still the old one"
+    assert codex_lab.ok("ask", other, "[[reply: joined]]") == "joined"
+    os.kill(old, signal.SIGKILL)
+    assert codex_lab.ok("ask", id, "[[reply: from the new one]]") == "from the new one"
+    assert "from the old one" in json.dumps(codex_lab.model.requests[-1].body)
+    assert codex_lab.ok("last-message", id, "-n", "3").split("\n\n") == [
+        *("from the old one", "still the old one", "from the new one"),
+    ]
+    assert os.path.realpath(f"/proc/{states.server(codex_lab)}/exe") == os.path.realpath(link)
+    codex_lab.ok("kill", id, other)
+    assert codex_lab.processes() == []
+
+
+def test_one_that_cannot_serve_on_a_socket_is_refused(codex_lab: CodexLab) -> None:
+    codex_lab.env["DEV_SESSIONS_CODEX"] = program(TOO_OLD)
+    refused = codex_lab.run("create", "--cli", "codex")
+    assert refused.code == 1
+    assert "this Codex is too old" in refused.err
+    assert "next: npm install -g @openai/codex@latest" in refused.err
+    assert codex_lab.ok("list", "--json") == "[]"
+    assert codex_lab.processes() == []
+    assert not Path(codex_lab.codex_home / "app-server-control" / "app-server-control.sock").exists()

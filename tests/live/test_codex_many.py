@@ -1,0 +1,95 @@
+"""A Codex thread of many turns costs what a short one costs, and many threads at work at once are each told truly.
+
+Nothing is timed: what a command opens, reads and is told by the server is counted (`tests/fakes/meter.py`).
+DEV_SESSIONS_TEST_TURNS is how many turns the long thread has, DEV_SESSIONS_TEST_THREADS how many threads work at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from codex_lab import CodexLab
+from lab import ROOT
+
+from dev_sessions.app import client
+
+TURNS = int(os.environ.get("DEV_SESSIONS_TEST_TURNS", "200"))
+THREADS = int(os.environ.get("DEV_SESSIONS_TEST_THREADS", "10"))
+# What a long thread may make a command read more, in bytes: the newest part of its rollout, and our notes of the rest;
+# to send, they are looked at some five times. The whole rollout is larger than all that.
+MORE, MORE_TO_SEND = 400_000, 1_200_000
+# And in files: the messages that are not put behind yet.
+OPENS = 100
+
+
+class Cost(NamedTuple):
+    """What a command took, and what it said."""
+
+    opens: int
+    connections: int
+    frames: int
+    bytes: int
+    out: str
+
+
+def cost(lab: CodexLab, *args: str) -> Cost:
+    counts = lab.path / "counts.json"
+    argv = [sys.executable, str(ROOT / "tests" / "fakes" / "meter.py"), str(counts), *args]
+    done = subprocess.run(argv, env=lab.env, cwd=lab.project, capture_output=True, text=True, check=True, timeout=60)
+    return Cost(**json.loads(counts.read_text()), out=done.stdout)
+
+
+def talk(lab: CodexLab, id: str, turns: int) -> None:
+    """So many turns, each sent and waited for, in one process: the start of Python is not what is tested."""
+    ours = client(lab.env)
+    for number in range(turns):
+        answer = ours.ask(id, f"[[reply: answer {number}]] {'x' * 3000}")
+        assert answer["reply"] == f"answer {number}"
+
+
+COMMANDS = (("status",), ("last-message",), ("wait",), ("send", "[[reply: again]]"))
+
+
+@pytest.mark.timeout(600)
+def test_a_thread_of_many_turns_costs_what_a_short_one_costs(codex_lab: CodexLab) -> None:
+    short, long = codex_lab.create(), codex_lab.create()
+    talk(codex_lab, short, 2)
+    talk(codex_lab, long, TURNS)
+    assert Path(codex_lab.private(long)["rollout"]).stat().st_size > TURNS * 10_000
+    for command, *text in COMMANDS:
+        few, many = (cost(codex_lab, command, id, *text) for id in (short, long))
+        assert (many.connections, many.frames) == (few.connections, few.frames), command
+        assert many.opens <= few.opens + OPENS, command
+        assert many.bytes <= few.bytes + (MORE_TO_SEND if command == "send" else MORE), command
+    assert codex_lab.ok("wait", long) == "completed"
+    assert codex_lab.ok("last-message", long) == "again"
+    told = json.loads(codex_lab.ok("wait", long, "--turn", str(TURNS // 2), "--json"))
+    assert told["turns"][0]["reply"] == f"answer {TURNS // 2 - 1}"  # what is long over is known as well as ever
+
+
+@pytest.mark.timeout(600)
+def test_many_threads_at_work_at_once(codex_lab: CodexLab) -> None:
+    ours = client(codex_lab.env)
+    ids = [ours.create(cli="codex", path=str(codex_lab.project), group="many")["id"] for _ in range(THREADS)]
+    for number, id in enumerate(ids):
+        assert ours.send(id, f"[[hold: go]][[reply: I am {number}]]")["receipt"] == "started"
+    codex_lab.until(lambda: len(codex_lab.model.requests) >= THREADS, "every thread is with its model")
+    rows = json.loads(codex_lab.ok("list", "--group", "many", "--json"))
+    assert sorted((row["id"], row["status"]) for row in rows) == sorted((id, "working") for id in ids)
+    waits = [codex_lab.start("wait", id, "--json") for id in ids[:3]]
+    all_of_them = codex_lab.start("wait", *ids, "--json")
+    codex_lab.model.release("go")
+    told = codex_lab.finish(all_of_them).json
+    assert [(one["session"], one["outcome"]) for one in told] == [(id, "completed") for id in ids]
+    assert [one["turns"][0]["reply"] for one in told] == [f"I am {number}" for number in range(THREADS)]
+    assert [codex_lab.finish(wait).json for wait in waits] == told[:3]
+    assert [ours.last_message(id) for id in ids] == [[f"I am {number}"] for number in range(THREADS)]
+    assert {row["status"] for row in json.loads(codex_lab.ok("list", "--json"))} == {"idle"}
+    codex_lab.ok("kill", "--group", "many")
+    assert codex_lab.processes() == []

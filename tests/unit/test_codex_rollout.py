@@ -1,0 +1,218 @@
+"""Rollouts, recorded per version of Codex, read as facts; and the state that follows from them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev_sessions.backends.codex import evidence, holders, rollout
+from dev_sessions.model import Fact, Message, Probe
+from dev_sessions.turns import reduce
+
+DATA = Path(__file__).parents[1] / "data"
+VERSIONS = sorted(path.name for path in DATA.glob("codex-*"))
+
+
+def lines(version: str, name: str) -> list[bytes]:
+    return (DATA / version / name).read_bytes().split(b"\n")[:-1]
+
+
+def story(version: str, name: str) -> rollout.Story:
+    return rollout.read(str(DATA / version / name))
+
+
+def messages(told: rollout.Story) -> list[Message]:
+    """Our messages, as they must have been for this story."""
+    said = [event for event in told.events if event.kind == "said"]
+    return [
+        Message(number, event.text, "rpc", str(number), event.at - 0.1, attempted=event.at - 0.05, receipt="started")
+        for number, event in enumerate(said, 1)
+    ]
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_turns_end_as_they_ended(version: str) -> None:
+    told = story(version, "turns.jsonl")
+    state = reduce(messages(told), rollout.facts(told.events), Probe(told.events[-1].at, True, "idle"))
+    assert state.status == "idle"
+    assert [(turn.state, turn.reply) for turn in state.turns] == [
+        ("completed", "hello"),
+        ("completed", "second"),
+        ("failed", None),
+        ("interrupted", None),
+        ("completed", "both"),
+        ("completed", "both"),
+    ]
+    assert state.turns[2].error
+    assert all(turn.ended is not None and turn.ended >= turn.began for turn in state.turns)
+
+
+def test_the_reason_of_a_failure_is_told_where_codex_writes_it_down() -> None:
+    ended = [event for event in story("codex-0.169.0", "turns.jsonl").events if event.kind == "ended"]
+    assert ended[2].error == "scripted error 400"
+
+
+def test_every_beginning_of_a_story_is_a_story(version: str) -> None:
+    """Whoever reads while Codex writes sees a part: a turn that runs is `working` until its end is there."""
+    every = lines(version, "turns.jsonl")
+    whole = rollout.tell(every)
+    for count in range(len(every)):
+        part = rollout.tell(every[:count])
+        assert part.events == whole.events[: len(part.events)]
+        facts = rollout.facts(part.events)
+        now = part.events[-1].at if part.events else 0.0
+        state = reduce(messages(part), facts, Probe(now, True, "busy" if part.open else "idle", now))
+        assert state.status == ("working" if part.open else "idle")
+
+
+def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path: Path, version: str) -> None:
+    content = b"\n".join(lines(version, "turns.jsonl")) + b"\n"
+    path = tmp_path / "rollout.jsonl"
+    path.write_bytes(content[:-10])
+    part = rollout.read(str(path))
+    assert part.open is not None
+    path.write_bytes(content)
+    rest = rollout.read(str(path), part.size)
+    assert [event.kind for event in rest.events] == ["ended"]
+    assert rest.size == len(content)
+
+
+@pytest.mark.parametrize("name", ["question", "permission"])
+def test_what_is_asked_stands_in_the_open_call(version: str, name: str) -> None:
+    told = story(version, f"{name}.jsonl")
+    (call,) = told.calls
+    question = evidence.question(call)
+    assert question.kind == name
+    assert question.since == call.at
+    if name == "question":
+        assert (question.text, question.options) == ("Which?", ("Red", "Blue"))
+    else:
+        assert "touch x" in question.text
+        assert "May I?" in question.text
+    state = reduce(
+        messages(told),
+        rollout.facts(told.events),
+        Probe(call.at, True, "waiting", call.at, question=question),
+    )
+    assert (state.status, state.question) == ("waiting_for_input", question)
+
+
+def test_a_turn_that_its_server_did_not_survive(version: str) -> None:
+    told = story(version, "crash.jsonl")
+    state = reduce(messages(told), rollout.facts(told.events), Probe(told.events[-1].at, True, "idle"))
+    assert [(turn.state, turn.reply) for turn in state.turns] == [("interrupted", None), ("completed", "back")]
+
+
+def test_before_the_next_turn_only_the_probe_tells_of_that_death(version: str) -> None:
+    every = lines(version, "crash.jsonl")
+    cut = next(index for index, line in enumerate(every) if line.count(b'"task_started"') and index > 2)
+    told = rollout.tell(every[:cut])
+    assert told.open is not None
+    died = told.events[-1].at
+    state = reduce(messages(told), rollout.facts(told.events), Probe(died + 0.01, True, "idle", died))
+    assert (state.status, state.turns[0].state) == ("idle", "interrupted")
+
+
+def test_replies_but_for_those_of_the_running_turn(version: str) -> None:
+    told = story(version, "turns.jsonl")
+    said = [entry.text for entry in rollout.replies(told.events, None, 9)]
+    assert said[:3] == ["hello", "first", "second"]
+    assert said[-1] == "both"
+    last = told.events[-1].turn
+    assert "both" not in [entry.text for entry in rollout.replies(told.events, last, 9)]
+    assert [entry.text for entry in rollout.replies(told.events, None, 1)] == ["both"]
+
+
+def test_our_ids_of_messages_are_in_it(version: str) -> None:
+    clients = story(version, "turns.jsonl").clients()
+    assert sorted(int(client.partition("/")[2]) for client in clients) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_turn_without_a_prompt_is_work_of_nobodys() -> None:
+    """Codex goes on by itself while a thread has a goal."""
+    stamp = "2026-11-23T01:00:00.000Z"
+    began = {"timestamp": stamp, "type": "event_msg", "payload": {"type": "task_started", "turn_id": "t"}}
+    told = rollout.tell([json.dumps(began, separators=(",", ":")).encode()])
+    state = reduce([], rollout.facts(told.events), Probe(told.events[0].at, True, "busy", told.events[0].at))
+    assert (state.status, state.turns) == ("working", ())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b'"task_started"',
+        b'{"type":"event_msg","payload":"task_started"}',
+        b'{"type":"event_msg","payload":{"type":"item_completed","item":"UserMessage"}}',
+        b'{"type":"event_msg","payload":{"type":"item_completed","item":{"type":"UserMessage","content":[7]}}}',
+        b'{"timestamp":"odd","type":"event_msg","payload":{"type":"task_started"}}',
+        b'{"type":"response_item","payload":{"type":"function_call","arguments":"[odd"}}',
+        b"\xff\xfe task_started",
+    ],
+)
+def test_odd_lines_do_no_harm(line: bytes) -> None:
+    assert isinstance(rollout.tell([line]), rollout.Story)
+
+
+def test_times_are_those_of_the_clock() -> None:
+    assert rollout.seconds("1970-01-01T00:00:10.500Z") == pytest.approx(10.501)
+    assert rollout.seconds(None) == 0.0
+
+
+def test_facts_are_told_in_words_that_all_agents_share() -> None:
+    told = story("codex-0.169.0", "turns.jsonl")
+    assert {fact.kind for fact in rollout.facts(told.events)} == {"accepted", "joined", "ended"}
+    assert all(isinstance(fact, Fact) for fact in rollout.facts(told.events))
+
+
+HOLD = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print('held', flush=True); sys.stdin.read()"
+
+
+def test_who_holds_a_thread(tmp_path: Path) -> None:
+    assert holders.holder(str(tmp_path), "t") == holders.UNTOLD  # a Codex that locks nothing
+    folder = tmp_path / "thread-writer-locks"
+    folder.mkdir()
+    assert holders.holder(str(tmp_path), "t") is None
+    lock = folder / "t.lock"
+    lock.touch()
+    assert holders.holder(str(tmp_path), "t") is None
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert holders.holder(str(tmp_path), "t") in (other.pid, holders.SOMEBODY)
+        other.kill()
+        other.wait()
+    assert holders.holder(str(tmp_path), "t") is None
+
+
+def test_looking_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
+    folder = tmp_path / "thread-writer-locks"
+    folder.mkdir()
+    (folder / "t.lock").touch()
+    holders.holder(str(tmp_path), "t")
+    descriptor = os.open(folder / "t.lock", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(descriptor)
+
+
+def test_a_codex_that_locks_nothing_has_its_rollout_open(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl"
+    path.touch()
+    assert holders.holder(str(tmp_path), "t", str(path)) in (None, holders.UNTOLD)
+    with path.open():  # somebody reads it, that is all
+        assert holders.holder(str(tmp_path), "t", str(path)) in (None, holders.UNTOLD)
+    with path.open("a"):
+        assert holders.holder(str(tmp_path), "t", str(path)) in (os.getpid(), holders.UNTOLD)
