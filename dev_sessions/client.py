@@ -112,6 +112,10 @@ class Client:
         result: Json = self._call("interrupt", {"id": id})
         return result
 
+    def revive(self, ids: Sequence[str] | None = None, all: bool = False) -> Any:
+        """Start agents that are gone again. See `service.reviving.revive`."""
+        return self._call("revive", {"ids": _listed(ids), "all": all})
+
     def goal(self, id: str, **params: Any) -> Json | None:
         """A session's goal, or None; set or changed, if a parameter says so. See `service.goals.goal`."""
         result: Json | None = self._call("goal", {"id": id, **params})

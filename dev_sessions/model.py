@@ -104,6 +104,8 @@ class Fact(NamedTuple):
     kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
         `text` is no more; an agent that asks one at a time need not say so, the probe does.
     kind "alive": the agent's program is up (at its start, or again). kind "gone": it says that it ends, with `error`.
+    kind "revived": no word of the agent's but an act of ours, put among the facts by `House.observe`: from then on we
+        started the program again, and whatever it had before it is cut.
     """
 
     kind: str

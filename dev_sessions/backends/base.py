@@ -31,6 +31,7 @@ __all__ = [
     "Places",
     "PressesKeys",
     "Responds",
+    "Revives",
     "Session",
     "Sources",
     "Wire",
@@ -230,6 +231,23 @@ class PressesKeys(Protocol):
 
 
 @runtime_checkable
+class Revives(Protocol):
+    """An agent that is gone can be started again."""
+
+    def revive(self, launch: Launch) -> None:
+        """Start the agent again on the conversation that it had, and return when it is ready for input.
+
+        Called by `revive` of an agent that was seen to be gone, under the session's lock. The agent gets the
+        environment that it had; `launch.environment` takes its place only if that is lost. Whatever an earlier life
+        left running is ended first. `launch.keep` is given the whole private state, what still holds of it too.
+
+        Raises:
+            LaunchFailed: it did not start, and nothing of it runs; what it said before stays.
+            WaitingForInput: it shows something that a person has to answer; it stays.
+        """
+
+
+@runtime_checkable
 class Goals(Protocol):
     """The agent can pursue an objective over turns by itself."""
 
@@ -275,6 +293,7 @@ CAPABILITIES: dict[str, type] = {
     "interrupt": Interrupts,
     "press": PressesKeys,
     "respond": Responds,
+    "revive": Revives,
 }
 
 

@@ -100,6 +100,25 @@ def interrupt(out: Output, client: Client, id: str) -> int:
     return 0
 
 
+def revive(out: Output, client: Client, ids: list[str], all: bool) -> int:
+    def show(one: dict[str, Any]) -> None:
+        ended = ", ".join(str(turn) for turn in one["interrupted"])
+        cut = f" (interrupted: turn {ended})" if ended else ""
+        queued = f" (queued: {len(one['queued'])})" if one["outcome"] == "revived" and one["queued"] else ""
+        revived = one["outcome"] == "revived"
+        out.result(one, f"Revived session {one['session']}{cut}{queued}" if revived else _still_there(one))
+
+    out.on_part = show  # as they start: an error may follow
+    done = client.revive(ids or None, all)
+    if out.json:
+        out.result(done, None)
+    return 0
+
+
+def _still_there(one: dict[str, Any]) -> str:
+    return f"Session {one['session']} is alive ({one['status']}); nothing was changed"
+
+
 def pending(out: Output, client: Client, group: str | None = None) -> int:
     found = client.pending(group=group)
     if not found and not out.json:

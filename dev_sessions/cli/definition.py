@@ -228,6 +228,20 @@ def interrupt(id: Id, json: Json = False) -> int:
 
 
 @app.command()
+def revive(
+    ids: Ids = None,
+    all: Annotated[bool, typer.Option("--all", help="Every session whose agent is gone.")] = False,
+    json: Json = False,
+) -> int:
+    """Start agents that are gone again, with what was said.
+
+    The session keeps its id, folder, permissions and environment, and the agent its conversation. The turn that was
+    cut is interrupted; what is queued gets delivered. An agent that is alive is left alone.
+    """
+    return _run(json, lambda out, client: commands.revive(out, client, ids or [], all))
+
+
+@app.command()
 def goal(
     id: Id,
     objective: Annotated[str | None, typer.Argument(help="What the agent shall pursue. None: show the goal.")] = None,

@@ -122,13 +122,13 @@ class _Teller:
 
     def _facts(self, session: Session) -> Iterator[Event]:
         try:
-            backend = self._house.backend(session)
+            self._house.backend(session)
         except UsageError as error:  # its package is not installed any more
             if session.id not in self._unreadable:
                 self._unreadable.add(session.id)
                 self._house.say(f"{error.message}: what the agent of {session.id} said cannot be read")
             return
-        (seen,) = backend.observe([session])
+        (seen,) = self._house.observe([session])
         messages = session.folder.messages()
         binding = _Binding(messages, reduce(messages, seen.facts, seen.probe).turns)
         for fact in seen.facts:
@@ -191,7 +191,7 @@ def _fact(session: Session, fact: Fact, binding: _Binding) -> Event:
         fields["question"] = fact.question.to_json()
     if fact.kind == "ended":
         fields["turns"] = ended
-    if fact.kind not in ("alive", "gone"):
+    if fact.kind not in ("alive", "gone", "revived"):
         fields["turn"] = turn
     return _event(fact.at, session, fact.kind, **fields)
 

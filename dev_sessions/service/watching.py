@@ -69,7 +69,8 @@ def wait(
             if not pending or (params.get("any") and outcomes):
                 break
             yield from ears.attend([look.session for look in pending])
-            seconds = interval if deadline is None else min(interval, deadline - time.monotonic())
+            seconds = min(interval, *(look.settles_in() for look in pending))
+            seconds = seconds if deadline is None else min(seconds, deadline - time.monotonic())
             if seconds <= 0:
                 for look in pending:
                     outcomes.append(_timed_out(look.session, turn, ears.last(look.session)))
@@ -115,6 +116,11 @@ class _Look:
             return False
         self._looked = now
         return True
+
+    def settles_in(self) -> float:
+        """Seconds until time alone may have brought about more."""
+        passed = time.monotonic() - self._moved
+        return next((moment - passed for moment in _SETTLING if moment > passed), _SELDOM)
 
     def _stamps(self) -> list[tuple[int, int]]:
         found = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Commands
 
 COMMANDS = (
-    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "goal"),
+    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "revive", "goal"),
     *("pending", "respond", "attach", "logs", "inspect", "events", "kill"),
 )
 FLAGS = {
@@ -30,6 +30,7 @@ FLAGS = {
     "status": "--json -h --help",
     "list": "--group --status --json -h --help",
     "interrupt": "--json -h --help",
+    "revive": "--all --json -h --help",
     "goal": "--file -f --budget --pause --resume --clear --json -h --help",
     "pending": "--group --json -h --help",
     "respond": "--allow --always --deny --choose --text --answers --key --question --request-id --json -h --help",
@@ -55,6 +56,7 @@ FIELDS = {
     "ask": OUTCOME | {"reply", "receipt", "via"},
     "status": {"session", "status", "turn", "question", "background", "queued", "error"},
     "interrupt": {"session", "interrupted", "status", "was"},
+    "revive": {"session", "outcome", "status", "interrupted", "queued"},
     "attach": {"session", "argv"},
     "kill": {"session", "outcome"},
     "turn": {"turn", "outcome", "reply", "error"},

@@ -119,7 +119,7 @@ def test_what_a_backend_cannot_do_is_exit_4(run: Commands, bare: str) -> None:
 
 
 def test_a_dead_agent_is_exit_5(run: Commands, dead: str) -> None:
-    check(run("send", dead, "x"), 5, "out of memory", f"dev-sessions kill {dead}")
+    check(run("send", dead, "x"), 5, "out of memory", f"dev-sessions revive {dead}")
     check(run("ask", dead, "x"), 5, "out of memory")
     check(run("attach", dead), 5)
     assert run("interrupt", dead)[:2] == (0, "exited\n")

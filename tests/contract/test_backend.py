@@ -9,6 +9,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -35,12 +36,14 @@ from dev_sessions.backends.base import (
     Launch,
     Listens,
     Responds,
+    Revives,
     Session,
     capabilities,
 )
 from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, QuestionGone, UsageError, WaitingForInput
 from dev_sessions.model import State
 from dev_sessions.records import Folder
+from dev_sessions.service.house import with_revivals
 from dev_sessions.turns import reduce
 from dev_sessions.waiting import Watcher
 
@@ -184,7 +187,7 @@ class CodexKit(Kit):
 
 DIES, ASKS = {"FAKE_START": "die: no licence"}, {"FAKE_START": "dialog: Is that so?"}
 KITS = [
-    Kit("fake", ["attach", "interrupt", "respond"], DIES, ASKS),
+    Kit("fake", ["attach", "interrupt", "respond", "revive"], DIES, ASKS),
     Kit("fake-bare", [], DIES, ASKS),
     CodexKit(
         "codex",
@@ -243,6 +246,9 @@ class Desk:
         return session
 
     def launch(self, session: Session, environ: dict[str, str] | None = None, **more: Any) -> None:
+        self.backend.launch(self.plan(session, environ, **more))
+
+    def plan(self, session: Session, environ: dict[str, str] | None = None, **more: Any) -> Launch:
         key = {"DEV_SESSIONS_KEY": session.record["key"]}
         wanted = {
             "session": session,
@@ -255,7 +261,20 @@ class Desk:
             "say": self.notes.append,
             "keep": lambda private: session.record.update(backend=private),
         }
-        self.backend.launch(Launch(**{**wanted, **more}))
+        return Launch(**{**wanted, **more})
+
+    def revive(self, session: Session, **more: Any) -> None:
+        """Start the agent again, as the service does; `environ` is what it gets if its own is lost."""
+        assert isinstance(self.backend, Revives)
+        session.folder.set_revivals([*session.folder.revivals(), time.time()])
+        self.backend.revive(self.plan(session, **more))
+
+    def end(self, session: Session) -> None:
+        """The agent is killed."""
+        process = session.folder.process()
+        assert process is not None
+        processes.send_signal(*process, signal.SIGKILL)
+        self.until(session, lambda state: state.status == "exited")
 
     def send(self, session: Session, text: str, timeout: float = SECONDS) -> int:
         """Claim, deliver and note a message, as the service does; returns its number."""
@@ -284,6 +303,7 @@ class Desk:
     def state(self, session: Session) -> State:
         messages = session.folder.messages()
         (seen,) = self.backend.observe([session])
+        seen = with_revivals(session, seen)
         return reduce(messages, seen.facts, seen.probe)
 
     def until(self, session: Session, condition: Callable[[State], bool]) -> State:
@@ -349,6 +369,7 @@ def test_its_capabilities_are_what_it_implements(desk: Desk) -> None:
     assert capabilities(desk.backend) == desk.kit.capabilities
     assert isinstance(desk.backend, Interrupts) == ("interrupt" in desk.kit.capabilities)
     assert isinstance(desk.backend, Attaches) == ("attach" in desk.kit.capabilities)
+    assert isinstance(desk.backend, Revives) == ("revive" in desk.kit.capabilities)
 
 
 def test_an_unknown_agent_is_refused_with_the_known_names() -> None:
@@ -769,6 +790,108 @@ def test_an_answer_goes_to_exactly_its_question(desk: Desk) -> None:
     assert outcomes(desk.settled(session)) == [(1, "completed", "on")]
     with pytest.raises(QuestionGone):
         desk.backend.respond(session, question, Answer("answer", answers=(("this",),)), SECONDS)
+
+
+@able_to("interrupt")
+def test_every_waiter_hears_of_an_interrupt(desk: Desk) -> None:
+    """One that waits on the sources alone, while another interrupts."""
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.send(session, desk.kit.hold("never"))
+    interrupting = threading.Timer(0.1, desk.backend.interrupt, (session, SECONDS))
+    interrupting.start()
+    assert outcomes(desk.settled(session)) == [(1, "interrupted", None)]
+    interrupting.join()
+
+
+@able_to("interrupt")
+def test_interrupt_of_an_agent_at_rest_changes_nothing(desk: Desk) -> None:
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.send(session, desk.kit.reply("done"))
+    before = desk.settled(session)
+    desk.backend.interrupt(session, SECONDS)
+    assert outcomes(desk.until(session, lambda state: state.status == "idle")) == outcomes(before)
+    desk.send(session, desk.kit.reply("on"))
+    assert outcomes(desk.settled(session)) == [(1, "completed", "done"), (2, "completed", "on")]
+
+
+@able_to("revive")
+def test_a_revived_agent_goes_on_and_the_turn_that_was_cut_is_interrupted(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("before"))
+    desk.settled(session)
+    desk.send(session, desk.kit.hold("never"))
+    desk.end(session)
+    assert outcomes(desk.state(session)) == [(1, "completed", "before"), (2, "exited", None)]
+    desk.revive(session)
+    state = desk.state(session)
+    assert state.status == "idle"
+    assert outcomes(state) == [(1, "completed", "before"), (2, "interrupted", None)]
+    desk.send(session, desk.kit.reply("after"))
+    assert outcomes(desk.settled(session))[2:] == [(3, "completed", "after")]
+    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["before", "after"]
+    conversation = desk.backend.conversation(session)
+    assert [text for role, text in talk(conversation) if role == "assistant"] == ["before", "after"]
+    conversation.close()
+
+
+@able_to("revive")
+def test_a_revived_agent_has_the_environment_and_folder_that_it_had(desk: Desk, tmp_path: Path) -> None:
+    place = tmp_path / "it's a place"
+    place.mkdir()
+    session = desk.start(path=str(place), environ={"MARK": "a 'kept' $value\n of two lines"})
+    desk.end(session)
+    desk.revive(session, path=str(place), environ={"MARK": "another"})
+    process = session.folder.process()
+    assert process is not None
+    environ = Path(f"/proc/{process[0]}/environ").read_bytes().split(b"\0")
+    assert b"MARK=a 'kept' $value\n of two lines" in environ
+    assert f"DEV_SESSIONS_KEY={session.record['key']}".encode() in environ
+    assert os.readlink(f"/proc/{process[0]}/cwd") == str(place)
+
+
+@able_to("revive")
+def test_what_an_earlier_life_left_running_is_ended_first(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.background("setsid python3 -c 'import time; time.sleep(600)'"))
+    desk.settled(session)
+    desk.end(session)
+    left = alive(desk, session)
+    assert left
+    desk.revive(session)
+    assert not set(left) & set(alive(desk, session))
+
+
+@able_to("revive")
+def test_an_agent_that_is_not_revived_leaves_nothing_running_and_loses_nothing(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("before"))
+    desk.settled(session)
+    desk.end(session)
+    script = Path(session.folder.agent_path, "start.sh")
+    kept = script.read_text()
+    script.write_text(f"export FAKE_START='{desk.kit.dies_at_start['FAKE_START']}'\n{kept}")
+    with pytest.raises(LaunchFailed, match="no licence"):
+        desk.revive(session)
+    assert alive(desk, session) == []
+    assert session.id not in desk.lab.tmux("list-sessions")
+    assert desk.state(session).status == "exited"
+    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["before"]
+    script.write_text(kept)
+    desk.revive(session)
+    assert desk.state(session).status == "idle"
+
+
+@able_to("revive")
+def test_a_question_of_an_earlier_life_is_closed(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that"))
+    desk.until(session, lambda state: state.status == "waiting_for_input")
+    desk.end(session)
+    desk.revive(session)
+    state = desk.state(session)
+    assert (state.status, state.question, outcomes(state)) == ("idle", None, [(1, "interrupted", None)])
 
 
 @able_to("goal")

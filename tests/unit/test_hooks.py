@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,13 +145,41 @@ def test_only_a_start_of_the_program_is_one(source, told):
     assert (found is not None and found.kind == "alive" and found.at == 5.0) == told
 
 
-@pytest.mark.parametrize(("reason", "told"), [("other", True), ("prompt_input_exit", True), ("clear", False)])
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("other", "by a signal"), ("prompt_input_exit", "prompt_input_exit"), ("clear", None), ("resume", None)],
+)
 def test_only_an_end_of_the_program_is_one(reason, told):
     found = fact(hook_event_name="SessionEnd", reason=reason)
-    assert (found is not None) == told
+    assert (found is not None) == (told is not None)
     if found:
         assert found.kind == "gone"
-        assert reason in found.error
+        assert told in found.error
+
+
+_AGENT = """
+import os, subprocess, sys
+os.read(int(sys.argv[2]), 1)
+subprocess.run(["/bin/sh", "-c", sys.argv[1]], input=b'{"hook_event_name": "SessionEnd", "reason": "other"}')
+"""
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_end_with_the_terminal_says_so(tmp_path, closed):
+    """The hook's parent sits at a terminal whose other end may be closed, as it is when tmux has ended."""
+    command = hooks.settings(str(tmp_path / "facts"), "/nowhere")["SessionEnd"][0]["hooks"][0]["command"]
+    (tmp_path / "facts").mkdir()
+    (outer, inner), (waits, goes) = pty.openpty(), os.pipe()
+    agent = subprocess.Popen([sys.executable, "-c", _AGENT, command, str(waits)], stdin=inner, pass_fds=(waits,))
+    os.close(inner)
+    if closed:
+        os.close(outer)
+    os.write(goes, b"x")
+    assert agent.wait(20) == 0
+    (payload,) = Folder(str(tmp_path)).facts()
+    assert ("terminal was closed" in hooks.fact(payload, hooks.parse(payload)).error) == closed
+    for descriptor in (waits, goes, *(() if closed else (outer,))):
+        os.close(descriptor)
 
 
 def test_a_prompt():

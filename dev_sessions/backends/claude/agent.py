@@ -20,7 +20,7 @@ _GRACE = 3.0
 
 
 class ClaudeBackend:
-    """See `base.Backend`, `base.Interrupts`, `base.Responds`, `base.PressesKeys` and `base.Attaches`."""
+    """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives` and `Attaches`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
@@ -103,6 +103,11 @@ class ClaudeBackend:
 
         with _screen(session) as screen:
             return press(session, screen, question, key)
+
+    def revive(self, launch: Launch) -> None:
+        from .revive import revive
+
+        revive(launch, _GRACE)
 
     def attach_command(self, session: Session) -> list[str]:
         return _tmux(session).command("attach-session", "-t", f"={evidence.pane_name(session.id)}")

@@ -74,7 +74,9 @@ def look(session: Session) -> Probe:
     if process is None:
         return _unborn(session, now)
     if not processes.is_running(*process):
-        return Probe(now, False, since=0.0, detail="the agent's process is gone")
+        earlier = process[1] == processes.EARLIER_BOOT
+        died = "the machine was started anew" if earlier else "the agent's process is gone: killed, or crashed"
+        return Probe(now, False, since=0.0, detail=died)
     status = status_file(session, process)
     activity = _ACTIVITIES.get(str(status.get("status")))
     if activity is None:
@@ -175,8 +177,8 @@ def _settled(probe: Probe, facts: list[Fact]) -> Probe:
     Claude does not wait for its StopFailure hook before it says that it is idle, and writes the transcript after that.
     """
     late = _is_late(probe)
-    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended")]
-    if probe.activity == "idle" and late and marks and marks[-1] != "ended":
+    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended", "alive")]
+    if probe.activity == "idle" and late and marks and marks[-1] not in ("ended", "alive"):
         return probe._replace(activity="busy")
     return probe
 

@@ -14,7 +14,7 @@ import re
 import shlex
 
 from ... import files
-from ...model import COMPLETED, FAILED, Fact, Part, Question
+from ...model import COMPLETED, FAILED, INTERRUPTED, Fact, Part, Question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,15 @@ _PASTED = re.compile(r'(?<!\n)\n*<pasted_content id="([0-9a-f]{4})">\n')
 QUESTION_SECONDS = 14 * 86_400
 # The word through a question's pipe that means: the answer stands in the file beside it.
 ANSWERED = "answered"
+# The type of a report that stands for one which Claude does not make.
+GIVEN_BACK = "prompt-given-back"
+# At the end of the name of a report that was made when the agent's terminal was closed already.
+_HANGUP = "-hangup.json"
+# A terminal that is closed cannot be opened any more.
+_HANGUP_TEST = f"[ -e /proc/$PPID/fd/0 ] && ! (: </proc/$PPID/fd/0) && e={_HANGUP}; "
+# The kernel's random id costs no process to read; elsewhere pid and time have to do.
+_ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s)"
+_WRITE = 'cat >"$f/.$u" && mv "$f/.$u" "$f/$u$e"'
 
 
 def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
@@ -44,34 +53,31 @@ def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
     commands = dict.fromkeys(EVENTS, (_report(facts_path), 30))
     commands["PermissionRequest"] = (_question(facts_path, questions_path), QUESTION_SECONDS)
     for name in ("Stop", "StopFailure", "SessionEnd"):
-        commands[name] = (_last(facts_path, questions_path), 30)
+        before = _HANGUP_TEST if name == "SessionEnd" else ""
+        commands[name] = (_last(facts_path, questions_path, before), 30)
     return {
         name: [{"hooks": [{"type": "command", "command": command, "timeout": seconds}]}]
         for name, (command, seconds) in commands.items()
     }
 
 
-# The kernel's random id costs no process to read; elsewhere pid and time have to do.
-_ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s)"
-_WRITE = 'cat >"$f/.$u" && mv "$f/.$u" "$f/$u.json"'
-
-
 def _report(facts_path: str) -> str:
-    return f"f={shlex.quote(facts_path)}; umask 077; {{ {_ID}; {_WRITE}; }} 2>/dev/null; exit 0"
+    return f"f={shlex.quote(facts_path)}; umask 077; e=.json; {{ {_ID}; {_WRITE}; }} 2>/dev/null; exit 0"
 
 
 def _question(facts_path: str, questions_path: str) -> str:
     # Opened for both directions a pipe neither blocks nor ends, whoever else opens and closes it.
     return (
-        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; "
+        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; "
         f'{{ {_ID}; mkfifo "$q/$u"; exec 3<>"$q/$u" && {_WRITE} && read -r a <&3 && [ "$a" = {ANSWERED} ] && '
         f'cat "$q/$u.json"; rm -f "$q/$u"; }} 2>/dev/null; exit 0'
     )
 
 
-def _last(facts_path: str, questions_path: str) -> str:
+def _last(facts_path: str, questions_path: str, before: str) -> str:
     return (
-        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; {{ {_ID}; {_WRITE}; "
+        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; {{ "
+        f"{before}{_ID}; {_WRITE}; "
         f'for p in "$q"/*; do [ -p "$p" ] && echo over 1<>"$p"; done; }} 2>/dev/null; exit 0'
     )
 
@@ -126,7 +132,15 @@ def _session_start(payload: Payload, fields: dict[str, Any]) -> Fact | None:
 
 def _session_end(payload: Payload, fields: dict[str, Any]) -> Fact | None:
     reason = str(fields.get("reason", "other"))
-    return None if reason == "clear" else Fact("gone", payload.at, error=f"the agent ended itself ({reason})")
+    if reason in ("clear", "resume"):
+        return None  # the program goes on, with another conversation
+    closed = payload.name.endswith(_HANGUP)
+    why = "its terminal was closed: the tmux session, or the tmux server, has ended" if closed else _why(reason)
+    return Fact("gone", payload.at, error=why)
+
+
+def _why(reason: str) -> str:
+    return "the agent was ended, by a signal most likely" if reason == "other" else f"the agent ended itself ({reason})"
 
 
 def _prompt(payload: Payload, fields: dict[str, Any]) -> Fact:
@@ -164,6 +178,11 @@ def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
     )
 
 
+def _given_back(payload: Payload, fields: dict[str, Any]) -> Fact:
+    """What `interrupt` has seen: the prompt stood in the input box again, for its turn had ended before any output."""
+    return Fact("ended", payload.at, prompt=words(fields, "prompt_id"), outcome=INTERRUPTED)
+
+
 def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
     tool, given = str(fields.get("tool_name", "")), fields.get("tool_input")
     offers = _several(fields, "permission_suggestions")
@@ -179,6 +198,7 @@ _RULES = {
     "StopFailure": _stop_failure,
     "PermissionRequest": _permission_request,
     "queue-operation": _queue_operation,
+    GIVEN_BACK: _given_back,
 }
 
 

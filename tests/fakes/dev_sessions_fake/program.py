@@ -78,8 +78,8 @@ class Agent:
         self.background: list[subprocess.Popen[bytes]] = []
         self.running: str | None = None
         self.asking = False
-        self.turns = 0
-        self.facts = 0
+        # One that was revived goes on counting where it was.
+        self.facts = self.turns = max((int(name[:6]) for name in self.listed("facts")), default=0)
 
     def live(self) -> NoReturn:
         """Start, then take prompts until something ends the program."""
@@ -298,6 +298,10 @@ class Agent:
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.folder, "agent", *parts)
+
+    def listed(self, name: str) -> list[str]:
+        path = os.path.join(self.folder, name)
+        return [found for found in os.listdir(path) if not found.startswith(".")] if os.path.isdir(path) else []
 
     def released(self, name: str) -> bool:
         return os.path.exists(self.path("release", name))
