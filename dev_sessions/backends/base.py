@@ -23,6 +23,7 @@ __all__ = [
     "Backend",
     "Conversation",
     "Delivery",
+    "Heard",
     "Interrupts",
     "Launch",
     "Listener",
@@ -260,6 +261,18 @@ class Goals(Protocol):
         """Set an objective or a budget, or carry out an `act` ("pause", "resume", "clear"); the goal as it is then."""
 
 
+class Heard(NamedTuple):
+    """What came in through a listener.
+
+    Attributes:
+        complaints: what the agent has complained of, in its own words.
+        moved: another look at the agent may show more: that it asks something, say.
+    """
+
+    complaints: list[str]
+    moved: bool
+
+
 class Listener(Protocol):
     """An ear at an agent at work.
 
@@ -269,18 +282,21 @@ class Listener(Protocol):
 
     descriptor: int
 
-    def heard(self) -> list[str] | None:
-        """What the agent has complained of since the last call, in its own words; None if it is heard no more."""
+    def heard(self) -> Heard | None:
+        """What has come since the last call; None if the agent is heard no more."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class Listens(Protocol):
-    """An agent at work can be heard complaining: of a model that it cannot reach and tries again, say."""
+    """An agent at work can be heard: complaining of a model that it cannot reach, or beginning to ask something."""
 
-    def listen(self, session: Session) -> Listener | None:
+    def listen(self, session: Session, soon: bool) -> Listener | None:
         """An ear at the agent, or None if it is not at work or cannot be heard. Starts nothing. Called by `wait`.
+
+        Args:
+            soon: listen only if the agent may ask something the next moment; else it is not worth the trouble yet.
 
         Raises:
             TimedOut: it should answer, and does not.

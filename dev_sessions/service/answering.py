@@ -141,4 +141,6 @@ def ways(id: str, question: Question) -> str:
         return f"dev-sessions respond {id} " + (
             "--choose 1.1 --choose 2.1 ..." if several else "--choose N, or --text T"
         )
+    if not question.options:
+        return f"dev-sessions attach {id}"
     return f"dev-sessions respond {id} " + ", ".join(f"--{option}" for option in question.options)

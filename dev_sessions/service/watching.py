@@ -54,7 +54,8 @@ def wait(
         pending = [_Look(house, session) for session in sessions]
         woken = True
         while pending:
-            due = [look for look in pending if look.due(watcher, woken)]
+            stirred = ears.hear()
+            due = [look for look in pending if look.due(watcher, woken) or look.session.id in stirred]
             for look in due:
                 look.session = _reaching(house, look.session, turn)
             for look, state in zip(due, house.states([look.session for look in due]), strict=True):
@@ -76,7 +77,7 @@ def wait(
                     outcomes.append(_timed_out(look.session, turn, ears.last(look.session)))
                     yield outcomes[-1]
                 break
-            woken = watcher.wait(seconds)
+            woken = watcher.wait(0.0 if ears.stirred else seconds)
     return outcomes[:1] if params.get("any") else outcomes
 
 

@@ -176,7 +176,7 @@ class CodexKit(Kit):
         with self._line(session) as line:
             line.ask("thread/resume", threadId=self.address(session), excludeTurns=True)
             asked = line.notice("item/tool/requestUserInput")
-            assert asked["params"]["itemId"] == question
+            assert question == f"{asked['params']['itemId']}.{asked['id']}"
             line.answer(asked, {"answers": {"choice": {"answers": [label]}}})
             line.notice("serverRequest/resolved")
 
@@ -191,7 +191,7 @@ KITS = [
     Kit("fake-bare", [], DIES, ASKS),
     CodexKit(
         "codex",
-        ["attach", "goal", "interrupt"],
+        ["attach", "goal", "interrupt", "respond"],
         DIES,
         missing="Codex is not installed",
         shipped=True,
@@ -939,16 +939,17 @@ def test_interrupt_pauses_a_goal_that_would_go_on(desk: Desk) -> None:
 def test_what_an_agent_at_work_complains_of_is_heard(desk: Desk) -> None:
     assert isinstance(desk.backend, Listens)
     session = desk.start()
-    assert desk.backend.listen(session) is None  # at rest
+    assert desk.backend.listen(session, soon=False) is None  # at rest
     desk.send(session, desk.kit.unreachable())
-    listener = desk.backend.listen(session)
+    assert desk.backend.listen(session, soon=True) is None  # it calls no tool
+    listener = desk.backend.listen(session, soon=False)
     assert listener is not None
     heard: list[str] = []
     while not heard:
         assert select.select([listener.descriptor], [], [], SECONDS)[0]
         said = listener.heard()
         assert said is not None
-        heard += said
+        heard += said.complaints
     assert "waiting for network" in heard[0]
     listener.close()
     assert outcomes(desk.state(session)) == [(1, "working", None)]
