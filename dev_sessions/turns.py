@@ -345,7 +345,10 @@ def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
     if message.attempted is None and message.queued:
         return Turn(message.number, QUEUED, message.created)
     if message.attempted is None:
-        if status != EXITED and _passed(now, message.created) <= FLIGHT_SECONDS:
+        if status == EXITED:
+            error = "the agent ended before the message was delivered"
+            return Turn(message.number, EXITED, message.created, message.created, error=error)
+        if _passed(now, message.created) <= FLIGHT_SECONDS:
             return Turn(message.number, WORKING, message.created)
         error = "its sender ended before it was delivered"
         return Turn(message.number, FAILED, message.created, message.created, error=error)

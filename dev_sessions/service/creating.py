@@ -42,7 +42,17 @@ def create(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
     """
     if params.get("message") is not None:
         checked_text(params["message"])
-    session = _session_of(house, request_id) or _start(house, params, request_id)
+    session = _session_of(house, request_id)
+    if session is not None:
+        return _ready(house, session, params, request_id)
+    try:
+        return _ready(house, _start(house, params, request_id), params, request_id)
+    except KeyboardInterrupt:  # also of one that is ready: nobody has been told its name
+        _leave_nothing(house, request_id)
+        raise
+
+
+def _ready(house: House, session: Session, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     shown = {**public(session.record), "status": house.state(session).status}
     return {**shown, "message": _first_message(house, session, params, request_id)} if "message" in params else shown
 
@@ -64,8 +74,7 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
     except WaitingForInput:
         raise
     except BaseException:
-        with undisturbed():
-            _abandon(house, backend, request_id, session)
+        _leave_nothing(house, request_id, session)
         raise
     return house.session(session.id)
 
@@ -250,15 +259,16 @@ def change(house: House, session: Session, **fields: Any) -> None:
         records[session.id] = {**records[session.id], **fields}
 
 
-def _abandon(house: House, backend: Backend, request_id: str, session: Session | None) -> None:
-    """Leave nothing of what this process began for a request; somebody may have killed the session meanwhile."""
-    entered = [
-        house.view(record)
-        for record in house.store.load().values()
-        if record.get("request_id") == request_id and processes.noted(record.get("creator"))[0] == os.getpid()
-    ]
-    for begun in entered or ([session] if session else []):
-        _remove(house, backend, begun)
+def _leave_nothing(house: House, request_id: str, session: Session | None = None) -> None:
+    """Remove what this process began for a request; somebody may have killed the session meanwhile."""
+    with undisturbed():
+        entered = [
+            house.view(record)
+            for record in house.store.load().values()
+            if record.get("request_id") == request_id and processes.noted(record.get("creator"))[0] == os.getpid()
+        ]
+        for begun in entered or ([session] if session else []):
+            _remove(house, house.backend(begun), begun)
 
 
 def _remove(house: House, backend: Backend, session: Session) -> None:

@@ -108,11 +108,11 @@ def test_codex_is_upgraded_under_a_session(codex_lab: CodexLab) -> None:
     codex_lab.env["DEV_SESSIONS_CODEX"] = str(link)
     id = codex_lab.create()
     assert codex_lab.ok("ask", id, "[[reply: from the old one]]") == "from the old one"
-    old = states.server(codex_lab)
+    (old,) = codex_lab.servers()
     link.unlink()
     link.symlink_to(ROOT / ".agents" / "codex")
     other = codex_lab.create()
-    assert states.server(codex_lab) == old  # what runs in it is not ended
+    assert codex_lab.servers() == [old]  # what runs in it is not ended
     assert codex_lab.ok("ask", id, "[[reply: still the old one]]") == "still the old one"
     assert codex_lab.ok("ask", other, "[[reply: joined]]") == "joined"
     os.kill(old, signal.SIGKILL)
@@ -121,7 +121,8 @@ def test_codex_is_upgraded_under_a_session(codex_lab: CodexLab) -> None:
     assert codex_lab.ok("last-message", id, "-n", "3").split("\n\n") == [
         *("from the old one", "still the old one", "from the new one"),
     ]
-    assert os.path.realpath(f"/proc/{states.server(codex_lab)}/exe") == os.path.realpath(link)
+    (new,) = codex_lab.servers()
+    assert os.path.realpath(f"/proc/{new}/exe") == os.path.realpath(link)
     codex_lab.ok("kill", id, other)
     assert codex_lab.processes() == []
 

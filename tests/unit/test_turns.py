@@ -600,7 +600,7 @@ def test_a_wait_before_during_or_after_speaks_of_the_same_turns(story):
     [
         (idle(9, 10.5), WORKING),  # its sender is at work
         (idle(9, 500), FAILED),  # its sender was killed before it pressed a key
-        (gone(11), FAILED),
+        (gone(11), EXITED),
     ],
 )
 def test_a_message_that_its_sender_never_handed_over(probe, state):
