@@ -273,7 +273,9 @@ def respond(
     id: Id,
     why: Why = None,
     allow: Annotated[bool, typer.Option("--allow", help="Allow it, this time.")] = False,
-    always: Annotated[bool, typer.Option("--always", help="Allow it, and what is like it from now on.")] = False,
+    always: Annotated[
+        bool, typer.Option("--always", help="Allow it, and the same in this session from now on.")
+    ] = False,
     deny: Annotated[bool, typer.Option("--deny", help="Refuse it; the agent goes on.")] = False,
     choose: Choose = None,
     text: Annotated[str | None, typer.Option("--text", metavar="T", help="Answer in your own words.")] = None,

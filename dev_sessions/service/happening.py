@@ -143,8 +143,9 @@ class _Teller:
 
     def _is_new(self, event: Event) -> bool:
         # Without the turn, which may be bound a moment after the fact is there; two acts share no time and name.
-        names = ("at", "session", "event", "prompt", "text", "question")
-        identity = hash(tuple(str(event.get(name)) for name in names))
+        question = event.get("question")
+        told = [event.get(name) for name in ("at", "session", "event", "prompt", "text")]
+        identity = hash(tuple(map(str, [*told, question["id"] if question else None])))
         known = identity in self._told
         self._told.add(identity)
         return not known

@@ -19,7 +19,7 @@ from ... import files
 from ...errors import DeliveryUnknown, QuestionGone
 from ...turns import WAITING_ACTIVITY
 from ...waiting import Watcher
-from . import evidence, hooks, transcript
+from . import evidence, hooks, rules, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,13 +93,7 @@ def _decision(fields: dict[str, Any], answer: Answer) -> dict[str, Any]:
         chosen = {item.get("question"): ", ".join(one) for item, one in zip(asked, answer.answers, strict=True)}
         return {"behavior": "allow", "updatedInput": {**given, "answers": chosen}}
     decision = {"behavior": "allow", "updatedInput": given}
-    return {**decision, "updatedPermissions": _rules(fields)} if answer.decision == "always" else decision
-
-
-def _rules(fields: dict[str, Any]) -> list[Any]:
-    """All that Claude offers to allow from now on: its rule for the folder alone spares no question (2.1.330)."""
-    offered = fields.get("permission_suggestions")
-    return [rule for rule in offered if isinstance(rule, dict)] if isinstance(offered, list) else []
+    return {**decision, "updatedPermissions": rules.always(fields)} if answer.decision == "always" else decision
 
 
 def _took(

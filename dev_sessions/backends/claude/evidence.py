@@ -15,7 +15,7 @@ from ...model import INTERRUPTED, Fact, Probe, Question
 from ...turns import WAITING_ACTIVITY
 from ...values import as_number
 from ..session import Observation, Sources
-from . import hooks, transcript
+from . import hooks, plans, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def observe(session: Session) -> Observation:
     facts = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
     facts += _answered(session, facts)
     path = transcript_path(session, [values for _, values in fields])
+    facts = plans.told(facts, path)
     reported = bool(facts)
     when = _unclear_since(facts, probe) if reported else first_attempt(session)
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []

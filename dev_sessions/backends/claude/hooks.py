@@ -15,6 +15,7 @@ import shlex
 
 from ... import files
 from ...model import COMPLETED, FAILED, INTERRUPTED, Fact, Part, Question
+from .rules import always
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "Stop
 _PASTED = re.compile(r'(?<!\n)\n*<pasted_content id="([0-9a-f]{4})">\n')
 
 
+# What is said of a plan that the report does not hold (2.1.330; see `plans`).
+PLAN_UNTOLD = "The agent has a plan and asks to go on."
 # How long a question may stay open, in seconds. Node's timers end at 24 days.
 QUESTION_SECONDS = 14 * 86_400
 # The word through a question's pipe that means: the answer stands in the file beside it.
@@ -185,8 +188,9 @@ def _given_back(payload: Payload, fields: dict[str, Any]) -> Fact:
 
 def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
     tool, given = str(fields.get("tool_name", "")), fields.get("tool_input")
-    offers = _several(fields, "permission_suggestions")
-    question = asked(payload.name.partition(".")[0], tool, given if isinstance(given, dict) else {}, payload.at, offers)
+    repeatable = bool(always(fields))
+    id = payload.name.partition(".")[0]
+    question = asked(id, tool, given if isinstance(given, dict) else {}, payload.at, repeatable)
     return Fact("asked", payload.at, prompt=words(fields, "prompt_id"), question=question)
 
 
@@ -202,16 +206,16 @@ _RULES = {
 }
 
 
-def asked(id: str, tool: str, given: dict[str, Any], at: float, offers: list[Any] | None = None) -> Question:
-    """The question that a tool call puts to a person; `offers` are the rules that would make it unnecessary."""
+def asked(id: str, tool: str, given: dict[str, Any], at: float, repeatable: bool = False) -> Question:
+    """The question that a tool call puts to a person; `repeatable`: it may be allowed for good (see `rules`)."""
     if tool == "AskUserQuestion":
         parts = tuple(_part(item) for item in _several(given, "questions") if isinstance(item, dict))
         labels = tuple(label for part in parts for label in part.options)
         return Question(id, "question", "\n".join(part.text for part in parts), labels, at, parts)
     if tool == "ExitPlanMode":
-        text = str(given.get("plan") or "The agent has a plan and asks to go on.")
+        text = str(given.get("plan") or PLAN_UNTOLD)
         return Question(id, "plan", text, ("allow", "deny"), at)
-    choices = ("allow", "always", "deny") if offers else ("allow", "deny")
+    choices = ("allow", "always", "deny") if repeatable else ("allow", "deny")
     return Question(id, "permission", f"{tool}: {_in_full(given)}", choices, at)
 
 

@@ -76,7 +76,7 @@ def question(request: Request, call: Call | None, now: float) -> Question:
     since = as_number(params.get("startedAtMs")) / 1000 or (call.at if call else now)
     if request.method == INPUT:
         parts = tuple(_part(item) for item in params.get("questions") or () if isinstance(item, dict))
-        options = parts[0].options if len(parts) == 1 else ()
+        options = tuple(label for part in parts for label in part.options)
         return Question(request.id, "question", "\n".join(part.text for part in parts), options, since, parts)
     options = ("allow", "always", "deny") if request.method in (COMMAND, CHANGE) else ()
     return Question(request.id, "permission", _permission(request, call), options, since)
