@@ -113,8 +113,12 @@ def _asked(session: Session, line: _Line, story: rollout.Story, holder: int, now
         return []
     from . import questions
 
+    requests = line.requests(session)
     calls = {call.id: call for call in story.calls}
-    found = [questions.question(one, calls.get(one.call), now) for one in line.requests(session)]
+    if any(one.call not in calls for one in requests):  # it has begun after the record was read
+        path = rollout_path(session)
+        calls |= {call.id: call for call in rollout.read(path, past(session)[0]).calls} if path else {}
+    found = [questions.question(one, calls.get(one.call), now) for one in requests]
     found = found or [questions.of_call(story.calls[-1])]
     return [Fact("asked", one.since, prompt=story.open, question=one, held=True) for one in found]
 
