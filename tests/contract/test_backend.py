@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,6 +108,11 @@ class Kit(NamedTuple):
         return f"[[ask: {'|'.join((text, *options))}]]"
 
     @staticmethod
+    def may(text: str) -> str:
+        """The agent asks for permission, where it has to, and says what came of it."""
+        return f"[[may: {text}]][[replytool]]"
+
+    @staticmethod
     def fail(text: str) -> str:
         return f"[[error: {text}]]"
 
@@ -153,6 +159,10 @@ class CodexKit(Kit):
         named = {"CODEX_HOME": str(home), "DEV_SESSIONS_CODEX": str(program), "FAKE_SOCKETS": str(lab.tmux_folder)}
         return {**lab.env, **named}
 
+    @staticmethod
+    def may(text: str) -> str:
+        return f"[[bash: echo '{text}']][[replytool]]"
+
     def processes(self, session: Session) -> tuple[tuple[int, str], ...]:
         (note,) = Path(session.environ["DEV_SESSIONS_HOME"]).glob("codex/*/daemon.json")
         noted = json.loads(note.read_text())
@@ -179,6 +189,14 @@ class CodexKit(Kit):
             assert question == f"{asked['params']['itemId']}.{asked['id']}"
             line.answer(asked, {"answers": {"choice": {"answers": [label]}}})
             line.notice("serverRequest/resolved")
+
+    @contextmanager
+    def poised(self, session: Session, label: str) -> Iterator[Callable[[], None]]:
+        """A person who has seen the question and needs but to press the key."""
+        with self._line(session) as line:
+            line.ask("thread/resume", threadId=self.address(session), excludeTurns=True)
+            asked = line.notice("item/tool/requestUserInput")
+            yield lambda: line.answer(asked, {"answers": {"choice": {"answers": [label]}}})
 
     @staticmethod
     def _line(session: Session) -> Line:
@@ -790,6 +808,86 @@ def test_an_answer_goes_to_exactly_its_question(desk: Desk) -> None:
     assert outcomes(desk.settled(session)) == [(1, "completed", "on")]
     with pytest.raises(QuestionGone):
         desk.backend.respond(session, question, Answer("answer", answers=(("this",),)), SECONDS)
+
+
+@able_to("respond")
+def test_a_permission_is_given_once_or_refused_with_a_reason(desk: Desk) -> None:
+    assert isinstance(desk.backend, Responds)
+    session = desk.start(permissions="ask")
+    for answer, reply in ((Answer("allow"), None), (Answer("deny", "not yet"), "not yet"), (Answer("deny"), None)):
+        number = desk.send(session, desk.kit.may("one"))
+        question = desk.until(session, lambda state: state.status == "waiting_for_input").question
+        assert question is not None
+        assert question.kind == "permission"
+        assert {"allow", "deny"} <= set(question.options)
+        assert "one" in question.text
+        desk.backend.respond(session, question, answer, SECONDS)
+        state = desk.settled(session)
+        assert outcomes(state)[-1][:2] == (number, "completed")
+        assert reply in (None, outcomes(state)[-1][2])
+
+
+@able_to("respond")
+def test_a_person_who_was_first_is_told_of_and_nothing_is_sent(desk: Desk) -> None:
+    assert isinstance(desk.backend, Responds)
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.hold("on", "[[replytool]]"))
+    question = desk.until(session, lambda state: state.status == "waiting_for_input").question
+    assert question is not None
+    desk.kit.answer(session, question.id, "this")
+    desk.until(session, lambda state: state.question is None)
+    with pytest.raises(QuestionGone):
+        desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+    desk.kit.release(session, "on")
+    ((_, outcome, reply),) = outcomes(desk.settled(session))
+    assert outcome == "completed"
+    assert "this" in str(reply)
+    assert "that" not in str(reply)
+
+
+@those(lambda kit: isinstance(kit, CodexKit))
+def test_a_person_and_we_in_the_same_instant(desk: Desk) -> None:
+    """Whoever was first: one answer is taken, and `respond` says whether it was ours."""
+    assert isinstance(desk.backend, Responds)
+    assert isinstance(desk.kit, CodexKit)
+    session = desk.start()
+    for number in range(20):
+        desk.send(session, desk.kit.ask("Which one?", "this", "that") + "[[replytool]]")
+        question = desk.until(session, lambda state: state.status == "waiting_for_input").question
+        assert question is not None
+        with desk.kit.poised(session, "this") as person:
+            later = threading.Timer(number / 1000, person)  # before, while and after we answer
+            later.start()
+            try:
+                desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+                ours = True
+            except QuestionGone:
+                ours = False
+            later.join()
+        reply = str(outcomes(desk.settled(session))[-1][2])
+        assert ("that" in reply, "this" in reply) == (ours, not ours)
+
+
+@those(lambda kit: isinstance(kit, CodexKit))
+def test_a_question_dies_with_its_server(desk: Desk) -> None:
+    assert isinstance(desk.backend, Responds)
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that"))
+    question = desk.until(session, lambda state: state.status == "waiting_for_input").question
+    assert question is not None
+    for process in desk.kit.processes(session):
+        processes.send_signal(*process, signal.SIGKILL)
+    state = desk.until(session, lambda state: state.status == "idle")
+    assert (state.questions, outcomes(state)) == ((), [(1, "interrupted", None)])
+    with pytest.raises(QuestionGone, match="nothing was sent"):
+        desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+    desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.reply("on"))
+    again = desk.until(session, lambda state: state.status == "waiting_for_input").question
+    assert again is not None
+    assert again.id != question.id
+    with pytest.raises(QuestionGone, match="nothing was sent"):
+        desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+    assert desk.state(session).question == again
 
 
 @able_to("interrupt")

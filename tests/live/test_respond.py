@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -63,12 +64,24 @@ def test_permission(lab: Lab) -> None:
     assert "not before the tests pass" in told(lab, id)
     assert not (lab.project / "two").exists()
 
-    lab.ok("send", id, "[[bash: touch three]][[bash: touch four]][[reply: Both.]]")
+    lab.ok("send", id, "[[bash: touch three]][[bash: touch three]][[bash: touch four]][[reply: Both.]]")
     question(lab, id)
     lab.ok("respond", id, "--always")
+    assert question(lab, id)["text"] == "Bash: touch four"  # the same was not asked about again, another one is
+    lab.ok("respond", id, "--allow")
     assert told(lab, id) == "Both."
     assert (lab.project / "four").exists()
     assert hooks(lab) == []
+
+    inside, beside = lab.project / "inside.txt", lab.project / "beside.txt"
+    lab.ok("send", id, f"[[write: {inside}|1]][[read: {inside}]][[write: {inside}|2]][[write: {beside}|3]][[reply: W]]")
+    question(lab, id)
+    lab.ok("respond", id, "--always")
+    assert str(beside) in question(lab, id)["text"]
+    lab.ok("respond", id, "--allow")
+    assert told(lab, id) == "W"
+    assert inside.read_text() == "2"
+    assert not (lab.project / ".claude").exists()  # where Claude would keep it for every session
 
 
 def test_questions(lab: Lab) -> None:
@@ -121,13 +134,16 @@ TWO = [
 
 def test_plan(lab: Lab) -> None:
     id = lab.create("--permissions", "plan")
-    for words, answer in (("[[plan: # First]][[replytool]]", ["--deny", "think again"]),):
-        lab.ok("send", id, words)
-        assert question(lab, id)["kind"] == "plan"
-        lab.ok("respond", id, *answer)
-        assert "think again" in told(lab, id)
-    lab.ok("send", id, "[[plan: # Second]][[bash: touch planned]][[reply: Done.]]")
+    lab.ok("send", id, "[[plan: # First]][[replytool]]")
     assert question(lab, id)["kind"] == "plan"
+    lab.ok("respond", id, "--deny", "think again")
+    assert "think again" in told(lab, id)
+    # The model writes its plan to the file that it was told; what it asks then does not hold it.
+    plan = "\n".join(["# Second", *(f"{number}. a step of many" for number in range(200))])
+    (written,) = set(re.findall(r"/[^\s\"\\]+/plans/[^\s\"\\]+\.md", json.dumps(lab.model.requests[-1].body)))
+    lab.ok("send", id, f"[[write: {written}|{plan}]][[plan: # Second]][[bash: touch planned]][[reply: Done.]]")
+    asked = question(lab, id)
+    assert (asked["kind"], asked["text"]) == ("plan", plan)
     lab.ok("respond", id, "--allow")
     assert question(lab, id)["text"] == "Bash: touch planned"
     lab.ok("respond", id, "--allow")

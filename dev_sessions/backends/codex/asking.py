@@ -1,7 +1,7 @@
 """Answering what a thread asks: a reply to the app-server's own request.
 
 The first answer counts, and later ones are dropped without a word; so who was first is told by what became of the call
-(0.139 and 0.169). A refusal has no words of its own: they are said to the running turn right behind it, and the model
+(0.139 and 0.169). A refusal has no words of its own: they are said to the running turn just before it, and the model
 gets both together.
 """
 
@@ -11,7 +11,7 @@ import json
 import re
 import time
 
-from ...errors import DeliveryFailed, DeliveryUnknown, QuestionGone, TimedOut
+from ...errors import DeliveryUnknown, QuestionGone, TimedOut
 from ...waiting import Watcher
 from . import daemon, evidence, places, questions, rollout, thread
 from .connection import Lost, Silent
@@ -53,7 +53,8 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
         _send(session, connection, request, answer)
         if not _took(session, connection, request, answer, timeout):
             raise QuestionGone(
-                f"somebody else has answered {session.id} in the same moment, and was first",
+                f"somebody else has answered {session.id} in the same moment, and was first"
+                + ("; but it was told your reason" if answer.why else ""),
                 next=f"dev-sessions wait {session.id}",
                 session=session.id,
                 question=question.id,
@@ -82,9 +83,9 @@ def _gone(session: Session, why: str) -> QuestionGone:
 
 def _send(session: Session, connection: Connection, request: Request, answer: Answer) -> None:
     try:
-        connection.reply(request.number, _result(request, answer))
         if answer.why:
             _explain(session, connection, request, answer.why)
+        connection.reply(request.number, _result(request, answer))
     except (Lost, Silent) as error:
         raise _unknown(session, str(error)) from error
 
@@ -95,10 +96,7 @@ def _explain(session: Session, connection: Connection, request: Request, why: st
     try:
         connection.call("turn/steer", threadId=session.private["thread"], expectedTurnId=turn, input=said)
     except Refused as error:
-        raise DeliveryFailed(
-            f"{session.id} was told no, but its turn ended before it could be told why: {error.message}",
-            next=f"dev-sessions send {session.id} ...",
-        ) from error
+        raise _gone(session, error.message) from error
 
 
 def _result(request: Request, answer: Answer) -> dict[str, Any]:
