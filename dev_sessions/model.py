@@ -9,6 +9,7 @@ from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 
@@ -72,7 +73,7 @@ class Question(NamedTuple):
     """What a session waits for a person (or its parent) to answer.
 
     Attributes:
-        id: stays the same while the question is open.
+        id: stays the same while the question is open; letters, digits, `.`, `_` and `-` only.
         kind: "permission", "question", "plan" or "dialog".
         text: what is asked, in full.
         options: the choices by label, possibly none; of a permission or plan "allow", "deny" and possibly "always".
@@ -90,6 +91,22 @@ class Question(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         options = [{"label": label} for label in self.options]
         return {**self._asdict(), "options": options, "parts": [part.to_json() for part in self.parts]}
+
+
+def ways(id: str, question: Mapping[str, Any]) -> str:
+    """The commands that answer a question (as JSON) of the session `id`.
+
+    They name it: an answer to what was shown is then never taken for one to what is asked by now.
+    """
+    if question["kind"] == "dialog":
+        return f"dev-sessions attach {id}, or dev-sessions respond {id} --key K"
+    if question["kind"] == "question":
+        said = "--choose 1.N --choose 2.N ..." if len(question["parts"]) > 1 else "--choose N, or --text T"
+    elif question["options"]:
+        said = ", or ".join(f"--{option['label']}" for option in question["options"])
+    else:
+        return f"dev-sessions attach {id}"
+    return f"dev-sessions respond {id} --question {question['id']} {said}"
 
 
 class Fact(NamedTuple):

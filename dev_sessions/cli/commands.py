@@ -8,6 +8,7 @@ import sys
 
 from .. import config
 from ..errors import UsageError
+from ..model import ways
 from .output import outcome_code, stripped
 
 TYPE_CHECKING = False
@@ -123,7 +124,7 @@ def pending(out: Output, client: Client, group: str | None = None) -> int:
     found = client.pending(group=group)
     if not found and not out.json:
         out.note("no session asks anything")
-    out.result(found, "\n\n".join(_asked(one["session"], one) for one in found) if found else None)
+    out.result(found, "\n\n".join(_open(one["session"], one) for one in found) if found else None)
     return 0
 
 
@@ -295,8 +296,11 @@ def _explain(out: Output, outcome: dict[str, Any]) -> None:
 def _show_question(out: Output, id: str, question: dict[str, Any]) -> None:
     if out.json:
         return
-    way = "attach" if question["kind"] == "dialog" else "respond"
-    out.note(f"{_asked(id, question)}\nanswer it: dev-sessions {way} {id}")
+    out.note(_open(id, question))
+
+
+def _open(id: str, question: dict[str, Any]) -> str:
+    return f"{_asked(id, question)}\nanswer it: {ways(id, question)}"
 
 
 def _asked(id: str, question: dict[str, Any]) -> str:

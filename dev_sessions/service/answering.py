@@ -6,6 +6,7 @@ import re
 
 from ..backends.base import Answer
 from ..errors import UsageError
+from ..model import ways
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,20 +128,6 @@ def _text(id: str, question: Question, value: Any) -> str:
 def _wrong(id: str, question: Question, why: str) -> UsageError:
     return UsageError(
         f"{why}; nothing was sent. {id} asks ({question.kind}): {question.text}",
-        next=ways(id, question),
+        next=ways(id, question.to_json()),
         question=question.to_json(),
     )
-
-
-def ways(id: str, question: Question) -> str:
-    """The command that answers a question."""
-    if question.kind == "dialog":
-        return f"dev-sessions attach {id}, or dev-sessions respond {id} --key K"
-    if question.kind == "question":
-        several = len(question.parts) > 1
-        return f"dev-sessions respond {id} " + (
-            "--choose 1.1 --choose 2.1 ..." if several else "--choose N, or --text T"
-        )
-    if not question.options:
-        return f"dev-sessions attach {id}"
-    return f"dev-sessions respond {id} " + ", ".join(f"--{option}" for option in question.options)

@@ -14,7 +14,7 @@ from ..errors import (
     UsageError,
     WaitingForInput,
 )
-from ..model import EXITED, IDLE, QUEUED, WAITING, WORKING
+from ..model import EXITED, IDLE, QUEUED, WAITING, WORKING, ways
 from .compacting import compact
 
 TYPE_CHECKING = False
@@ -132,9 +132,7 @@ def refuse_unless_ready(session: Session, state: State) -> None:
 
 
 def _ways(session: Session, question: Question | None) -> str:
-    from .answering import ways
-
-    return ways(session.id, question) if question else f"dev-sessions status {session.id}"
+    return ways(session.id, question.to_json()) if question else f"dev-sessions status {session.id}"
 
 
 def checked_text(text: Any) -> str:

@@ -50,6 +50,15 @@ def test_pending_tells_all_of_a_question(run: Commands, asked: str) -> None:
     assert all(words in shown.out for words in (asked, one["id"], "Which colour?", "1. Red", "2. Blue"))
 
 
+def test_the_line_that_answers_names_the_question(run: Commands, asked: str) -> None:
+    """So that an answer to what was read is never one to what is asked by then."""
+    (one,) = run.json("pending")
+    line = f"dev-sessions respond {asked} --question {one['id']} --choose"
+    assert line in run("pending").out
+    assert line in run("wait", asked).err
+    assert line in run("send", asked, "and now?").err
+
+
 def test_nothing_is_pending(run: Commands) -> None:
     assert run.json("pending") == []
     assert run("pending")[:2] == (0, "")

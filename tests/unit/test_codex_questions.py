@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -52,6 +53,14 @@ def test_the_same_call_asked_about_again_is_another_question() -> None:
     first, again = (still_open([notice(COMMAND, number, itemId="a")], "t")[0] for number in (4, 5))
     assert first.call == again.call
     assert first.id != again.id
+
+
+@pytest.mark.parametrize("call", ["../../up", "-x; rm", ".", "call\n1", "x" * 500])
+def test_an_id_can_stand_in_a_command_and_name_a_file(call: str) -> None:
+    (request,) = still_open([notice(COMMAND, 7, itemId=call)], "t")
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}", request.id)
+    assert request.id.endswith(".7")
+    assert request.call == call
 
 
 def test_a_command() -> None:

@@ -8,6 +8,7 @@ several requests, one after the other. Both together are a question's id.
 from __future__ import annotations
 
 import json
+import re
 
 from ...model import Part, Question
 from ...values import NamedTuple, as_number
@@ -38,7 +39,7 @@ class Request(NamedTuple):
 
     @property
     def id(self) -> str:
-        return f"{self.call}.{self.number}"
+        return _plain(f"{self.call}.{self.number}")
 
 
 def requests(connection: Connection, thread: str) -> list[Request]:
@@ -84,7 +85,12 @@ def question(request: Request, call: Call | None, now: float) -> Question:
 
 def of_call(call: Call) -> Question:
     """What a call asks, as far as the thread's record tells: of a server that does not tell its requests."""
-    return Question(call.id, "permission", _said(call), (), call.at)
+    return Question(_plain(call.id), "permission", _said(call), (), call.at)
+
+
+def _plain(id: str) -> str:
+    """An id that can stand in a command and name a file: the model's server makes them up."""
+    return "q" * id.startswith(("-", ".")) + re.sub(r"[^A-Za-z0-9._-]", "_", id)[-120:]
 
 
 def _part(item: dict[str, Any]) -> Part:
