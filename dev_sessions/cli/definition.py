@@ -10,6 +10,8 @@ from . import commands, completing, composites
 from .output import Output
 from .starting import Cli, Description, Env, Mode, Model, NewId, NoTrust, Path, Quiet, Template, Var, pairs
 from .words import (
+    Answers,
+    Choose,
     File,
     Follow,
     Group,
@@ -17,11 +19,14 @@ from .words import (
     Ids,
     Interrupting,
     Json,
+    Key,
     NewGroup,
     Permissions,
     RequestId,
     Text,
     Timeout,
+    Which,
+    Why,
 )
 
 TYPE_CHECKING = False
@@ -231,6 +236,20 @@ def interrupt(id: Id, json: Json = False) -> int:
 
 
 @app.command()
+def revive(
+    ids: Ids = None,
+    all: Annotated[bool, typer.Option("--all", help="Every session whose agent is gone.")] = False,
+    json: Json = False,
+) -> int:
+    """Start agents that are gone again, with what was said.
+
+    The session keeps its id, folder, permissions and environment, and the agent its conversation. The turn that was
+    cut is interrupted; what is queued gets delivered. An agent that is alive is left alone.
+    """
+    return _run(json, lambda out, client: commands.revive(out, client, ids or [], all))
+
+
+@app.command()
 def goal(
     id: Id,
     objective: Annotated[str | None, typer.Argument(help="What the agent shall pursue. None: show the goal.")] = None,
@@ -249,6 +268,39 @@ def goal(
     return _run(
         json, lambda out, client: commands.goal(out, client, id, commands.message(objective, file), budget, act)
     )
+
+
+@app.command()
+def pending(group: Group = None, json: Json = False) -> int:
+    """Print every question that a session waits for an answer to, the oldest first."""
+    return _run(json, lambda out, client: commands.pending(out, client, group))
+
+
+@app.command()
+def respond(
+    id: Id,
+    why: Why = None,
+    allow: Annotated[bool, typer.Option("--allow", help="Allow it, this time.")] = False,
+    always: Annotated[
+        bool, typer.Option("--always", help="Allow it, and the same in this session from now on.")
+    ] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Refuse it; the agent goes on.")] = False,
+    choose: Choose = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="T", help="Answer in your own words.")] = None,
+    answers: Answers = None,
+    key: Key = None,
+    question: Which = None,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> int:
+    """Answer exactly one question of a session; the turn goes on.
+
+    An answer goes through the agent's own channel, never through its keyboard, and only to the question that is open.
+    --key is for dialogs of the agent's program that are no question of the agent; it prints the screen that follows.
+    """
+    said: dict[str, Any] = {"why": why, "allow": allow, "always": always, "deny": deny, "choose": choose, "text": text}
+    said |= {"key": key, "question": question}
+    return _run(json, lambda out, client: commands.respond(out, client, id, request_id, answers, **said))
 
 
 @app.command()

@@ -69,8 +69,8 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
             return _session_of(house, request_id) or _lost(request_id)
         session.folder.make()
         with house.store.lock(session.folder.lock_path):
-            backend.launch(_plan(house, session, params, environment))
-        _change(house, session, ready_at=time.time())
+            backend.launch(plan(house, session, environment, bool(params.get("trust", True))))
+        change(house, session, ready_at=time.time())
     except WaitingForInput:
         raise
     except BaseException:
@@ -84,7 +84,7 @@ def _lost(request_id: str) -> Session:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let a second Ctrl-C not cut short what the first one began."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -151,10 +151,15 @@ def _checked(house: House, params: dict[str, Any]) -> str:
     path = params.get("path", ".")
     if not path:
         raise UsageError("the path is empty", next="name the folder that the agent is to work in; . is the current one")
-    return _folder(os.path.join(settings.cwd, os.path.expanduser(path)))
+    return checked_folder(os.path.join(settings.cwd, os.path.expanduser(path)))
 
 
-def _folder(path: str) -> str:
+def checked_folder(path: str) -> str:
+    """The folder at `path`, with symlinks resolved.
+
+    Raises:
+        UsageError: it is none that an agent can work in.
+    """
     try:
         path.encode()
     except UnicodeEncodeError as error:
@@ -230,7 +235,8 @@ def _recent(house: House) -> set[str]:
         return set()
 
 
-def _plan(house: House, session: Session, params: dict[str, Any], environment: dict[str, str]) -> Launch:
+def plan(house: House, session: Session, environment: dict[str, str], trust: bool = True) -> Launch:
+    """How to start the agent of a session, as its record tells; `environment` lacks what names the session."""
     named = {"DEV_SESSIONS_ID": session.id, "DEV_SESSIONS_KEY": session.record["key"]}
     return Launch(
         session=session,
@@ -238,14 +244,14 @@ def _plan(house: House, session: Session, params: dict[str, Any], environment: d
         permissions=session.record["permissions"],
         model=session.record["model"],
         environment={**environment, **named},
-        trust=bool(params.get("trust", True)),
+        trust=trust,
         timeout=house.settings.ready_timeout,
         say=house.say,
-        keep=lambda private: _change(house, session, backend=private),
+        keep=lambda private: change(house, session, backend=private),
     )
 
 
-def _change(house: House, session: Session, **fields: Any) -> None:
+def change(house: House, session: Session, **fields: Any) -> None:
     """Change the session's record, unless somebody has killed the session meanwhile."""
     with house.store.change() as records:
         if records.get(session.id, {}).get("key") != session.record["key"]:
@@ -255,7 +261,7 @@ def _change(house: House, session: Session, **fields: Any) -> None:
 
 def _leave_nothing(house: House, request_id: str, session: Session | None = None) -> None:
     """Remove what this process began for a request; somebody may have killed the session meanwhile."""
-    with _undisturbed():
+    with undisturbed():
         entered = [
             house.view(record)
             for record in house.store.load().values()

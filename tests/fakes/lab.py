@@ -221,13 +221,14 @@ class Lab:
     def close(self) -> None:
         """End everything that was started here, and remove the folder (kept with DEV_SESSIONS_KEEP_LAB=1)."""
         self.model.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        # Some do not hear SIGTERM for seconds (a Claude whose terminal went first); none is worth waiting for.
+        for number, patience in ((signal.SIGTERM, 1), (signal.SIGKILL, 5)):
             for pid in self.processes():
                 try:
                     os.kill(pid, number)
                 except ProcessLookupError:
                     continue
-            end = time.monotonic() + 5
+            end = time.monotonic() + patience
             while self.processes() and time.monotonic() < end:
                 time.sleep(0.02)
         for process in self._started:  # those that a failed test has not read to their end

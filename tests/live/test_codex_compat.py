@@ -17,6 +17,7 @@ from codex_lab import CodexLab, copy_of
 from lab import ROOT
 
 states = copy_of(Path(__file__).with_name("test_codex_states.py"), "older_codex_states")
+questions = copy_of(Path(__file__).with_name("test_codex_questions.py"), "older_codex_questions")
 OLDER, TOO_OLD = "0.139.0", "0.104.0"
 PROGRAMS = {OLDER: "bin/codex", TOO_OLD: "codex/codex"}
 ROWS = (
@@ -100,6 +101,14 @@ def test_any_text_arrives_as_it_is(codex_shared: CodexLab) -> None:
     path.write_bytes(text.encode())
     codex_shared.ok("ask", id, "--file", str(path))
     assert text in codex_shared.prompts(id)
+
+
+def test_questions_are_answered(codex_shared: CodexLab) -> None:
+    id = codex_shared.create("--permissions", "ask")
+    for check in (questions.test_a_refusal_and_its_reason, questions.test_always_is_for_the_same_command):
+        check(codex_shared, id)
+    for check in (questions.test_a_change_of_files, questions.test_questions_asked_together):
+        check(codex_shared, id)
 
 
 def test_codex_is_upgraded_under_a_session(codex_lab: CodexLab) -> None:

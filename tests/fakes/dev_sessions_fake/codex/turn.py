@@ -186,7 +186,8 @@ class Turn(threading.Thread):
             case "reply" | "stream":
                 self._reply(step.argument)
             case "replytool":
-                self._reply(self._results[-1].partition("\nOutput:\n")[2] if self._results else "")
+                last = self._results[-1] if self._results else ""
+                self._reply(last.partition("\nOutput:\n")[2] if "\nOutput:\n" in last else last)
             case "delay":
                 end = time.monotonic() + float(step.argument)
                 self._until(lambda: time.monotonic() >= end or self._cut())
