@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .commands import Said
     from .output import Output
 
 
@@ -73,3 +74,15 @@ def render(out: Output, name: str, text: str | None, file: str | None, given: di
         filled = said.for_session(client().inspect(id))
     out.result({"name": name, "text": filled}, filled)
     return 0
+
+
+def told(said: Said) -> Briefing:
+    """The briefing of a recipe.
+
+    Raises:
+        UsageError: there is none, or its values do not fit its template.
+    """
+    found = brief(*said)
+    if found.template is None and not (found.text or "").strip():
+        raise UsageError("nothing is said to be done", next="give a task, --file FILE, or --template NAME")
+    return found

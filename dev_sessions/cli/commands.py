@@ -57,7 +57,7 @@ def ask(
     reply = outcome["reply"]
     out.result(outcome, out.speech(reply) if reply is not None else None)
     if outcome["outcome"] != "completed":
-        _explain(out, outcome)
+        explain(out, outcome)
     return outcome_code([outcome["outcome"]])
 
 
@@ -68,7 +68,7 @@ def wait(
 
     def show(outcome: dict[str, Any]) -> None:
         out.result(outcome, _word(outcome, named=several))
-        _explain(out, outcome)
+        explain(out, outcome)
 
     if several and not any:
         out.on_part = show  # a line each as they end
@@ -134,7 +134,7 @@ def pending(out: Output, client: Client, group: str | None = None) -> int:
     found = client.pending(group=group)
     if not found and not out.json:
         out.note("no session asks anything")
-    out.result(found, "\n\n".join(_open(one["session"], one) for one in found) if found else None)
+    out.result(found, "\n\n".join(question_text(one["session"], one) for one in found) if found else None)
     return 0
 
 
@@ -304,7 +304,7 @@ def _word(outcome: dict[str, Any], named: bool) -> str:
     return f"{outcome['session']} {word}" if named else str(word)
 
 
-def _explain(out: Output, outcome: dict[str, Any]) -> None:
+def explain(out: Output, outcome: dict[str, Any]) -> None:
     if out.json:
         return
     id = outcome["session"]
@@ -318,10 +318,10 @@ def _explain(out: Output, outcome: dict[str, Any]) -> None:
 def _show_question(out: Output, id: str, question: dict[str, Any]) -> None:
     if out.json:
         return
-    out.note(_open(id, question))
+    out.note(question_text(id, question))
 
 
-def _open(id: str, question: dict[str, Any]) -> str:
+def question_text(id: str, question: dict[str, Any]) -> str:
     return f"{_asked(id, question)}\nanswer it: {ways(id, question)}"
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from . import completing
 from .output import Output
-from .starting import Var, pairs
-from .words import File, Json
+from .starting import Cli, Description, Env, Mode, Model, NewId, NoTrust, Path, Quiet, Template, Var, pairs
+from .words import File, Json, NewGroup, Permissions, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .output import Command
 
 Name = Annotated[
     str,
@@ -22,11 +24,16 @@ Name = Annotated[
     ),
 ]
 
+Task = Annotated[str | None, typer.Argument(metavar="TASK", help="What is to be done.", show_default=False)]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave sessions there that are done.")]
+
 templates = typer.Typer(no_args_is_help=True, help="Show the templates of briefings, yours and the project's included.")
 
 
 def add_to(app: typer.Typer) -> None:
     """Called by `definition`, where all commands come together."""
+    for recipe in (sync_delegate, fan_out, consult, handoff):
+        app.command(recipe.__name__.replace("_", "-"))(recipe)
     app.add_typer(templates, name="templates")
 
 
@@ -67,3 +74,180 @@ def render(
 def _guarded(json: bool, act: Callable[[Output], int]) -> int:
     out = Output(json=json)
     return out.guard(lambda: act(out))
+
+
+def sync_delegate(
+    task: Task = None,
+    file: File = None,
+    template: Template = None,
+    var: Var = None,
+    cli: Cli = "claude",
+    mode: Mode = "native",
+    permissions: Permissions = "full",
+    path: Path = ".",
+    description: Description = "",
+    model: Model = None,
+    id: NewId = None,
+    group: NewGroup = None,
+    env: Env = None,
+    no_trust: NoTrust = False,
+    timeout: Timeout = None,
+    keep: Keep = False,
+    json: Json = False,
+) -> int:
+    """Give one task to a new session, wait, print the reply, and end the session.
+
+    The session is left there if it asks something, fails, or says that it is blocked; stderr says what to do then.
+    """
+    from . import recipes
+
+    said = (task, file, template, pairs(var, "--var"))
+    options = _options(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
+    return _run(json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, keep, options))
+
+
+def handoff(
+    task: Task = None,
+    file: File = None,
+    template: Template = "handoff",
+    var: Var = None,
+    cli: Cli = "claude",
+    mode: Mode = "native",
+    permissions: Permissions = "full",
+    path: Path = ".",
+    description: Description = "",
+    model: Model = None,
+    id: NewId = None,
+    group: NewGroup = None,
+    env: Env = None,
+    no_trust: NoTrust = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Give running work to a new session, which goes on with it; prints how to sit down at it."""
+    from . import recipes
+
+    said = (task, file, template, pairs(var, "--var"))
+    options = _options(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
+    return _run(json, lambda out, client: recipes.handoff(out, client, said, quiet, options))
+
+
+def consult(
+    question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="What to ask.", show_default=False)] = None,
+    file: File = None,
+    template: Template = "consult",
+    var: Var = None,
+    cli: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cli", help="Whom to ask; repeatable. Default: claude and codex.", autocompletion=completing.agents
+        ),
+    ] = None,
+    permissions: Permissions = "plan",
+    path: Path = ".",
+    env: Env = None,
+    no_trust: NoTrust = False,
+    timeout: Timeout = None,
+    keep: Keep = False,
+    json: Json = False,
+) -> int:
+    """Ask several agents the same question, each on its own, and print the answers one below the other."""
+    from . import running
+
+    said = (question, file, template, pairs(var, "--var"))
+    options = _options("", "native", permissions, path, "consult", None, None, env, no_trust)
+    return _guarded(json, lambda out: running.consult(out, said, cli or ["claude", "codex"], timeout, keep, options))
+
+
+def fan_out(
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="PLAN.yaml | TASKFILE...", help="A plan, or a file for each task.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut.")
+    ] = None,
+    max_parallel: Annotated[
+        int | None, typer.Option("--max-parallel", metavar="N", min=1, help="So many at once; default 8.")
+    ] = None,
+    worktree: Annotated[
+        bool, typer.Option("--worktree", help="A git worktree and a branch for each; nothing is merged.")
+    ] = False,
+    join: Annotated[
+        str | None,
+        typer.Option(
+            "--join",
+            metavar="TEMPLATE",
+            help="One more session, which gets all replies.",
+            autocompletion=completing.templates,
+        ),
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print a line of JSON for each result as it comes.")] = False,
+    template: Template = None,
+    var: Var = None,
+    cli: Cli = "claude",
+    mode: Mode = "native",
+    permissions: Permissions = "full",
+    path: Path = ".",
+    model: Model = None,
+    group: NewGroup = None,
+    env: Env = None,
+    no_trust: NoTrust = False,
+    timeout: Timeout = None,
+    keep: Keep = False,
+    json: Json = False,
+) -> int:
+    """Do several tasks at once, each in a session of its own, and print all replies.
+
+    What a plan says goes before the options here. Each result is kept in `runs` of the state folder; --resume goes on
+    after a cut, starts nothing again and sends nothing twice. The first Ctrl-C lets the agents go on, a second one ends
+    them. Exit codes: 0 all done, 5 some failed, 6 some wait for an answer, 124 some need longer.
+    """
+    from ..recipes.plan import Defaults
+    from . import briefs, running
+
+    if resume is not None:
+        if sources:
+            raise typer.BadParameter("--resume goes on with the plan that the run began with: give none")
+        return _guarded(json, lambda out: running.resume(out, resume, stream))
+    given, options = pairs(var, "--var"), _options(cli, mode, permissions, path, "", model, group, env, no_trust)
+    return _guarded(
+        json,
+        lambda out: running.begin(
+            out,
+            sources or [],
+            Defaults({**options, "path": running.folder_of(path)}, template, briefs.values(given), timeout, join),
+            max_parallel,
+            worktree,
+            keep,
+            stream,
+        ),
+    )
+
+
+def _options(
+    cli: str,
+    mode: str,
+    permissions: str,
+    path: str,
+    description: str,
+    model: str | None,
+    group: str | None,
+    env: list[str] | None,
+    no_trust: bool,
+) -> dict[str, Any]:
+    """What `create` takes."""
+    return {
+        "cli": cli,
+        "mode": mode,
+        "permissions": permissions,
+        "path": path,
+        "description": description,
+        "model": model,
+        "group": group,
+        "env": pairs(env),
+        "trust": not no_trust,
+    }
+
+
+def _run(json: bool, command: Command) -> int:
+    return Output(json=json).run(command)

@@ -102,6 +102,10 @@ class Output:
         elif text is not None:
             _write(sys.stdout, text if text.endswith("\n") else text + "\n")
 
+    def line(self, value: Any) -> None:
+        """A part of the result, as a line of JSON in any mode."""
+        _write(sys.stdout, _encoded(value))
+
     def stream(
         self, values: Iterable[Any], text: Callable[[Any], str | None] | None = None, lines: bool = False
     ) -> None:

@@ -1,0 +1,67 @@
+"""What the recipes do and print: `sync-delegate` and `handoff`. The runs of several sessions are in `running`."""
+
+from __future__ import annotations
+
+from ..client import new_request_id
+from ..recipes import work
+from ..recipes.briefing import create
+from ..recipes.plan import Branch
+from . import briefs
+from .commands import explain
+from .output import outcome_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..client import Client
+    from .commands import Said
+    from .output import Output
+
+    # What `create` takes.
+    Options = dict[str, Any]
+
+
+def sync_delegate(out: Output, client: Client, said: Said, timeout: float | None, keep: bool, options: Options) -> int:
+    branch = Branch("delegate", briefs.told(said), options, timeout)
+    log = work.Notes()
+
+    def tell(phase: str) -> None:
+        if phase == work.WORKING and not out.json:
+            out.note(f"{log.state()['session']} works on it")
+
+    try:
+        ended = work.carry(client, branch, new_request_id(), log, tell)
+        gone = not keep and work.clean_up(client, log)
+    except KeyboardInterrupt:
+        if "session" in log.state():
+            id = log.state()["session"]
+            out.note(f"{id} goes on: dev-sessions wait {id}, then dev-sessions last-message {id}")
+        raise
+    out.result({**ended, "kept": not gone}, None if ended["reply"] is None else out.speech(ended["reply"]))
+    explain(out, ended)
+    if not gone and not keep and not out.json:
+        out.note(_why_kept(ended["session"], ended["outcome"], log.state()))
+    return outcome_code([ended["outcome"]])
+
+
+def _why_kept(id: str, outcome: str, state: dict[str, Any]) -> str:
+    """Why the session is still there, and what can be done with it."""
+    if "unkilled" in state:
+        return f"{id} could not be ended: {state['unkilled']}"
+    if outcome == "timeout":
+        return f"{id} goes on: dev-sessions wait {id}"
+    if outcome == "waiting_for_input":
+        return f"{id} is kept, and its turn goes on with your answer: then dev-sessions wait {id}"
+    if outcome == "completed":
+        return f"{id} is blocked, and kept: dev-sessions ask {id} MESSAGE, or dev-sessions kill {id}"
+    way = f"dev-sessions revive {id}" if outcome == "exited" else f"dev-sessions ask {id} MESSAGE"
+    return f"{id} is kept: dev-sessions logs {id}, {way}, or dev-sessions kill {id}"
+
+
+def handoff(out: Output, client: Client, said: Said, quiet: bool, options: Options) -> int:
+    record = create(client, briefs.told(said), None, **options)
+    id = record["id"]
+    text = f"Session {id} has taken over\nsit down at it: dev-sessions attach {id}"
+    out.result(record, id if quiet else text)
+    return 0

@@ -1,0 +1,161 @@
+"""Many sessions at once: each branch of a run is worked on by a thread, which waits most of the time.
+
+What has been reached is on the disk at any moment (see `runs`); this process may be killed at any of them.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+
+from .. import git
+from ..errors import DevSessionsError, UsageError
+from . import work
+from .plan import JOIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from ..client import Client
+    from .plan import Branch
+    from .runs import Run
+
+    # Makes the client of a branch, by the branch's name.
+    Clients = Callable[[str], Client]
+    # Called with a branch's name and its new phase, by any thread.
+    Tell = Callable[[str, str], None]
+
+
+def check_worktrees(branches: Sequence[Branch]) -> None:
+    """Refuse branches that no worktree can be made for.
+
+    Raises:
+        UsageError: the folder of one is in no git checkout, or in one without a commit.
+    """
+    for branch in branches:
+        path = str(branch.options["path"])
+        if git.top(path) is None or git.head(path) is None:
+            raise UsageError(
+                f"the branch {branch.name} works in {path}, which is no git checkout with a commit",
+                next="leave --worktree away, or git init and commit there",
+            )
+
+
+class FanOut:
+    """The branches of a run, and the session that joins their replies.
+
+    Args:
+        run: what is to be done, and how far it has come.
+        clients: each branch has a client of its own, for its thread.
+        tell: hears of each change.
+    """
+
+    def __init__(self, run: Run, clients: Clients, tell: Tell) -> None:
+        self._run = run
+        self._clients = clients
+        self._tell = tell
+        self._ended: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._waiting = list(run.branches)
+        self._changed = threading.Condition()
+        self._starting: set[str] = set()
+        self._stopped = False
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Begin or go on, and give each branch's result when it is there, that of the join at last."""
+        for _ in range(min(self._run.max_parallel, len(self._run.branches))):
+            threading.Thread(target=self._work_on, daemon=True).start()
+        found = []
+        for _ in self._run.branches:
+            found.append(self._ended.get())
+            yield found[-1]
+        if self._run.join is not None and all(work.is_over(one) or one["outcome"] == work.ERROR for one in found):
+            done = {one["name"]: one for one in found if one["outcome"] == "completed"}
+            if done:
+                yield self._joined(self._run.join, [done[one.name] for one in self._run.branches if one.name in done])
+
+    def stop(self) -> None:
+        """Begin no branch any more; those that have begun go on."""
+        with self._changed:
+            self._stopped = True
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until no session is about to be started; False if one still is after that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._starting, seconds)
+
+    def end(self) -> list[str]:
+        """Kill every session that the run has started and not ended; returns what went wrong."""
+        failed = []
+        for name in [*(branch.name for branch in self._run.branches), JOIN]:
+            state = self._run.state(name)
+            if state.get("session") and not state.get("killed"):
+                try:
+                    self._clients(name).kill([state["session"]])
+                except DevSessionsError as error:
+                    if error.code != "not_found":
+                        failed.append(f"{state['session']}: {error.message}")
+                        continue
+                self._run.note(name, killed=True)
+        return failed
+
+    def _work_on(self) -> None:
+        while (branch := self._next()) is not None:
+            self._ended.put(self._result(branch))
+
+    def _next(self) -> Branch | None:
+        with self._changed:
+            if self._stopped or not self._waiting:
+                return None
+            branch = self._waiting.pop(0)
+            self._starting.add(branch.name)
+            return branch
+
+    def _result(self, branch: Branch) -> dict[str, Any]:
+        log = self._run.log(branch.name)
+        try:
+            if self._run.worktree and branch.name != JOIN:
+                branch = branch._replace(options={**branch.options, "path": self._worktree(branch, log)})
+        except (DevSessionsError, OSError) as error:
+            message = error.message if isinstance(error, DevSessionsError) else str(error)
+            self._phase(branch.name, work.ERROR)
+            return log.note(outcome=work.ERROR, error=message, next=f"dev-sessions fan-out --resume {self._run.id}")
+        client, id = self._clients(branch.name), self._run.request_id(branch.name)
+        return work.work(client, branch, id, log, lambda phase: self._phase(branch.name, phase), self._run.keep)
+
+    def _phase(self, name: str, phase: str) -> None:
+        with self._changed:
+            if phase == work.STARTING:
+                self._starting.add(name)
+            else:
+                self._starting.discard(name)
+                self._changed.notify_all()
+        self._tell(name, phase)
+
+    def _worktree(self, branch: Branch, log: Any) -> str:
+        """The folder that a branch works in: the same one as it would, in a worktree of its own."""
+        state = log.state()
+        if "worktree" not in state:
+            path = str(branch.options["path"])
+            top, commit = git.top(path) or path, git.head(path) or "HEAD"
+            tree, name = self._run.worktree_path(branch.name), f"fan-out/{self._run.id}/{branch.name}"
+            os.makedirs(os.path.dirname(tree), mode=0o700, exist_ok=True)
+            git.add_worktree(top, tree, name, commit)
+            inside = os.path.relpath(os.path.realpath(path), os.path.realpath(top))
+            state = log.note(worktree=tree, branch=name, commit=commit, inside=inside)
+        return os.path.normpath(os.path.join(str(state["worktree"]), str(state["inside"])))
+
+    def _joined(self, join: Branch, done: list[dict[str, Any]]) -> dict[str, Any]:
+        replies = "\n\n".join(f"### {one['name']}\n\n{one['reply']}" for one in done)
+        missing = [one.name for one in self._run.branches if one.name not in {two["name"] for two in done}]
+        if missing:
+            replies += f"\n\nWithout a reply: {', '.join(missing)}."
+        brief = join.brief._replace(values={**join.brief.values, "replies": replies})
+        return self._result(join._replace(brief=brief))
+
+
+def changes(state: dict[str, Any]) -> str:
+    """`git diff --stat` of a branch's worktree since it was made."""
+    return git.changes(state["worktree"], state["commit"])

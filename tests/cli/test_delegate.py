@@ -1,0 +1,155 @@
+"""`sync-delegate` and `handoff`: one session, one briefing."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Commands
+
+FIELDS = {"session", "turn", "outcome", "turns", "error", "question", "reply", "kept"}
+BLOCKED = r'I could not.\n```json\n{"status": "BLOCKED", "open_questions": ["which one?"]}\n```'
+
+
+def ids(run: Commands) -> list[str]:
+    return [row["id"] for row in run.json("list")]
+
+
+def test_the_reply_is_printed_and_nothing_is_left(run: Commands) -> None:
+    done = run("sync-delegate", "[[reply: all good]]", "--cli", "fake")
+    assert (done.code, done.out) == (0, "all good\n")
+    assert "works on it" in done.err
+    assert ids(run) == []
+    assert run.lab.processes() == []
+
+
+def test_json_has_what_wait_says_and_the_reply(run: Commands) -> None:
+    done = run("sync-delegate", "[[reply: all good]]", "--cli", "fake", "--json")
+    assert done.err == ""
+    assert set(done.json) == FIELDS
+    assert (done.json["outcome"], done.json["reply"], done.json["kept"]) == ("completed", "all good", False)
+
+
+def test_the_task_from_a_file_with_all_of_creates_options(run: Commands, tmp_path: Path) -> None:
+    task = tmp_path / "task.md"
+    task.write_text("[[reply: from a file]]")
+    options = ("--id", "kept-one", "-p", str(tmp_path), "--group", "g", "-d", "why", "--model", "m", "--env", "A=1")
+    done = run("sync-delegate", "-f", str(task), "--cli", "fake", "--permissions", "edit", "--keep", *options)
+    assert (done.code, done.out) == (0, "from a file\n")
+    record = run.json("inspect", "kept-one")
+    told = [record[name] for name in ("path", "group", "description", "model", "permissions")]
+    assert told == [str(tmp_path), "g", "why", "m", "edit"]
+    run.ok("kill", "kept-one")
+
+
+def test_a_question_ends_it_and_the_session_waits_for_the_answer(run: Commands) -> None:
+    done = run("sync-delegate", "[[ask: Which colour?|Red|Blue]][[replytool]]", "--cli", "fake")
+    (id,) = ids(run)
+    assert (done.code, done.out) == (6, "")
+    assert f"dev-sessions respond {id} --question" in done.err
+    assert f"then dev-sessions wait {id}" in done.err
+    run.ok("respond", id, "--choose", "2")
+    assert run.ok("wait", id) == "completed"
+    assert run.ok("last-message", id) == "Blue"
+    run.ok("kill", id)
+
+
+def test_a_failed_turn_leaves_the_session_and_says_so(run: Commands) -> None:
+    done = run("sync-delegate", "[[error: no more tokens]]", "--cli", "fake")
+    (id,) = ids(run)
+    assert (done.code, done.out) == (5, "")
+    assert "no more tokens" in done.err
+    assert f"{id} is kept" in done.err
+    run.ok("kill", id)
+
+
+def test_an_agent_that_dies_can_be_revived(run: Commands) -> None:
+    done = run("sync-delegate", "[[die]]", "--cli", "fake")
+    (id,) = ids(run)
+    assert done.code == 5
+    assert f"dev-sessions revive {id}" in done.err
+    run.ok("kill", id)
+
+
+def test_time_is_up_and_the_agent_goes_on(run: Commands) -> None:
+    done = run("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake", "--timeout", "0.2")
+    (id,) = ids(run)
+    assert done.code == 124
+    assert f"{id} goes on: dev-sessions wait {id}" in done.err
+    run.release(id, "on")
+    assert run.ok("wait", id) == "completed"
+    run.ok("kill", id)
+
+
+def test_a_report_that_says_blocked_leaves_the_session(run: Commands) -> None:
+    done = run("sync-delegate", f"[[reply: {BLOCKED}]]", "--cli", "fake")
+    (id,) = ids(run)
+    assert done.code == 0
+    assert "BLOCKED" in done.out
+    assert f"{id} is blocked, and kept" in done.err
+    run.ok("kill", id)
+
+
+def test_a_template_is_filled_for_the_session(run: Commands) -> None:
+    words = ("--template", "task", "--var", "check=make test", "--cli", "fake", "--id", "briefed")
+    done = run("sync-delegate", "[[reply: done]]", *words, "--keep")
+    assert (done.code, done.out) == (0, "done\n")
+    (entry, *_) = run.json("logs", "briefed")
+    assert "as the session briefed" in entry["text"]
+    assert "make test" in entry["text"]
+    run.ok("kill", "briefed")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        ([], 2, "nothing is said to be done"),
+        ([" "], 2, "nothing is said to be done"),
+        (["x", "-f", "y"], 2, "not both"),
+        (["-f", "/nonexistent"], 2, "cannot read"),
+        (["x", "--var", "a=b"], 2, "--template NAME"),
+        (["--template", "task"], 2, "needs a value for task"),
+        (["x", "--template", "nope"], 2, "no template called 'nope'"),
+        (["x", "--permissions", "none"], 2, "none"),
+        (["x", "-p", "/nonexistent"], 2, "/nonexistent"),
+        (["x", "--mode", "docker"], 4, "docker"),
+    ],
+)
+def test_what_cannot_be_done_starts_nothing(run: Commands, words: list[str], code: int, why: str) -> None:
+    done = run("sync-delegate", "--cli", "fake", *words)
+    assert done.code == code, done
+    assert why in done.err
+    assert "next: " in done.err
+    assert ids(run) == []
+
+
+def test_ctrl_c_lets_the_agent_go_on_and_says_how_to_reach_it(run: Commands) -> None:
+    with run.following("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake") as process:
+        run.lab.until(lambda: [id for id in ids(run) if run.json("status", id)["turn"] == 1], "the turn")
+        process.send_signal(signal.SIGINT)
+        done = run.lab.finish(process)
+    (id,) = ids(run)
+    assert done.code == 130
+    assert f"{id} goes on: dev-sessions wait {id}" in done.err
+    run.release(id, "on")
+    assert run.ok("wait", id) == "completed"
+    assert run.ok("last-message", id) == "late"
+    run.ok("kill", id)
+
+
+def test_handoff_prints_how_to_sit_down(run: Commands) -> None:
+    done = run("handoff", "[[reply: I go on]]", "--var", "goal=a parser", "--cli", "fake")
+    (id,) = ids(run)
+    assert done.code == 0
+    assert f"dev-sessions attach {id}" in done.out
+    assert run.ok("wait", id) == "completed"
+    assert "a parser" in run.json("logs", id)[0]["text"]
+    run.ok("kill", id)
+    quiet = run.ok("handoff", "[[reply: x]]", "--cli", "fake", "-q")
+    assert ids(run) == [quiet]
+    run.ok("kill", quiet)
