@@ -17,17 +17,22 @@ from .protocol import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..base import Session
     from .connection import Connection
     from .rollout import Story
 
 _GRACE = 2.0
+# The system tells the start of a process to a hundredth of a second, and its own age as well. Seconds.
+_TICKS = 0.03
+# What begets others as fast as they are ended is not waited for. Sweeps.
+_ROUNDS = 5
 
 
 def end_all(session: Session) -> None:
     """End every command of the session."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        end(_marked(session), (number, _GRACE))
+    _end(lambda: _marked(session))
 
 
 def end_of_turn(session: Session, connection: Connection, story: Story) -> None:
@@ -35,12 +40,25 @@ def end_of_turn(session: Session, connection: Connection, story: Story) -> None:
     began = next((event.at for event in reversed(story.events) if event.kind == "began"), None)
     if began is None:
         return
-    if not next((event.left for event in reversed(story.events) if event.kind == "ended"), 0):
+    began -= _TICKS
+    if all(at is not None and at >= began for _, at in _born(session)):
         _clean(session, connection)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        now = time.time()
-        born = [(process, holders.born(process[0], now)) for process in _marked(session)]
-        end([process for process, at in born if at is not None and at >= began], (number, _GRACE))
+    _end(lambda: [process for process, at in _born(session) if at is not None and at >= began])
+
+
+def _end(wanted: Callable[[], list[tuple[int, str]]]) -> None:
+    """End what is wanted, until nothing is: a process shows no mark while it becomes another program."""
+    for _ in range(_ROUNDS):
+        found = wanted()
+        if not found:
+            return
+        end(found, (signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE))
+
+
+def _born(session: Session) -> list[tuple[tuple[int, str], float | None]]:
+    """The commands of the session that run, and when each was started."""
+    now = time.time()
+    return [(process, holders.born(process[0], now)) for process in _marked(session)]
 
 
 def _marked(session: Session) -> list[tuple[int, str]]:
@@ -48,7 +66,7 @@ def _marked(session: Session) -> list[tuple[int, str]]:
 
 
 def _clean(session: Session, connection: Connection) -> None:
-    """Have Codex end all commands of the thread that it knows of: also one that has removed its mark."""
+    """Have Codex end all that it knows of, of whatever turn: also a command without the mark."""
     try:
         connection.call("thread/backgroundTerminals/clean", threadId=session.private["thread"])
     except (Refused, Lost, Silent):
