@@ -85,7 +85,7 @@ def test_after_a_boot_all_are_back_with_what_is_queued(codex_lab: CodexLab) -> N
     lab.ok("send", cut, "[[hold: cut]][[reply: never]]")
     assert lab.model.wait_until_blocked("cut")
     lab.ok("send", cut, "[[reply: from the queue]]", "--queue")
-    for pid in lab.processes():
+    for pid in sorted(lab.processes(), reverse=True):  # the courier before the server, which it would start again
         os.kill(pid, signal.SIGKILL)
     lab.until(lambda: not lab.processes(), "the end of all")
     shutil.rmtree(lab.codex_home / "app-server-control")
