@@ -31,10 +31,12 @@ def run(argv: Sequence[str]) -> int:
         if not argv:  # the help, with which Typer answers a call of nothing
             out.note(str(error.format_message()))  # type: ignore[attr-defined]
             return 2
-        return out.error(_usage(error))
+        return out.error(_usage(error, argv))
     return int(code or 0)
 
 
-def _usage(error: Any) -> UsageError:
-    command = getattr(getattr(error, "ctx", None), "command_path", "dev-sessions")
+def _usage(error: Any, argv: Sequence[str]) -> UsageError:
+    # An option without its value does not say of which command it is.
+    named = argv[:1] if argv[0] in typer.main.get_group(app).commands else []
+    command = getattr(getattr(error, "ctx", None), "command_path", " ".join(["dev-sessions", *named]))
     return UsageError(str(error.format_message()).rstrip("."), next=f"{command} --help")

@@ -67,4 +67,6 @@ Answers = Annotated[
     typer.Option("--answers", metavar="FILE", help="Answers to all questions, as JSON; - is standard input."),
 ]
 Key = Annotated[str | None, typer.Option("--key", metavar="K", help="Press a key on a dialog of the agent's program.")]
-Which = Annotated[str | None, typer.Option("--question", metavar="Q", help="Which question, if several are open.")]
+Which = Annotated[
+    str | None, typer.Option("--question", metavar="Q", help="The question that is meant; else the only one open.")
+]

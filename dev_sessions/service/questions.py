@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from .. import files
 from ..backends.base import PressesKeys, Responds
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 # How long an agent may take to go on with an answer. Seconds.
 _TAKEN_SECONDS = 20.0
+# Of how many answers a session remembers the requests.
+_KEPT_ANSWERS = 100
 
 
 def pending(house: House, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ def respond(house: House, params: dict[str, Any], request_id: str) -> dict[str, 
             **_given(house, session, question, params),
             "request_id": request_id,
         }
-        _note(session, question, result)
+        _note(session, result)
         return result
 
 
@@ -126,19 +127,27 @@ def _folder(session: Session) -> str:
     return os.path.join(session.folder.path, "answers")
 
 
+def _place(session: Session, request_id: str) -> str:
+    """The file of a request's result; the id may be any text."""
+    from hashlib import blake2s
+
+    return os.path.join(_folder(session), f"{blake2s(request_id.encode(), digest_size=16).hexdigest()}.json")
+
+
 def _known(session: Session, request_id: str) -> dict[str, Any] | None:
     """The result of the same request before."""
-    try:
-        names = os.listdir(_folder(session))
-    except FileNotFoundError:
-        return None
-    noted = (files.read_json(os.path.join(_folder(session), name)) for name in names if name.endswith(".json"))
-    found = next((one for one in noted if isinstance(one, dict) and one.get("request_id") == request_id), None)
-    return None if found is None else {name: value for name, value in found.items() if name != "at"}
+    noted = files.read_json(_place(session, request_id))
+    return noted if isinstance(noted, dict) else None
 
 
-def _note(session: Session, question: Question, result: dict[str, Any]) -> None:
+def _note(session: Session, result: dict[str, Any]) -> None:
+    """Keep a result for when the same request comes again; the caller holds the session's lock.
+
+    The last ones do: of an older one the question is gone, which is what the same request is then told.
+    """
     os.makedirs(_folder(session), mode=0o700, exist_ok=True)
-    # A dialog may get several keys.
-    name = f"{question.id}-{result['request_id']}" if result["screen"] is not None else question.id
-    files.write_json(os.path.join(_folder(session), f"{name}.json"), {**result, "at": time.time()})
+    files.write_json(_place(session, result["request_id"]), result)
+    with os.scandir(_folder(session)) as found:
+        oldest = sorted((entry.stat().st_mtime, entry.path) for entry in found)[:-_KEPT_ANSWERS]
+    for _, path in oldest:
+        os.unlink(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -163,6 +164,18 @@ def test_the_same_request_answers_once(run: Commands, asked: str) -> None:
     assert run.ok("respond", asked, "--choose", "2", "--request-id", "r-1", "--json") == first
     assert set(json.loads(first)) == {"session", "question", "kind", "answer", "screen", "request_id"}
     assert run.ok("status", asked) == "waiting_for_input"
+
+
+def test_what_was_answered_long_ago_is_forgotten(run: Commands, asked: str) -> None:
+    folder = run.lab.folder(asked) / "answers"
+    folder.mkdir()
+    for number in range(150):
+        (folder / f"{number}.json").write_text("{}")
+        os.utime(folder / f"{number}.json", (number, number))
+    first = run.ok("respond", asked, "--choose", "1", "--request-id", "r/1", "--json")
+    assert len(list(folder.iterdir())) == 100
+    assert not (folder / "50.json").exists()
+    assert run.ok("respond", asked, "--choose", "1", "--request-id", "r/1", "--json") == first
 
 
 def test_twenty_questions_of_eight_sessions(run: Commands) -> None:

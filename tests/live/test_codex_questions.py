@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -186,3 +187,35 @@ def test_a_question_dies_with_its_server(codex_lab: CodexLab) -> None:
     assert json.loads(lab.ok("pending", "--json")) == []
     assert gone(lab.run("respond", id, "--allow", "--question", asked["id"], "--json"))
     assert lab.ok("ask", id, "[[reply: on]]") == "on"
+
+
+def several(cli: str, words: list[str]) -> str:
+    """What makes an agent ask all of them together, with the same two choices."""
+    options = [{"label": label, "description": label} for label in ("Yes", "No")]
+    asked = [
+        {"question": word, "header": "H", "options": options} | ({"id": f"q{n}"} if cli == "codex" else {})
+        for n, word in enumerate(words)
+    ]
+    tool = "request_user_input" if cli == "codex" else "AskUserQuestion"
+    return f"[[tool: {tool} {json.dumps({'questions': asked})}]][[replytool]]"
+
+
+def test_twenty_questions_of_eight_sessions(codex: str, claude: str) -> None:
+    """Of both agents, all open at once and answered at once: each answer goes to its own."""
+    with CodexLab(codex, "twenty", claude) as lab, ThreadPoolExecutor(8) as pool:
+        clis = ["claude", "codex"] * 4
+        ids = list(pool.map(lambda cli: lab.create("--cli", cli), clis))
+        words = {id: [f"{id} number {n}?" for n in range(3 if place < 4 else 2)] for place, id in enumerate(ids)}
+        for cli, id in zip(clis, ids, strict=True):
+            lab.ok("send", id, several(cli, words[id]))
+        lab.until(lambda: len(json.loads(lab.ok("pending", "--json"))) == 8, "all questions")
+        asked = json.loads(lab.ok("pending", "--json"))
+        assert {one["session"]: [part["text"] for part in one["parts"]] for one in asked} == words
+        answers = {one["session"]: json.dumps([f"to {text}" for text in words[one["session"]]]) for one in asked}
+        assert sum(len(json.loads(one)) for one in answers.values()) == 20
+        list(pool.map(lambda id: lab.ok("respond", id, "--answers", "-", stdin=answers[id]), ids))
+        replies = list(pool.map(lambda id: told(lab, id), ids))
+        for id, reply in zip(ids, replies, strict=True):
+            said = sorted(re.findall(r"to (\S+ number \d\?)", reply))  # Codex tells them in any order
+            assert said == words[id], reply
+        assert json.loads(lab.ok("pending", "--json")) == []

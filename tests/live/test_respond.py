@@ -82,6 +82,8 @@ def test_permission(lab: Lab) -> None:
     assert told(lab, id) == "W"
     assert inside.read_text() == "2"
     assert not (lab.project / ".claude").exists()  # where Claude would keep it for every session
+    kept = [path.name for path in (lab.folder(id) / "agent" / "questions").iterdir()]
+    assert len(kept) == 1, kept  # the last answer; Claude's hooks look through the folder
 
 
 def test_questions(lab: Lab) -> None:

@@ -42,6 +42,7 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
     since = evidence.look(session).since
     output = {"hookEventName": "PermissionRequest", "decision": _decision(fields, answer)}
     path = os.path.join(evidence.questions_path(session.folder), question.id)
+    _tidy(evidence.questions_path(session.folder))
     files.write_json(f"{path}.json", {"hookSpecificOutput": output})
     _wake(session, path)
     if not _took(session, question, fields, answer, since, timeout):
@@ -51,6 +52,14 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
             session=session.id,
             question=question.id,
         )
+
+
+def _tidy(folder: str) -> None:
+    """Remove the answers that were taken: Claude's Stop hook looks through the folder."""
+    names = set(os.listdir(folder))
+    for name in names:
+        if name.endswith(".json") and name.removesuffix(".json") not in names:
+            os.unlink(os.path.join(folder, name))
 
 
 def _asked(session: Session, question: Question) -> dict[str, Any]:
