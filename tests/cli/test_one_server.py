@@ -1,4 +1,4 @@
-"""`revive` where one server has all agents (the fake Codex): it is started again, what was cut and queued is told."""
+"""Sessions that share one server (the fake Codex): its end, `revive`, and what an interrupt ends and leaves."""
 
 from __future__ import annotations
 
@@ -112,3 +112,19 @@ def test_a_goal_that_its_server_took_along_stands_still(run: Commands, cut: str)
     waited = run("wait", cut, "--goal")
     assert waited[:2] == (5, "interrupted\n")
     assert DIED in waited.err
+
+
+def test_an_interrupt_leaves_the_sessions_that_the_turn_has_created(run: Commands, home: Path) -> None:
+    """Their agents, and the tmux server that came with them, were started by a command of the turn."""
+    parent = run.ok("create", "--cli", "codex", "-q")
+    tool = Path(sys.executable).parent / "dev-sessions"
+    creates = "; ".join(f"{tool} create --cli {cli} -q --id {id}" for cli, id in (("fake", "kid"), ("codex", "kod")))
+    sleeping = "python3 -c 'import time; time.sleep(600)'"
+    run.ok("send", parent, f"[[bash: {creates}; {sleeping}]][[reply: never]]")
+    run.lab.until(lambda: {row["id"] for row in run.json("list")} >= {"kid", "kod"}, "the sessions")
+    run.lab.until(lambda: run.lab.running("python3", "import time; time.sleep(600)"), "the last command")
+    assert run("interrupt", parent) == (0, "interrupted\n", "")
+    assert run.lab.running("python3", "import time; time.sleep(600)") == []
+    for id in ("kid", "kod"):
+        assert run("ask", id, "[[reply: alive]]") == (0, "alive\n", "")
+    run("kill", "--all")
