@@ -153,6 +153,11 @@ class Output:
         return _EXIT_CODES.get(error.code, 1)
 
 
+    def draw(self, text: str) -> None:
+        """Write to the terminal on stderr as it stands: what moves the cursor too."""
+        _write(sys.stderr, text)
+
+
 def stripped(text: str) -> str:
     """`text` without terminal control sequences and control characters other than line feeds and tabs."""
     if text.isprintable():

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from .output import Output
 
-_ERASE_BELOW = "\x1b[J"
-
 
 class Progress:
     """Shown on stderr. Every method may be called by any thread.
@@ -59,12 +57,12 @@ class Progress:
     def _draw(self) -> None:
         self._erase()
         width = _columns()
-        print(*(self._row(name)[:width] for name in self._phases), sep="\n", file=sys.stderr, flush=True)
+        self._out.draw("".join(f"{self._row(name)[:width]}\n" for name in self._phases))
         self._shown = len(self._phases)
 
     def _erase(self) -> None:
         if self._shown:
-            print(f"\x1b[{self._shown}A\r{_ERASE_BELOW}", end="", file=sys.stderr, flush=True)
+            self._out.draw(f"\x1b[{self._shown}A\r\x1b[J")
             self._shown = 0
 
 
