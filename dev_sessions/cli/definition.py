@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from . import commands, completing
+from . import commands, completing, machine
 from .output import Output, interrupted
 
 TYPE_CHECKING = False
@@ -65,8 +65,7 @@ Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running
 
 def _version(value: bool) -> None:
     if value:
-        commands.version(Output(), False)
-        raise typer.Exit
+        raise typer.Exit(commands.version(Output(), False))
 
 
 @app.callback()
@@ -272,10 +271,8 @@ def goal(
     acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
     if len(acts) > 1:
         raise typer.BadParameter("only one of --pause, --resume and --clear")
-    act = acts[0] if acts else None
-    return _run(
-        json, lambda out, client: commands.goal(out, client, id, commands.message(objective, file), budget, act)
-    )
+    act, text = acts[0] if acts else None, commands.message
+    return _run(json, lambda out, client: commands.goal(out, client, id, text(objective, file), budget, act))
 
 
 @app.command()
@@ -353,6 +350,9 @@ def kill(
         json,
         lambda out, client: commands.kill(out, client, ids or [], all=all, group=group, older_than=older_than),
     )
+
+
+machine.add_to(app)
 
 
 @app.command(hidden=True)

@@ -1,0 +1,110 @@
+"""The commands that concern this machine and no session: installing skills. They work without a client."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .. import config
+from ..errors import UsageError
+from .output import Output
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
+Claude = Annotated[bool, typer.Option("--claude", help="Claude Code's copy.")]
+Codex = Annotated[bool, typer.Option("--codex", help="Codex's copy.")]
+
+skill = typer.Typer(no_args_is_help=True, help="Print the skills of this version.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Called by `definition`, where all commands come together."""
+    app.command("install-skill")(install_skill)
+    app.add_typer(skill, name="skill")
+
+
+def install_skill(
+    everywhere: Annotated[bool, typer.Option("--global", help="For you, in every project (the default).")] = False,
+    local: Annotated[bool, typer.Option("--local", help="For this project: .claude/skills, .codex/skills.")] = False,
+    claude: Claude = False,
+    codex: Codex = False,
+    force: Annotated[bool, typer.Option("--force", help="Also what was edited by hand; keeps a backup.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if anything is to be done.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show how what is there differs.")] = False,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; tell what would be done.")] = False,
+    json: Json = False,
+) -> int:
+    """Install the skills that teach agents to use dev-sessions.
+
+    Without --claude and --codex, for the agents that are here. A file that was edited by hand is kept, its difference
+    shown, and the exit code is 1.
+    """
+    out = Output(json=json)
+    agents = _agents(claude, codex)
+    dry = check or diff or dry_run
+
+    def act() -> int:
+        if everywhere and local:
+            raise UsageError("--global and --local: choose one", next="dev-sessions install-skill --help")
+        changes = _changes(out, agents, local, uninstall=uninstall, force=force, dry=dry)
+        out.result({"files": [change._asdict() for change in changes]}, _told(changes, diff, dry))
+        kept = [change for change in changes if change.act == "kept"]
+        if kept:
+            out.note(f"{len(kept)} edited by hand and kept; --force replaces them, and keeps a backup")
+        undone = [change for change in changes if change.act not in ("unchanged", "absent")]
+        return 1 if kept or (undone and (check or diff)) else 0
+
+    return out.guard(act)
+
+
+def _changes(out: Output, agents: list[str], local: bool, **wishes: bool) -> list[Any]:
+    from .. import __version__, skills
+
+    environ, cwd = config.surroundings()
+    programs, none_found = skills.chosen(agents, environ)
+    if none_found:
+        out.note(f"no agent is installed here; taking {programs[0].name}")
+    project = skills.project_of(cwd) if local else None
+    changes = []
+    for program in programs:
+        into = program.skills(environ, project)
+        changes += skills.apply(program, into, __version__, skills.Wishes(**wishes))
+    return changes
+
+
+def _told(changes: list[Any], diff: bool, dry: bool) -> str | None:
+    lines = []
+    for change in changes:
+        word = {"kept": "edited, kept"}.get(change.act, change.act)
+        lines.append(f"{'would be ' if dry and change.act not in ('unchanged', 'absent') else ''}{word}: {change.path}")
+        if change.backup:
+            lines.append(f"  the edited one: {change.backup}")
+        if change.diff and (diff or change.act == "kept"):
+            lines.append(change.diff)
+    return "\n".join(lines) or "nothing to do"
+
+
+@skill.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The skill's name.", show_default=False)],
+    claude: Claude = False,
+    codex: Codex = False,
+    json: Json = False,
+) -> int:
+    """Print a skill as this version has it; Claude Code's copy, unless --codex is given."""
+    out = Output(json=json)
+
+    def act() -> int:
+        from .. import skills
+
+        program, *_ = skills.chosen(_agents(claude, codex) or ["claude"], {})[0]
+        text = skills.show(name, program.name)
+        out.result({"name": name, "agent": program.name, "text": text}, text)
+        return 0
+
+    return out.guard(act)
+
+
+def _agents(claude: bool, codex: bool) -> list[str]:
+    return [name for name, wanted in (("claude", claude), ("codex", codex)) if wanted]
