@@ -6,6 +6,7 @@ Called by `skills` and `doctor`. Reads no secret: of a login only that its file 
 from __future__ import annotations
 
 import os
+import signal
 
 from .. import config
 from ..values import NamedTuple
@@ -13,6 +14,8 @@ from ..values import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_SECONDS = 10.0
 
 
 class Program(NamedTuple):
@@ -28,6 +31,7 @@ class Program(NamedTuple):
         login_file: in its home, there once somebody has logged in.
         login_variables: any of them stands for a login.
         install: how to get it.
+        socket: of its server, in its home; empty if it has none.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Program(NamedTuple):
     login_file: str
     login_variables: tuple[str, ...]
     install: str
+    socket: str = ""
 
     def path(self, environ: Mapping[str, str]) -> str | None:
         """The program, or None if there is none that can be run."""
@@ -65,3 +70,44 @@ class Program(NamedTuple):
         return any(environ.get(name) for name in self.login_variables) or os.path.exists(
             os.path.join(self.home(environ), self.login_file)
         )
+
+    def version(self, environ: Mapping[str, str]) -> str | None:
+        """What the program says of itself; None if it does not answer in time."""
+        import re
+        import subprocess
+
+        try:
+            with subprocess.Popen(
+                [str(self.path(environ)), "--version"],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            ) as asked:
+                try:
+                    answer, _ = asked.communicate(timeout=_SECONDS)
+                except BaseException:
+                    os.killpg(asked.pid, signal.SIGKILL)  # a wrapper may have started the real one
+                    raise
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        told = re.search(rb"\d+\.\d+\.\d+", answer)
+        return told[0].decode() if told else None
+
+    def stale_socket(self, environ: Mapping[str, str]) -> str | None:
+        """The socket of its server, if it is there and nobody listens on it."""
+        import socket
+
+        path = os.path.join(self.home(environ), self.socket)
+        if not self.socket or not os.path.exists(path):
+            return None
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(_SECONDS)
+            try:
+                asking.connect(path)
+            except ConnectionRefusedError:
+                return path
+            except OSError:
+                pass
+        return None

@@ -1,4 +1,7 @@
-"""The commands that concern this machine and no session: installing skills. They work without a client."""
+"""The commands that concern this machine: installing skills, and looking for what is wrong.
+
+They work where no client can be had, in gateway mode for instance.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     """Called by `definition`, where all commands come together."""
     app.command("install-skill")(install_skill)
     app.add_typer(skill, name="skill")
+    app.command("doctor")(doctor)
 
 
 def install_skill(
@@ -102,6 +106,33 @@ def show(
         text = skills.show(name, program.name)
         out.result({"name": name, "agent": program.name, "text": text}, text)
         return 0
+
+    return out.guard(act)
+
+
+def doctor(json: Json = False) -> int:
+    """Look at this machine: tmux, the agents, skills, the state folder; exit 1 if there is a problem.
+
+    Each finding comes with its remedy. Nothing is changed.
+    """
+    out = Output(json=json)
+
+    def act() -> int:
+        from .. import doctor as machine
+
+        def sessions() -> list[dict[str, Any]]:
+            from ..app import client
+
+            return client().list()
+
+        found = machine.examine(*config.surroundings(), sessions)
+        lines = [
+            f"{one.level:<8} {one.check}: {one.text}" + (f"\n         remedy: {one.remedy}" if one.remedy else "")
+            for one in found
+        ]
+        problems = sum(one.level == "problem" for one in found)
+        out.result({"findings": [one._asdict() for one in found], "problems": problems}, "\n".join(lines))
+        return 1 if problems else 0
 
     return out.guard(act)
 

@@ -77,7 +77,7 @@ ONE_ROOM = {
     "rich": set(),
     "websockets": {"backends.codex.connection"},
     "yaml": {"config", "plan", "recipes.plan", "templates", "skills"},
-    "subprocess": {"terminal.tmux", "service.courier", "processes", "backends.claude.version"},
+    "subprocess": {"terminal.tmux", "service.courier", "processes", "backends.claude.version", "backends.installed"},
     "ctypes": {"waiting"},
     "logging": set(),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..installed import Program
+from .places import CONTROL
 
 PROGRAM = Program(
     name="codex",
@@ -14,4 +15,5 @@ PROGRAM = Program(
     login_file="auth.json",
     login_variables=("OPENAI_API_KEY", "CODEX_API_KEY"),
     install="npm install -g @openai/codex",
+    socket=CONTROL,
 )
