@@ -199,7 +199,7 @@ class _Skill:
         act, backup = self._act(path, old, new, wishes.force), None
         if act == "replaced":
             backup = _free(self._full(path) + ".backup")
-        diff = _difference(self._full(path), old, new) if old is not None and act not in ("unchanged",) else ""
+        diff = _difference(self._full(path), old, new) if old is not None and act != "unchanged" else ""
         return Change(self.agent, self.name, self._full(path), act, diff, backup)
 
     def _act(self, path: str, old: bytes | None, new: bytes | None, force: bool) -> str:
