@@ -195,3 +195,15 @@ def test_show_names_the_skills_that_there_are(machine: Machine) -> None:
     done = machine.run("skill", "show", "nothing")
     assert done.code == 2
     assert all(name in done.err for name in NAMES)
+
+
+def test_an_install_that_was_cut_in_the_middle_is_finished_by_the_next(machine: Machine) -> None:
+    """The stamp stands before the file: what was written, or not yet written, then is no edit."""
+    machine.run("install-skill", "--claude")
+    fresh = machine.skill().read_bytes()
+    for there in (b"of the version before", b"of the version that was cut"):
+        machine.skill().write_bytes(there)
+        ours = [skills._digest(b"of the version before"), skills._digest(b"of the version that was cut")]
+        (machine.skill().parent / skills.STAMP).write_text(json.dumps({"version": "0", "files": {"SKILL.md": ours}}))
+        assert machine.run("install-skill", "--claude").code == 0
+        assert machine.skill().read_bytes() == fresh
