@@ -92,6 +92,16 @@ class Client:
         result: Json = self._call("status", {"id": id})
         return result
 
+    def pending(self, **params: Any) -> list[Json]:
+        """Every open question. See `service.questions.pending`."""
+        result: list[Json] = self._call("pending", params)
+        return result
+
+    def respond(self, id: str, request_id: str | None = None, **params: Any) -> Json:
+        """Answer one question of a session. See `service.questions.respond`."""
+        result: Json = self._call("respond", {"id": id, **params}, request_id)
+        return result
+
     def list(self, **params: Any) -> list[Json]:
         """All sessions with their status."""
         result: list[Json] = self._call("list", params)
@@ -101,6 +111,10 @@ class Client:
         """End the running turn of a session."""
         result: Json = self._call("interrupt", {"id": id})
         return result
+
+    def revive(self, ids: Sequence[str] | None = None, all: bool = False) -> Any:
+        """Start agents that are gone again. See `service.reviving.revive`."""
+        return self._call("revive", {"ids": _listed(ids), "all": all})
 
     def goal(self, id: str, **params: Any) -> Json | None:
         """A session's goal, or None; set or changed, if a parameter says so. See `service.goals.goal`."""

@@ -10,6 +10,7 @@
     ├── AgentExited             "exited"              the agent's program is gone
     ├── TurnFailed              "turn_failed"         the turn failed or was interrupted
     ├── WaitingForInput         "waiting_for_input"   a question or dialog is open
+    ├── QuestionGone            "question_gone"       what was to be answered is not open any more; nothing was sent
     ├── TimedOut                "timeout"             the bound given by the caller passed; the agent goes on
     ├── HostUnreachable         "unreachable"         no way to the machine that holds the sessions
     ├── StoreError              "store"               the state folder cannot be read or written
@@ -88,6 +89,10 @@ class WaitingForInput(DevSessionsError):
     code = "waiting_for_input"
 
 
+class QuestionGone(DevSessionsError):
+    code = "question_gone"
+
+
 class TimedOut(DevSessionsError):
     code = "timeout"
 
@@ -125,6 +130,7 @@ _BY_CODE: dict[str, type[DevSessionsError]] = {
         AgentExited,
         TurnFailed,
         WaitingForInput,
+        QuestionGone,
         TimedOut,
         HostUnreachable,
         StoreError,

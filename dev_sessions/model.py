@@ -9,6 +9,7 @@ from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 
@@ -47,15 +48,37 @@ class Message(NamedTuple):
     unconfirmed: bool = False
 
 
+class Part(NamedTuple):
+    """One of the questions that are asked together.
+
+    Attributes:
+        text: what is asked.
+        options: the choices by label; any other text is an answer too.
+        details: what is said of each choice.
+        multiple: several choices may be taken.
+    """
+
+    text: str
+    options: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    multiple: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        padded = (*self.details, *("" for _ in self.options))
+        options = [{"label": one, "description": told} for one, told in zip(self.options, padded, strict=False)]
+        return {"text": self.text, "options": options, "multiple": self.multiple}
+
+
 class Question(NamedTuple):
     """What a session waits for a person (or its parent) to answer.
 
     Attributes:
-        id: stays the same while the question is open.
+        id: stays the same while the question is open; letters, digits, `.`, `_` and `-` only.
         kind: "permission", "question", "plan" or "dialog".
         text: what is asked, in full.
-        options: the choices by label, possibly none.
+        options: the choices by label, possibly none; of a permission or plan "allow", "deny" and possibly "always".
         since: when it was asked.
+        parts: of kind "question": what is asked, one by one.
     """
 
     id: str
@@ -63,9 +86,27 @@ class Question(NamedTuple):
     text: str
     options: tuple[str, ...]
     since: float
+    parts: tuple[Part, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "options": [{"label": label} for label in self.options]}
+        options = [{"label": label} for label in self.options]
+        return {**self._asdict(), "options": options, "parts": [part.to_json() for part in self.parts]}
+
+
+def ways(id: str, question: Mapping[str, Any]) -> str:
+    """The commands that answer a question (as JSON) of the session `id`.
+
+    They name it: an answer to what was shown is then never taken for one to what is asked by now.
+    """
+    if question["kind"] == "dialog":
+        return f"dev-sessions attach {id}, or dev-sessions respond {id} --key K"
+    if question["kind"] == "question":
+        said = "--choose 1.N --choose 2.N ..." if len(question["parts"]) > 1 else "--choose N, or --text T"
+    elif question["options"]:
+        said = ", or ".join(f"--{option['label']}" for option in question["options"])
+    else:
+        return f"dev-sessions attach {id}"
+    return f"dev-sessions respond {id} --question {question['id']} {said}"
 
 
 class Fact(NamedTuple):
@@ -77,8 +118,11 @@ class Fact(NamedTuple):
     kind "started": the held prompt `text` has become the turn `prompt`.
     kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
         `background` counts what it left running.
-    kind "asked": `question` is open; no fact says that it was answered, the probe does.
+    kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
+        `text` is no more; an agent that asks one at a time need not say so, the probe does.
     kind "alive": the agent's program is up (at its start, or again). kind "gone": it says that it ends, with `error`.
+    kind "revived": no word of the agent's but an act of ours, put among the facts by `House.observe`: from then on we
+        started the program again, and whatever it had before it is cut.
     """
 
     kind: str
@@ -139,8 +183,9 @@ class Turn(NamedTuple):
 class State(NamedTuple):
     """What a session is doing, and all its turns. See `turns.reduce`.
 
-    `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first. `last` is
-    the turn that ended last, whosoever's it was: its number is 0 if it was of no message of ours.
+    `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
+    `questions` are all that are open, the oldest first; `question` is that one. `last` is the turn that ended last,
+    whosoever's it was: its number is 0 if it was of no message of ours.
     """
 
     status: str
@@ -149,6 +194,7 @@ class State(NamedTuple):
     question: Question | None
     background: int
     error: str | None = None
+    questions: tuple[Question, ...] = ()
     last: Turn | None = None
 
 

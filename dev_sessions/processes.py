@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+# In the place of the start time of a process that ran before the machine was started last.
+EARLIER_BOOT = "before the last boot"
 _LINUX = sys.platform.startswith("linux")
 
 
@@ -32,11 +34,26 @@ def start_time(pid: int) -> str | None:
 
 
 def start_time_in(words: str) -> str | None:
-    """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or `ps -o lstart=`."""
+    """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or `ps -o lstart=`.
+
+    On Linux the system's boot id may follow: the start time counts from the boot, so that of an earlier one is nobody's
+    (`EARLIER_BOOT`), whoever has the pid now.
+    """
     if not _LINUX:
         return " ".join(words.split()) or None
-    fields = words.rpartition(")")[2].split()
+    stat, _, boot = words.strip().partition("\n")
+    if boot and _boot_id() not in (None, boot.strip()):
+        return EARLIER_BOOT
+    fields = stat.rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else None
+
+
+def _boot_id() -> str | None:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
 
 
 def noted(value: Any) -> tuple[int, str]:

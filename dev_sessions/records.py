@@ -7,6 +7,7 @@
   agent/            the backend's own files (how it launched the agent)
   process           pid and start time of the agent's program, written by that very process
   notice.json       what stood in the way at the last start, if anything did
+  revivals.json     when we started the agent again, if we did
   past.jsonl        messages and facts that are long over (see `past`); past.json counts what is in it
   lock              held by whoever writes; courier.json names the courier that delivers queued messages
 """
@@ -54,6 +55,7 @@ class Folder:
         self.whole = whole
         self._process_path = f"{path}/process"
         self._notice_path = f"{path}/notice.json"
+        self._revivals_path = f"{path}/revivals.json"
         self._courier_path = f"{path}/courier.json"
 
     def make(self) -> None:
@@ -261,6 +263,23 @@ class Folder:
 
     def set_notice(self, text: str, at: float) -> None:
         files.write_json(self._notice_path, {"text": text, "at": at})
+
+    def clear_notice(self) -> None:
+        """Nothing stands in the way any more. The caller holds the session's lock."""
+        if os.path.exists(self._notice_path):
+            os.unlink(self._notice_path)
+
+    # The agent's lives.
+
+    def revivals(self) -> list[float]:
+        """From when on we started the agent again, each time, oldest first."""
+        value = files.read_json(self._revivals_path)
+        times = value.get("at") if isinstance(value, dict) else None
+        return [as_number(at) for at in times] if isinstance(times, list) else []
+
+    def set_revivals(self, times: list[float]) -> None:
+        """Note these revivals, and no others. The caller holds the session's lock."""
+        files.write_json(self._revivals_path, {"at": times}, durable=True)
 
     # The courier.
 

@@ -48,6 +48,11 @@ START_GRACE = 5.0
 FLIGHT_SECONDS = 120.0
 # Stamps of files may run ahead of the clock by a tick. Seconds.
 _CLOCK_SLACK = 1.0
+# An agent that we started again says so within this time. Seconds.
+AWAKE_SECONDS = 120.0
+# An agent that says it ends is taken at its word for this long; one that runs on after that has not ended. Seconds.
+ENDING_SECONDS = 5.0
+CUT = "the agent was gone in the middle of it, and was started again"
 # A question that the agent announced, yet does not wait on, was settled by a rule of the user's own. Seconds.
 ASK_GRACE = 1.0
 
@@ -75,30 +80,42 @@ class _Fold:
         self._untaken = Untaken(messages)
         self.open: list[_Open] = []
         self.closed: dict[int, Turn] = {}
-        self.question: Question | None = None
+        self.questions: tuple[Question, ...] = ()
         self.background = 0
         self.last_end: Fact | None = None
         self.last: Turn | None = None
         self.gone: str | None = None
-        self.lived = False
+        self.ending = 0.0
+        self.lived = False  # the program has told of its start
+        self.heard = False  # and has said something since we started it last
+        self.revivals: list[float] = []
 
     def take(self, fact: Fact) -> None:
         rule = getattr(self, "_" + fact.kind, None)
         if rule is not None:
             rule(fact)
+        if fact.kind in ("accepted", "ended"):
+            self.heard = self.lived
 
     def _alive(self, fact: Fact) -> None:
-        # Prompts of an earlier life of the program cannot end any more. The word of its first start may come late.
-        if self.lived:
+        # Prompts of an earlier life of the program cannot end any more. The word of a start of ours may come late.
+        if self.lived and not (self.revivals and fact.at - self.revivals[-1] <= AWAKE_SECONDS):
             for entry in self.open:
                 self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
             self.open = []
-            self.question = None
-        self.lived = True
+            self.questions = ()
+        self.lived = self.heard = True
         self.gone = None
 
+    def _revived(self, fact: Fact) -> None:
+        for entry in self.open:
+            self._close(entry, INTERRUPTED, fact.at, error=CUT)
+        self.open, self.questions, self.background, self.gone = [], (), 0, None
+        self.heard = False
+        self.revivals.append(fact.at)
+
     def _gone(self, fact: Fact) -> None:
-        self.gone = fact.error or "the agent ended"
+        self.gone, self.ending = fact.error or "the agent ended", fact.at
 
     def _accepted(self, fact: Fact) -> None:
         known = None if fact.held else self._queued_with(fact.text)
@@ -108,17 +125,17 @@ class _Fold:
         held = fact.held or self._busy_with(fact.prompt)
         message = self._untaken.take(fact)
         if not held:
-            self._interrupt(_at_rest_by(fact, message))
+            self._interrupt(_at_rest_by(fact, message), self.open)
         number = message.number if message else None
         self.open.append(_Open(number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
-        self.question = None
+        self.questions = ()
 
-    def _interrupt(self, at: float) -> None:
-        """An agent takes a prompt as a turn of its own only when none runs: the one before was interrupted.
+    def _interrupt(self, at: float, before: list[_Open]) -> None:
+        """An agent takes a prompt as a turn of its own only when none runs: what was `before` it was interrupted.
 
         Those that it takes from its queue together are one turn.
         """
-        for entry in [entry for entry in self.open if not entry.held and not entry.followed]:
+        for entry in [entry for entry in before if not entry.held]:
             self._close(entry, INTERRUPTED, at)
             self.open.remove(entry)
 
@@ -132,8 +149,8 @@ class _Fold:
             entry.prompt = fact.prompt
         elif entry.held:
             entry.held, entry.followed, entry.prompt = False, True, fact.prompt
-            self._interrupt(fact.at)
-        self.question = None
+            self._interrupt(fact.at, [one for one in self.open if not one.followed])
+        self.questions = ()
 
     def _busy_with(self, prompt: str | None) -> bool:
         """True if `prompt` names a turn that runs, or that ended last: what the agent takes then, it holds."""
@@ -162,7 +179,11 @@ class _Fold:
                 return
 
     def _asked(self, fact: Fact) -> None:
-        self.question = fact.question
+        if fact.question is not None:
+            self.questions = (*(self.questions if fact.held else ()), fact.question)
+
+    def _answered(self, fact: Fact) -> None:
+        self.questions = tuple(one for one in self.questions if one.id != fact.text)
 
     def _ended(self, fact: Fact) -> None:
         held = [entry for entry in self.open if entry.held and entry.prompt in (fact.prompt, None)]
@@ -172,7 +193,7 @@ class _Fold:
             if entry not in held:
                 self._close(entry, fact.outcome, fact.at, reply=fact.reply, error=fact.error)
         self.open = held
-        self.question = None
+        self.questions = ()
         self.background = fact.background
         self.last_end = fact
 
@@ -181,6 +202,10 @@ class _Fold:
         if entry.number is not None:
             self.closed[entry.number] = self.last
 
+    def ends_by(self, now: float) -> bool:
+        """True if the agent has just said that it ends: its process may take its time."""
+        return self.gone is not None and _passed(now, self.ending) <= ENDING_SECONDS
+
     def settle(self, probe: Probe) -> None:
         """Conclude from the probe what no fact can tell."""
         if probe.running is False:
@@ -188,7 +213,7 @@ class _Fold:
             at = max((entry.began for entry in self.open), default=0.0)  # at the earliest; the end itself may be untold
             for entry in self.open:
                 self._close(entry, EXITED, at, error=error)
-            self.open, self.question, self.background = [], None, 0
+            self.open, self.questions, self.background = [], (), 0
         elif probe.activity == IDLE:
             self.open = [entry for entry in self.open if not self._stopped(entry, probe)]
             self.background = max(1, self.background) if probe.background else 0
@@ -256,12 +281,15 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     fold = _Fold(messages)
     for fact in facts:
         fold.take(fact)
+    if fold.ends_by(probe.now):
+        probe = probe._replace(running=False)
     fold.settle(probe)
-    question = None if probe.running is False else _open_question(fold, probe)
+    questions = () if probe.running is False else _open_questions(fold, probe)
+    question = questions[0] if questions else None
     status = _status(fold, question, probe)
     turns = tuple(_turn(message, fold, status, probe.now) for message in messages)
     gone = (fold.gone or probe.detail or "the agent ended") if status == EXITED else None
-    return State(status, turns, _current(turns), question, fold.background, gone, fold.last)
+    return State(status, turns, _current(turns), question, fold.background, gone, questions, fold.last)
 
 
 def of_an_older(facts: Iterable[Fact]) -> list[Fact]:
@@ -280,16 +308,18 @@ def rests(messages: Sequence[Message], facts: Iterable[Fact]) -> list[float]:
     return found
 
 
-def _open_question(fold: _Fold, probe: Probe) -> Question | None:
-    asked = fold.question
+def _open_questions(fold: _Fold, probe: Probe) -> tuple[Question, ...]:
+    asked = fold.questions
+    seen = () if probe.question is None else (probe.question,)
     if probe.activity == WAITING_ACTIVITY:
         # An agent that reports says what it asks a moment after it says that it waits; only a dialog is never reported.
-        reported_soon = fold.lived and _passed(probe.now, probe.since) <= ASK_GRACE
-        return asked or (None if reported_soon else probe.question)
-    if asked is None or probe.activity is None:
-        return asked or probe.question
-    settled = probe.since > asked.since or _passed(probe.now, asked.since) > ASK_GRACE
-    return None if settled else asked
+        reported_soon = fold.heard and _passed(probe.now, probe.since) <= ASK_GRACE
+        return asked or (() if reported_soon else seen)
+    if not asked or probe.activity is None:
+        return asked or seen
+    last = asked[-1].since
+    settled = probe.since > last or _passed(probe.now, last) > ASK_GRACE
+    return () if settled else asked
 
 
 def _status(fold: _Fold, question: Question | None, probe: Probe) -> str:
@@ -315,10 +345,19 @@ def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
     if message.attempted is None and message.queued:
         return Turn(message.number, QUEUED, message.created)
     if message.attempted is None:
-        if status != EXITED and _passed(now, message.created) <= FLIGHT_SECONDS:
+        if status == EXITED:
+            error = "the agent ended before the message was delivered"
+            return Turn(message.number, EXITED, message.created, message.created, error=error)
+        if _passed(now, message.created) <= FLIGHT_SECONDS:
             return Turn(message.number, WORKING, message.created)
         error = "its sender ended before it was delivered"
         return Turn(message.number, FAILED, message.created, message.created, error=error)
+    cut = next((at for at in fold.revivals if message.attempted <= at), None)
+    if cut is not None:
+        lost = message.receipt is None
+        error = "the agent ended before it took the message" if lost else CUT
+        state = FAILED if lost else INTERRUPTED
+        return Turn(message.number, state, message.created, cut, error=error)
     if status == EXITED:
         error = "the agent ended before it took the message"
         return Turn(message.number, EXITED, message.created, message.attempted, error=error)

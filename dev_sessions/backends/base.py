@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from ..model import Entry, Message
+from ..model import Entry, Message, Question
 from .session import Observation, Session, Sources
 
 TYPE_CHECKING = False
@@ -18,16 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPABILITIES",
+    "Answer",
     "Attaches",
     "Backend",
     "Conversation",
     "Delivery",
+    "Heard",
     "Interrupts",
     "Launch",
     "Listener",
     "Listens",
     "Observation",
     "Places",
+    "PressesKeys",
+    "Responds",
+    "Revives",
     "Session",
     "Sources",
     "Wire",
@@ -82,6 +87,20 @@ class Delivery(NamedTuple):
     timeout: float
     attempt: Callable[[], None]
     say: Callable[[str], None]
+
+
+class Answer(NamedTuple):
+    """What to say to a question.
+
+    Attributes:
+        decision: "allow", "always" (also what is like it from now on) or "deny"; "answer" to a question's parts.
+        why: of "deny", what the agent is told.
+        answers: of "answer", for each part the labels chosen or the text given.
+    """
+
+    decision: str
+    why: str = ""
+    answers: tuple[tuple[str, ...], ...] = ()
 
 
 class Places(NamedTuple):
@@ -188,6 +207,48 @@ class Attaches(Protocol):
 
 
 @runtime_checkable
+class Responds(Protocol):
+    """A question can be answered through a channel of the agent's own; no key is pressed."""
+
+    def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
+        """Answer exactly this question, and return when the agent has taken the answer. Called under the lock.
+
+        Raises:
+            QuestionGone: somebody else was first, or nobody waits at the other end: the agent has not got the answer.
+            DeliveryUnknown: the agent has not shown in time what became of it.
+        """
+
+
+@runtime_checkable
+class PressesKeys(Protocol):
+    """What stands on the agent's screen, and is no question of the agent, can be answered with keys."""
+
+    def press(self, session: Session, question: Question, key: str) -> str:
+        """Press one key on what `question` shows and return the screen that follows. Called under the lock.
+
+        Raises:
+            QuestionGone: the screen shows no choice, or another one; no key was pressed.
+        """
+
+
+@runtime_checkable
+class Revives(Protocol):
+    """An agent that is gone can be started again."""
+
+    def revive(self, launch: Launch) -> None:
+        """Start the agent again on the conversation that it had, and return when it is ready for input.
+
+        Called by `revive` of an agent that was seen to be gone, under the session's lock. The agent gets the
+        environment that it had; `launch.environment` takes its place only if that is lost. Whatever an earlier life
+        left running is ended first. `launch.keep` is given the whole private state, what still holds of it too.
+
+        Raises:
+            LaunchFailed: it did not start, and nothing of it runs; what it said before stays.
+            WaitingForInput: it shows something that a person has to answer; it stays.
+        """
+
+
+@runtime_checkable
 class Goals(Protocol):
     """The agent can pursue an objective over turns by itself."""
 
@@ -200,6 +261,18 @@ class Goals(Protocol):
         """Set an objective or a budget, or carry out an `act` ("pause", "resume", "clear"); the goal as it is then."""
 
 
+class Heard(NamedTuple):
+    """What came in through a listener.
+
+    Attributes:
+        complaints: what the agent has complained of, in its own words.
+        moved: another look at the agent may show more: that it asks something, say.
+    """
+
+    complaints: list[str]
+    moved: bool
+
+
 class Listener(Protocol):
     """An ear at an agent at work.
 
@@ -209,25 +282,35 @@ class Listener(Protocol):
 
     descriptor: int
 
-    def heard(self) -> list[str] | None:
-        """What the agent has complained of since the last call, in its own words; None if it is heard no more."""
+    def heard(self) -> Heard | None:
+        """What has come since the last call; None if the agent is heard no more."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class Listens(Protocol):
-    """An agent at work can be heard complaining: of a model that it cannot reach and tries again, say."""
+    """An agent at work can be heard: complaining of a model that it cannot reach, or beginning to ask something."""
 
-    def listen(self, session: Session) -> Listener | None:
+    def listen(self, session: Session, soon: bool) -> Listener | None:
         """An ear at the agent, or None if it is not at work or cannot be heard. Starts nothing. Called by `wait`.
+
+        Args:
+            soon: listen only if the agent may ask something the next moment; else it is not worth the trouble yet.
 
         Raises:
             TimedOut: it should answer, and does not.
         """
 
 
-CAPABILITIES: dict[str, type] = {"attach": Attaches, "goal": Goals, "interrupt": Interrupts}
+CAPABILITIES: dict[str, type] = {
+    "attach": Attaches,
+    "goal": Goals,
+    "interrupt": Interrupts,
+    "press": PressesKeys,
+    "respond": Responds,
+    "revive": Revives,
+}
 
 
 def capabilities(backend: Backend) -> list[str]:

@@ -8,6 +8,7 @@ import sys
 
 from .. import config
 from ..errors import UsageError
+from ..model import ways
 from .output import outcome_code, stripped
 
 TYPE_CHECKING = False
@@ -98,6 +99,53 @@ def interrupt(out: Output, client: Client, id: str) -> int:
     ran = done["was"] in ("working", "waiting_for_input")
     out.result(done, "interrupted" if ran else done["status"])
     return 0
+
+
+def revive(out: Output, client: Client, ids: list[str], all: bool) -> int:
+    def show(one: dict[str, Any]) -> None:
+        ended = ", ".join(str(turn) for turn in one["interrupted"])
+        cut = f" (interrupted: turn {ended})" if ended else ""
+        queued = f" (queued: {len(one['queued'])})" if one["outcome"] == "revived" and one["queued"] else ""
+        revived = one["outcome"] == "revived"
+        out.result(one, f"Revived session {one['session']}{cut}{queued}" if revived else _still_there(one))
+
+    out.on_part = show  # as they start: an error may follow
+    done = client.revive(ids or None, all)
+    if out.json:
+        out.result(done, None)
+    return 0
+
+
+def _still_there(one: dict[str, Any]) -> str:
+    return f"Session {one['session']} is alive ({one['status']}); nothing was changed"
+
+
+def pending(out: Output, client: Client, group: str | None = None) -> int:
+    found = client.pending(group=group)
+    if not found and not out.json:
+        out.note("no session asks anything")
+    out.result(found, "\n\n".join(_open(one["session"], one) for one in found) if found else None)
+    return 0
+
+
+def respond(out: Output, client: Client, id: str, request_id: str | None, answers: str | None, **params: Any) -> int:
+    if answers is not None:
+        params["answers"] = _json(message(None, answers) or "", answers)
+    done = client.respond(id, request_id, **params)
+    if done["screen"] is not None:
+        out.result(done, out.speech(done["screen"]))
+    else:
+        out.result(done, f"answered ({done['kind']})")
+    return 0
+
+
+def _json(text: str, name: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{name} is no JSON: {error}", next='for example: ["Red", ["Small", "Large"]]') from error
 
 
 def kill(out: Output, client: Client, ids: list[str], **conditions: Any) -> int:
@@ -248,8 +296,24 @@ def _explain(out: Output, outcome: dict[str, Any]) -> None:
 def _show_question(out: Output, id: str, question: dict[str, Any]) -> None:
     if out.json:
         return
-    options = "".join(f"\n  {number}. {option['label']}" for number, option in enumerate(question["options"], 1))
-    out.note(f"{id} asks ({question['kind']}): {question['text']}{options}\nanswer it: dev-sessions attach {id}")
+    out.note(_open(id, question))
+
+
+def _open(id: str, question: dict[str, Any]) -> str:
+    return f"{_asked(id, question)}\nanswer it: {ways(id, question)}"
+
+
+def _asked(id: str, question: dict[str, Any]) -> str:
+    """A question as a person reads it, with the numbers by which its options are chosen."""
+    head, parts = f"{id} asks ({question['kind']}, {question['id']}): ", question["parts"]
+    if len(parts) < 2:
+        return stripped(head + question["text"] + _numbered("", question["options"]))
+    lines = (f"\n {n}. {part['text']}{_numbered(f'{n}.', part['options'])}" for n, part in enumerate(parts, 1))
+    return stripped(head + "".join(lines))
+
+
+def _numbered(lead: str, options: list[dict[str, Any]]) -> str:
+    return "".join(f"\n  {lead}{number}{'' if lead else '.'} {one['label']}" for number, one in enumerate(options, 1))
 
 
 _COLUMNS = ("id", "cli", "status", "mode", "path", "description", "last used")

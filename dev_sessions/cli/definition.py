@@ -6,14 +6,30 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import UsageError
 from . import commands, completing, machine
-from .output import Output, interrupted
+from .output import Output
+from .words import (
+    Answers,
+    Choose,
+    File,
+    Follow,
+    Group,
+    Id,
+    Ids,
+    Interrupting,
+    Json,
+    Key,
+    NewGroup,
+    Permissions,
+    RequestId,
+    Text,
+    Timeout,
+    Which,
+    Why,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .output import Command
 
 app = typer.Typer(
@@ -27,40 +43,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Id = Annotated[
-    str,
-    typer.Argument(metavar="ID", help="The session's id.", show_default=False, autocompletion=completing.ids),
-]
-Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[ID]...", help="Session ids.", show_default=False, autocompletion=completing.ids),
-]
-Group = Annotated[
-    str | None,
-    typer.Option("--group", metavar="G", help="Only the sessions of this group.", autocompletion=completing.groups),
-]
-Text = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[MESSAGE]", help="The message; one that begins with '-' goes behind --.", show_default=False
-    ),
-]
-File = Annotated[
-    str | None,
-    typer.Option("-f", "--file", metavar="FILE", help="Read the message from a file; - is standard input."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
-RequestId = Annotated[
-    str | None,
-    typer.Option("--request-id", metavar="R", help="The same R again answers as the first time and never acts twice."),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option("-t", "--timeout", metavar="S", min=0, help="Give up after so many seconds (exit 124)."),
-]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes; Ctrl-C leaves it (exit 130).")]
-Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running turn first.")]
 
 
 def _version(value: bool) -> None:
@@ -80,24 +62,12 @@ def _root(
 def create(
     cli: Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completing.agents)] = "claude",
     mode: Annotated[str, typer.Option("-m", "--mode", help="Where it runs: native.")] = "native",
-    permissions: Annotated[
-        str,
-        typer.Option(
-            "--permissions",
-            help="full runs everything unasked; edit edits files and asks for the rest; ask asks; plan only reads.",
-            autocompletion=completing.permissions,
-        ),
-    ] = "full",
+    permissions: Permissions = "full",
     path: Annotated[str, typer.Option("-p", "--path", help="The folder to work in.")] = ".",
     description: Annotated[str, typer.Option("-d", "--description", help="What it is for, shown by list.")] = "",
     model: Annotated[str | None, typer.Option("--model", help="The model to ask for.")] = None,
     id: Annotated[str | None, typer.Option("--id", help="The id; default: a free name such as fizz-top.")] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group", metavar="G", help="A group to list, await and kill it by.", autocompletion=completing.groups
-        ),
-    ] = None,
+    group: NewGroup = None,
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable for the agent; repeatable.")
     ] = None,
@@ -257,6 +227,20 @@ def interrupt(id: Id, json: Json = False) -> int:
 
 
 @app.command()
+def revive(
+    ids: Ids = None,
+    all: Annotated[bool, typer.Option("--all", help="Every session whose agent is gone.")] = False,
+    json: Json = False,
+) -> int:
+    """Start agents that are gone again, with what was said.
+
+    The session keeps its id, folder, permissions and environment, and the agent its conversation. The turn that was
+    cut is interrupted; what is queued gets delivered. An agent that is alive is left alone.
+    """
+    return _run(json, lambda out, client: commands.revive(out, client, ids or [], all))
+
+
+@app.command()
 def goal(
     id: Id,
     objective: Annotated[str | None, typer.Argument(help="What the agent shall pursue. None: show the goal.")] = None,
@@ -273,6 +257,39 @@ def goal(
         raise typer.BadParameter("only one of --pause, --resume and --clear")
     act, text = acts[0] if acts else None, commands.message
     return _run(json, lambda out, client: commands.goal(out, client, id, text(objective, file), budget, act))
+
+
+@app.command()
+def pending(group: Group = None, json: Json = False) -> int:
+    """Print every question that a session waits for an answer to, the oldest first."""
+    return _run(json, lambda out, client: commands.pending(out, client, group))
+
+
+@app.command()
+def respond(
+    id: Id,
+    why: Why = None,
+    allow: Annotated[bool, typer.Option("--allow", help="Allow it, this time.")] = False,
+    always: Annotated[
+        bool, typer.Option("--always", help="Allow it, and the same in this session from now on.")
+    ] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="Refuse it; the agent goes on.")] = False,
+    choose: Choose = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="T", help="Answer in your own words.")] = None,
+    answers: Answers = None,
+    key: Key = None,
+    question: Which = None,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> int:
+    """Answer exactly one question of a session; the turn goes on.
+
+    An answer goes through the agent's own channel, never through its keyboard, and only to the question that is open.
+    --key is for dialogs of the agent's program that are no question of the agent; it prints the screen that follows.
+    """
+    said: dict[str, Any] = {"why": why, "allow": allow, "always": always, "deny": deny, "choose": choose, "text": text}
+    said |= {"key": key, "question": question}
+    return _run(json, lambda out, client: commands.respond(out, client, id, request_id, answers, **said))
 
 
 @app.command()
@@ -359,31 +376,6 @@ machine.add_to(app)
 def courier(id: Id, json: Json = False) -> int:
     """Deliver what is queued for a session."""
     return _run(json, lambda out, client: commands.courier(out, client, id))
-
-
-def run(argv: Sequence[str]) -> int:
-    """Run a command line through Typer; returns the exit code."""
-    out = Output(json="--json" in argv)
-    try:
-        code: Any = typer.main.get_command(app).main(args=list(argv), prog_name="dev-sessions", standalone_mode=False)
-    except typer.Exit as end:
-        return int(end.exit_code)
-    except typer.Abort:
-        return interrupted()
-    except Exception as error:
-        # Typer's own usage errors share no public base class but what BadParameter inherits from.
-        if not isinstance(error, typer.BadParameter.__mro__[1]):
-            raise
-        if not argv:  # the help, with which Typer answers a call of nothing
-            out.note(str(error.format_message()))  # type: ignore[attr-defined]
-            return 2
-        return out.error(_usage(error))
-    return int(code or 0)
-
-
-def _usage(error: Any) -> UsageError:
-    command = getattr(getattr(error, "ctx", None), "command_path", "dev-sessions")
-    return UsageError(str(error.format_message()).rstrip("."), next=f"{command} --help")
 
 
 def _run(json: bool, command: Command) -> int:

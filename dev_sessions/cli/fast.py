@@ -29,6 +29,10 @@ def _file(value: str) -> str | None:
     return value if value == "-" or not value.startswith("-") else None
 
 
+def _word(value: str) -> str | None:
+    return value if not value.startswith("-") else None
+
+
 # Options by command: name -> (parameter, how its value is read; None for a flag). What a reader takes for None is left
 # to Typer.
 _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Any] | None]]] = {
@@ -43,6 +47,11 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Any] | None]]] = {
     },
     "send": {"-f": ("file", _file), "--file": ("file", _file), "--queue": ("queue", None)},
     "kill": {},
+    "pending": {},
+    "respond": {
+        **{f"--{way}": (way, None) for way in ("allow", "always", "deny")},
+        **{f"--{way}": (way, _word) for way in ("choose", "text", "question")},
+    },
 }
 
 
@@ -76,6 +85,8 @@ def _read(
             json = True
         elif word in known:
             name, reader = known[word]
+            if name == "choose" and name in options:
+                return None  # the one that may be said several times
             options[name] = True if reader is None else reader(next(rest, "") or "-?")
             if options[name] is None:
                 return None
@@ -99,6 +110,10 @@ def _bound(name: str, words: list[str], options: dict[str, Any], json: bool) -> 
         return Call(lambda out, client: commands.wait(out, client, words, **options), json)
     if name == "kill" and words:
         return Call(lambda out, client: commands.kill(out, client, words), json)
+    if name == "pending" and not words:
+        return Call(lambda out, client: commands.pending(out, client), json)
+    if name == "respond" and len(words) in (1, 2):
+        return Call(lambda out, client: _respond(out, client, *words, **options), json)
     if name == "send" and (len(words) == 2 or (len(words) == 1 and options)):
         return Call(lambda out, client: _send(out, client, words, **options), json)
     return None
@@ -109,3 +124,20 @@ def _send(out: Output, client: Client, words: list[str], file: str | None = None
 
     text = commands.message(words[1] if len(words) > 1 else None, file)
     return commands.send(out, client, words[0], text, None, queue=queue, interrupt=False)
+
+
+def _respond(out: Output, client: Client, id: str, why: str | None = None, /, **options: Any) -> int:
+    from . import commands
+
+    said: dict[str, Any] = {
+        "why": why,
+        "allow": False,
+        "always": False,
+        "deny": False,
+        "choose": [],
+        "text": None,
+        "key": None,
+    }
+    if "choose" in options:
+        options["choose"] = [options["choose"]]
+    return commands.respond(out, client, id, None, None, **{**said, "question": None, **options})

@@ -34,7 +34,10 @@ OPERATIONS = {
     "wait": "watching:wait",
     "send": "conversation:send",
     "interrupt": "conversation:interrupt",
+    "revive": "reviving:revive",
     "goal": "goals:goal",
+    "pending": "questions:pending",
+    "respond": "questions:respond",
     "courier": "courier:run",
 }
 

@@ -35,7 +35,7 @@ def compact(house: House, session: Session) -> bool:
 
 def _cut(house: House, session: Session) -> bool:
     messages = session.folder.messages()
-    (seen,) = house.backend(session).observe([session])
+    (seen,) = house.observe([session])
     whole = reduce(messages, of_an_older(seen.facts) if session.folder.past.stamp() else seen.facts, seen.probe)
     tries = 0
     for at in list(reversed(rests(messages, seen.facts)))[KEEP:]:

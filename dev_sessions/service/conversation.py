@@ -7,13 +7,14 @@ import time
 from ..backends.base import Delivery, Interrupts
 from ..errors import (
     AgentExited,
+    DeliveryFailed,
     DeliveryUnknown,
     SessionNotFound,
     Unsupported,
     UsageError,
     WaitingForInput,
 )
-from ..model import EXITED, IDLE, QUEUED, WAITING, WORKING
+from ..model import EXITED, IDLE, QUEUED, WAITING, WORKING, ways
 from .compacting import compact
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..backends.base import Session
-    from ..model import Message, State
+    from ..model import Message, Question, State
     from .house import House
 
 MAX_BYTES = 5 * 1024 * 1024
@@ -39,7 +40,7 @@ def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
         return _deliver_queued(house, session)
     text = checked_text(params.get("text"))
     with house.store.lock(session.folder.lock_path):
-        _still_there(house, session)
+        still_there(house, session)
         known = session.folder.find_request(request_id)
         if known is not None and (message := session.folder.message(known[0])) is not None:
             return _again(house, session, message)
@@ -52,7 +53,7 @@ def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
             refuse_unless_ready(session, state)
         message = _claim(house, session, known, text, request_id, queued=bool(params.get("queue")))
         if queue:
-            _start_courier(house, session)
+            start_courier(house, session)
             return _receipt(session, message, QUEUED)
         return _receipt(session, message, hand_over(house, session, message, state))
 
@@ -62,7 +63,7 @@ def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str
     session = house.session(params["id"])
     _interrupting(house, session)
     with house.store.lock(session.folder.lock_path):
-        _still_there(house, session)
+        still_there(house, session)
         before = house.state(session)
         after = _interrupted(house, session, before)
     running = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
@@ -104,8 +105,14 @@ def refuse_unless_there(session: Session, state: State) -> None:
     if state.status == EXITED:
         raise AgentExited(
             f"the agent of {session.id} is gone ({state.error})",
-            next=f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up",
+            next=_after_the_end(session),
         )
+
+
+def _after_the_end(session: Session) -> str:
+    if "revive" in session.record.get("capabilities", ()):
+        return f"dev-sessions revive {session.id} to start it again, dev-sessions last-message {session.id} to read it"
+    return f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up"
 
 
 def refuse_unless_ready(session: Session, state: State) -> None:
@@ -118,10 +125,14 @@ def refuse_unless_ready(session: Session, state: State) -> None:
         asked = f" It asks: {question.text}" if question else ""
         raise WaitingForInput(
             f"{session.id} waits for an answer; nothing was sent.{asked}",
-            next=f"dev-sessions attach {session.id} to answer, or dev-sessions interrupt {session.id}",
+            next=f"{_ways(session, question)}, or dev-sessions attach {session.id}",
             session=session.id,
             question=question.to_json() if question else None,
         )
+
+
+def _ways(session: Session, question: Question | None) -> str:
+    return ways(session.id, question.to_json()) if question else f"dev-sessions status {session.id}"
 
 
 def checked_text(text: Any) -> str:
@@ -139,8 +150,12 @@ def checked_text(text: Any) -> str:
     return text
 
 
-def _still_there(house: House, session: Session) -> None:
-    """The session may have been killed while we waited for its lock."""
+def still_there(house: House, session: Session) -> None:
+    """The session may have been killed while we waited for its lock.
+
+    Raises:
+        SessionNotFound: it was.
+    """
     record = house.store.load().get(session.id)
     if record is None or record["key"] != session.record["key"]:
         raise SessionNotFound(f"{session.id} was killed meanwhile", next="dev-sessions list")
@@ -174,13 +189,18 @@ def _again(house: House, session: Session, message: Message) -> dict[str, Any]:
     if message.receipt is not None:
         return _receipt(session, message, message.receipt)
     if message.queued and message.attempted is None:
-        _start_courier(house, session)
+        start_courier(house, session)
         return _receipt(session, message, QUEUED)
     state = house.state(session)
     if house.backend(session).received(session, message):
         session.folder.note(message.number, "receipt", {"receipt": "started", "at": time.time()})
         return _receipt(session, message, "started")
     refuse_unless_ready(session, state)
+    if message.attempted is not None and any(at >= message.attempted for at in session.folder.revivals()):
+        raise DeliveryFailed(
+            f"the agent of {session.id} ended before it took message {message.number}, and was started again",
+            next=f"dev-sessions send {session.id} with another --request-id",
+        )
     return _receipt(session, message, hand_over(house, session, message, state))
 
 
@@ -212,13 +232,14 @@ def _deliver_queued(house: House, session: Session) -> dict[str, Any]:
         )
     if state.status == EXITED:
         refuse_unless_ready(session, state)
-    _start_courier(house, session)
+    start_courier(house, session)
     message = session.folder.message(queued[-1])
     assert message is not None
     return _receipt(session, message, QUEUED)
 
 
-def _start_courier(house: House, session: Session) -> None:
+def start_courier(house: House, session: Session) -> None:
+    """Have somebody deliver what is queued."""
     from .courier import start
 
     start(house, session)

@@ -42,7 +42,17 @@ def create(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
     """
     if params.get("message") is not None:
         checked_text(params["message"])
-    session = _session_of(house, request_id) or _start(house, params, request_id)
+    session = _session_of(house, request_id)
+    if session is not None:
+        return _ready(house, session, params, request_id)
+    try:
+        return _ready(house, _start(house, params, request_id), params, request_id)
+    except KeyboardInterrupt:  # also of one that is ready: nobody has been told its name
+        _leave_nothing(house, request_id)
+        raise
+
+
+def _ready(house: House, session: Session, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     shown = {**public(session.record), "status": house.state(session).status}
     return {**shown, "message": _first_message(house, session, params, request_id)} if "message" in params else shown
 
@@ -59,13 +69,12 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
             return _session_of(house, request_id) or _lost(request_id)
         session.folder.make()
         with house.store.lock(session.folder.lock_path):
-            backend.launch(_plan(house, session, params, environment))
-        _change(house, session, ready_at=time.time())
+            backend.launch(plan(house, session, environment, bool(params.get("trust", True))))
+        change(house, session, ready_at=time.time())
     except WaitingForInput:
         raise
     except BaseException:
-        with _undisturbed():
-            _abandon(house, backend, request_id, session)
+        _leave_nothing(house, request_id, session)
         raise
     return house.session(session.id)
 
@@ -75,7 +84,7 @@ def _lost(request_id: str) -> Session:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let a second Ctrl-C not cut short what the first one began."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -142,10 +151,15 @@ def _checked(house: House, params: dict[str, Any]) -> str:
     path = params.get("path", ".")
     if not path:
         raise UsageError("the path is empty", next="name the folder that the agent is to work in; . is the current one")
-    return _folder(os.path.join(settings.cwd, os.path.expanduser(path)))
+    return checked_folder(os.path.join(settings.cwd, os.path.expanduser(path)))
 
 
-def _folder(path: str) -> str:
+def checked_folder(path: str) -> str:
+    """The folder at `path`, with symlinks resolved.
+
+    Raises:
+        UsageError: it is none that an agent can work in.
+    """
     try:
         path.encode()
     except UnicodeEncodeError as error:
@@ -221,7 +235,8 @@ def _recent(house: House) -> set[str]:
         return set()
 
 
-def _plan(house: House, session: Session, params: dict[str, Any], environment: dict[str, str]) -> Launch:
+def plan(house: House, session: Session, environment: dict[str, str], trust: bool = True) -> Launch:
+    """How to start the agent of a session, as its record tells; `environment` lacks what names the session."""
     named = {"DEV_SESSIONS_ID": session.id, "DEV_SESSIONS_KEY": session.record["key"]}
     return Launch(
         session=session,
@@ -229,14 +244,14 @@ def _plan(house: House, session: Session, params: dict[str, Any], environment: d
         permissions=session.record["permissions"],
         model=session.record["model"],
         environment={**environment, **named},
-        trust=bool(params.get("trust", True)),
+        trust=trust,
         timeout=house.settings.ready_timeout,
         say=house.say,
-        keep=lambda private: _change(house, session, backend=private),
+        keep=lambda private: change(house, session, backend=private),
     )
 
 
-def _change(house: House, session: Session, **fields: Any) -> None:
+def change(house: House, session: Session, **fields: Any) -> None:
     """Change the session's record, unless somebody has killed the session meanwhile."""
     with house.store.change() as records:
         if records.get(session.id, {}).get("key") != session.record["key"]:
@@ -244,15 +259,16 @@ def _change(house: House, session: Session, **fields: Any) -> None:
         records[session.id] = {**records[session.id], **fields}
 
 
-def _abandon(house: House, backend: Backend, request_id: str, session: Session | None) -> None:
-    """Leave nothing of what this process began for a request; somebody may have killed the session meanwhile."""
-    entered = [
-        house.view(record)
-        for record in house.store.load().values()
-        if record.get("request_id") == request_id and processes.noted(record.get("creator"))[0] == os.getpid()
-    ]
-    for begun in entered or ([session] if session else []):
-        _remove(house, backend, begun)
+def _leave_nothing(house: House, request_id: str, session: Session | None = None) -> None:
+    """Remove what this process began for a request; somebody may have killed the session meanwhile."""
+    with undisturbed():
+        entered = [
+            house.view(record)
+            for record in house.store.load().values()
+            if record.get("request_id") == request_id and processes.noted(record.get("creator"))[0] == os.getpid()
+        ]
+        for begun in entered or ([session] if session else []):
+            _remove(house, house.backend(begun), begun)
 
 
 def _remove(house: House, backend: Backend, session: Session) -> None:

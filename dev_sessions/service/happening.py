@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from contextlib import suppress
 
 from ..errors import UsageError
 from ..records import Folder
 from ..turns import Untaken, reduce
 from ..values import as_number
 from ..waiting import Watcher
+from .listening import Ears
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +60,9 @@ def events(house: House, params: dict[str, Any], request_id: str) -> Generator[E
 
 
 def _followed(house: House, teller: _Teller, sessions: list[Session], named: bool) -> Generator[Event, None, None]:
-    with Watcher() as watcher:
+    with Watcher() as watcher, Ears(house, watcher) as ears:
         while sessions or not named:
+            ears.hear()
             watcher.watch_path(house.store.home)
             for path in (path for session in sessions for path in teller.paths(session)):
                 watcher.watch_path(path)
@@ -67,8 +71,9 @@ def _followed(house: House, teller: _Teller, sessions: list[Session], named: boo
             gone = [session for session in sessions if session not in there]
             yield from (event for session in gone for event in teller.end(session))
             known, sessions = _keys(sessions), there if named else house.group()
+            deque(ears.attend(sessions), 0)  # complaints are no events
             if sessions or not named:
-                watcher.wait(0.0 if _keys(sessions) - known else _TICK)
+                watcher.wait(0.0 if _keys(sessions) - known or ears.stirred else _TICK)
 
 
 def _keys(sessions: Sequence[Session]) -> set[str]:
@@ -105,6 +110,8 @@ class _Teller:
     def paths(self, session: Session) -> Iterator[str]:
         """What to watch: also the messages that may still get a receipt."""
         folder = session.folder
+        with suppress(UsageError):  # its package is not installed any more
+            yield from self._house.backend(session).sources(session).paths
         yield from (folder.path, folder.facts_path, folder.messages_path)
         yield from (folder.message_path(message.number) for message in folder.messages() if message.receipt is None)
 
@@ -122,13 +129,13 @@ class _Teller:
 
     def _facts(self, session: Session) -> Iterator[Event]:
         try:
-            backend = self._house.backend(session)
+            self._house.backend(session)
         except UsageError as error:  # its package is not installed any more
             if session.id not in self._unreadable:
                 self._unreadable.add(session.id)
                 self._house.say(f"{error.message}: what the agent of {session.id} said cannot be read")
             return
-        (seen,) = backend.observe([session])
+        (seen,) = self._house.observe([session])
         messages = session.folder.messages()
         binding = _Binding(messages, reduce(messages, seen.facts, seen.probe).turns)
         for fact in seen.facts:
@@ -136,7 +143,9 @@ class _Teller:
 
     def _is_new(self, event: Event) -> bool:
         # Without the turn, which may be bound a moment after the fact is there; two acts share no time and name.
-        identity = hash(tuple(str(event.get(name)) for name in ("at", "session", "event", "prompt", "text")))
+        question = event.get("question")
+        told = [event.get(name) for name in ("at", "session", "event", "prompt", "text")]
+        identity = hash(tuple(map(str, [*told, question["id"] if question else None])))
         known = identity in self._told
         self._told.add(identity)
         return not known
@@ -191,7 +200,7 @@ def _fact(session: Session, fact: Fact, binding: _Binding) -> Event:
         fields["question"] = fact.question.to_json()
     if fact.kind == "ended":
         fields["turns"] = ended
-    if fact.kind not in ("alive", "gone"):
+    if fact.kind not in ("alive", "gone", "revived"):
         fields["turn"] = turn
     return _event(fact.at, session, fact.kind, **fields)
 

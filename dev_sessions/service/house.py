@@ -6,7 +6,7 @@ from .. import turns
 from ..backends import load
 from ..backends.session import Session
 from ..errors import SessionNotFound, UsageError
-from ..model import EXITED, State
+from ..model import EXITED, Fact, State
 from ..records import Folder
 from ..store import Store
 from ..wire import Frame
@@ -106,13 +106,18 @@ class House:
         stamps = [session.folder.past.stamp() for session in group]
         acts = [session.folder.messages() for session in group]
         try:
-            seen = self.backend(group[0]).observe(group)
+            seen = self.observe(group)
         except Exception as error:
             if len(group) == 1:
                 raise
             # One session of which nobody can make sense must not hide the others.
             return [self._alone(session, error) for session in group]
         return [self._state(*one) for one in zip(group, stamps, acts, seen, strict=True)]
+
+    def observe(self, sessions: Sequence[Session]) -> list[Observation]:
+        """What the agents of these sessions (all of one backend) said and do, and when we started them again."""
+        seen = self.backend(sessions[0]).observe(sessions)
+        return [with_revivals(*one) for one in zip(sessions, seen, strict=True)]
 
     def _state(self, session: Session, stamp: int, acts: list[Message], seen: Observation) -> State:
         if session.folder.past.stamp() != stamp:
@@ -127,6 +132,13 @@ class House:
         except Exception:
             self.say(f"{session.id} cannot be looked at ({error}); dev-sessions kill {session.id} ends it")
             return _lost(f"its folder is damaged: {error}")
+
+
+def with_revivals(session: Session, seen: Observation) -> Observation:
+    """What the agent said, and among it when we started it again."""
+    revivals = [Fact("revived", at) for at in session.folder.revivals()]
+    facts = sorted([*revivals, *seen.facts], key=lambda fact: fact.at) if revivals else seen.facts
+    return seen._replace(facts=facts)
 
 
 def _lost(why: str) -> State:

@@ -1,4 +1,4 @@
-"""What agents complain of while a `wait` lasts: trouble that they expect to pass, and of which no fact is made."""
+"""What agents can be heard of while somebody waits: that they begin to ask, and trouble that they expect to pass."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ class Ears:
     """Listens to agents that can be heard (see `base.Listens`); tells each complaint once, until it changes.
 
     Use as a context manager.
+
+    Attributes:
+        stirred: sessions at which another look may show more.
     """
 
     def __init__(self, house: House, watcher: Watcher) -> None:
@@ -30,17 +33,27 @@ class Ears:
         self._since = time.monotonic()
         self._listeners: dict[str, Listener] = {}
         self._tried: set[str] = set()
+        self._deaf: set[str] = set()
         self._last: dict[str, str] = {}
+        self._untold: dict[str, str] = {}
+        self.stirred: set[str] = set()
+
+    def hear(self) -> set[str]:
+        """Take in what has come; the sessions that were stirred since the last call."""
+        for id in list(self._listeners):
+            self._heard(id)
+        stirred, self.stirred = self.stirred, set()
+        return stirred
 
     def attend(self, sessions: Sequence[Session]) -> Iterator[dict[str, Any]]:
-        """The new complaints of sessions at work, as events of an operation."""
-        if time.monotonic() - self._since < _PATIENCE:
-            return
+        """Listen to those of the sessions that are at work; their new complaints, as events of an operation."""
         for session in sessions:
-            if session.id not in self._tried:
+            if session.id not in self._listeners and session.id not in self._deaf:
                 yield from self._listen(session)
-            if session.id in self._listeners:
-                yield from self._heard(session)
+            words = self._untold.pop(session.id, None)
+            if words is not None and words != self._last.get(session.id):
+                self._last[session.id] = words
+                yield {"note": f"{session.id}: {words}"}
 
     def last(self, session: Session) -> str | None:
         """What a session has complained of last."""
@@ -56,25 +69,33 @@ class Ears:
     def _listen(self, session: Session) -> Iterator[dict[str, Any]]:
         from ..backends.base import Listens
 
-        self._tried.add(session.id)
         backend = self._house.backend(session)
+        if not isinstance(backend, Listens):
+            self._deaf.add(session.id)
+            return
+        early = time.monotonic() - self._since < _PATIENCE
         listener = None
         try:
-            if isinstance(backend, Listens):
-                listener = backend.listen(session)
+            listener = backend.listen(session, soon=early or session.id in self._tried)
         except DevSessionsError as error:
+            self._deaf.add(session.id)
             self._last[session.id] = error.message
             yield {"note": f"{session.id}: {error.message}"}
+        if not early:
+            self._tried.add(session.id)
         if listener is not None:
             self._listeners[session.id] = listener
             self._watcher.watch_descriptor(listener.descriptor)
+            self._heard(session.id)
 
-    def _heard(self, session: Session) -> Iterator[dict[str, Any]]:
-        words = self._listeners[session.id].heard()
-        if words is None:
-            listener = self._listeners.pop(session.id)
+    def _heard(self, id: str) -> None:
+        heard = self._listeners[id].heard()
+        if heard is None:
+            listener = self._listeners.pop(id)
             self._watcher.forget_descriptor(listener.descriptor)
             listener.close()
-        elif words and words[-1] != self._last.get(session.id):
-            self._last[session.id] = words[-1]
-            yield {"note": f"{session.id}: {words[-1]}"}
+            return
+        if heard.complaints:
+            self._untold[id] = heard.complaints[-1]
+        if heard.moved:
+            self.stirred.add(id)

@@ -50,8 +50,9 @@ def _end(house: House, session: Session) -> None:
     courier = session.folder.courier()
     if courier is not None:
         processes.send_signal(*courier, signal.SIGTERM)
+    before = session.folder.process()
     house.backend(session).stop(session)
-    _archive(house, session)
+    _archive(house, session, before)
 
 
 def _told(house: House, error: DevSessionsError | OSError) -> DevSessionsError:
@@ -73,12 +74,14 @@ def _alive(done: list[dict[str, Any]], failed: list[tuple[Session, DevSessionsEr
     )
 
 
-def _archive(house: House, session: Session) -> None:
+def _archive(house: House, session: Session, ended: tuple[int, str] | None) -> None:
     """Folder first, registry second: cut in between, the session is still listed, and can be killed again."""
     folder = session.folder
     try:
         # Nobody delivers any more: whoever holds the lock fails with the agent gone.
         with house.store.lock(folder.lock_path):
+            if folder.process() != ended:
+                house.backend(session).stop(session)  # a create or a revive went on while we waited for it
             # It holds the agent's environment, secrets and all.
             files.remove(os.path.join(folder.agent_path, "start.sh"))
             files.make_folder(house.store.archive_folder)

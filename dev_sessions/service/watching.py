@@ -54,7 +54,8 @@ def wait(
         pending = [_Look(house, session) for session in sessions]
         woken = True
         while pending:
-            due = [look for look in pending if look.due(watcher, woken)]
+            stirred = ears.hear()
+            due = [look for look in pending if look.due(watcher, woken) or look.session.id in stirred]
             for look in due:
                 look.session = _reaching(house, look.session, turn)
             for look, state in zip(due, house.states([look.session for look in due]), strict=True):
@@ -69,13 +70,14 @@ def wait(
             if not pending or (params.get("any") and outcomes):
                 break
             yield from ears.attend([look.session for look in pending])
-            seconds = interval if deadline is None else min(interval, deadline - time.monotonic())
+            seconds = min(interval, *(look.settles_in() for look in pending))
+            seconds = seconds if deadline is None else min(seconds, deadline - time.monotonic())
             if seconds <= 0:
                 for look in pending:
                     outcomes.append(_timed_out(look.session, turn, ears.last(look.session)))
                     yield outcomes[-1]
                 break
-            woken = watcher.wait(seconds)
+            woken = watcher.wait(0.0 if ears.stirred else seconds)
     return outcomes[:1] if params.get("any") else outcomes
 
 
@@ -115,6 +117,11 @@ class _Look:
             return False
         self._looked = now
         return True
+
+    def settles_in(self) -> float:
+        """Seconds until time alone may have brought about more."""
+        passed = time.monotonic() - self._moved
+        return next((moment - passed for moment in _SETTLING if moment > passed), _SELDOM)
 
     def _stamps(self) -> list[tuple[int, int]]:
         found = []

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from conftest import Commands
 
 COMMANDS = (
-    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "goal", "attach"),
-    *("logs", "inspect", "events", "kill"),
+    *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "revive", "goal"),
+    *("pending", "respond", "attach", "logs", "inspect", "events", "kill"),
 )
 FLAGS = {
     "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --no-trust -f --file"
@@ -30,7 +30,10 @@ FLAGS = {
     "status": "--json -h --help",
     "list": "--group --status --json -h --help",
     "interrupt": "--json -h --help",
+    "revive": "--all --json -h --help",
     "goal": "--file -f --budget --pause --resume --clear --json -h --help",
+    "pending": "--group --json -h --help",
+    "respond": "--allow --always --deny --choose --text --answers --key --question --request-id --json -h --help",
     "attach": "--json -h --help",
     "logs": "--follow --json -h --help",
     "inspect": "--json -h --help",
@@ -53,10 +56,11 @@ FIELDS = {
     "ask": OUTCOME | {"reply", "receipt", "via"},
     "status": {"session", "status", "turn", "question", "background", "queued", "error"},
     "interrupt": {"session", "interrupted", "status", "was"},
+    "revive": {"session", "outcome", "status", "interrupted", "queued"},
     "attach": {"session", "argv"},
     "kill": {"session", "outcome"},
     "turn": {"turn", "outcome", "reply", "error"},
-    "question": {"id", "kind", "text", "options", "since"},
+    "question": {"id", "kind", "text", "options", "since", "parts"},
     "error": {"code", "message", "data"},
 }
 

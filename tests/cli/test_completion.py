@@ -72,7 +72,20 @@ def shell() -> Iterator[Shell]:
         yield Shell(lab)
 
 
-COMMANDS = ("status", "wait", "send", "ask", "last-message", "logs", "inspect", "events", "kill", "interrupt", "attach")
+COMMANDS = (
+    "status",
+    "wait",
+    "send",
+    "ask",
+    "last-message",
+    "logs",
+    "inspect",
+    "events",
+    "kill",
+    "interrupt",
+    "attach",
+    "revive",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

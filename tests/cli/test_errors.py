@@ -76,6 +76,10 @@ def test_a_wrong_call_is_exit_2(run: Commands, argv: list[str]) -> None:
     assert run.lab.processes() == [] or "create" not in argv
 
 
+def test_an_option_without_its_value_names_the_help_of_its_command(run: Commands) -> None:
+    check(run("wait", "a", "--timeout"), 2, "--timeout", "next: dev-sessions wait --help")
+
+
 @pytest.mark.parametrize(("option", "value"), [("--timeout", "nan"), ("--interval", "nan"), ("--interval", "inf")])
 def test_a_number_that_is_none_is_a_wrong_call(run: Commands, idle: str, option: str, value: str) -> None:
     check(run("wait", idle, option, value), 2)
@@ -119,7 +123,7 @@ def test_what_a_backend_cannot_do_is_exit_4(run: Commands, bare: str) -> None:
 
 
 def test_a_dead_agent_is_exit_5(run: Commands, dead: str) -> None:
-    check(run("send", dead, "x"), 5, "out of memory", f"dev-sessions kill {dead}")
+    check(run("send", dead, "x"), 5, "out of memory", f"dev-sessions revive {dead}")
     check(run("ask", dead, "x"), 5, "out of memory")
     check(run("attach", dead), 5)
     assert run("interrupt", dead)[:2] == (0, "exited\n")

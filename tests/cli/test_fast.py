@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 DRIVER = """
 import contextlib, json, os, sys, tempfile
 from dev_sessions import cli
-from dev_sessions.cli import definition
-run = {"fast": cli.run, "typer": definition.run}[sys.argv[1]]
+from dev_sessions.cli import parsing
+run = {"fast": cli.run, "typer": parsing.run}[sys.argv[1]]
 for line in sys.stdin.read().splitlines():
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -65,6 +65,15 @@ ACCEPTED = [
     ["send", "ID", " "],
     ["kill", "nobody"],
     ["kill", "nobody", "ID", "--json"],
+    ["pending"],
+    ["pending", "--json"],
+    ["respond", "ID", "--allow"],
+    ["respond", "ID", "--allow", "--deny", "--json"],
+    ["respond", "nobody", "--deny", "not yet"],
+    ["respond", "nobody", "not yet", "--always"],
+    ["respond", "ID", "--choose", "1", "--question", "q"],
+    ["respond", "ID", "--text", "a b", "--json"],
+    ["respond", "ID"],
 ]
 REFUSED = [
     [],
@@ -93,6 +102,15 @@ REFUSED = [
     ["kill"],
     ["kill", "--all"],
     ["kill", "-h"],
+    ["pending", "--group", "g"],
+    ["pending", "ID"],
+    ["respond"],
+    ["respond", "ID", "--choose", "1.1", "--choose", "2.1"],
+    ["respond", "ID", "--text", "-x"],
+    ["respond", "ID", "--text"],
+    ["respond", "ID", "--key", "1"],
+    ["respond", "ID", "--answers", "-"],
+    ["respond", "ID", "--allow", "--request-id", "r"],
     ["status", "--", "ID"],
     ["status", ""],
     ["status", "--jso", "ID"],

@@ -197,7 +197,7 @@ def test_inspect_is_aligned_lines(run: Commands, idle: str) -> None:
     shown = {name.rstrip(":"): value for name, _, value in (row.partition(" ") for row in done.out.splitlines())}
     assert shown["id"].strip() == idle
     assert shown["description"].strip() == "fix the parser"
-    assert shown["capabilities"].strip() == "attach, interrupt"
+    assert shown["capabilities"].strip() == "attach, interrupt, respond, revive"
     columns = {len(row) - len(row.partition(" ")[2].lstrip()) for row in done.out.splitlines() if " " in row}
     assert len(columns) == 1
 

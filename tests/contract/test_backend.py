@@ -9,10 +9,12 @@ import json
 import os
 import select
 import shutil
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ import dev_sessions
 from dev_sessions import processes
 from dev_sessions.backends import GROUP, load
 from dev_sessions.backends.base import (
+    Answer,
     Attaches,
     Backend,
     Conversation,
@@ -33,12 +36,15 @@ from dev_sessions.backends.base import (
     Interrupts,
     Launch,
     Listens,
+    Responds,
+    Revives,
     Session,
     capabilities,
 )
-from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, UsageError, WaitingForInput
+from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, QuestionGone, UsageError, WaitingForInput
 from dev_sessions.model import State
 from dev_sessions.records import Folder
+from dev_sessions.service.house import with_revivals
 from dev_sessions.turns import reduce
 from dev_sessions.waiting import Watcher
 
@@ -102,6 +108,11 @@ class Kit(NamedTuple):
         return f"[[ask: {'|'.join((text, *options))}]]"
 
     @staticmethod
+    def may(text: str) -> str:
+        """The agent asks for permission, where it has to, and says what came of it."""
+        return f"[[may: {text}]][[replytool]]"
+
+    @staticmethod
     def fail(text: str) -> str:
         return f"[[error: {text}]]"
 
@@ -148,6 +159,10 @@ class CodexKit(Kit):
         named = {"CODEX_HOME": str(home), "DEV_SESSIONS_CODEX": str(program), "FAKE_SOCKETS": str(lab.tmux_folder)}
         return {**lab.env, **named}
 
+    @staticmethod
+    def may(text: str) -> str:
+        return f"[[bash: echo '{text}']][[replytool]]"
+
     def processes(self, session: Session) -> tuple[tuple[int, str], ...]:
         (note,) = Path(session.environ["DEV_SESSIONS_HOME"]).glob("codex/*/daemon.json")
         noted = json.loads(note.read_text())
@@ -171,9 +186,17 @@ class CodexKit(Kit):
         with self._line(session) as line:
             line.ask("thread/resume", threadId=self.address(session), excludeTurns=True)
             asked = line.notice("item/tool/requestUserInput")
-            assert asked["params"]["itemId"] == question
+            assert question == f"{asked['params']['itemId']}.{asked['id']}"
             line.answer(asked, {"answers": {"choice": {"answers": [label]}}})
             line.notice("serverRequest/resolved")
+
+    @contextmanager
+    def poised(self, session: Session, label: str) -> Iterator[Callable[[], None]]:
+        """A person who has seen the question and needs but to press the key."""
+        with self._line(session) as line:
+            line.ask("thread/resume", threadId=self.address(session), excludeTurns=True)
+            asked = line.notice("item/tool/requestUserInput")
+            yield lambda: line.answer(asked, {"answers": {"choice": {"answers": [label]}}})
 
     @staticmethod
     def _line(session: Session) -> Line:
@@ -182,11 +205,11 @@ class CodexKit(Kit):
 
 DIES, ASKS = {"FAKE_START": "die: no licence"}, {"FAKE_START": "dialog: Is that so?"}
 KITS = [
-    Kit("fake", ["attach", "interrupt"], DIES, ASKS),
+    Kit("fake", ["attach", "interrupt", "respond", "revive"], DIES, ASKS),
     Kit("fake-bare", [], DIES, ASKS),
     CodexKit(
         "codex",
-        ["attach", "goal", "interrupt"],
+        ["attach", "goal", "interrupt", "respond"],
         DIES,
         missing="Codex is not installed",
         shipped=True,
@@ -241,6 +264,9 @@ class Desk:
         return session
 
     def launch(self, session: Session, environ: dict[str, str] | None = None, **more: Any) -> None:
+        self.backend.launch(self.plan(session, environ, **more))
+
+    def plan(self, session: Session, environ: dict[str, str] | None = None, **more: Any) -> Launch:
         key = {"DEV_SESSIONS_KEY": session.record["key"]}
         wanted = {
             "session": session,
@@ -253,7 +279,20 @@ class Desk:
             "say": self.notes.append,
             "keep": lambda private: session.record.update(backend=private),
         }
-        self.backend.launch(Launch(**{**wanted, **more}))
+        return Launch(**{**wanted, **more})
+
+    def revive(self, session: Session, **more: Any) -> None:
+        """Start the agent again, as the service does; `environ` is what it gets if its own is lost."""
+        assert isinstance(self.backend, Revives)
+        session.folder.set_revivals([*session.folder.revivals(), time.time()])
+        self.backend.revive(self.plan(session, **more))
+
+    def end(self, session: Session) -> None:
+        """The agent is killed."""
+        process = session.folder.process()
+        assert process is not None
+        processes.send_signal(*process, signal.SIGKILL)
+        self.until(session, lambda state: state.status == "exited")
 
     def send(self, session: Session, text: str, timeout: float = SECONDS) -> int:
         """Claim, deliver and note a message, as the service does; returns its number."""
@@ -282,6 +321,7 @@ class Desk:
     def state(self, session: Session) -> State:
         messages = session.folder.messages()
         (seen,) = self.backend.observe([session])
+        seen = with_revivals(session, seen)
         return reduce(messages, seen.facts, seen.probe)
 
     def until(self, session: Session, condition: Callable[[State], bool]) -> State:
@@ -347,6 +387,7 @@ def test_its_capabilities_are_what_it_implements(desk: Desk) -> None:
     assert capabilities(desk.backend) == desk.kit.capabilities
     assert isinstance(desk.backend, Interrupts) == ("interrupt" in desk.kit.capabilities)
     assert isinstance(desk.backend, Attaches) == ("attach" in desk.kit.capabilities)
+    assert isinstance(desk.backend, Revives) == ("revive" in desk.kit.capabilities)
 
 
 def test_an_unknown_agent_is_refused_with_the_known_names() -> None:
@@ -755,6 +796,202 @@ def test_interrupt_ends_a_question(desk: Desk) -> None:
     assert (state.status, state.question, outcomes(state)) == ("idle", None, [(1, "interrupted", None)])
 
 
+@able_to("respond")
+def test_an_answer_goes_to_exactly_its_question(desk: Desk) -> None:
+    assert isinstance(desk.backend, Responds)
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.reply("on"))
+    state = desk.until(session, lambda state: state.status == "waiting_for_input")
+    (question,) = state.questions
+    assert [part.text for part in question.parts] == ["Which one?"]
+    desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+    assert outcomes(desk.settled(session)) == [(1, "completed", "on")]
+    with pytest.raises(QuestionGone):
+        desk.backend.respond(session, question, Answer("answer", answers=(("this",),)), SECONDS)
+
+
+@able_to("respond")
+def test_a_permission_is_given_once_or_refused_with_a_reason(desk: Desk) -> None:
+    assert isinstance(desk.backend, Responds)
+    session = desk.start(permissions="ask")
+    for answer, reply in ((Answer("allow"), None), (Answer("deny", "not yet"), "not yet"), (Answer("deny"), None)):
+        number = desk.send(session, desk.kit.may("one"))
+        question = desk.until(session, lambda state: state.status == "waiting_for_input").question
+        assert question is not None
+        assert question.kind == "permission"
+        assert {"allow", "deny"} <= set(question.options)
+        assert "one" in question.text
+        desk.backend.respond(session, question, answer, SECONDS)
+        state = desk.settled(session)
+        assert outcomes(state)[-1][:2] == (number, "completed")
+        assert reply in (None, outcomes(state)[-1][2])
+
+
+@able_to("respond")
+def test_a_person_who_was_first_is_told_of_and_nothing_is_sent(desk: Desk) -> None:
+    assert isinstance(desk.backend, Responds)
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.hold("on", "[[replytool]]"))
+    question = desk.until(session, lambda state: state.status == "waiting_for_input").question
+    assert question is not None
+    desk.kit.answer(session, question.id, "this")
+    desk.until(session, lambda state: state.question is None)
+    with pytest.raises(QuestionGone):
+        desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+    desk.kit.release(session, "on")
+    ((_, outcome, reply),) = outcomes(desk.settled(session))
+    assert outcome == "completed"
+    assert "this" in str(reply)
+    assert "that" not in str(reply)
+
+
+@those(lambda kit: isinstance(kit, CodexKit))
+def test_a_person_and_we_in_the_same_instant(desk: Desk) -> None:
+    """Whoever was first: one answer is taken, and `respond` says whether it was ours."""
+    assert isinstance(desk.backend, Responds)
+    assert isinstance(desk.kit, CodexKit)
+    session = desk.start()
+    for number in range(20):
+        desk.send(session, desk.kit.ask("Which one?", "this", "that") + "[[replytool]]")
+        question = desk.until(session, lambda state: state.status == "waiting_for_input").question
+        assert question is not None
+        with desk.kit.poised(session, "this") as person:
+            later = threading.Timer(number / 1000, person)  # before, while and after we answer
+            later.start()
+            try:
+                desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+                ours = True
+            except QuestionGone:
+                ours = False
+            later.join()
+        reply = str(outcomes(desk.settled(session))[-1][2])
+        assert ("that" in reply, "this" in reply) == (ours, not ours)
+
+
+@those(lambda kit: isinstance(kit, CodexKit))
+def test_a_question_dies_with_its_server(desk: Desk) -> None:
+    assert isinstance(desk.backend, Responds)
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that"))
+    question = desk.until(session, lambda state: state.status == "waiting_for_input").question
+    assert question is not None
+    for process in desk.kit.processes(session):
+        processes.send_signal(*process, signal.SIGKILL)
+    state = desk.until(session, lambda state: state.status == "idle")
+    assert (state.questions, outcomes(state)) == ((), [(1, "interrupted", None)])
+    with pytest.raises(QuestionGone, match="nothing was sent"):
+        desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+    desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.reply("on"))
+    again = desk.until(session, lambda state: state.status == "waiting_for_input").question
+    assert again is not None
+    assert again.id != question.id
+    with pytest.raises(QuestionGone, match="nothing was sent"):
+        desk.backend.respond(session, question, Answer("answer", answers=(("that",),)), SECONDS)
+    assert desk.state(session).question == again
+
+
+@able_to("interrupt")
+def test_every_waiter_hears_of_an_interrupt(desk: Desk) -> None:
+    """One that waits on the sources alone, while another interrupts."""
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.send(session, desk.kit.hold("never"))
+    interrupting = threading.Timer(0.1, desk.backend.interrupt, (session, SECONDS))
+    interrupting.start()
+    assert outcomes(desk.settled(session)) == [(1, "interrupted", None)]
+    interrupting.join()
+
+
+@able_to("interrupt")
+def test_interrupt_of_an_agent_at_rest_changes_nothing(desk: Desk) -> None:
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.send(session, desk.kit.reply("done"))
+    before = desk.settled(session)
+    desk.backend.interrupt(session, SECONDS)
+    assert outcomes(desk.until(session, lambda state: state.status == "idle")) == outcomes(before)
+    desk.send(session, desk.kit.reply("on"))
+    assert outcomes(desk.settled(session)) == [(1, "completed", "done"), (2, "completed", "on")]
+
+
+@able_to("revive")
+def test_a_revived_agent_goes_on_and_the_turn_that_was_cut_is_interrupted(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("before"))
+    desk.settled(session)
+    desk.send(session, desk.kit.hold("never"))
+    desk.end(session)
+    assert outcomes(desk.state(session)) == [(1, "completed", "before"), (2, "exited", None)]
+    desk.revive(session)
+    state = desk.state(session)
+    assert state.status == "idle"
+    assert outcomes(state) == [(1, "completed", "before"), (2, "interrupted", None)]
+    desk.send(session, desk.kit.reply("after"))
+    assert outcomes(desk.settled(session))[2:] == [(3, "completed", "after")]
+    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["before", "after"]
+    conversation = desk.backend.conversation(session)
+    assert [text for role, text in talk(conversation) if role == "assistant"] == ["before", "after"]
+    conversation.close()
+
+
+@able_to("revive")
+def test_a_revived_agent_has_the_environment_and_folder_that_it_had(desk: Desk, tmp_path: Path) -> None:
+    place = tmp_path / "it's a place"
+    place.mkdir()
+    session = desk.start(path=str(place), environ={"MARK": "a 'kept' $value\n of two lines"})
+    desk.end(session)
+    desk.revive(session, path=str(place), environ={"MARK": "another"})
+    process = session.folder.process()
+    assert process is not None
+    environ = Path(f"/proc/{process[0]}/environ").read_bytes().split(b"\0")
+    assert b"MARK=a 'kept' $value\n of two lines" in environ
+    assert f"DEV_SESSIONS_KEY={session.record['key']}".encode() in environ
+    assert os.readlink(f"/proc/{process[0]}/cwd") == str(place)
+
+
+@able_to("revive")
+def test_what_an_earlier_life_left_running_is_ended_first(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.background("setsid python3 -c 'import time; time.sleep(600)'"))
+    desk.settled(session)
+    desk.end(session)
+    left = alive(desk, session)
+    assert left
+    desk.revive(session)
+    assert not set(left) & set(alive(desk, session))
+
+
+@able_to("revive")
+def test_an_agent_that_is_not_revived_leaves_nothing_running_and_loses_nothing(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("before"))
+    desk.settled(session)
+    desk.end(session)
+    script = Path(session.folder.agent_path, "start.sh")
+    kept = script.read_text()
+    script.write_text(f"export FAKE_START='{desk.kit.dies_at_start['FAKE_START']}'\n{kept}")
+    with pytest.raises(LaunchFailed, match="no licence"):
+        desk.revive(session)
+    assert alive(desk, session) == []
+    assert session.id not in desk.lab.tmux("list-sessions")
+    assert desk.state(session).status == "exited"
+    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["before"]
+    script.write_text(kept)
+    desk.revive(session)
+    assert desk.state(session).status == "idle"
+
+
+@able_to("revive")
+def test_a_question_of_an_earlier_life_is_closed(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.ask("Which one?", "this", "that"))
+    desk.until(session, lambda state: state.status == "waiting_for_input")
+    desk.end(session)
+    desk.revive(session)
+    state = desk.state(session)
+    assert (state.status, state.question, outcomes(state)) == ("idle", None, [(1, "interrupted", None)])
+
+
 @able_to("goal")
 def test_a_goal_is_work_of_no_message_until_it_is_paused(desk: Desk) -> None:
     assert isinstance(desk.backend, Goals)
@@ -800,16 +1037,17 @@ def test_interrupt_pauses_a_goal_that_would_go_on(desk: Desk) -> None:
 def test_what_an_agent_at_work_complains_of_is_heard(desk: Desk) -> None:
     assert isinstance(desk.backend, Listens)
     session = desk.start()
-    assert desk.backend.listen(session) is None  # at rest
+    assert desk.backend.listen(session, soon=False) is None  # at rest
     desk.send(session, desk.kit.unreachable())
-    listener = desk.backend.listen(session)
+    assert desk.backend.listen(session, soon=True) is None  # it calls no tool
+    listener = desk.backend.listen(session, soon=False)
     assert listener is not None
     heard: list[str] = []
     while not heard:
         assert select.select([listener.descriptor], [], [], SECONDS)[0]
         said = listener.heard()
         assert said is not None
-        heard += said
+        heard += said.complaints
     assert "waiting for network" in heard[0]
     listener.close()
     assert outcomes(desk.state(session)) == [(1, "working", None)]

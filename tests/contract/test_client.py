@@ -76,7 +76,7 @@ def test_create_returns_the_public_record(desk: Desk) -> None:
     expected = {"id": "fizz-top", "cli": "fake", "mode": "native", "permissions": "edit", "host": None, "depth": 1}
     expected |= {"path": str(desk.lab.project), "description": "fix it", "group": "g", "model": "m-1", "parent": None}
     assert {name: record[name] for name in expected} == expected
-    assert record["capabilities"] == ["attach", "interrupt"]
+    assert record["capabilities"] == ["attach", "interrupt", "respond", "revive"]
 
 
 def test_create_says_in_what_state_the_session_is(desk: Desk) -> None:

@@ -225,7 +225,7 @@ def test_an_unknown_session_is_not_found(over: Make, service: Service) -> None:
         assert caught.value.data["next"] == "dev-sessions list"
 
 
-@pytest.mark.parametrize("op", [op for op in OPERATIONS if op not in ("list", "names", "events")])
+@pytest.mark.parametrize("op", [op for op in OPERATIONS if op not in ("list", "names", "events", "pending")])
 def test_a_request_that_lacks_parameters_gets_a_final_frame(over: Make, service: Service, op: str) -> None:
     """Of another version, or of a program: it is answered, not left hanging with a broken connection."""
     frame = final(over(service).handle(Request(op, {}, "r")))

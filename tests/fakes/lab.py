@@ -45,13 +45,14 @@ class Lab:
     """
 
     def __init__(self, claude: str | None = None, name: str = "lab") -> None:
-        self.path = ROOT / ".lab" / f"{name[:20]}-{os.getpid()}-{os.urandom(3).hex()}"
+        # Short: Codex puts sockets below it, whose paths may have no more than some 100 characters.
+        self.path = ROOT / ".lab" / f"{name.removeprefix('test_')[:6]}-{os.urandom(3).hex()}"
         self.home, self.state, self.project = self.path / "home", self.path / "state", self.path / "project"
         for folder in (self.home, self.project):
             folder.mkdir(parents=True)
-        # A socket's path may have no more than some 100 characters.
         self.tmux_folder = Path(tempfile.mkdtemp(prefix="ds-lab-"))
         self.model = ModelServer()
+        self._started: list[subprocess.Popen[str]] = []
         self.mark = f"DEV_SESSIONS_LAB={self.path}"
         self.env = self._environment(claude)
         self.trust(self.project)
@@ -119,7 +120,7 @@ class Lab:
 
     def start(self, *args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
         """Start `dev-sessions ARGS` in the background; read it with `finish`."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.argv(*args),
             env={**self.env, **(env or {})},
             cwd=options.pop("cwd", self.project),
@@ -129,6 +130,8 @@ class Lab:
             text=True,
             **options,
         )
+        self._started.append(process)
+        return process
 
     @staticmethod
     def finish(process: subprocess.Popen[str], timeout: float = COMMAND_SECONDS) -> Done:
@@ -218,15 +221,20 @@ class Lab:
     def close(self) -> None:
         """End everything that was started here, and remove the folder (kept with DEV_SESSIONS_KEEP_LAB=1)."""
         self.model.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        # Some do not hear SIGTERM for seconds (a Claude whose terminal went first); none is worth waiting for.
+        for number, patience in ((signal.SIGTERM, 1), (signal.SIGKILL, 5)):
             for pid in self.processes():
                 try:
                     os.kill(pid, number)
                 except ProcessLookupError:
                     continue
-            end = time.monotonic() + 5
+            end = time.monotonic() + patience
             while self.processes() and time.monotonic() < end:
                 time.sleep(0.02)
+        for process in self._started:  # those that a failed test has not read to their end
+            process.kill()
+            with process:
+                pass
         if not os.environ.get("DEV_SESSIONS_KEEP_LAB"):
             shutil.rmtree(self.path, ignore_errors=True)
             shutil.rmtree(self.tmux_folder, ignore_errors=True)

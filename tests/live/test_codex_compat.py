@@ -17,6 +17,7 @@ from codex_lab import CodexLab, copy_of
 from lab import ROOT
 
 states = copy_of(Path(__file__).with_name("test_codex_states.py"), "older_codex_states")
+questions = copy_of(Path(__file__).with_name("test_codex_questions.py"), "older_codex_questions")
 OLDER, TOO_OLD = "0.139.0", "0.104.0"
 PROGRAMS = {OLDER: "bin/codex", TOO_OLD: "codex/codex"}
 ROWS = (
@@ -102,17 +103,25 @@ def test_any_text_arrives_as_it_is(codex_shared: CodexLab) -> None:
     assert text in codex_shared.prompts(id)
 
 
+def test_questions_are_answered(codex_shared: CodexLab) -> None:
+    id = codex_shared.create("--permissions", "ask")
+    for check in (questions.test_a_refusal_and_its_reason, questions.test_always_is_for_the_same_command):
+        check(codex_shared, id)
+    for check in (questions.test_a_change_of_files, questions.test_questions_asked_together):
+        check(codex_shared, id)
+
+
 def test_codex_is_upgraded_under_a_session(codex_lab: CodexLab) -> None:
     link = codex_lab.path / "codex"
     link.symlink_to(program(OLDER))
     codex_lab.env["DEV_SESSIONS_CODEX"] = str(link)
     id = codex_lab.create()
     assert codex_lab.ok("ask", id, "[[reply: from the old one]]") == "from the old one"
-    old = states.server(codex_lab)
+    (old,) = codex_lab.servers()
     link.unlink()
     link.symlink_to(ROOT / ".agents" / "codex")
     other = codex_lab.create()
-    assert states.server(codex_lab) == old  # what runs in it is not ended
+    assert codex_lab.servers() == [old]  # what runs in it is not ended
     assert codex_lab.ok("ask", id, "[[reply: still the old one]]") == "still the old one"
     assert codex_lab.ok("ask", other, "[[reply: joined]]") == "joined"
     os.kill(old, signal.SIGKILL)
@@ -121,7 +130,8 @@ def test_codex_is_upgraded_under_a_session(codex_lab: CodexLab) -> None:
     assert codex_lab.ok("last-message", id, "-n", "3").split("\n\n") == [
         *("from the old one", "still the old one", "from the new one"),
     ]
-    assert os.path.realpath(f"/proc/{states.server(codex_lab)}/exe") == os.path.realpath(link)
+    (new,) = codex_lab.servers()
+    assert os.path.realpath(f"/proc/{new}/exe") == os.path.realpath(link)
     codex_lab.ok("kill", id, other)
     assert codex_lab.processes() == []
 

@@ -34,15 +34,15 @@ def environment(lab: Lab, id: str) -> dict[str, str]:
 
 
 def agents(lab: Lab, claude: str) -> list[int]:
-    """Pids of all real claudes that run in a lab."""
-    found = []
+    """Pids of all real claudes that run in a lab, but for their forks, which are about to become another program."""
+    parents = {}
     for pid in lab.processes():
         try:
             if os.path.samefile(f"/proc/{pid}/exe", claude):
-                found.append(pid)
+                parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    return found
+    return [pid for pid, parent in parents.items() if parent not in parents]
 
 
 def listed(lab: Lab) -> dict[str, str]:

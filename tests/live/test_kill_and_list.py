@@ -349,7 +349,7 @@ def test_recycled_pid_is_never_signalled(lab: Lab, bystander: subprocess.Popen[b
     lab.ok("kill", id)
     assert bystander.poll() is None
     assert not running(int(agent))
-    assert lab.processes() == []
+    lab.until(lambda: not lab.processes(), "the end of what the agent had started")
 
 
 def test_session_whose_pid_is_recycled_is_shown_as_exited(lab: Lab, bystander: subprocess.Popen[bytes]) -> None:

@@ -72,7 +72,7 @@ ONE_ROOM = {
     "filelock": {"locks"},
     "pexpect": {"terminal.screen"},
     "ptyprocess": set(),
-    "typer": {"cli.definition", "cli.machine"},
+    "typer": {"cli.definition", "cli.machine", "cli.parsing", "cli.words"},
     "click": {"cli.definition"},
     "rich": set(),
     "websockets": {"backends.codex.connection"},

@@ -311,7 +311,7 @@ def test_sigterm_lets_the_running_turn_end(server: Server) -> None:
         process.send_signal(signal.SIGTERM)
         server.release(thread, "a")
         line.notice("turn/completed")
-    assert process.wait(20) == 0
+    assert process.wait(20) == 0, process.stderr and process.stderr.read()
     assert not os.path.lexists(server.socket)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dev_sessions.backends.codex import evidence, holders, rollout
+from dev_sessions.backends.codex import holders, questions, rollout
 from dev_sessions.model import Fact, Message, Probe
 from dev_sessions.turns import reduce
 
@@ -91,20 +91,13 @@ def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path: Path, ve
 def test_what_is_asked_stands_in_the_open_call(version: str, name: str) -> None:
     told = story(version, f"{name}.jsonl")
     (call,) = told.calls
-    question = evidence.question(call)
-    assert question.kind == name
+    question = questions.of_call(call)
     assert question.since == call.at
-    if name == "question":
-        assert (question.text, question.options) == ("Which?", ("Red", "Blue"))
-    else:
-        assert "touch x" in question.text
-        assert "May I?" in question.text
-    state = reduce(
-        messages(told),
-        rollout.facts(told.events),
-        Probe(call.at, True, "waiting", call.at, question=question),
-    )
-    assert (state.status, state.question) == ("waiting_for_input", question)
+    words = ("Which?", "Red", "Blue") if name == "question" else ("touch x", "May I?")
+    assert all(word in question.text for word in words)
+    asked = Fact("asked", call.at, prompt=told.open, question=question, held=True)
+    state = reduce(messages(told), [*rollout.facts(told.events), asked], Probe(call.at, True, "waiting", call.at))
+    assert (state.status, state.questions) == ("waiting_for_input", (question,))
 
 
 def test_a_turn_that_its_server_did_not_survive(version: str) -> None:

@@ -82,6 +82,9 @@ class OnDisk:
                 self._note(message)
         self._messages = list(walk.messages)
         for number, fact in enumerate(walk.agent.facts[self._facts :], self._facts):
+            if fact.kind == "revived":
+                self.folder.set_revivals([*self.folder.revivals(), fact.at])
+                continue
             path = f"{self.folder.facts_path}/{number:06d}.json"
             _write(path, _plain(fact))
             os.utime(path, (fact.at, fact.at))
@@ -185,6 +188,8 @@ class Life:
             walk.person_or_wake_up()
         elif kind == "die":
             walk.die(pick([True, False]))
+        elif kind == "revive":
+            walk.revive(pick(["at once", "late", "never"]))
         elif kind == "time":
             walk.tick(pick([0.01, 2.0, 7.0, 130.0]))
         else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def recorded(version, name):
 
 def report(folder, content, umask=None, **options):
     """Run the hook's command as Claude does: by the shell, the payload on stdin."""
-    command = hooks.settings(str(folder))["Stop"][0]["hooks"][0]["command"]
+    command = hooks.settings(str(folder), f"{folder}/questions")["Stop"][0]["hooks"][0]["command"]
     if umask is not None:
         command = f"umask {umask}; {command}"
     return subprocess.run(["/bin/sh", "-c", command], input=content, capture_output=True, timeout=20, **options)
@@ -48,7 +50,7 @@ def report(folder, content, umask=None, **options):
 
 
 def test_each_event_has_one_command_and_nothing_else():
-    settings = hooks.settings("/some/facts")
+    settings = hooks.settings("/some/facts", "/some/questions")
     assert set(settings) == {
         *("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
     }
@@ -94,14 +96,14 @@ def test_a_folder_that_is_gone_disturbs_nobody(tmp_path):
 
 def test_a_full_disk_disturbs_nobody_and_leaves_no_part(tmp_path):
     # A limit on the size of files stands for the disk that is full.
-    command = f"ulimit -f 1; {hooks.settings(str(tmp_path))['Stop'][0]['hooks'][0]['command']}"
+    command = f"ulimit -f 1; {hooks.settings(str(tmp_path), '/nowhere')['Stop'][0]['hooks'][0]['command']}"
     done = subprocess.run(["/bin/sh", "-c", command], input=b"x" * 100_000, capture_output=True, timeout=20)
     assert (done.returncode, done.stdout) == (0, b"")
     assert [file for file in tmp_path.iterdir() if not file.name.startswith(".")] == []
 
 
 def test_many_reports_at_once_all_arrive(tmp_path):
-    command = hooks.settings(str(tmp_path))["Stop"][0]["hooks"][0]["command"]
+    command = hooks.settings(str(tmp_path), "/nowhere")["Stop"][0]["hooks"][0]["command"]
     running = [subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE) for _ in range(20)]
     for number, process in enumerate(running):
         process.communicate(str(number).encode(), timeout=20)
@@ -111,7 +113,7 @@ def test_many_reports_at_once_all_arrive(tmp_path):
 def test_an_unfinished_report_is_no_fact(tmp_path):
     folder = Folder(str(tmp_path))
     folder.make()
-    command = hooks.settings(folder.facts_path)["Stop"][0]["hooks"][0]["command"]
+    command = hooks.settings(folder.facts_path, "/nowhere")["Stop"][0]["hooks"][0]["command"]
     with subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE) as process:
         process.stdin.write(b'{"hook_event_name": ')
         process.stdin.flush()
@@ -143,13 +145,41 @@ def test_only_a_start_of_the_program_is_one(source, told):
     assert (found is not None and found.kind == "alive" and found.at == 5.0) == told
 
 
-@pytest.mark.parametrize(("reason", "told"), [("other", True), ("prompt_input_exit", True), ("clear", False)])
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("other", "by a signal"), ("prompt_input_exit", "prompt_input_exit"), ("clear", None), ("resume", None)],
+)
 def test_only_an_end_of_the_program_is_one(reason, told):
     found = fact(hook_event_name="SessionEnd", reason=reason)
-    assert (found is not None) == told
+    assert (found is not None) == (told is not None)
     if found:
         assert found.kind == "gone"
-        assert reason in found.error
+        assert told in found.error
+
+
+_AGENT = """
+import os, subprocess, sys
+os.read(int(sys.argv[2]), 1)
+subprocess.run(["/bin/sh", "-c", sys.argv[1]], input=b'{"hook_event_name": "SessionEnd", "reason": "other"}')
+"""
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_end_with_the_terminal_says_so(tmp_path, closed):
+    """The hook's parent sits at a terminal whose other end may be closed, as it is when tmux has ended."""
+    command = hooks.settings(str(tmp_path / "facts"), "/nowhere")["SessionEnd"][0]["hooks"][0]["command"]
+    (tmp_path / "facts").mkdir()
+    (outer, inner), (waits, goes) = pty.openpty(), os.pipe()
+    agent = subprocess.Popen([sys.executable, "-c", _AGENT, command, str(waits)], stdin=inner, pass_fds=(waits,))
+    os.close(inner)
+    if closed:
+        os.close(outer)
+    os.write(goes, b"x")
+    assert agent.wait(20) == 0
+    (payload,) = Folder(str(tmp_path)).facts()
+    assert ("terminal was closed" in hooks.fact(payload, hooks.parse(payload)).error) == closed
+    for descriptor in (waits, goes, *(() if closed else (outer,))):
+        os.close(descriptor)
 
 
 def test_a_prompt():
@@ -198,8 +228,8 @@ def test_a_question_with_options():
     ("tool", "given", "kind", "text"),
     [
         ("Bash", {"command": "rm -r x", "description": "y"}, "permission", "Bash: rm -r x"),
-        ("Write", {"file_path": "/a/b", "content": "c"}, "permission", "Write: /a/b"),
-        ("WebFetch", {"url": "http://x", "prompt": "y"}, "permission", "WebFetch: http://x"),
+        ("Write", {"file_path": "/a/b", "content": "c"}, "permission", "Write: /a/b\ncontent: c"),
+        ("WebFetch", {"url": "http://x", "prompt": "y"}, "permission", "WebFetch: http://x\nprompt: y"),
         ("mcp__x__y", {"z": 1}, "permission", 'mcp__x__y: {"z": 1}'),
         ("Bash", None, "permission", "Bash: {}"),
         ("ExitPlanMode", {"plan": "First A."}, "plan", "First A."),
@@ -300,4 +330,62 @@ def test_a_line_on_the_queue_stands_for_the_report_that_did_not_come(fields, tol
 
 def test_settings_name_no_file_of_ours():
     # The hooks outlive our upgrade or removal: nothing in them is a program of ours.
-    assert os.path.dirname(hooks.__file__) not in json.dumps(hooks.settings("/some/facts"))
+    assert os.path.dirname(hooks.__file__) not in json.dumps(hooks.settings("/some/facts", "/some/questions"))
+
+
+def test_a_question_may_stay_open_for_a_week_at_least():
+    (hook,) = hooks.settings("/some/facts", "/some/questions")["PermissionRequest"][0]["hooks"]
+    assert 7 * 86_400 <= hook["timeout"] < 2**31 / 1000
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """A permission hook that waits, as Claude runs it: its process, the question's id, the folder of the pipes."""
+    facts, questions = tmp_path / "it's facts", tmp_path / "the questions"
+    facts.mkdir()
+    questions.mkdir()
+    settings = hooks.settings(str(facts), str(questions))
+    commands = {name: groups[0]["hooks"][0]["command"] for name, groups in settings.items()}
+    with subprocess.Popen(
+        ["/bin/sh", "-c", commands["PermissionRequest"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdin.write(b"{}")
+        process.stdin.close()
+        while not (there := [file for file in facts.iterdir() if not file.name.startswith(".")]):
+            assert process.poll() is None
+        yield process, questions / there[0].stem, commands
+        process.kill()
+
+
+def woken(pipe, word):
+    descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(descriptor, word)
+    os.close(descriptor)
+
+
+def test_a_question_gets_the_answer_beside_its_pipe(waiting):
+    process, pipe, _ = waiting
+    pipe.with_name(f"{pipe.name}.json").write_text('{"yes": 1}')
+    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # whoever opens the pipe and dies does not end the waiting
+    assert process.poll() is None
+    woken(pipe, b"answered\n")
+    assert process.stdout.read() == b'{"yes": 1}'
+    assert process.wait(20) == 0
+    assert not pipe.exists()
+
+
+def test_a_question_that_is_still_open_at_the_end_of_the_turn_is_let_go(waiting):
+    process, pipe, commands = waiting
+    pipe.with_name(f"{pipe.name}.json").write_text('{"yes": 1}')
+    subprocess.run(["/bin/sh", "-c", commands["Stop"]], input=b"{}", timeout=20, check=True)
+    assert process.stdout.read() == b""
+    assert process.wait(20) == 0
+
+
+def test_nobody_is_at_the_pipe_of_a_hook_that_was_killed(waiting):
+    process, pipe, commands = waiting
+    process.kill()
+    process.wait(20)
+    with pytest.raises(OSError, match="No such device"):
+        woken(pipe, b"answered\n")
+    subprocess.run(["/bin/sh", "-c", commands["Stop"]], input=b"{}", timeout=20, check=True)

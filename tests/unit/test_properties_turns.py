@@ -26,7 +26,7 @@ from dev_sessions.model import (
     Probe,
     Question,
 )
-from dev_sessions.turns import FLIGHT_SECONDS, HOLD_GRACE, START_GRACE, batch, reduce, verdict
+from dev_sessions.turns import AWAKE_SECONDS, FLIGHT_SECONDS, HOLD_GRACE, START_GRACE, batch, reduce, verdict
 
 STATES = (QUEUED, WORKING, WAITING, COMPLETED, FAILED, INTERRUPTED, EXITED)
 GRACE = max(HOLD_GRACE, START_GRACE) + 0.1
@@ -42,6 +42,8 @@ class Agent:
         self.running = None  # (prompt id, the prompts that its end answers)
         self.held = []  # prompts, each (our number or None, text)
         self.asking = False
+        self.word_due_by = 0.0
+        self.cut = []  # what its last end has cut
         self.answers = {}  # our number -> (state, reply): what really became of it
 
     def say(self, kind, now, **more):
@@ -78,9 +80,9 @@ class Agent:
         self._next(now)
 
     def interrupt(self, now, told):
-        """Esc: after some output the transcript tells of it, before that nothing does."""
+        """Esc: after some output, or with prompts held, the transcript tells of it; before that nothing does."""
         prompt, prompts = self.running
-        if told:
+        if told or self.held:
             self.say("ended", now, prompt=prompt, outcome=INTERRUPTED)
         self._answer(prompts, (INTERRUPTED, None))
         self._next(now)
@@ -100,12 +102,20 @@ class Agent:
     def die(self, now, word):
         if word:
             self.say("gone", now, error="it quit")
-        self._answer([*(self.running[1] if self.running else []), *self.held], (EXITED, None))
+        self.cut = [*(self.running[1] if self.running else []), *self.held]
+        self._answer(self.cut, (EXITED, None))
+        self.word_due_by = 0.0
         self.life, self.running, self.held, self.asking = False, None, [], False
 
-    def rise(self, now):
+    def rise(self, now, by_us, word):
+        """Started again, by a person, or by us. Its own word of that may come late, or never."""
         self.life, self.lives = True, self.lives + 1
-        self.say("alive", now)
+        if by_us:
+            self.say("revived", now)
+        if word == "at once":
+            self.say("alive", now)
+        elif word == "late":
+            self.word_due_by = now + AWAKE_SECONDS
         self.show("idle", now)
 
     def probe(self, now):
@@ -243,9 +253,25 @@ class Session(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.agent.life)
     @rule()
-    def revive(self):
+    def restart_by_hand(self):
         self.tick()
-        self.agent.rise(self.now)
+        self.agent.rise(self.now, False, "at once")
+
+    @precondition(lambda self: not self.agent.life)
+    @rule(word=st.sampled_from(["at once", "late", "never"]))
+    def revive(self, word):
+        self.tick()
+        self.agent.rise(self.now, True, word)
+        turns = self.look().turns
+        for number, _ in self.agent.cut:
+            assert number is None or turns[number - 1].state == INTERRUPTED, turns[number - 1]
+
+    @precondition(lambda self: self.now < self.agent.word_due_by)
+    @rule()
+    def late_word(self):
+        self.tick(0.1)
+        self.agent.word_due_by = 0.0
+        self.agent.say("alive", self.now)
 
     @rule(seconds=st.sampled_from([0.01, 2.0, GRACE, FLIGHT_SECONDS + 1]))
     def time_passes(self, seconds):

@@ -21,7 +21,16 @@ from dev_sessions.model import (
     Question,
     Turn,
 )
-from dev_sessions.turns import FLIGHT_SECONDS, HOLD_GRACE, START_GRACE, batch, reduce, verdict
+from dev_sessions.turns import (
+    AWAKE_SECONDS,
+    ENDING_SECONDS,
+    FLIGHT_SECONDS,
+    HOLD_GRACE,
+    START_GRACE,
+    batch,
+    reduce,
+    verdict,
+)
 
 ASKED = Question("q1", "question", "Which colour?", ("Red", "Blue"), 12.0)
 DIALOG = Question("dialog-5", "dialog", "Do you trust this folder?", (), 5.0)
@@ -591,10 +600,84 @@ def test_a_wait_before_during_or_after_speaks_of_the_same_turns(story):
     [
         (idle(9, 10.5), WORKING),  # its sender is at work
         (idle(9, 500), FAILED),  # its sender was killed before it pressed a key
-        (gone(11), FAILED),
+        (gone(11), EXITED),
     ],
 )
 def test_a_message_that_its_sender_never_handed_over(probe, state):
     turn = reduce([ONE._replace(attempted=None, receipt=None)], [ALIVE], probe).turns[0]
     assert turn.state == state
     assert turn.open == (state == WORKING)
+
+
+# An agent that was started again.
+
+REVIVED = Fact("revived", 30.0)
+UP, UP_AGAIN = Fact("alive", 1.0), Fact("alive", 31.0)
+
+
+@pytest.mark.parametrize("word", [[UP_AGAIN], []], ids=["it says so", "without a word"])
+@pytest.mark.parametrize("probe", [Probe(31.5, True), idle(31.2, 31.5), busy(31.2, 31.5)], ids=["none", "idle", "busy"])
+def test_what_was_cut_is_interrupted_from_the_moment_on_at_which_it_is_revived(word, probe):
+    state = reduce([message(1)], [UP, accepted(1, 10.2, "p1"), REVIVED, *word], probe)
+    assert (state.turns[0].state, state.turns[0].ended) == (INTERRUPTED, 30.0)
+    assert "started again" in state.turns[0].error
+
+
+def test_a_turn_that_had_ended_stays_as_it_was():
+    facts = [UP, accepted(1, 10.2, "p1"), ended(11, "p1", reply="done"), REVIVED, UP_AGAIN]
+    assert reduce([message(1)], facts, idle(31.2)).turns[0][1:5] == (COMPLETED, 10.0, 11, "done")
+
+
+def test_a_message_that_was_not_taken_before_the_end_has_failed_and_a_queued_one_is_still_queued():
+    messages = [message(1, receipt=None), message(2, receipt="started"), message(3, 25.0, attempted=None, queued=True)]
+    state = reduce(messages, [UP, REVIVED, UP_AGAIN], idle(31.2, 31.5))
+    assert states(state) == [FAILED, INTERRUPTED, QUEUED]
+    assert "before it took the message" in state.turns[0].error
+
+
+def test_another_revival_later_changes_nothing_about_what_the_first_one_cut():
+    messages = [message(1, receipt=None), message(2, receipt="started")]
+    once, again = [UP, REVIVED, UP_AGAIN], [UP, REVIVED, UP_AGAIN, Fact("revived", 500.0), Fact("alive", 501.0)]
+    first = reduce(messages, once, idle(31.2, 31.5)).turns
+    assert [turn.ended for turn in first] == [30.0, 30.0]
+    assert reduce(messages, again, idle(501.2, 501.5)).turns == first
+
+
+@pytest.mark.parametrize("late", [31.5, 30.0 + AWAKE_SECONDS])
+def test_the_word_of_a_revived_agent_may_come_after_its_first_prompt(late):
+    messages = [message(1), message(2, 31.1, attempted=31.1)]
+    facts = [UP, accepted(1, 10.2, "p1"), REVIVED, accepted(2, 31.2, "p2"), Fact("alive", late)]
+    assert states(reduce(messages, facts, busy(31.2, late))) == [INTERRUPTED, WORKING]
+
+
+def test_a_start_of_somebody_elses_later_on_ends_what_was_running():
+    messages = [message(1), message(2, 31.1, attempted=31.1)]
+    facts = [UP, REVIVED, UP_AGAIN, accepted(2, 31.2, "p2"), Fact("alive", 31.0 + AWAKE_SECONDS)]
+    assert states(reduce(messages[1:], facts, idle(31.0 + AWAKE_SECONDS)))[0] == EXITED
+
+
+def test_a_question_is_of_one_life_and_a_dialog_at_the_start_is_told_at_once():
+    facts = [UP, accepted(1, 10.2, "p1"), Fact("asked", 12.0, prompt="p1", question=ASKED), REVIVED]
+    state = reduce([message(1)], facts, Probe(30.5, True, "waiting", 30.4, question=DIALOG))
+    assert (state.status, state.question) == (WAITING, DIALOG)
+    assert reduce([message(1)], facts, idle(31.2)).question is None
+
+
+def test_the_error_of_an_earlier_end_is_forgotten():
+    facts = [UP, Fact("gone", 20.0, error="the agent ended itself"), REVIVED, UP_AGAIN]
+    assert reduce([], facts, idle(31.2)).error is None
+    assert reduce([], facts, gone(40, detail="killed")).error == "killed"
+
+
+# An agent that says it ends.
+
+
+def test_an_agent_that_says_it_ends_is_gone_at_once_though_its_process_takes_its_time():
+    facts = [UP, accepted(1, 10.2, "p1"), Fact("gone", 20.0, error="by a signal")]
+    state = reduce([message(1)], facts, busy(10.3, 20.1))
+    assert (state.status, states(state), state.error) == (EXITED, [EXITED], "by a signal")
+
+
+def test_one_that_runs_on_after_that_has_not_ended():
+    facts = [UP, accepted(1, 10.2, "p1"), Fact("gone", 20.0, error="by a signal")]
+    assert reduce([message(1)], facts, busy(10.3, 20.1 + ENDING_SECONDS)).status == WORKING

@@ -10,17 +10,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ...model import Entry, Message
+    from ...model import Entry, Message, Question
     from ...terminal.screen import Screen
     from ...terminal.tmux import Tmux
-    from ..base import Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
+    from ..base import Answer, Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
 
 # How long Claude may take to end by itself. Seconds.
 _GRACE = 3.0
 
 
 class ClaudeBackend:
-    """See `base.Backend`, `base.Interrupts` and `base.Attaches`."""
+    """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives` and `Attaches`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
@@ -54,7 +54,15 @@ class ClaudeBackend:
         return message.attempted is not None and delivering.received(session, message.wire, message.attempted)
 
     def observe(self, sessions: Sequence[Session]) -> list[Observation]:
-        return [evidence.observe(session) for session in sessions]
+        return [self._observed(session) for session in sessions]
+
+    def _observed(self, session: Session) -> Observation:
+        seen = evidence.observe(session)
+        if seen.probe.question is None:
+            return seen
+        from .pressing import with_screen
+
+        return with_screen(session, seen, _tmux(session))
 
     def sources(self, session: Session) -> Sources:
         return evidence.sources(session)
@@ -84,6 +92,22 @@ class ClaudeBackend:
 
         with _screen(session) as screen:
             interrupt(session, screen, timeout)
+
+    def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
+        from .asking import respond
+
+        respond(session, question, answer, timeout)
+
+    def press(self, session: Session, question: Question, key: str) -> str:
+        from .pressing import press
+
+        with _screen(session) as screen:
+            return press(session, screen, question, key)
+
+    def revive(self, launch: Launch) -> None:
+        from .revive import revive
+
+        revive(launch, _GRACE)
 
     def attach_command(self, session: Session) -> list[str]:
         return _tmux(session).command("attach-session", "-t", f"={evidence.pane_name(session.id)}")

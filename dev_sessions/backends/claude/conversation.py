@@ -8,6 +8,7 @@ lines of an unknown kind are skipped). What sub-agents say among themselves is n
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 
 from ... import files
@@ -52,6 +53,8 @@ class ClaudeConversation:
         self._recent: deque[int] = deque(maxlen=_RECENT)
         self._newest = 0.0
         self._looked = 0.0
+        self._revivals: list[float] = []  # those that the entries have not come to
+        self._resumed = 0.0
 
     def new(self) -> Iterator[Entry]:
         self._find()
@@ -66,13 +69,23 @@ class ClaudeConversation:
     def _entries(self, lines: Iterable[bytes]) -> Iterator[Entry]:
         for line in lines:
             for entry in self._reader.read(line):
+                while self._revivals and self._revivals[0] < entry.at:
+                    yield from self._lost(self._revivals.pop(0))
                 self._recent.append(_print_of(entry))
                 self._newest = max(self._newest, entry.at)
                 yield entry
 
-    def _reported(self, since: float) -> Iterator[Entry]:
+    def _lost(self, revived: float) -> Iterator[Entry]:
+        """What was reported right before the agent's end, and never written."""
+        for entry in self._reported(max(0.0, self._newest - _SLACK), revived):
+            self._recent.append(_print_of(entry))
+            yield entry
+
+    def _reported(self, since: float, until: float = math.inf) -> Iterator[Entry]:
         """What stands in reports alone."""
         for payload in self._session.folder.facts(since):
+            if payload.at > until:
+                return
             fact = hooks.fact(payload, hooks.parse(payload))
             if fact is None or fact.text.startswith(_NOTICES):
                 continue
@@ -96,7 +109,11 @@ class ClaudeConversation:
         """Open the transcripts that were reported since the last look, or what stands where it should be."""
         for payload in self._session.folder.facts(self._looked):
             self._looked = max(self._looked, payload.at - _SLACK)
-            path = hooks.parse(payload).get("transcript_path")
+            fields = hooks.parse(payload)
+            if fields.get("source") == "resume" and payload.at > self._resumed:
+                self._revivals.append(payload.at)
+                self._resumed = payload.at
+            path = fields.get("transcript_path")
             if isinstance(path, str) and path and path not in self._files:
                 self._files[path] = Ordered(path)
         if not self._files and (found := evidence.transcript_path(self._session, [])):
@@ -205,8 +222,11 @@ class Reader:
             kind = str(block.get("type"))
             if kind == "text" and str(block.get("text", "")).strip():
                 text = str(block["text"])
-                failed = bool(fields.get("isApiErrorMessage"))
-                yield self._entry("tool", text, kind="error") if failed else self._entry("assistant", text)
+                if fields.get("isApiErrorMessage"):
+                    yield self._entry("tool", text, kind="error")
+                else:
+                    filler = transcript.is_filler(fields)
+                    yield self._entry("tool", text, kind="notice") if filler else self._entry("assistant", text)
             elif kind.endswith("thinking"):
                 yield self._entry("assistant", str(block.get("thinking", "")), kind="thinking")
             elif kind.endswith("tool_use"):

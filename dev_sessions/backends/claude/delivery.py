@@ -302,8 +302,13 @@ def _queued(session: Session, entry: dict[str, Any], text: str, since: float) ->
     fact = hooks.fact(payload, entry) if entry.get("type") == "queue-operation" else None
     if fact is None or fact.text != text or at < since - 0.001:
         return False
+    keep(session, payload)
+    return True
+
+
+def keep(session: Session, payload: Payload) -> None:
+    """Put something that Claude said otherwise among its reports."""
     staged = os.path.join(session.folder.agent_path, payload.name)
     files.write_whole(staged, payload.content)
-    os.utime(staged, (at, at))
+    os.utime(staged, (payload.at, payload.at))
     os.rename(staged, os.path.join(session.folder.facts_path, payload.name))
-    return True

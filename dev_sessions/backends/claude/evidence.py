@@ -15,12 +15,13 @@ from ...model import INTERRUPTED, Fact, Probe, Question
 from ...turns import WAITING_ACTIVITY
 from ...values import as_number
 from ..session import Observation, Sources
-from . import hooks, transcript
+from . import hooks, plans, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ...records import Folder
     from ..base import Session
 
 # `statusUpdatedAt` may be older than the report that it follows by the time that a hook takes to write. Seconds.
@@ -39,12 +40,32 @@ def observe(session: Session) -> Observation:
     probe = look(session)
     fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
     facts = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
+    facts += _answered(session, facts)
     path = transcript_path(session, [values for _, values in fields])
+    facts = plans.told(facts, path)
     reported = bool(facts)
     when = _unclear_since(facts, probe) if reported else first_attempt(session)
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []
     facts = _with_transcript(facts, entries, reported)
     return Observation(facts, _settled(probe, facts) if reported else _without_hooks(probe, facts, session, path))
+
+
+def questions_path(folder: Folder) -> str:
+    """Where the pipes are by which questions are answered, and beside them the answers."""
+    return os.path.join(folder.agent_path, "questions")
+
+
+def _answered(session: Session, facts: list[Fact]) -> list[Fact]:
+    """That our answer to the last question was taken: its hook is through with its pipe."""
+    asked = next((fact.question for fact in reversed(facts) if fact.question is not None), None)
+    if asked is None:
+        return []
+    path = os.path.join(questions_path(session.folder), asked.id)
+    try:
+        at = os.stat(f"{path}.json").st_mtime
+    except OSError:
+        return []
+    return [] if os.path.exists(path) else [Fact("answered", at, text=asked.id)]
 
 
 def look(session: Session) -> Probe:
@@ -54,7 +75,9 @@ def look(session: Session) -> Probe:
     if process is None:
         return _unborn(session, now)
     if not processes.is_running(*process):
-        return Probe(now, False, since=0.0, detail="the agent's process is gone")
+        earlier = process[1] == processes.EARLIER_BOOT
+        died = "the machine was started anew" if earlier else "the agent's process is gone: killed, or crashed"
+        return Probe(now, False, since=0.0, detail=died)
     status = status_file(session, process)
     activity = _ACTIVITIES.get(str(status.get("status")))
     if activity is None:
@@ -155,8 +178,8 @@ def _settled(probe: Probe, facts: list[Fact]) -> Probe:
     Claude does not wait for its StopFailure hook before it says that it is idle, and writes the transcript after that.
     """
     late = _is_late(probe)
-    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended")]
-    if probe.activity == "idle" and late and marks and marks[-1] != "ended":
+    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended", "alive")]
+    if probe.activity == "idle" and late and marks and marks[-1] not in ("ended", "alive"):
         return probe._replace(activity="busy")
     return probe
 

@@ -40,15 +40,31 @@ def _unfinished(told: list[Fact]) -> tuple[frozenset[str], float]:
 
 
 def _with_report(found: list[Entry], told: list[Fact]) -> list[Entry]:
-    """Add the last reported reply if it is not on the disk yet: Stop fires before the reply is written."""
-    ends = [fact for fact in told if fact.kind == "ended" and fact.outcome == COMPLETED and fact.reply]
-    if not ends:
-        return found
-    last = ends[-1]
-    begun = max((fact.at for fact in told if fact.kind == "accepted" and fact.at <= last.at), default=0.0)
-    written = any(_same(entry, last, begun) for entry in found)
-    newer = any(entry.at > last.at for entry in found)
-    return found if written or newer else [*found, Entry("assistant", last.reply or "", last.at, last.prompt)]
+    """Add the reported replies that are not on the disk: Stop fires before the reply is written.
+
+    That of the last turn may come there yet; that of a turn after which the agent was killed never will.
+    """
+    for last in _last_ends(told):
+        begun = max((fact.at for fact in told if fact.kind == "accepted" and fact.at <= last.at), default=0.0)
+        written = any(_same(entry, last, begun) for entry in found)
+        earlier = bool(found) and last.at < found[0].at
+        if not written and not earlier:
+            reply = Entry("assistant", last.reply or "", last.at, last.prompt)
+            found = sorted([*found, reply], key=lambda entry: entry.at)
+    return found
+
+
+def _last_ends(told: list[Fact]) -> list[Fact]:
+    """The last turn of each life of the agent, if it has ended with a reply."""
+    found: list[Fact] = []
+    last: Fact | None = None
+    for fact in (*told, Fact("alive", math.inf)):
+        if fact.kind == "alive":
+            found += [last] if last is not None else []
+            last = None
+        elif fact.kind == "ended":
+            last = fact if fact.outcome == COMPLETED and fact.reply else None
+    return found
 
 
 def _same(entry: Entry, fact: Fact, begun: float) -> bool:

@@ -14,7 +14,8 @@ import re
 import shlex
 
 from ... import files
-from ...model import COMPLETED, FAILED, Fact, Question
+from ...model import COMPLETED, FAILED, INTERRUPTED, Fact, Part, Question
+from .rules import always
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,17 +30,58 @@ EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "Stop
 _PASTED = re.compile(r'(?<!\n)\n*<pasted_content id="([0-9a-f]{4})">\n')
 
 
-def settings(facts_path: str) -> dict[str, Any]:
-    """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole."""
-    entry = [{"hooks": [{"type": "command", "command": _command(facts_path), "timeout": 30}]}]
-    return dict.fromkeys(EVENTS, entry)
+# What is said of a plan that the report does not hold (2.1.330; see `plans`).
+PLAN_UNTOLD = "The agent has a plan and asks to go on."
+# How long a question may stay open, in seconds. Node's timers end at 24 days.
+QUESTION_SECONDS = 14 * 86_400
+# The word through a question's pipe that means: the answer stands in the file beside it.
+ANSWERED = "answered"
+# The type of a report that stands for one which Claude does not make.
+GIVEN_BACK = "prompt-given-back"
+# At the end of the name of a report that was made when the agent's terminal was closed already.
+_HANGUP = "-hangup.json"
+# A terminal that is closed cannot be opened any more.
+_HANGUP_TEST = f"[ -e /proc/$PPID/fd/0 ] && ! (: </proc/$PPID/fd/0) && e={_HANGUP}; "
+# The kernel's random id costs no process to read; elsewhere pid and time have to do.
+_ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s)"
+_WRITE = 'cat >"$f/.$u" && mv "$f/.$u" "$f/$u$e"'
 
 
-def _command(facts_path: str) -> str:
-    # The kernel's random id costs no process to read; elsewhere pid and time have to do.
+def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
+    """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole.
+
+    That of a question then waits for the answer, on a pipe of its own in `questions_path`: no processor time is spent
+    and no answer can reach another question. Whatever still waits when the turn ends is let go.
+    """
+    commands = dict.fromkeys(EVENTS, (_report(facts_path), 30))
+    commands["PermissionRequest"] = (_question(facts_path, questions_path), QUESTION_SECONDS)
+    for name in ("Stop", "StopFailure", "SessionEnd"):
+        before = _HANGUP_TEST if name == "SessionEnd" else ""
+        commands[name] = (_last(facts_path, questions_path, before), 30)
+    return {
+        name: [{"hooks": [{"type": "command", "command": command, "timeout": seconds}]}]
+        for name, (command, seconds) in commands.items()
+    }
+
+
+def _report(facts_path: str) -> str:
+    return f"f={shlex.quote(facts_path)}; umask 077; e=.json; {{ {_ID}; {_WRITE}; }} 2>/dev/null; exit 0"
+
+
+def _question(facts_path: str, questions_path: str) -> str:
+    # Opened for both directions a pipe neither blocks nor ends, whoever else opens and closes it.
     return (
-        f"f={shlex.quote(facts_path)}; umask 077; {{ read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s); "
-        f'cat >"$f/.$u" && mv "$f/.$u" "$f/$u.json"; }} 2>/dev/null; exit 0'
+        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; "
+        f'{{ {_ID}; mkfifo "$q/$u"; exec 3<>"$q/$u" && {_WRITE} && read -r a <&3 && [ "$a" = {ANSWERED} ] && '
+        f'cat "$q/$u.json"; rm -f "$q/$u"; }} 2>/dev/null; exit 0'
+    )
+
+
+def _last(facts_path: str, questions_path: str, before: str) -> str:
+    return (
+        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; {{ "
+        f"{before}{_ID}; {_WRITE}; "
+        f'for p in "$q"/*; do [ -p "$p" ] && echo over 1<>"$p"; done; }} 2>/dev/null; exit 0'
     )
 
 
@@ -93,7 +135,15 @@ def _session_start(payload: Payload, fields: dict[str, Any]) -> Fact | None:
 
 def _session_end(payload: Payload, fields: dict[str, Any]) -> Fact | None:
     reason = str(fields.get("reason", "other"))
-    return None if reason == "clear" else Fact("gone", payload.at, error=f"the agent ended itself ({reason})")
+    if reason in ("clear", "resume"):
+        return None  # the program goes on, with another conversation
+    closed = payload.name.endswith(_HANGUP)
+    why = "its terminal was closed: the tmux session, or the tmux server, has ended" if closed else _why(reason)
+    return Fact("gone", payload.at, error=why)
+
+
+def _why(reason: str) -> str:
+    return "the agent was ended, by a signal most likely" if reason == "other" else f"the agent ended itself ({reason})"
 
 
 def _prompt(payload: Payload, fields: dict[str, Any]) -> Fact:
@@ -131,9 +181,16 @@ def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
     )
 
 
+def _given_back(payload: Payload, fields: dict[str, Any]) -> Fact:
+    """What `interrupt` has seen: the prompt stood in the input box again, for its turn had ended before any output."""
+    return Fact("ended", payload.at, prompt=words(fields, "prompt_id"), outcome=INTERRUPTED)
+
+
 def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
     tool, given = str(fields.get("tool_name", "")), fields.get("tool_input")
-    question = asked(payload.name.partition(".")[0], tool, given if isinstance(given, dict) else {}, payload.at)
+    repeatable = bool(always(fields))
+    id = payload.name.partition(".")[0]
+    question = asked(id, tool, given if isinstance(given, dict) else {}, payload.at, repeatable)
     return Fact("asked", payload.at, prompt=words(fields, "prompt_id"), question=question)
 
 
@@ -145,16 +202,35 @@ _RULES = {
     "StopFailure": _stop_failure,
     "PermissionRequest": _permission_request,
     "queue-operation": _queue_operation,
+    GIVEN_BACK: _given_back,
 }
 
 
-def asked(id: str, tool: str, given: dict[str, Any], at: float) -> Question:
-    """The question that a tool call puts to a person."""
+def asked(id: str, tool: str, given: dict[str, Any], at: float, repeatable: bool = False) -> Question:
+    """The question that a tool call puts to a person; `repeatable`: it may be allowed for good (see `rules`)."""
     if tool == "AskUserQuestion":
-        questions = [item for item in _several(given, "questions") if isinstance(item, dict)]
-        labels = [str(o.get("label")) for q in questions for o in _several(q, "options") if isinstance(o, dict)]
-        return Question(id, "question", "\n".join(str(q.get("question", "")) for q in questions), tuple(labels), at)
+        parts = tuple(_part(item) for item in _several(given, "questions") if isinstance(item, dict))
+        labels = tuple(label for part in parts for label in part.options)
+        return Question(id, "question", "\n".join(part.text for part in parts), labels, at, parts)
     if tool == "ExitPlanMode":
-        return Question(id, "plan", str(given.get("plan") or "The agent has a plan and asks to go on."), (), at)
-    what = next((str(given[name]) for name in ("command", "file_path", "url") if given.get(name)), json.dumps(given))
-    return Question(id, "permission", f"{tool}: {what}", ("allow", "deny"), at)
+        text = str(given.get("plan") or PLAN_UNTOLD)
+        return Question(id, "plan", text, ("allow", "deny"), at)
+    choices = ("allow", "always", "deny") if repeatable else ("allow", "deny")
+    return Question(id, "permission", f"{tool}: {_in_full(given)}", choices, at)
+
+
+def _part(item: dict[str, Any]) -> Part:
+    options = [option for option in _several(item, "options") if isinstance(option, dict)]
+    labels = tuple(str(option.get("label", "")) for option in options)
+    details = tuple(str(option.get("description") or "") for option in options)
+    return Part(str(item.get("question", "")), labels, details, item.get("multiSelect") is True)
+
+
+def _in_full(given: dict[str, Any]) -> str:
+    """What a tool is to do: the command or file, and below it all else that it is given."""
+    name = next((name for name in ("command", "file_path", "url") if given.get(name)), None)
+    if name is None:
+        return json.dumps(given, ensure_ascii=False)
+    rest = {other: value for other, value in given.items() if other not in (name, "description")}
+    lines = [f"{other}: {value if isinstance(value, str) else json.dumps(value)}" for other, value in rest.items()]
+    return "\n".join([str(given[name]), *lines])

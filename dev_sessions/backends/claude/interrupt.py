@@ -6,11 +6,13 @@ into the input box, where it would be mixed into the next one: it is taken out (
 
 from __future__ import annotations
 
+import json
 import time
 
 from ...errors import TimedOut
+from ...records import Payload
 from ...waiting import Watcher
-from . import delivery, dialogs, evidence
+from . import delivery, dialogs, evidence, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +41,14 @@ def interrupt(session: Session, screen: Screen, timeout: float) -> None:
                 pressed = time.monotonic()
             watcher.wait(0.2)
             screen.drain()
-        if pressed:
-            _take_back(session, screen)
-        while _ending(session) and time.monotonic() < until:
+        taken_back = not pressed
+        while True:
+            if not taken_back and (taken_back := _take_back(session, screen)):
+                _report(session)
+            if not _ending(session) or time.monotonic() >= until:
+                return
             watcher.wait(0.2)
+            screen.drain()
 
 
 def _ending(session: Session) -> bool:
@@ -50,10 +56,29 @@ def _ending(session: Session) -> bool:
     return evidence.look(session).activity == "idle" and evidence.observe(session).probe.activity == "busy"
 
 
-def _take_back(session: Session, screen: Screen) -> None:
+def _take_back(session: Session, screen: Screen) -> bool:
+    """Take a message of ours that Claude gave back out of the input box; False if there is none."""
     box = dialogs.input_box(screen.capture())
     if box is None or not box.text:
-        return
+        return False
     sent = [message.wire for message in session.folder.messages() if message.attempted is not None]
-    if any(dialogs.holds(box, text) for text in sent):
+    ours = any(dialogs.holds(box, text) for text in sent)
+    if ours:
         delivery.clear(screen, box.text)
+    return ours
+
+
+def _report(session: Session) -> None:
+    """Keep the report that Claude owes: it gives a prompt back only if its turn has ended before any output.
+
+    No hook and no line of the transcript tells of such an end, so all would have to wait until none can come any more.
+    Nothing is kept where Claude holds more prompts, of which one may run by now.
+    """
+    payloads = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
+    facts = [fact for payload, fields in payloads if (fact := hooks.fact(payload, fields)) is not None]
+    marks = [fact for fact in facts if fact.kind in ("accepted", "ended", "alive")]
+    probe = evidence.look(session)
+    alone = len(marks) > 1 and marks[-1].kind == "accepted" and marks[-2].kind != "accepted"
+    if alone and probe.activity == "idle" and probe.since > marks[-1].at:
+        content = json.dumps({"type": hooks.GIVEN_BACK, "prompt_id": marks[-1].prompt}).encode()
+        delivery.keep(session, Payload(f"given-back-{int(probe.since * 1000)}.json", probe.since, content))

@@ -8,14 +8,18 @@ import shlex
 from ... import config, files
 from ...errors import LaunchFailed
 from .. import programs
-from . import hooks
+from . import evidence, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from ..base import Launch
+    from ..base import Launch, Session
+
+# What the shell says of itself: when it was started, and in which run of the system.
+_STARTED = "cat /proc/$$/stat 2>/dev/null || ps -o lstart= -p $$"
+_BOOTED = "cat /proc/sys/kernel/random/boot_id 2>/dev/null"
 
 # "default" is what newer versions call "manual"; 2.1.330 accepts both names, older ones only this.
 _MODES = {"full": "bypassPermissions", "edit": "acceptEdits", "ask": "default", "plan": "plan"}
@@ -24,6 +28,12 @@ _VARIABLES = {
     "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
     # An arrow key in an empty input box opens a view of all agents, and moves the session to a process elsewhere.
     "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
+    # What was cut stays cut: a revived agent does nothing before it is told to.
+    "CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "0",
+    # An old and long conversation is revived whole, without a question whether a summary would do (as it stands in
+    # 2.1.330, which does not ask those who pay by an API key).
+    "CLAUDE_CODE_RESUME_THRESHOLD_MINUTES": "100000000",
+    "CLAUDE_CODE_RESUME_TOKEN_THRESHOLD": "1000000000",
 }
 
 # Keys as of 2.1.330; older versions skip what they do not know.
@@ -74,21 +84,57 @@ def config_folder(environment: Mapping[str, str]) -> str:
     )
 
 
-def write_script(launch: Launch, program: str, uuid: str) -> str:
-    """Write the settings and the script that starts the agent; returns the script's path.
+def write_script(launch: Launch, program: str, conversation: Sequence[str]) -> str:
+    """Write the settings and the script that starts the agent on a `conversation` (words for Claude's command line).
+
+    Returns the script's path.
 
     The environment stands in the script (0600) and is exported there: the tmux server would hand its own first
     caller's environment to every session, and words of a command line can be read by everybody.
     """
     folder = launch.session.folder
     settings = os.path.join(folder.agent_path, "settings.json")
+    os.makedirs(evidence.questions_path(folder), mode=0o700, exist_ok=True)
     files.write_json(settings, _settings(launch))
-    argv = [program, "--session-id", uuid, "--permission-mode", _MODES[launch.permissions], "--settings", settings]
+    argv = [program, *conversation, "--permission-mode", _MODES[launch.permissions], "--settings", settings]
     if launch.model:
         argv += ["--model", launch.model]
-    script = os.path.join(folder.agent_path, "start.sh")
+    script = _script_path(launch.session)
     files.write_whole(script, os.fsencode(_script(launch, argv)))
     return script
+
+
+def _script_path(session: Session) -> str:
+    return os.path.join(session.folder.agent_path, "start.sh")
+
+
+def kept_environment(session: Session) -> dict[str, str] | None:
+    """The environment that the agent was started with, which stands in its script alone; None if that is lost."""
+    try:
+        content = files.read(_script_path(session))
+        words = shlex.split(os.fsdecode(content or b""))
+    except (OSError, ValueError):
+        return None
+    if "export" not in words:
+        return None
+    found, exports = {}, words[words.index("export") :]
+    for export, word in zip(exports[::2], exports[1::2], strict=False):
+        if export != "export":
+            break
+        name, _, value = word.partition("=")
+        found[name] = value
+    return found
+
+
+def binary_again(session: Session) -> str:
+    """The `claude` to revive a session with: the one that the caller names, else the one that it was started with.
+
+    Raises:
+        LaunchFailed: there is none.
+    """
+    before = str(session.private.get("program") or "")
+    again = not session.environ.get("DEV_SESSIONS_CLAUDE") and os.access(before, os.X_OK)
+    return before if again else binary(session.environ)
 
 
 def _settings(launch: Launch) -> dict[str, Any]:
@@ -97,7 +143,7 @@ def _settings(launch: Launch) -> dict[str, Any]:
     readable = [f"Read(/{folder.messages_path}/**)"]
     return {
         **_SETTINGS,
-        "hooks": hooks.settings(folder.facts_path),
+        "hooks": hooks.settings(folder.facts_path, evidence.questions_path(folder)),
         "permissions": {"allow": readable, "disableAutoMode": "disable"},
     }
 
@@ -113,7 +159,7 @@ def _script(launch: Launch, argv: list[str]) -> str:
         [
             f"umask {mask:04o}",
             # Written by the very process that becomes the agent: there is no moment at which it runs unknown.
-            f"(umask 077; {{ echo $$; cat /proc/$$/stat 2>/dev/null || ps -o lstart= -p $$; }} >{process}.tmp)",
+            f"(umask 077; {{ echo $$; {_STARTED}; {_BOOTED}; }} >{process}.tmp)",
             f"mv -f {process}.tmp {process}",
             *(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())),
             f"cd -- {shlex.quote(launch.path)} || exit 1",

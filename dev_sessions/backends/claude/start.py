@@ -14,7 +14,7 @@ from . import launch as starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..base import Launch
 
@@ -23,6 +23,8 @@ _STILL = 2.0
 # A dialog that has just come is drawn anew within some 0.2 s, with its mark back on the default ("No, exit"), and
 # ignores Enter until then: it is answered once it has stood still for this long. Seconds (2.1.330).
 _SETTLED = 0.3
+# Stamps of files may lag behind the clock. Seconds.
+_CLOCK_TICK = 0.05
 # How long Claude may take to follow a key in a dialog. Seconds.
 _KEY = 1.5
 # tmux gives the pane its own environment; of that, only what describes the terminal goes on to the agent.
@@ -32,22 +34,33 @@ _CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "
 def start(launch: Launch) -> None:
     """Start the agent and return when it is ready for input; see `base.Backend.launch`."""
     environ = launch.session.environ
-    program = starting.binary(environ)
+    id = str(uuid.uuid4())
+    begin(launch, starting.binary(environ), Tmux(environ), id, ("--session-id", id))
+
+
+def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Sequence[str]) -> None:
+    """Start `program` on a conversation, new or old, and return when it is ready for input.
+
+    Args:
+        uuid: Claude's own id of the conversation.
+        conversation: what its command line says of it.
+    """
     name = evidence.pane_name(launch.session.id)
-    tmux = Tmux(environ)
     launch = _keep(
         launch,
-        uuid=str(uuid.uuid4()),
+        uuid=uuid,
         config=starting.config_folder(launch.environment),
         socket=tmux.expected_socket(),
         version=version.known(program, launch.environment),
+        program=program,
     )
-    script = starting.write_script(launch, program, launch.session.private["uuid"])
+    script = starting.write_script(launch, program, conversation)
+    begun = time.time()
     socket, pane = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script], launch.session.record["key"])
     launch = _keep(launch, socket=socket, pane=pane)
     try:
         with Screen(tmux, name, pane) as screen, Watcher() as watcher:
-            _Start(launch, screen, watcher).run()
+            _Start(launch, screen, watcher, begun).run()
         _keep_true_version(launch)
     except ScreenGone as error:
         raise LaunchFailed(
@@ -75,8 +88,8 @@ def _keep(launch: Launch, **private: str | None) -> Launch:
 class _Start:
     """Waits for the input box; deals with what stands in the way."""
 
-    def __init__(self, launch: Launch, screen: Screen, watcher: Watcher) -> None:
-        self._launch, self._screen, self._watcher = launch, screen, watcher
+    def __init__(self, launch: Launch, screen: Screen, watcher: Watcher, begun: float) -> None:
+        self._launch, self._screen, self._watcher, self._begun = launch, screen, watcher, begun
         self._deadline = time.monotonic() + launch.timeout
         self._confirmed: dialogs.Known | None = None
         watcher.watch_descriptor(screen.descriptor)
@@ -110,7 +123,8 @@ class _Start:
         session = self._launch.session
         activity = evidence.look(session).activity
         if activity is None:
-            return any(hooks.parse(payload).get("source") == "startup" for payload in session.folder.facts())
+            told = session.folder.facts(self._begun - _CLOCK_TICK)
+            return any(hooks.parse(payload).get("source") in ("startup", "resume") for payload in told)
         return activity == "idle"
 
     def _answer(self, dialog: dialogs.Known) -> None:

@@ -97,6 +97,15 @@ def _in_time(stamped: list[tuple[float, dict[str, Any]]]) -> list[dict[str, Any]
     return [entry for _, entry in sorted(keyed, key=lambda one: one[0])]
 
 
+def has_begun(path: str) -> bool:
+    """True if anything was said in that transcript: Claude resumes no other."""
+    for line in Tail(path).lines():
+        entry = files.parse_object(line) if b'"user"' in line or b'"assistant"' in line else None
+        if entry is not None and entry.get("type") in ("user", "assistant") and not entry.get("isSidechain"):
+            return True
+    return False
+
+
 def stamp(entry: dict[str, Any]) -> float:
     """When an entry was made (`timestamp` is ISO 8601 in UTC with milliseconds), 0.0 if it does not say."""
     text = entry.get("timestamp")
@@ -263,7 +272,7 @@ def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, An
     """Name, input and time of the last tool call that has no result yet."""
     calls: dict[str, tuple[str, dict[str, Any], float]] = {}
     for entry in entries:
-        for block in _blocks(entry):
+        for block in blocks(entry):
             if block.get("type") == "tool_use":
                 given = block.get("input")
                 call = (str(block.get("name")), given if isinstance(given, dict) else {}, stamp(entry))
@@ -273,7 +282,7 @@ def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, An
     return list(calls.values())[-1] if calls else None
 
 
-def _blocks(entry: dict[str, Any]) -> list[dict[str, Any]]:
+def blocks(entry: dict[str, Any]) -> list[dict[str, Any]]:
     message = entry.get("message")
     content = message.get("content") if isinstance(message, dict) else None
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
@@ -285,12 +294,21 @@ def _prompt_text(entry: dict[str, Any]) -> str | None:
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
         return content
-    blocks = _blocks(entry)
-    if not blocks or any(block.get("type") == "tool_result" for block in blocks):
+    found = blocks(entry)
+    if not found or any(block.get("type") == "tool_result" for block in found):
         return None
-    return "\n".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+    return "\n".join(str(block.get("text", "")) for block in found if block.get("type") == "text")
+
+
+def is_filler(entry: dict[str, Any]) -> bool:
+    """True of an answer that Claude Code itself puts behind a prompt that got none, when a session is resumed."""
+    message = entry.get("message")
+    model = message.get("model") if isinstance(message, dict) else None
+    return model == "<synthetic>" and not entry.get("isApiErrorMessage")
 
 
 def _assistant_texts(entry: dict[str, Any]) -> list[str]:
-    texts = [str(block.get("text", "")) for block in _blocks(entry) if block.get("type") == "text"]
+    if is_filler(entry):
+        return []
+    texts = [str(block.get("text", "")) for block in blocks(entry) if block.get("type") == "text"]
     return [text for text in texts if text.strip()]

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from ...model import Entry, Message
-    from ..base import Conversation, Delivery, Launch, Listener, Observation, Places, Session, Sources, Wire
+    from ...model import Entry, Message, Question
+    from ..base import Answer, Conversation, Delivery, Launch, Listener, Observation, Places, Session, Sources, Wire
 
 
 class CodexBackend:
-    """See `base.Backend`, `base.Interrupts`, `base.Attaches`, `base.Goals` and `base.Listens`."""
+    """See `base`: `Backend`, `Interrupts`, `Responds`, `Attaches`, `Goals` and `Listens`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from . import places
@@ -73,10 +73,15 @@ class CodexBackend:
 
         delivering.interrupt(session, timeout)
 
-    def listen(self, session: Session) -> Listener | None:
+    def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
+        from .asking import respond
+
+        respond(session, question, answer, timeout)
+
+    def listen(self, session: Session, soon: bool) -> Listener | None:
         from .listening import listen
 
-        return listen(session)
+        return listen(session, soon)
 
     def goal(self, session: Session) -> dict[str, Any] | None:
         from . import goals

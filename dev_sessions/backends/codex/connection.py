@@ -101,6 +101,15 @@ class Connection:
             raise answer.error
         return answer.result
 
+    def reply(self, id: Any, result: Any) -> None:
+        """Answer what the server asks under that id. Whether the answer counts, the server does not say.
+
+        Raises:
+            Lost, Silent: it may not have got it.
+        """
+        self._protocol.send_text(protocol.reply(id, result).encode())
+        self._flush()
+
     @property
     def descriptor(self) -> int:
         """Readable when the server has said something; see `news`."""

@@ -101,12 +101,12 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
 def _refuse_if_asked(session: Session, connection: Connection, story: rollout.Story) -> None:
     """Raises WaitingForInput if the thread waits for a person's answer: what is said now would not be one."""
     if story.calls and thread.status(session, connection).waiting:
-        question = evidence.question(story.calls[-1])
+        question = evidence.observe([session])[0].facts[-1].question
         raise WaitingForInput(
-            f"{session.id} waits for an answer; nothing was sent. It asks: {question.text}",
-            next=f"dev-sessions attach {session.id} to answer, or dev-sessions interrupt {session.id}",
+            f"{session.id} waits for an answer; nothing was sent." + (f" It asks: {question.text}" if question else ""),
+            next=f"dev-sessions respond {session.id}, or dev-sessions interrupt {session.id}",
             session=session.id,
-            question=question.to_json(),
+            question=question.to_json() if question else None,
         )
 
 

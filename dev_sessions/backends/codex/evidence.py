@@ -4,12 +4,11 @@ the app-server says. Nothing is started, and nothing is loaded: a loaded thread 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
 from ... import files, processes
-from ...model import Fact, Message, Probe, Question
+from ...model import Fact, Message, Probe
 from ...turns import rests
 from ..session import Observation, Sources
 from . import holders, places, rollout
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from ..base import Session
     from .connection import Connection
     from .protocol import Status
+    from .questions import Request
 
 # A server that hangs must not hang our readers. Seconds.
 _ASK_SECONDS = 2.0
@@ -59,7 +59,11 @@ def _observe(session: Session, line: _Line) -> Observation:
         story = again
     facts = _with_steered(session, story, facts)
     if story.open is not None:
-        return Observation(facts, _at_work(session, line, story, holder, now))
+        probe = Probe(now, True, "busy", story.events[-1].at)
+        asked = _asked(session, line, story, holder, now) if story.calls and holder is not None else []
+        if asked:
+            probe = probe._replace(activity="waiting", since=asked[-1].at)
+        return Observation([*facts, *asked], probe)
     return Observation(facts, _at_rest(session, line, story, facts, now))
 
 
@@ -102,15 +106,21 @@ def _goal_may_go_on(story: rollout.Story) -> bool:
     return not ends or ends[-1].outcome != "interrupted"
 
 
-def _at_work(session: Session, line: _Line, story: rollout.Story, holder: int | None, now: float) -> Probe:
-    busy = Probe(now, True, "busy", story.events[-1].at)
-    if not story.calls or holder is None:
-        return busy
+def _asked(session: Session, line: _Line, story: rollout.Story, holder: int, now: float) -> list[Fact]:
+    """What the thread asks now. An open call may be a question, or a tool that runs: only the server can tell."""
     status = line.status(session, holder)
     if status is None or not status.waiting:
-        return busy
-    call = story.calls[-1]
-    return busy._replace(activity="waiting", since=call.at, question=question(call))
+        return []
+    from . import questions
+
+    requests = line.requests(session)
+    calls = {call.id: call for call in story.calls}
+    if any(one.call not in calls for one in requests):  # it has begun after the record was read
+        path = rollout_path(session)
+        calls |= {call.id: call for call in rollout.read(path, past(session)[0]).calls} if path else {}
+    found = [questions.question(one, calls.get(one.call), now) for one in requests]
+    found = found or [questions.of_call(story.calls[-1])]
+    return [Fact("asked", one.since, prompt=story.open, question=one, held=True) for one in found]
 
 
 def told(session: Session, path: str) -> tuple[list[Fact], rollout.Story]:
@@ -118,20 +128,6 @@ def told(session: Session, path: str) -> tuple[list[Fact], rollout.Story]:
     begin, before = past(session)
     story = rollout.read(path, begin)
     return [*before, *rollout.facts(story.events)], story
-
-
-def question(call: rollout.Call) -> Question:
-    """What an open call of the model asks a person."""
-    if call.name == "request_user_input":
-        asked = [item for item in call.given.get("questions") or () if isinstance(item, dict)]
-        options = [option for item in asked for option in item.get("options") or () if isinstance(option, dict)]
-        text = "\n".join(str(item.get("question", "")) for item in asked)
-        return Question(call.id, "question", text, tuple(str(option.get("label")) for option in options), call.at)
-    what = call.given.get("cmd") or call.given.get("command") or call.given.get("input") or json.dumps(call.given)
-    shown = " ".join(map(str, what)) if isinstance(what, list) else str(what)
-    reason = call.given.get("justification")
-    text = f"{call.name}: {shown}" + (f"\n{reason}" if reason else "")
-    return Question(call.id, "permission", text, ("allow", "deny"), call.at)
 
 
 class _Line:
@@ -146,6 +142,17 @@ class _Line:
 
         answer = self._ask(session, holder, "thread/read")
         return None if answer is None else status(answer.get("thread", {}).get("status"))
+
+    def requests(self, session: Session) -> list[Request]:
+        """What the thread asks, which has just said that it waits."""
+        from . import questions
+        from .connection import Lost, Silent
+
+        connection = self._open.get(places.place_of(session).socket)
+        try:
+            return questions.requests(connection, session.private["thread"]) if connection else []
+        except (Lost, Silent):
+            return []
 
     def runs_commands(self, session: Session) -> bool:
         """True if the thread is at hand, and nobody denies that commands of its turns go on."""

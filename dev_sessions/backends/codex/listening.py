@@ -1,9 +1,10 @@
-"""What the app-server tells in passing: errors that it expects to pass, and that it writes down nowhere."""
+"""What the app-server tells in passing and writes down nowhere: that it asks, and errors that it expects to pass."""
 
 from __future__ import annotations
 
 from ...errors import TimedOut
-from . import daemon, places, thread
+from ..base import Heard
+from . import daemon, evidence, places, rollout, thread
 from .connection import Connection, Lost, Silent
 from .protocol import Refused, complaint
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 _SECONDS = 2.0
 
 
-def listen(session: Session) -> CodexListener | None:
+def listen(session: Session, soon: bool) -> CodexListener | None:
     """See `base.Listens`. Only a thread at work is joined: one at rest would go on with its goal."""
+    if soon and not _calls(session):
+        return None
     try:
         connection = daemon.reach(places.place_of(session), _SECONDS)
     except Silent as error:
@@ -36,6 +39,12 @@ def listen(session: Session) -> CodexListener | None:
     return None
 
 
+def _calls(session: Session) -> bool:
+    """True if a call of the model is open, which may be a question the next moment (0.169: some 20 ms later)."""
+    path = evidence.rollout_path(session) if session.private.get("thread") else None
+    return path is not None and bool(rollout.read(path, evidence.past(session)[0]).calls)
+
+
 class CodexListener:
     """See `base.Listener`."""
 
@@ -43,12 +52,14 @@ class CodexListener:
         self._connection, self._thread = connection, thread
         self.descriptor = connection.descriptor
 
-    def heard(self) -> list[str] | None:
+    def heard(self) -> Heard | None:
         try:
             notices = self._connection.news()
         except (Lost, Silent):
             return None
-        return [words for notice in notices if (words := complaint(notice, self._thread))]
+        ours = [one for one in notices if one.params.get("threadId") == self._thread]
+        moved = any(one.id is not None or one.method == "thread/status/changed" for one in ours)
+        return Heard([words for one in ours if (words := complaint(one, self._thread))], moved)
 
     def close(self) -> None:
         self._connection.close()

@@ -76,6 +76,11 @@ def request(id: int, method: str, params: dict[str, Any]) -> str:
     return json.dumps({"id": id, "method": method, "params": params})
 
 
+def reply(id: Any, result: Any) -> str:
+    """Our answer to what the server asks under that id."""
+    return json.dumps({"id": id, "result": result})
+
+
 def notification(method: str) -> str:
     return json.dumps({"method": method})
 

@@ -241,6 +241,22 @@ def _note_call(calls: dict[str, Call], payload: dict[str, Any], at: float) -> No
         calls[id] = Call(id, str(payload.get("name", "")), given(payload), at)
 
 
+def output(path: str, call: str, begin: int = 0) -> str | None:
+    """What a call of the model has returned, as text; None if it has not yet."""
+    mark = json.dumps(call).encode()
+    try:
+        with open(path, "rb") as file:
+            file.seek(begin)
+            lines = [line for line in file if mark in line]
+    except FileNotFoundError:
+        return None  # archived meanwhile
+    for _, payload, _ in _payloads(lines):
+        if str(payload.get("type")).endswith("_output") and payload.get("call_id") == call:
+            told = payload.get("output")
+            return told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
+    return None
+
+
 def _note_left(left: set[str], payload: dict[str, Any]) -> None:
     """Note a command that was left running, or its end; of versions that write down its end (0.139 does not)."""
     item = payload.get("item")

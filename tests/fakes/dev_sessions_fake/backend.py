@@ -12,10 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dev_sessions import files, processes
-from dev_sessions.backends.base import Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
+from dev_sessions.backends.base import (
+    Answer,
+    Conversation,
+    Delivery,
+    Launch,
+    Observation,
+    Places,
+    Session,
+    Sources,
+    Wire,
+)
 from dev_sessions.backends.ending import end
-from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, TimedOut, WaitingForInput
-from dev_sessions.model import Entry, Fact, Message, Probe, Question
+from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, QuestionGone, TimedOut, WaitingForInput
+from dev_sessions.model import Entry, Fact, Message, Part, Probe, Question
 from dev_sessions.terminal.tmux import Tmux
 from dev_sessions.waiting import Watcher
 
@@ -36,17 +46,21 @@ class BareBackend:
         Tmux(environ)
 
     def launch(self, launch: Launch) -> None:
+        self._begin(launch, _script(launch))
+
+    def _begin(self, launch: Launch, script: str) -> None:
         session = launch.session
+        lives = _lives(session)
         tmux = Tmux(session.environ)
         launch.keep({"socket": tmux.expected_socket()})
-        argv = ["/bin/sh", "-c", _CLEAN, _script(launch)]
+        argv = ["/bin/sh", "-c", _CLEAN, script]
         socket, pane = tmux.new_session(_pane(session), argv, session.record["key"])
         launch.keep({"socket": socket, "pane": pane})
         until = time.monotonic() + launch.timeout
         with Watcher() as watcher:
             for path in (session.folder.path, session.folder.facts_path, session.folder.agent_path):
                 watcher.watch_path(path)
-            while not any(fact["kind"] == "alive" for fact in _facts(session)):
+            while _lives(session) == lives:
                 self._see_through(launch, tmux, time.monotonic() >= until)
                 watcher.wait(min(TICK, max(0.0, until - time.monotonic())))
         tmux.release(_pane(session))
@@ -137,6 +151,29 @@ class FakeBackend(BareBackend):
         if not _await(session, lambda: _status(session).get("activity") == "idle", timeout):
             raise TimedOut(f"the turn of {session.id} did not end", next=f"dev-sessions attach {session.id}")
 
+    def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
+        said = answer.why if answer.decision == "deny" else " + ".join(", ".join(one) for one in answer.answers)
+        path = _path(session, "answers", question.id)
+        if os.path.exists(path):
+            raise QuestionGone(f"{session.id} was answered already", next=f"dev-sessions wait {session.id}")
+        files.write_whole(path, (said or answer.decision).encode())
+        answered = {"kind": "answered", "text": question.id}
+        if not _await(session, lambda: any(answered.items() <= fact.items() for fact in _facts(session)), timeout):
+            raise DeliveryUnknown(f"{session.id} goes on waiting", next=f"dev-sessions status {session.id}")
+
+    def revive(self, launch: Launch) -> None:
+        session = launch.session
+        self.stop(session)
+        for name in ("status.json", "interrupt", *(os.path.join("inbox", name) for name in _inbox_names(session))):
+            if os.path.exists(_path(session, name)):
+                os.unlink(_path(session, name))
+        script = _path(session, "start.sh")
+        try:
+            self._begin(launch, script if os.path.exists(script) else _script(launch))
+        except LaunchFailed:
+            self.stop(session)
+            raise
+
     def attach_command(self, session: Session) -> list[str]:
         tmux = Tmux(session.environ, session.private.get("socket"))
         return tmux.command("attach-session", "-t", f"={_pane(session)}")
@@ -193,6 +230,15 @@ def _inbox(message: Message) -> str:
     return f"{message.number:04d}.json"
 
 
+def _inbox_names(session: Session) -> list[str]:
+    return os.listdir(_path(session, "inbox")) if os.path.isdir(_path(session, "inbox")) else []
+
+
+def _lives(session: Session) -> int:
+    """How many times the program has said that it is up."""
+    return sum(fact["kind"] == "alive" for fact in _facts(session))
+
+
 def _path(session: Session, *parts: str) -> str:
     return os.path.join(session.folder.agent_path, *parts)
 
@@ -217,7 +263,9 @@ def _fact(fields: dict[str, Any]) -> Fact:
     asked = fields.get("question")
     if asked is None:
         return Fact(**known)
-    return Fact(**known, question=Question(**{**asked, "options": tuple(asked["options"]), "since": fields["at"]}))
+    options = tuple(asked["options"])
+    parts = (Part(asked["text"], options),) if asked["kind"] == "question" else ()
+    return Fact(**known, question=Question(**{**asked, "options": options, "since": fields["at"], "parts": parts}))
 
 
 def _probe(session: Session) -> Probe:

@@ -4,7 +4,8 @@ A prompt holds directives, `[[verb: argument]]`, carried out in order.  A prompt
 
     reply: TEXT      say something                    delay: SECONDS   wait
     hold: NAME       wait until agent/release/NAME exists
-    ask: Q|A|B       ask, and wait for an answer: agent/answers/ID, or a line typed in the terminal
+    ask: Q|A|B       ask, and wait for an answer: agent/answers/ID, or a line typed in the terminal; Q|A;R|C asks both
+    may: TEXT        ask for permission               replytool        say what was answered
     bash: COMMAND    run it                           replytool        say what it printed
     bash_bg: COMMAND leave it running at the turn's end; the agent wakes by itself when it is over
     error: TEXT      the turn fails                   die              end at once, without a word
@@ -33,7 +34,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 TICK = float(os.environ.get("FAKE_TICK", "0.01"))
-VERBS = "ask bash bash_bg delay die error hold join late reply replytool"
+VERBS = "ask bash bash_bg delay die error hold join late may reply replytool"
 _DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::((?:(?!\]\]).)*))?\]\]", re.DOTALL)
 _POINTER = "[file] "
 
@@ -77,8 +78,8 @@ class Agent:
         self.background: list[subprocess.Popen[bytes]] = []
         self.running: str | None = None
         self.asking = False
-        self.turns = 0
-        self.facts = 0
+        # One that was revived goes on counting where it was.
+        self.facts = self.turns = max((int(name[:6]) for name in self.listed("facts")), default=0)
 
     def live(self) -> NoReturn:
         """Start, then take prompts until something ends the program."""
@@ -211,7 +212,9 @@ class Agent:
             elif verb == "hold":
                 self.until(lambda name=argument: self.released(name))  # type: ignore[misc]
             elif verb == "ask":
-                self.ask(*argument.split("|"))
+                printed = self.ask(*argument.split(";"))
+            elif verb == "may":
+                printed = self.ask(f"{argument}|allow|always|deny", kind="permission")
             elif verb == "bash":
                 done = subprocess.run(["/bin/sh", "-c", argument], stdin=subprocess.DEVNULL, capture_output=True)
                 printed = (done.stdout + done.stderr).decode(errors="replace").rstrip("\n")
@@ -222,17 +225,36 @@ class Agent:
             elif verb == "die":
                 self.die(argument)
 
-    def ask(self, text: str, *options: str) -> None:
-        id = f"question-{self.facts + 1}"
+    def ask(self, *questions: str, kind: str = "question") -> str:
+        """Ask all of these at once; returns what was answered, a line each."""
         self.asking = True
         self.status("waiting")
-        self.say("asked", question={"id": id, "kind": "question", "text": text, "options": options})
-        self.show(f"? {text} {' | '.join(options)}")
+        ids = []
+        for question in questions:
+            text, *options = question.split("|")
+            ids.append(f"question-{self.facts + 1}")
+            asked = {"id": ids[-1], "kind": kind, "text": text, "options": options}
+            self.say("asked", question=asked, held=len(questions) > 1)
+            self.show(f"? {text} {' | '.join(options)}")
+        told: set[str] = set()
         try:
-            self.until(lambda: self.answered(id))
+            self.until(lambda: self.all_answered(ids, told))
         finally:
             self.asking = False
         self.status("busy")
+        return "\n".join(self.read(self.path("answers", id)) for id in ids)
+
+    def all_answered(self, ids: list[str], told: set[str]) -> bool:
+        for id in ids:
+            if id not in told and self.answered(id):
+                told.add(id)
+                self.say("answered", text=id)
+        return len(told) == len(ids)
+
+    @staticmethod
+    def read(path: str) -> str:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
 
     def answered(self, id: str) -> bool:
         path = self.path("answers", id)
@@ -276,6 +298,10 @@ class Agent:
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.folder, "agent", *parts)
+
+    def listed(self, name: str) -> list[str]:
+        path = os.path.join(self.folder, name)
+        return [found for found in os.listdir(path) if not found.startswith(".")] if os.path.isdir(path) else []
 
     def released(self, name: str) -> bool:
         return os.path.exists(self.path("release", name))

@@ -31,10 +31,6 @@ class InUse(Exception):
     """Another server listens there."""
 
 
-class _Stop(Exception):
-    """SIGTERM."""
-
-
 class Connection:
     """One client."""
 
@@ -107,7 +103,7 @@ class Server:
         self.threads: dict[str, Thread] = {}
         self.connections: list[Connection] = []
         self.requests: dict[int, Any] = {}
-        self.asked = 0
+        self.asked, self._stops = 0, 0
         self._unload_seconds = float(os.environ.get("FAKE_UNLOAD", "60"))
 
     # Life.
@@ -115,21 +111,26 @@ class Server:
     def live(self) -> None:
         """Serve until SIGTERM; then the turns that run may end."""
         listener = self._listen()
-        signal.signal(signal.SIGTERM, _stop)
+        listener.settimeout(_LOOK_SECONDS)  # a signal right before a wait without an end would not be seen
+        signal.signal(signal.SIGTERM, self._stop)
         threading.Thread(target=self._unload_idle, daemon=True).start()
-        try:
-            while True:
+        while not self._stops:
+            try:
                 client, _ = listener.accept()
-                connection = Connection(self, client)
-                with self.lock:
-                    self.connections.append(connection)
-                threading.Thread(target=connection.live, daemon=True).start()
-        except _Stop:
-            listener.close()
-            self._drain()
-            os.unlink(self._path)
-            os.unlink(self._short)
-            os._exit(0)
+            except TimeoutError:
+                continue
+            connection = Connection(self, client)
+            with self.lock:
+                self.connections.append(connection)
+            threading.Thread(target=connection.live, daemon=True).start()
+        listener.close()
+        self._drain()
+        os.unlink(self._path)
+        os.unlink(self._short)
+        os._exit(0)
+
+    def _stop(self, *_: object) -> None:
+        self._stops += 1
 
     def _listen(self) -> socket.socket:
         folder = os.path.dirname(self._path)
@@ -152,11 +153,8 @@ class Server:
         return listener
 
     def _drain(self) -> None:
-        try:
-            while any(thread.turn is not None for thread in self.threads.values()):
-                time.sleep(_LOOK_SECONDS)
-        except _Stop:
-            pass
+        while self._stops == 1 and any(thread.turn is not None for thread in self.threads.values()):
+            time.sleep(_LOOK_SECONDS)
         for thread in self.threads.values():
             thread.end_commands()
 
@@ -211,7 +209,3 @@ class Server:
             self.connections.remove(connection)
             for thread in self.threads.values():
                 thread.followers.discard(connection)
-
-
-def _stop(*_: object) -> None:
-    raise _Stop

@@ -82,6 +82,8 @@ class Thread:
     def begin(self, text: str, client: str | None, goal: bool = False) -> str:
         self.materialize()
         self.turn = Turn(self, text, client, goal)
+        if goal:
+            self.turn.tell_beginning()  # at once: a goal that is paused now begins no turn that nobody knew of
         self.turn.start()
         return self.turn.id
 

@@ -61,7 +61,7 @@ class Turn(threading.Thread):
     def __init__(self, thread: Thread, text: str, client: str | None, goal: bool) -> None:
         super().__init__(daemon=True)
         self.id, self._thread, self._goal = new_id(), thread, goal
-        self._given = [(text, client)]
+        self._given, self._script = [(text, client)], steps(text)
         self._began, self._stop, self._told = 0, threading.Event(), False
         self._results: list[str] = []
         self._said: Fields | None = None
@@ -79,7 +79,7 @@ class Turn(threading.Thread):
     # The life of it.
 
     def run(self) -> None:
-        first = steps(self._given[0][0])
+        first = self._script
         outcome, words = "completed", None
         try:
             self._until(lambda: all(self._thread.released(step.argument) for step in first if step.verb == "late"))
@@ -93,19 +93,23 @@ class Turn(threading.Thread):
         with self._thread.server.lock:
             self.finish(outcome, words)
 
+    def tell_beginning(self) -> None:
+        """Write down and tell that it has begun. Under the server's lock."""
+        thread, given = self._thread, self._thread.given
+        self._told, self._began = True, int(time.time())
+        thread.rollout.event("task_started", turn_id=self.id, started_at=self._began)
+        thread.rollout.context(self.id, cwd=thread.cwd, approval_policy=given["policy"], model=given["model"])
+        thread.be("active")
+        thread.tell("turn/started", turn=shown_turn(self.id, "inProgress", self._began))
+        if self._goal:
+            del self._given[0]  # the objective, which nobody has said
+
     def _begin(self) -> list[Step] | None:
-        thread = self._thread
-        with thread.server.lock:
+        with self._thread.server.lock:
             if self._stop.is_set():
                 raise Interrupted
-            self._told, self._began = True, int(time.time())
-            thread.rollout.event("task_started", turn_id=self.id, started_at=self._began)
-            given = thread.given
-            thread.rollout.context(self.id, cwd=thread.cwd, approval_policy=given["policy"], model=given["model"])
-            thread.be("active")
-            thread.tell("turn/started", turn=shown_turn(self.id, "inProgress", self._began))
-            if self._goal:
-                del self._given[0]  # the objective, which nobody has said; what was steered in meanwhile stays
+            if not self._told:
+                self.tell_beginning()
             return self._take()
 
     def _work(self, script: list[Step]) -> None:
@@ -182,7 +186,8 @@ class Turn(threading.Thread):
             case "reply" | "stream":
                 self._reply(step.argument)
             case "replytool":
-                self._reply(self._results[-1].partition("\nOutput:\n")[2] if self._results else "")
+                last = self._results[-1] if self._results else ""
+                self._reply(last.partition("\nOutput:\n")[2] if "\nOutput:\n" in last else last)
             case "delay":
                 end = time.monotonic() + float(step.argument)
                 self._until(lambda: time.monotonic() >= end or self._cut())

@@ -1,0 +1,77 @@
+"""Keys for what stands on Claude Code's screen and is no question that it reports: looked at before and after."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from ...errors import QuestionGone, UsageError
+from ...model import Question
+from ...turns import ASK_GRACE, WAITING_ACTIVITY
+from ...waiting import Watcher
+from . import dialogs, evidence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...terminal.screen import Screen
+    from ...terminal.tmux import Tmux
+    from ..base import Observation, Session
+
+_KEY = re.compile(r"[0-9A-Za-z]|Enter|Escape|Tab|BTab|Space|BSpace|Up|Down|Left|Right")
+# How long the screen may take to follow a key; a dialog that has just come ignores them for some 0.2 s. Seconds.
+_FOLLOWS = 2.0
+
+
+def press(session: Session, screen: Screen, question: Question, key: str) -> str:
+    """Press one key on a dialog; see `base.PressesKeys.press`."""
+    if not _KEY.fullmatch(key):
+        raise UsageError(
+            f"no key called {key!r}", next="a letter, a digit, Enter, Escape, Tab, Space, Up, Down, Left or Right"
+        )
+    before = screen.capture()
+    if not dialogs.is_dialog(before):
+        raise QuestionGone(
+            f"the screen of {session.id} shows no choice; no key was pressed. It shows:\n{dialogs.shown(before)}",
+            next=f"dev-sessions attach {session.id}",
+        )
+    until = time.monotonic() + _FOLLOWS
+    with Watcher() as watcher:
+        watcher.watch_descriptor(screen.descriptor)
+        screen.keys(key)
+        while (after := screen.capture()) == before and time.monotonic() < until:
+            watcher.wait(until - time.monotonic())
+            screen.drain()
+    if after == before:
+        raise QuestionGone(
+            f"the key {key} has changed nothing on the screen of {session.id}:\n{dialogs.shown(after)}",
+            next=f"dev-sessions attach {session.id}",
+        )
+    _settle(session, question)
+    return dialogs.shown(screen.capture())
+
+
+def _settle(session: Session, question: Question) -> None:
+    """Give Claude a moment to say that it waits no more."""
+    until = time.monotonic() + ASK_GRACE
+    with Watcher() as watcher:
+        watcher.watch(*evidence.sources(session))
+        while time.monotonic() < until:
+            probe = evidence.look(session)
+            if probe.activity != WAITING_ACTIVITY or probe.since > question.since + ASK_GRACE:
+                return
+            watcher.wait(until - time.monotonic())
+
+
+def with_screen(session: Session, seen: Observation, tmux: Tmux) -> Observation:
+    """What was seen, with the screen's text in the place of a dialog of which nothing but its being there is known."""
+    probe, question = seen.probe, seen.probe.question
+    if question is None or question.kind != "dialog" or session.folder.notice() is not None:
+        return seen
+    last = next((fact.kind for fact in reversed(seen.facts) if fact.kind in ("asked", "ended", "accepted")), None)
+    if last == "asked" or probe.now - probe.since <= ASK_GRACE:
+        return seen
+    target = session.private.get("pane") or f"={evidence.pane_name(session.id)}:"
+    screen = tmux.run("capture-pane", "-p", "-t", target, check=False)
+    options = tuple(option.text for option in dialogs.options(screen))
+    told = question._replace(text=f"{question.text}:\n{dialogs.shown(screen)}", options=options)
+    return seen._replace(probe=probe._replace(question=told))

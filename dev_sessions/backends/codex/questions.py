@@ -1,0 +1,123 @@
+"""What a thread asks a person: the app-server's own requests, as questions.
+
+The server tells an open request to whoever joins the thread (`thread/resume`), each time, and to nobody else. A request
+has a number, which starts anew with the server, and names the call of the model that it is about; a call may lead to
+several requests, one after the other. Both together are a question's id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ...model import Part, Question
+from ...values import NamedTuple, as_number
+from .protocol import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .connection import Connection
+    from .protocol import Notice
+    from .rollout import Call
+
+COMMAND = "item/commandExecution/requestApproval"
+CHANGE = "item/fileChange/requestApproval"
+INPUT = "item/tool/requestUserInput"
+RESOLVED = "serverRequest/resolved"
+
+
+class Request(NamedTuple):
+    """An open request of the server. `number` is its id in this server, `call` that of the model's call."""
+
+    number: Any
+    call: str
+    method: str
+    params: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return _plain(f"{self.call}.{self.number}")
+
+
+def requests(connection: Connection, thread: str) -> list[Request]:
+    """What a thread asks now. Only of a thread that waits for an answer: one at rest would go on with its goal.
+
+    Raises:
+        Lost, Silent: the server does not tell.
+    """
+    try:
+        connection.call("thread/resume", threadId=thread, excludeTurns=True)
+        # They follow the answer; that to another request comes behind them.
+        connection.call("thread/read", threadId=thread)
+    except Refused:
+        return []
+    return still_open(connection.news(), thread)
+
+
+def still_open(notices: Sequence[Notice], thread: str) -> list[Request]:
+    """The requests among what a server has said of a thread, but for those that were answered since, in their order."""
+    found: dict[Any, Request] = {}
+    for notice in notices:
+        if notice.params.get("threadId") != thread:
+            continue
+        if notice.method == RESOLVED:
+            found.pop(notice.params.get("requestId"), None)
+        elif notice.id is not None:
+            call = str(notice.params.get("itemId") or notice.params.get("callId") or notice.method)
+            found[notice.id] = Request(notice.id, call, notice.method, notice.params)
+    return list(found.values())
+
+
+def question(request: Request, call: Call | None, now: float) -> Question:
+    """A request as a question; `call` is the model's, if it is known."""
+    params = request.params
+    since = as_number(params.get("startedAtMs")) / 1000 or (call.at if call else now)
+    if request.method == INPUT:
+        parts = tuple(_part(item) for item in params.get("questions") or () if isinstance(item, dict))
+        options = tuple(label for part in parts for label in part.options)
+        return Question(request.id, "question", "\n".join(part.text for part in parts), options, since, parts)
+    options = ("allow", "always", "deny") if request.method in (COMMAND, CHANGE) else ()
+    return Question(request.id, "permission", _permission(request, call), options, since)
+
+
+def of_call(call: Call) -> Question:
+    """What a call asks, as far as the thread's record tells: of a server that does not tell its requests."""
+    return Question(_plain(call.id), "permission", _said(call), (), call.at)
+
+
+def _plain(id: str) -> str:
+    """An id that can stand in a command and name a file: the model's server makes them up."""
+    return "q" * id.startswith(("-", ".")) + re.sub(r"[^A-Za-z0-9._-]", "_", id)[-120:]
+
+
+def _part(item: dict[str, Any]) -> Part:
+    options = [option for option in item.get("options") or () if isinstance(option, dict)]
+    labels = tuple(str(option.get("label", "")) for option in options)
+    details = tuple(str(option.get("description") or "") for option in options)
+    return Part(str(item.get("question", "")), labels, details)
+
+
+def _permission(request: Request, call: Call | None) -> str:
+    """What is to be allowed, in full: the command or the change, where, and why it is asked."""
+    params = request.params
+    lines = [_said(call) if call else f"{request.method}: {params.get('command') or json.dumps(params)}"]
+    network = params.get("networkApprovalContext")
+    if isinstance(network, dict):
+        lines.append(f"network: {network.get('protocol')} to {network.get('host')}")
+    if params.get("additionalPermissions"):
+        lines.append(f"permissions: {json.dumps(params['additionalPermissions'])}")
+    if params.get("grantRoot"):
+        lines.append(f"writes below: {params['grantRoot']}")
+    reason = params.get("reason")
+    return "\n".join([*lines, *([str(reason)] if reason and str(reason) not in lines[0] else [])])
+
+
+def _said(call: Call) -> str:
+    given = call.given
+    what = given.get("cmd") or given.get("command") or given.get("input") or json.dumps(given)
+    lines = [f"{call.name}: {' '.join(map(str, what)) if isinstance(what, list) else what}"]
+    lines += [f"{name}: {given[name]}" for name in ("workdir", "sandbox_permissions") if given.get(name)]
+    return "\n".join([*lines, *([str(given["justification"])] if given.get("justification") else [])])

@@ -1,0 +1,153 @@
+"""What agents ask, and answers to it: `pending`, `respond`."""
+
+from __future__ import annotations
+
+import os
+
+from .. import files
+from ..backends.base import PressesKeys, Responds
+from ..errors import QuestionGone, Unsupported, UsageError
+from .answering import answer, summary
+from .conversation import refuse_unless_there, still_there
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..backends.base import Session
+    from ..model import Question, State
+    from .house import House
+
+# How long an agent may take to go on with an answer. Seconds.
+_TAKEN_SECONDS = 20.0
+# Of how many answers a session remembers the requests.
+_KEPT_ANSWERS = 100
+
+
+def pending(house: House, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
+    """Every open question of every session, or of those in `group`, the oldest first."""
+    sessions = house.group(params.get("group"))
+    found = [
+        {"session": session.id, **question.to_json()}
+        for session, state in zip(sessions, house.states(sessions), strict=True)
+        for question in state.questions
+    ]
+    return sorted(found, key=lambda one: float(one["since"]))
+
+
+def respond(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """Answer one question of the session `id`: {"session", "question", "kind", "answer", "screen", "request_id"}.
+
+    Exactly one of `allow`, `always`, `deny` (with `why`), `choose`, `text`, `answers` and `key` says how; `question` is
+    the id of the question, if several are open. The same request id again gives the first answer's result.
+    """
+    session = house.session(params["id"])
+    with house.store.lock(session.folder.lock_path):
+        still_there(house, session)
+        known = _known(session, request_id)
+        if known is not None:
+            return known
+        state = house.state(session)
+        refuse_unless_there(session, state)
+        question = _meant(session, state, params.get("question"))
+        result = {
+            "session": session.id,
+            "question": question.id,
+            "kind": question.kind,
+            **_given(house, session, question, params),
+            "request_id": request_id,
+        }
+        _note(session, result)
+        return result
+
+
+def _given(house: House, session: Session, question: Question, params: dict[str, Any]) -> dict[str, Any]:
+    """Answer the question: what was said, and of a key the screen that followed."""
+    backend = house.backend(session)
+    if params.get("key") is not None:
+        if not isinstance(backend, PressesKeys):
+            raise _unsupported(session, "press")
+        key = str(params["key"])
+        return {"answer": key, "screen": backend.press(session, question, key)}
+    if not isinstance(backend, Responds):
+        raise _unsupported(session, "respond")
+    said = answer(session.id, question, _ways(params))
+    backend.respond(session, question, said, _TAKEN_SECONDS)
+    return {"answer": summary(said), "screen": None}
+
+
+def _ways(params: dict[str, Any]) -> dict[str, Any]:
+    """What the caller says, apart from what it is said to."""
+    decisions = {"allow": params.get("allow"), "always": params.get("always"), "deny": params.get("deny")}
+    words = {"choose": params.get("choose"), "text": params.get("text"), "answers": params.get("answers")}
+    return {**decisions, **words, "why": params.get("why")}
+
+
+def _unsupported(session: Session, capability: str) -> Unsupported:
+    return Unsupported(
+        f"{session.record['cli']} takes no answer this way",
+        next=f"dev-sessions attach {session.id}",
+        capability=capability,
+    )
+
+
+def _meant(session: Session, state: State, wanted: Any) -> Question:
+    """The question to answer.
+
+    Raises:
+        QuestionGone: that one is not open, or none is. UsageError: several are open, and none was named.
+    """
+    shown = [{"session": session.id, **question.to_json()} for question in state.questions]
+    if wanted is not None:
+        found = next((question for question in state.questions if question.id == wanted), None)
+        if found is None:
+            raise QuestionGone(
+                f"{session.id} does not ask {wanted!r} (any more); nothing was sent",
+                next="dev-sessions pending",
+                questions=shown,
+            )
+        return found
+    if not state.questions:
+        raise QuestionGone(
+            f"{session.id} asks nothing; nothing was sent. It is {state.status}",
+            next=f"dev-sessions wait {session.id}",
+            questions=[],
+        )
+    if len(state.questions) > 1:
+        listed = "".join(f"\n  {question.id} ({question.kind}): {question.text}" for question in state.questions)
+        raise UsageError(
+            f"{session.id} asks several things; say which one is meant:{listed}",
+            next=f"dev-sessions respond {session.id} --question Q ...",
+            questions=shown,
+        )
+    return state.questions[0]
+
+
+def _folder(session: Session) -> str:
+    return os.path.join(session.folder.path, "answers")
+
+
+def _place(session: Session, request_id: str) -> str:
+    """The file of a request's result; the id may be any text."""
+    from hashlib import blake2s
+
+    return os.path.join(_folder(session), f"{blake2s(request_id.encode(), digest_size=16).hexdigest()}.json")
+
+
+def _known(session: Session, request_id: str) -> dict[str, Any] | None:
+    """The result of the same request before."""
+    noted = files.read_json(_place(session, request_id))
+    return noted if isinstance(noted, dict) else None
+
+
+def _note(session: Session, result: dict[str, Any]) -> None:
+    """Keep a result for when the same request comes again; the caller holds the session's lock.
+
+    The last ones do: of an older one the question is gone, which is what the same request is then told.
+    """
+    os.makedirs(_folder(session), mode=0o700, exist_ok=True)
+    files.write_json(_place(session, result["request_id"]), result)
+    with os.scandir(_folder(session)) as found:
+        oldest = sorted((entry.stat().st_mtime, entry.path) for entry in found)[:-_KEPT_ANSWERS]
+    for _, path in oldest:
+        os.unlink(path)

@@ -1,0 +1,176 @@
+"""`revive`: agents that are gone are started again, on the conversations that they had."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .. import config
+from ..backends.base import Revives
+from ..errors import DevSessionsError, SessionNotFound, Unsupported, UsageError, WaitingForInput
+from ..files import unwritable
+from ..model import EXITED, QUEUED
+from .conversation import start_courier, still_there
+from .creating import change, checked_folder, plan, undisturbed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from typing import Any
+
+    from ..backends.base import Session
+    from ..model import State
+    from .house import House
+
+    Result = dict[str, Any]
+
+REVIVED, ALIVE = "revived", "alive"
+
+
+def revive(house: House, params: Result, request_id: str) -> Generator[Result, None, list[Result]]:
+    """Start the agents of the sessions `ids` again, or with `all` of every session whose agent is gone.
+
+    A result each, as an event when it is known: {"session", "outcome", "status", "interrupted", "queued"}, outcome
+    "revived" or "alive" (nothing was changed). One that cannot be revived does not keep the others dead; its error
+    comes at the end.
+    """
+    sessions = _meant(house, params.get("ids"), bool(params.get("all")))
+    done: list[Result] = []
+    failed: list[tuple[str, DevSessionsError]] = []
+    for session in sessions:
+        try:
+            done.append(_revived(house, session))
+        except DevSessionsError as error:
+            failed.append((session.id, error))
+        except OSError as error:
+            failed.append((session.id, unwritable(str(error.filename or house.settings.home), error)))
+        else:
+            yield done[-1]
+    if failed:
+        raise _still_gone(done, failed)
+    return done
+
+
+def _meant(house: House, ids: Sequence[str] | None, every: bool) -> list[Session]:
+    """The sessions by id, or all whose agents have been there, are gone, and can be started again.
+
+    Raises:
+        SessionNotFound: an id is none; the error tells of one that was killed. UsageError: neither or both were given.
+    """
+    if (ids is not None) == every:
+        raise UsageError(
+            "give either session ids or --all", next="dev-sessions revive ID, or dev-sessions revive --all"
+        )
+    if ids is None:
+        sessions = house.group()
+        states = house.states(sessions)
+        gone = [one for one, state in zip(sessions, states, strict=True) if _is_for_all(house, one, state)]
+        if not gone:
+            house.say("no agent is gone; nothing was started")
+        return gone
+    try:
+        return house.sessions(ids)
+    except SessionNotFound as error:
+        known = house.store.load()
+        raise _killed(house, [id for id in ids if id not in known]) or error from error
+
+
+def _is_for_all(house: House, session: Session, state: State) -> bool:
+    """A session whose create was cut is left out: nobody was ever told of it."""
+    return state.status == EXITED and bool(session.record.get("ready_at")) and "revive" in _abilities(session)
+
+
+def _abilities(session: Session) -> Sequence[str]:
+    return session.record.get("capabilities") or ()
+
+
+def _killed(house: House, ids: list[str]) -> SessionNotFound | None:
+    """What to say of ids that no session has any more; None if none of them was killed."""
+    try:
+        archived = sorted(os.listdir(house.store.archive_folder))
+    except OSError:
+        return None
+    for id in ids:
+        keys = [key for key in archived if key.rpartition("-")[0] == id]
+        if keys:
+            place = os.path.join(house.store.archive_folder, keys[-1])
+            return SessionNotFound(
+                f"{id} was killed, and what was killed is not revived; what it left is in {place}",
+                next=f"dev-sessions create --id {id}",
+            )
+    return None
+
+
+def _revived(house: House, session: Session) -> Result:
+    backend = house.backend(session)
+    if not isinstance(backend, Revives):
+        raise Unsupported(
+            f"{session.record['cli']} cannot be revived",
+            next=f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up",
+            capability="revive",
+        )
+    with house.store.lock(session.folder.lock_path):
+        still_there(house, session)
+        session = house.session(session.id)
+        before = house.state(session)
+        if before.status != EXITED:
+            return _result(session, ALIVE, before, [])
+        _start(house, session, backend)
+        session = house.session(session.id)
+        after = house.state(session)
+        cut = [turn.number for turn in before.turns if turn.open or turn.state in (EXITED, QUEUED)]
+        ended = [turn.number for turn in after.turns if turn.number in cut and not turn.open]
+        if any(turn.state == QUEUED for turn in after.turns):
+            start_courier(house, session)
+    return _result(session, REVIVED, after, ended)
+
+
+def _result(session: Session, outcome: str, state: State, interrupted: list[int]) -> Result:
+    return {
+        "session": session.id,
+        "outcome": outcome,
+        "status": state.status,
+        "interrupted": interrupted,
+        "queued": [turn.number for turn in state.turns if turn.state == QUEUED],
+    }
+
+
+def _start(house: House, session: Session, backend: Revives) -> None:
+    """Note the new life, then begin it; if it does not begin, all is as it was."""
+    checked_folder(session.record["path"])
+    launch = plan(house, session, _environment(house, session))
+    folder, lives = session.folder, session.folder.revivals()
+    folder.clear_notice()
+    folder.set_revivals([*lives, time.time()])
+    try:
+        backend.revive(launch)
+    except WaitingForInput:
+        raise
+    except BaseException:
+        with undisturbed():
+            folder.set_revivals(lives)
+        raise
+    if not session.record.get("ready_at"):
+        change(house, session, ready_at=time.time())
+
+
+def _environment(house: House, session: Session) -> dict[str, str]:
+    """What an agent gets whose own environment is lost."""
+    return {
+        **config.agent_environment(house.settings.environ),
+        "DEV_SESSIONS_HOME": house.settings.home,
+        "DEV_SESSIONS_DEPTH": str(session.record.get("depth") or 1),
+    }
+
+
+def _still_gone(done: list[Result], failed: list[tuple[str, DevSessionsError]]) -> DevSessionsError:
+    """The error that says which sessions were not revived, and why; of a single one it is its own."""
+    if len(failed) == 1 and not done:
+        return failed[0][1]
+    reasons = "; ".join(f"{id}: {error.message}" for id, error in failed)
+    return DevSessionsError(
+        f"{len(failed)} of {len(done) + len(failed)} sessions could not be revived: {reasons}",
+        next=str(failed[0][1].data.get("next") or "dev-sessions list"),
+        revived=done,
+        failed=[{"session": id, "error": error.to_wire()} for id, error in failed],
+    )

@@ -1,0 +1,76 @@
+"""`interrupt`: the turn and its commands end, every waiter is told, and the next message starts clean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab import Lab
+
+# So seldom that only an event can end a wait within the time that a test takes.
+SELDOM = ("-i", "600")
+
+
+def runs(lab: Lab, words: str) -> Callable[[], bool]:
+    def found() -> bool:
+        return any(words.encode() in command(pid) for pid in lab.processes())
+
+    return found
+
+
+def command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def sleep(seconds: int) -> str:
+    return f'python3 -c "import time; time.sleep({seconds})"'
+
+
+@pytest.mark.parametrize("turn", ["[[hold: never]]", f"[[reply: half]][[bash: {sleep(601)}]]"], ids=["think", "tool"])
+def test_all_who_wait_are_told_and_the_next_turn_is_clean(lab: Lab, turn: str) -> None:
+    id = lab.create()
+    lab.ok("ask", id, "[[reply: before]]")
+    lab.ok("send", id, f"{turn}[[reply: never]]")
+    if "bash" in turn:
+        lab.until(runs(lab, "sleep(601)"), "the command")
+    waiting = [lab.start("wait", id, *more, *SELDOM) for more in ((), ("--turn", "2"), ("--any",))]
+    assert lab.ok("interrupt", id) == "interrupted"
+    for one in waiting:
+        done = lab.finish(one)
+        assert (done.code, done.out) == (5, "interrupted\n")
+    assert not runs(lab, "sleep(601)")()
+    assert lab.ok("status", id) == "idle"
+    assert lab.ok("ask", id, "[[reply: after]]") == "after"
+    assert lab.prompts(id)[-1] == "[[reply: after]]"
+    assert lab.run("wait", id, "--turn", "2")[:2] == (5, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [f"{sleep(602)} & {sleep(603)}", f"trap '' TERM HUP INT; setsid {sleep(602)}"],
+    ids=["beside it", "away from it"],
+)
+def test_commands_of_the_turn_end_however_they_were_started(lab: Lab, words: str) -> None:
+    """Claude ends the whole tree of a command; what does not heed SIGTERM some seconds later."""
+    id = lab.create()
+    lab.ok("send", id, f"[[bash: {words}]][[reply: never]]")
+    lab.until(runs(lab, "sleep(602)"), "the command")
+    lab.ok("interrupt", id)
+    lab.until(lambda: not runs(lab, "time.sleep(60")(), "the end of the commands")
+    assert lab.ok("ask", id, "[[reply: after]]") == "after"
+
+
+def test_what_the_agent_has_put_into_the_background_goes_on_and_is_told(lab: Lab) -> None:
+    id = lab.create()
+    lab.ok("send", id, f"[[bash_bg: {sleep(604)}]][[bash: {sleep(605)}]][[reply: never]]")
+    lab.until(runs(lab, "sleep(605)"), "the command")
+    lab.ok("interrupt", id)
+    assert not runs(lab, "sleep(605)")()
+    assert runs(lab, "sleep(604)")()
+    assert lab.run("status", id, "--json").json["background"] == 1
+    lab.ok("kill", id)
+    assert not runs(lab, "sleep(604)")()

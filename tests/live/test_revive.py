@@ -1,0 +1,203 @@
+"""`revive` of the real agent: the same conversation, the same environment, and what was cut stays cut."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from lab import Lab
+
+SLEEP = 'python3 -c "import time; time.sleep(600)"'
+
+
+def end(lab: Lab, id: str) -> None:
+    os.kill(lab.pid(id), signal.SIGKILL)
+    lab.until(lambda: lab.ok("status", id) == "exited", "the end of the agent")
+
+
+def answered(lab: Lab, id: str, text: str) -> None:
+    """A turn, all of which is written down: Claude reports its end a moment earlier."""
+    assert lab.ok("ask", id, f"[[reply: {text}]]") == text
+    lab.until(lambda: json.dumps(lab.transcript(id)).count('"text": "' + text + '"'), "the reply on the disk")
+
+
+def claudes(lab: Lab, id: str) -> list[int]:
+    """Pids of the agents that run on a session's conversation."""
+    uuid = json.loads((lab.folder(id) / "record.json").read_text())["backend"]["uuid"]
+    found = []
+    for pid in lab.processes():
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if words[0].endswith(b"claude") and uuid.encode() in words:
+            found.append(pid)
+    return found
+
+
+def test_it_goes_on_where_it_was(lab: Lab) -> None:
+    """Killed in a tool, with messages queued; what was said, what was cut and what was queued are all there."""
+    id = lab.create("--env", "MARK=a 'kept' value\nof two lines", "--model", "claude-opus-5-5")
+    answered(lab, id, "the first answer")
+    lab.ok("send", id, f"[[bash: {SLEEP}]][[reply: never]]")
+    lab.until(lambda: '"tool_use"' in json.dumps(lab.transcript(id)), "the tool in the transcript")
+    lab.ok("send", id, "[[bash: echo $MARK]][[replytool]]", "--queue")
+    before = lab.run("inspect", id, "--json").json
+    end(lab, id)
+    assert lab.ok("revive", id, env={"MARK": "of the caller"}) == (
+        f"Revived session {id} (interrupted: turn 2) (queued: 1)"
+    )
+    assert lab.run("wait", id, "--turn", "3")[:2] == (0, "completed\n")
+    assert lab.ok("last-message", id) == "a 'kept' value of two lines"
+    assert lab.run("wait", id, "--turn", "2")[:2] == (5, "interrupted\n")
+    assert lab.run("wait", id, "--turn", "1")[:2] == (0, "completed\n")
+    after = lab.run("inspect", id, "--json").json
+    same = ("id", "permissions", "path", "model", "group", "created_at", "folder")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert after["files"]["transcript"] == before["files"]["transcript"]
+    lab.until(lambda: len(claudes(lab, id)) == 1, "one agent and no other")
+    told = lab.run("logs", id, "--json").json
+    said = [(entry["role"], entry["text"], entry["turn"]) for entry in told if entry["kind"] == "message"]
+    assert said == [
+        ("user", "[[reply: the first answer]]", 1),
+        ("assistant", "the first answer", 1),
+        ("user", f"[[bash: {SLEEP}]][[reply: never]]", 2),
+        ("user", "[[bash: echo $MARK]][[replytool]]", 3),
+        ("assistant", "a 'kept' value of two lines", 3),
+    ]
+    assert lab.run("last-message", id, "-n", "9", "--json").json == ["the first answer", "a 'kept' value of two lines"]
+
+
+def test_the_model_is_given_the_whole_conversation_again(lab: Lab) -> None:
+    id = lab.create()
+    answered(lab, id, "remember the number 4711")
+    end(lab, id)
+    lab.ok("revive", id)
+    lab.ok("ask", id, "[[reply: of course]]")
+    assert "remember the number 4711" in json.dumps(lab.model.requests[-1].body)
+
+
+def test_two_at_once_start_one_agent(lab: Lab) -> None:
+    id = lab.create()
+    answered(lab, id, "one")
+    end(lab, id)
+    done = [lab.finish(one) for one in [lab.start("revive", id, "--json") for _ in range(2)]]
+    assert [one.code for one in done] == [0, 0]
+    assert sorted(one.json[0]["outcome"] for one in done) == ["alive", "revived"]
+    # A Claude that starts another program is there twice for a moment.
+    lab.until(lambda: len(claudes(lab, id)) == 1, "one agent and no other")
+    assert lab.ok("ask", id, "[[reply: two]]") == "two"
+
+
+def test_what_a_dead_agent_left_running_is_ended(lab: Lab) -> None:
+    """A command of the turn that was cut would go on beside the agent that knows nothing of it."""
+    id = lab.create()
+    lab.ok("send", id, f"[[bash: setsid {SLEEP}]][[reply: never]]")
+
+    def left() -> list[int]:
+        return [pid for pid in lab.processes() if b"time.sleep(600)" in command(pid)]
+
+    lab.until(left, "the command")
+    end(lab, id)
+    lab.ok("revive", id)
+    assert not left()
+
+
+def command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_of_a_conversation_that_had_not_begun_there_is_nothing_to_resume(lab: Lab, prompted: bool) -> None:
+    """Claude writes nothing down before the first prompt, and the first one a moment after it has taken it."""
+    id = lab.create()
+    if prompted:
+        lab.ok("send", id, "[[hold: never]]")
+    os.kill(lab.pid(id), signal.SIGKILL)
+    lab.ok("revive", id)
+    assert lab.ok("ask", id, "[[reply: hello]]") == "hello"
+    if prompted:
+        assert lab.run("wait", id, "--turn", "1")[:2] == (5, "interrupted\n")
+
+
+def test_half_a_line_at_the_end_of_the_transcript_does_no_harm(lab: Lab) -> None:
+    id = lab.create()
+    answered(lab, id, "one")
+    path = Path(lab.run("inspect", id, "--json").json["files"]["transcript"])
+    end(lab, id)
+    with path.open("a") as file:
+        file.write('{"type":"user","message":{"role":"us')
+    lab.ok("revive", id)
+    assert lab.ok("ask", id, "[[reply: two]]") == "two"
+    assert lab.run("last-message", id, "-n", "2", "--json").json == ["one", "two"]
+
+
+def test_a_reply_that_was_reported_and_not_written_is_not_lost(lab: Lab) -> None:
+    """The agent is stopped as soon as it has reported: what it had not written by then is in its report alone."""
+    id = lab.create()
+    for text in ("one", "two", "three"):
+        assert lab.ok("ask", id, f"[[reply: {text}]]") == text
+        os.kill(lab.pid(id), signal.SIGKILL)
+        lab.ok("revive", id)
+    assert lab.run("last-message", id, "-n", "3", "--json").json == ["one", "two", "three"]
+    told = lab.run("logs", id, "--json").json
+    assert [entry["text"] for entry in told if entry["role"] == "assistant"] == ["one", "two", "three"]
+
+
+def test_a_transcript_that_is_gone_is_an_error_and_no_empty_conversation(lab: Lab) -> None:
+    id = lab.create()
+    answered(lab, id, "one")
+    path = Path(lab.run("inspect", id, "--json").json["files"]["transcript"])
+    end(lab, id)
+    path.rename(f"{path}.away")
+    for report in (lab.folder(id) / "facts").iterdir():
+        if '"Stop"' in report.read_text():
+            os.utime(report, (time.time() - 3600,) * 2)  # what is a moment old may not have been written yet
+    done = lab.run("revive", id)
+    assert done.code == 1
+    assert str(path) in done.err
+    assert lab.ok("status", id) == "exited"
+    assert claudes(lab, id) == []
+    Path(f"{path}.away").rename(path)
+    lab.ok("revive", id)
+    assert lab.ok("ask", id, "[[reply: two]]") == "two"
+
+
+def test_a_claude_that_does_not_start_leaves_all_as_it_was(lab: Lab) -> None:
+    id = lab.create()
+    answered(lab, id, "one")
+    end(lab, id)
+    broken = lab.path / "broken"
+    broken.write_text(
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec echo '2.1.330 (Claude Code)'\necho no licence; exit 3\n"
+    )
+    broken.chmod(0o700)
+    done = lab.run("revive", id, env={"DEV_SESSIONS_CLAUDE": str(broken)})
+    assert done.code == 1
+    assert "no licence" in done.err
+    assert lab.ok("status", id) == "exited"
+    assert lab.run("wait", id)[:2] == (0, "completed\n")
+    assert f"dev-{id}" not in lab.tmux("list-sessions")
+    lab.ok("revive", id)
+    assert lab.ok("ask", id, "[[reply: two]]") == "two"
+
+
+def test_after_a_clear_it_is_the_new_conversation(lab: Lab) -> None:
+    id = lab.create()
+    answered(lab, id, "old")
+    lab.keys(id, "/clear")
+    lab.until(lambda: "/clear" in lab.screen(id), "the command on the screen")
+    lab.keys(id, "Enter")
+    lab.until(lambda: '"clear"' in "".join(path.read_text() for path in (lab.folder(id) / "facts").iterdir()), "clear")
+    lab.ok("ask", id, "[[reply: new]]")
+    path = Path(lab.run("inspect", id, "--json").json["files"]["transcript"])
+    lab.until(lambda: '"new"' in path.read_text(), "the reply on the disk")
+    end(lab, id)
+    lab.ok("revive", id)
+    lab.ok("ask", id, "[[reply: newer]]")
+    assert "[[reply: old]]" not in json.dumps(lab.model.requests[-1].body)
+    assert lab.run("last-message", id, "-n", "2", "--json").json == ["new", "newer"]

@@ -1,0 +1,56 @@
+"""The plan that Claude Code asks to carry out, where its request does not hold it (2.1.330)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dev_sessions.backends.claude import hooks, plans
+from dev_sessions.model import Fact
+
+
+def asked(tool: str = "ExitPlanMode", **given: str) -> list[Fact]:
+    return [Fact("accepted", 1.0, text="x"), Fact("asked", 2.0, question=hooks.asked("q", tool, dict(given), 2.0))]
+
+
+@pytest.fixture
+def transcript(tmp_path: Path) -> Path:
+    """It names two plans; the second is the one that is asked about."""
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.md").write_text(f"# The {name} plan\n\n1. ü\n")
+    path = tmp_path / "t.jsonl"
+    found = [{"type": "plan_mode", "planFilePath": str(tmp_path / f"{name}.md")} for name in ("old", "new")]
+    lines = [json.dumps({"type": "attachment", "attachment": one}) for one in found]
+    lines += ['{"type": "user", "message": {"content": "\\"planFilePath\\": nothing"}}', '{"planFilePath', "5"]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def text(facts: list[Fact]) -> str:
+    question = facts[-1].question
+    assert question is not None
+    return question.text
+
+
+def test_the_plan_is_told_in_full(transcript: Path) -> None:
+    found = plans.told(asked(), str(transcript))
+    assert text(found) == "# The new plan\n\n1. ü"
+    assert found[:-1] == asked()[:-1]
+
+
+def test_a_plan_that_the_request_holds_is_that(transcript: Path) -> None:
+    assert text(plans.told(asked(plan="# Mine"), str(transcript))) == "# Mine"
+
+
+def test_what_is_no_plan_stays_as_it_is(transcript: Path) -> None:
+    for facts in (asked("Bash", command="ls"), [Fact("alive", 1.0)], []):
+        assert plans.told(facts, str(transcript)) == facts
+
+
+def test_a_plan_that_was_never_written(transcript: Path) -> None:
+    (transcript.parent / "new.md").unlink()
+    assert text(plans.told(asked(), str(transcript))) == hooks.PLAN_UNTOLD
+    assert text(plans.told(asked(), "/nowhere")) == hooks.PLAN_UNTOLD
+    assert text(plans.told(asked(), None)) == hooks.PLAN_UNTOLD

@@ -1,0 +1,84 @@
+"""What a revived Claude gets of its earlier life: the environment out of the start script, the conversation."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from dev_sessions.backends.base import Launch, Session
+from dev_sessions.backends.claude import launch as starting
+from dev_sessions.backends.claude import transcript
+from dev_sessions.records import Folder
+
+VALUES = {
+    "PLAIN": "word",
+    "EMPTY": "",
+    "QUOTES": 'it\'s "quoted" `here` $HOME \\ #no comment',
+    "LINES": "one\n\nexport TWO=2\nthree\n",
+    "SPACES": "  lead and trail  ",
+    "BYTES": os.fsdecode(b"caf\xe9 \xff"),
+    "UNICODE": "äöü \U0001f600",
+}
+
+
+@pytest.fixture
+def session(tmp_path):
+    folder = Folder(str(tmp_path / "it's a folder"))
+    folder.make()
+    return Session({"id": "a", "key": "a-1", "backend": {}}, folder, {"PATH": os.defpath})
+
+
+def launch(session, environment, path="/"):
+    return Launch(session, path, "full", None, environment, True, 9.0, print, lambda private: None)
+
+
+@pytest.mark.parametrize("path", ["/", "/export", "/a b/export A=1"])
+def test_the_environment_comes_back_to_the_byte(session, path):
+    starting.write_script(launch(session, VALUES, path), "/bin/claude", ("--session-id", "u"))
+    kept = starting.kept_environment(session)
+    assert {name: kept[name] for name in VALUES} == VALUES
+    assert "A" not in kept
+    # Once more, from what was kept: nothing grows, nothing is lost.
+    starting.write_script(launch(session, kept, path), "/bin/claude", ("--resume", "u"))
+    assert starting.kept_environment(session) == kept
+
+
+@pytest.mark.parametrize("content", [None, b"", b"export A='no end", b"umask 0022\n"])
+def test_a_script_that_is_lost_or_damaged_keeps_none(session, content):
+    if content is not None:
+        with open(os.path.join(session.folder.agent_path, "start.sh"), "wb") as file:
+            file.write(content)
+    assert starting.kept_environment(session) is None
+
+
+def test_the_program_is_the_one_of_before_unless_the_caller_names_one(session, tmp_path):
+    programs = []
+    for name in ("before", "named", "claude"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o700)
+        programs.append(str(tmp_path / name))
+    before, named, found = programs
+    environ = {"PATH": str(tmp_path)}
+    dead = session._replace(record={**session.record, "backend": {"program": before}}, environ=environ)
+    assert starting.binary_again(dead) == before
+    assert starting.binary_again(dead._replace(environ={**environ, "DEV_SESSIONS_CLAUDE": named})) == named
+    os.unlink(before)  # its release was removed meanwhile
+    assert starting.binary_again(dead) == found
+
+
+@pytest.mark.parametrize(
+    ("lines", "begun"),
+    [
+        ([], False),
+        (['{"type":"file-history-snapshot"}', '{"type":"mode","mode":"user"}'], False),
+        (['{"type":"user","isSidechain":true}'], False),
+        (['{"type":"user","message":{"content":"hi"}}'], True),
+        (['{"type":"assistant"}', '{"type":"system"}', '{"type":"user","mess'], True),
+    ],
+)
+def test_a_conversation_has_begun_when_something_was_said(tmp_path, lines, begun):
+    path = tmp_path / "transcript.jsonl"
+    assert not transcript.has_begun(str(path))
+    path.write_text("\n".join([*lines, ""]) if lines[-1:] != ['{"type":"user","mess'] else "\n".join(lines))
+    assert transcript.has_begun(str(path)) == begun
