@@ -111,9 +111,10 @@ def show(
 
 
 def doctor(json: Json = False) -> int:
-    """Look at this machine: tmux, the agents, skills, the state folder; exit 1 if there is a problem.
+    """Look for what is wrong with this machine; exit 1 if anything is.
 
-    Each finding comes with its remedy. Nothing is changed.
+    Looked at are tmux, the agents and their logins, skills, the state folder and the disk. Each
+    finding comes with its remedy. Nothing is changed.
     """
     out = Output(json=json)
 
