@@ -19,6 +19,9 @@ MAKE_VENV = "`$(PYTHON) -c 'import sys; print(sys.executable)'`" -m venv --clear
 # REAL=1 (or LIVE=1): the demo with your own claude, codex and accounts, so nothing to fetch.
 REAL ?= $(LIVE)
 
+# What bootstrap installs is found at once.
+HERE = PATH="$$HOME/.local/bin:$$PATH";
+
 SOURCES = $(shell find dev_sessions skills -type f ! -name '*.py[co]')
 
 .PHONY: help demo install-skills bootstrap test style types unit live compat bench coverage agents venv build clean python
@@ -73,16 +76,18 @@ agents: python ## fetch the pinned agents of the tests into .agents
 install-skills: $(VENV)/installed ## teach your agents to use dev-sessions; ARGS=--check, --diff, --uninstall and more
 	@$(VENV)/bin/dev-sessions install-skill $(ARGS)
 
-bootstrap: python ## set up a new machine: tmux, the agents, the command, skills, completion; ends with doctor
-	@$(PYTHON) scripts/prepare.py tmux npm
-	@command -v claude >/dev/null || command -v codex >/dev/null || npm install -g @anthropic-ai/claude-code
+bootstrap: python ## set up a new machine: tmux, an agent, the command, skills, completion; ends with doctor
+	@$(PYTHON) scripts/prepare.py tmux
+	@$(HERE) command -v claude >/dev/null || $(HERE) command -v codex >/dev/null || { $(PYTHON) scripts/prepare.py npm && \
+	    echo "Installing Claude Code into ~/.local." && npm install -g --prefix "$$HOME/.local" @anthropic-ai/claude-code; }
 	@$(MAKE) --no-print-directory $(VENV)/installed
-	@mkdir -p "$$HOME/.local/bin" && ln -sf "$(CURDIR)/$(VENV)/bin/dev-sessions" "$$HOME/.local/bin/dev-sessions"
+	@mkdir -p "$$HOME/.local/bin" && ln -sf "$(abspath $(VENV))/bin/dev-sessions" "$$HOME/.local/bin/dev-sessions"
 	@case ":$$PATH:" in *":$$HOME/.local/bin:"*) ;; *) echo "Put ~/.local/bin on your PATH." ;; esac
-	@$(VENV)/bin/dev-sessions install-skill
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/dev-sessions --install-completion || \
-	    echo "No completion for this shell; see dev-sessions --help."
-	@$(VENV)/bin/dev-sessions doctor
+	@$(HERE) dev-sessions install-skill
+	@# It is installed for the shell that runs it, and make's own is not yours.
+	@$(HERE) "$${SHELL:-sh}" -c 'dev-sessions --install-completion && true' || \
+	    echo "No completion: run dev-sessions --install-completion in a shell that has it (bash, zsh, fish)."
+	@$(HERE) dev-sessions doctor
 
 venv: $(VENV)/installed ## make .venv with dev-sessions installed
 
