@@ -78,7 +78,7 @@ install-skills: $(VENV)/installed ## teach your agents to use dev-sessions; ARGS
 
 bootstrap: python ## set up a new machine: tmux, an agent, the command, skills, completion; ends with doctor
 	@$(PYTHON) scripts/prepare.py tmux
-	@$(HERE) command -v claude >/dev/null || $(HERE) command -v codex >/dev/null || { $(PYTHON) scripts/prepare.py npm && \
+	@$(HERE) command -v claude >/dev/null || command -v codex >/dev/null || { $(PYTHON) scripts/prepare.py npm && \
 	    echo "Installing Claude Code into ~/.local." && npm install -g --prefix "$$HOME/.local" @anthropic-ai/claude-code; }
 	@$(MAKE) --no-print-directory $(VENV)/installed
 	@mkdir -p "$$HOME/.local/bin" && ln -sf "$(abspath $(VENV))/bin/dev-sessions" "$$HOME/.local/bin/dev-sessions"
