@@ -60,7 +60,7 @@ def test_bootstrap_gets_an_agent_and_the_rest_and_the_second_time_nothing(newcom
     assert newcomer.fetched() == [f"install -g --prefix {newcomer.home}/.local @anthropic-ai/claude-code"]
     assert newcomer.skills() == SKILLS
     assert "Put ~/.local/bin on your PATH." in done.stdout
-    completion = (newcomer.home / ".bashrc").read_text()
+    completion = (newcomer.home / ".bashrc").read_text().strip()
     assert f"{newcomer.home}/.local/bin/claude" in done.stdout
     assert "ok       claude skills: 4 of " in done.stdout
     newcomer.env["PATH"] = f"{newcomer.home}/.local/bin:{newcomer.env['PATH']}"
@@ -73,7 +73,7 @@ def test_bootstrap_gets_an_agent_and_the_rest_and_the_second_time_nothing(newcom
     assert again.stdout.count("unchanged: ") == 4
     assert "Put ~/.local/bin" not in again.stdout
     assert len(newcomer.fetched()) == 1
-    assert (newcomer.home / ".bashrc").read_text() == completion
+    assert (newcomer.home / ".bashrc").read_text().strip() == completion
 
 
 def test_bootstrap_takes_the_agent_that_is_there(newcomer: Newcomer) -> None:
