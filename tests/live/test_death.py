@@ -106,8 +106,11 @@ def test_after_a_boot_all_are_gone_and_come_back(lab: Lab, working: str) -> None
     other = lab.create()
     lab.ok("ask", other, "[[reply: the other]]")
     lab.until(lambda: "the other" in str(lab.transcript(other)[-5:]), "the reply on the disk")
-    lab.tmux("kill-server")
-    for pid in lab.processes():
+    for pid in (
+        lab.pid(working),
+        lab.pid(other),
+        *lab.processes(),
+    ):  # the agents first: they tell of their terminal's end
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dev_sessions.backends.claude import history
 from dev_sessions.backends.claude.conversation import ClaudeConversation, Ordered, Reader
 from dev_sessions.backends.growing import Growing
 from dev_sessions.backends.session import Session
@@ -361,6 +362,26 @@ def test_of_a_transcript_that_is_gone_the_reports_are_left(tmp_path: Path) -> No
         report("Stop", path, last_assistant_message="Hi."),
     )
     assert whole(ClaudeConversation(made)) == ["hello", "Hi."]
+
+
+def test_replies_of_lives_of_which_nothing_was_written(tmp_path: Path) -> None:
+    """The agent was killed as soon as it had reported, twice; each time a new conversation began."""
+    reports = []
+    for name in ("one", "two", "three"):
+        path, prompt = tmp_path / name, f"p-{name}"
+        reports += [
+            report("SessionStart", path, source="startup"),
+            report("UserPromptSubmit", path, prompt=f"say {name}", prompt_id=prompt),
+            report("Stop", path, last_assistant_message=name, prompt_id=prompt),
+        ]
+    made = session(tmp_path, *reports)
+    for number in range(len(reports)):
+        os.utime(Path(made.folder.facts_path, f"{number}.json"), (1795341600.0 + 5 * number,) * 2)
+    stamp = {"promptId": "p-three", "timestamp": "2026-11-22T10:00:36Z"}
+    write(tmp_path / "three", {**user("say three"), **stamp}, {**assistant(text("three")), **stamp})
+    assert [entry.text for entry in history.replies(made, 3, running=True)] == ["one", "two", "three"]
+    assert [entry.text for entry in history.replies(made, 1, running=True)] == ["three"]
+    assert whole(ClaudeConversation(made)) == ["say one", "one", "say two", "two", "say three", "three"]
 
 
 def test_a_transcript_of_any_size_is_read_in_little_memory(tmp_path: Path) -> None:

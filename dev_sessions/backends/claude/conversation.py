@@ -53,8 +53,8 @@ class ClaudeConversation:
         self._recent: deque[int] = deque(maxlen=_RECENT)
         self._newest = 0.0
         self._looked = 0.0
-        self._revivals: list[float] = []  # those that the entries have not come to
-        self._resumed = 0.0
+        self._starts: list[float] = []  # of the program, those that the entries have not come to
+        self._started = 0.0
 
     def new(self) -> Iterator[Entry]:
         self._find()
@@ -69,15 +69,15 @@ class ClaudeConversation:
     def _entries(self, lines: Iterable[bytes]) -> Iterator[Entry]:
         for line in lines:
             for entry in self._reader.read(line):
-                while self._revivals and self._revivals[0] < entry.at:
-                    yield from self._lost(self._revivals.pop(0))
+                while self._starts and self._starts[0] < entry.at:
+                    yield from self._lost(self._starts.pop(0))
                 self._recent.append(_print_of(entry))
                 self._newest = max(self._newest, entry.at)
                 yield entry
 
-    def _lost(self, revived: float) -> Iterator[Entry]:
+    def _lost(self, started: float) -> Iterator[Entry]:
         """What was reported right before the agent's end, and never written."""
-        for entry in self._reported(max(0.0, self._newest - _SLACK), revived):
+        for entry in self._reported(max(0.0, self._newest - _SLACK), started):
             self._recent.append(_print_of(entry))
             yield entry
 
@@ -110,9 +110,10 @@ class ClaudeConversation:
         for payload in self._session.folder.facts(self._looked):
             self._looked = max(self._looked, payload.at - _SLACK)
             fields = hooks.parse(payload)
-            if fields.get("source") == "resume" and payload.at > self._resumed:
-                self._revivals.append(payload.at)
-                self._resumed = payload.at
+            if fields.get("source") in ("startup", "resume") and payload.at > self._started:
+                if self._started:  # before the first start nothing can have been lost, though its report may be late
+                    self._starts.append(payload.at)
+                self._started = payload.at
             path = fields.get("transcript_path")
             if isinstance(path, str) and path and path not in self._files:
                 self._files[path] = Ordered(path)

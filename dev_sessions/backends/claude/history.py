@@ -21,7 +21,7 @@ def replies(session: Session, count: int, running: bool) -> list[Entry]:
         told = list(transcript.facts(transcript.since(path, evidence.first_attempt(session) or 0.0)))
     skip, before = _unfinished(told) if running else (frozenset(), math.inf)
     found = transcript.replies(path, count, skip, before) if path else []
-    return _with_report(found, told)[-count:]
+    return _with_report(found, told, len(found) < count)[-count:]
 
 
 def _unfinished(told: list[Fact]) -> tuple[frozenset[str], float]:
@@ -39,15 +39,18 @@ def _unfinished(told: list[Fact]) -> tuple[frozenset[str], float]:
     return frozenset(prompts), before
 
 
-def _with_report(found: list[Entry], told: list[Fact]) -> list[Entry]:
+def _with_report(found: list[Entry], told: list[Fact], all: bool) -> list[Entry]:
     """Add the reported replies that are not on the disk: Stop fires before the reply is written.
 
     That of the last turn may come there yet; that of a turn after which the agent was killed never will.
+
+    Args:
+        all: the transcript holds no more than what was found.
     """
     for last in _last_ends(told):
         begun = max((fact.at for fact in told if fact.kind == "accepted" and fact.at <= last.at), default=0.0)
         written = any(_same(entry, last, begun) for entry in found)
-        earlier = bool(found) and last.at < found[0].at
+        earlier = not all and last.at < found[0].at
         if not written and not earlier:
             reply = Entry("assistant", last.reply or "", last.at, last.prompt)
             found = sorted([*found, reply], key=lambda entry: entry.at)
