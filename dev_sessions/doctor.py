@@ -166,10 +166,17 @@ def _store(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _sessions(environ: Mapping[str, str], listed: Callable[[], list[dict[str, Any]]]) -> Iterator[Finding]:
-    """Records without agent, agents without record, and sockets that nobody listens on."""
-    gone = [str(session["id"]) for session in listed() if session["status"] == "exited"]
+    """Records without agent, agents without record, worktrees and sockets that nobody uses."""
+    known = listed()
+    gone = [str(session["id"]) for session in known if session["status"] == "exited"]
     if gone:
-        yield Finding("sessions", "problem", f"agents are gone: {', '.join(gone)}", f"dev-sessions kill {gone[0]}")
+        remedy = f"dev-sessions revive {gone[0]} to go on, or: dev-sessions kill {' '.join(gone)}"
+        yield Finding("sessions", "problem", f"agents are gone: {', '.join(gone)}", remedy)
+    in_use = {str(session["path"]) for session in known if session["status"] != "exited"}
+    for path in _worktrees(environ):
+        if path not in in_use:
+            remedy = f"merge what you want of it, then: git -C {path} worktree remove {path}"
+            yield Finding("worktrees", "note", f"{path} is left of a fan-out, and no session works in it", remedy)
     records = Store(config.state_folder(environ)).load().values()
     ours = {record["key"] for record in records}
     for name, key in _terminals(environ):
@@ -189,6 +196,13 @@ def _terminals(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     told = Tmux(environ).run("list-sessions", "-F", "#{session_name} #{@dev_sessions_key}", check=False)
     pairs = [line.rpartition(" ") for line in told.splitlines()]
     return [(name, key) for name, _, key in pairs if key and name]
+
+
+def _worktrees(environ: Mapping[str, str]) -> list[str]:
+    """What fan-outs have made for their branches: runs/<run>/worktrees/<branch>."""
+    runs = os.path.join(config.state_folder(environ), "runs")
+    folders = [os.path.join(runs, run, "worktrees") for run in sorted(_listed(runs))]
+    return [os.path.join(folder, name) for folder in folders for name in sorted(_listed(folder))]
 
 
 def _folder(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -233,5 +247,5 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _listed(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []

@@ -93,6 +93,10 @@ def check_command(program, elsewhere):
     expect("--version tells the version", [] if VERSION in version.split() else [version])
     usage = run([program, "--help"], cwd=elsewhere)
     expect("--help names", {"create", "send", "wait", "last-message", "kill"} - set(usage.split()))
+    for agent in ("claude", "codex"):
+        shown = run([program, "skill", "show", "delegate", f"--{agent}"], cwd=elsewhere)
+        shipped = (ROOT / "skills" / agent / "delegate" / "SKILL.md").read_text()
+        expect("skill show prints the skill", [] if shown == shipped else [shown])
 
 
 def run(command, cwd=None, **env):

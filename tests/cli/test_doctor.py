@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,28 @@ def test_text_has_a_line_for_each_finding_and_one_for_its_remedy(machine: Machin
     done = machine._commands("doctor", env=machine.env)
     assert done.err == ""
     assert "note     codex: not installed\n         remedy: npm install" in done.out
+
+
+def test_a_worktree_that_no_session_works_in_goes_by_its_remedy(machine: Machine) -> None:
+    repository, left = machine.home / "repository", machine.state / "runs/one/worktrees/parser"
+    machine.state.mkdir(mode=0o700)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run([*git, "init", "-q", str(repository)], check=True)
+    subprocess.run([*git, "-C", str(repository), "commit", "-q", "--allow-empty", "-m", "one"], check=True)
+    subprocess.run([*git, "-C", str(repository), "worktree", "add", "-q", str(left)], check=True)
+    found = machine.found("worktrees", "note")
+    assert str(left) in found["text"]
+    subprocess.run(found["remedy"].partition("then: ")[2], shell=True, check=True)
+    assert not left.exists()
+    assert not [one for one in machine.findings()[1] if one["check"] == "worktrees"]
+
+
+def test_a_terminal_of_a_session_that_is_on_no_record(lab: Lab, machine: Machine) -> None:
+    lab.tmux("new-session", "-d", "-s", "dev-fizz-top", ";", "set-option", "@dev_sessions_key", "fizz-top-0a1b2c3d")
+    lab.tmux("new-session", "-d", "-s", "mine")
+    found = machine.found("sessions", "note")
+    assert "tmux session dev-fizz-top" in found["text"]
+    assert "mine" not in found["text"]
+    assert subprocess.run(found["remedy"].partition("then: ")[2], shell=True, env=lab.env, check=False).returncode == 0
+    assert not [one for one in machine.findings()[1] if one["check"] == "sessions"]
+    lab.tmux("kill-session", "-t", "=mine")
