@@ -139,17 +139,35 @@ def _skills(environ: Mapping[str, str], cwd: str) -> Iterator[Finding]:
     for program in skills.programs_here(environ):
         for flag, project in (("--global", None), ("--local", skills.project_of(cwd))):
             into = program.skills(environ, project)
-            there = {name: skills.version_of(os.path.join(into, name)) for name in skills.names(program.name)}
-            other = sorted(name for name, told in there.items() if told not in (None, __version__))
-            missing = sorted(name for name, told in there.items() if told is None)
-            remedy = f"dev-sessions install-skill {flag} --{program.name}"
-            check = f"{program.name} skills"
-            if other:
-                yield Finding(check, "problem", f"of another version in {into}: {', '.join(other)}", remedy)
-            elif not missing:
-                yield Finding(check, "ok", f"{len(there)} of {__version__} in {into}")
-            elif not project:
-                yield Finding(check, "note", f"not in {into}: {', '.join(missing)}", remedy)
+            changes = list(skills.apply(program, into, __version__, skills.Wishes(dry=True)))
+            acts = {change.skill: change.act for change in changes if change.act not in skills.AT_REST}
+            if project and set(acts.values()) == {"installed"} and len(acts) == len(skills.names(program.name)):
+                continue  # few projects have them
+            yield from _compared(
+                f"{program.name} skills", into, acts, f"dev-sessions install-skill {flag} --{program.name}"
+            )
+
+
+def _compared(check: str, into: str, acts: dict[str, str], command: str) -> Iterator[Finding]:
+    """What is to be done to the skills of one folder.
+
+    Args:
+        acts: of those to which anything is to be done.
+    """
+
+    def those(*wanted: str) -> str:
+        found = [(name, skills.version_of(os.path.join(into, name))) for name, act in acts.items() if act in wanted]
+        return ", ".join(f"{name} ({told})" if told else name for name, told in sorted(found))
+
+    if not acts:
+        yield Finding(check, "ok", f"those of {__version__} in {into}")
+    if those("updated", "removed"):
+        yield Finding(check, "problem", f"of another version in {into}: {those('updated', 'removed')}", command)
+    if those("installed"):
+        yield Finding(check, "note", f"not in {into}: {those('installed')}", command)
+    if those("kept", "foreign"):
+        text = f"edited by hand, or not from dev-sessions, in {into}: {those('kept', 'foreign')}"
+        yield Finding(check, "note", text, f"{command} --diff; with --force they are replaced, and a backup kept")
 
 
 def _store(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -170,15 +188,11 @@ def _sessions(environ: Mapping[str, str], listed: Callable[[], list[dict[str, An
     known = listed()
     gone = [str(session["id"]) for session in known if session["status"] == "exited"]
     if gone:
-        remedy = f"dev-sessions revive {gone[0]} to go on, or: dev-sessions kill {' '.join(gone)}"
-        yield Finding("sessions", "problem", f"agents are gone: {', '.join(gone)}", remedy)
-    in_use = {str(session["path"]) for session in known if session["status"] != "exited"}
-    for path in _worktrees(environ):
-        if path not in in_use:
-            remedy = f"merge what you want of it, then: git -C {path} worktree remove {path}"
-            yield Finding("worktrees", "note", f"{path} is left of a fan-out, and no session works in it", remedy)
+        remedies = f"dev-sessions revive {gone[0]} to go on, or: dev-sessions kill {' '.join(gone)}"
+        yield Finding("sessions", "problem", f"agents are gone: {', '.join(gone)}", remedies)
     records = Store(config.state_folder(environ)).load().values()
     ours = {record["key"] for record in records}
+    yield from _left_worktrees(environ, known)
     for name, key in _terminals(environ):
         if key not in ours:
             text = f"tmux session {name} is of dev-sessions and on no record of this state folder"
@@ -198,11 +212,15 @@ def _terminals(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(name, key) for name, _, key in pairs if key and name]
 
 
-def _worktrees(environ: Mapping[str, str]) -> list[str]:
-    """What fan-outs have made for their branches: runs/<run>/worktrees/<branch>."""
+def _left_worktrees(environ: Mapping[str, str], listed: list[dict[str, Any]]) -> Iterator[Finding]:
+    """What fan-outs have made for their branches (runs/<run>/worktrees/<branch>), if no session works in it."""
+    in_use = {str(session["path"]) for session in listed if session["status"] != "exited"}
     runs = os.path.join(config.state_folder(environ), "runs")
     folders = [os.path.join(runs, run, "worktrees") for run in sorted(_listed(runs))]
-    return [os.path.join(folder, name) for folder in folders for name in sorted(_listed(folder))]
+    for path in (os.path.join(folder, name) for folder in folders for name in sorted(_listed(folder))):
+        if path not in in_use:
+            remedy = f"merge what you want of it, then: git -C {path} worktree remove {path}"
+            yield Finding("worktrees", "note", f"{path} is left of a fan-out, and no session works in it", remedy)
 
 
 def _folder(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -1,24 +1,26 @@
 """The skills that teach agents to use dev-sessions: finding, comparing, installing and removing them.
 
 A folder that we have installed holds a stamp: the version, and a digest of each file as we wrote it. What differs from
-its digest was edited by hand, and is kept. The stamp knows a file's new content before it is written: an install that
-is killed in the middle is finished by the next one, of whatever version.
+its digest was edited by hand, and is kept. A skill of the same name without a stamp is not ours. The stamp knows a
+file's new content before it is written: an install that is killed in the middle is finished by the next one, of
+whatever version.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import os
 
-from . import files
+from . import files, locks
 from .backends import own_programs
 from .errors import DevSessionsError, UsageError
 from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from .backends.installed import Program
@@ -33,8 +35,8 @@ class Change(NamedTuple):
         agent: whose copy it is.
         skill: the skill's name.
         path: the file.
-        act: "installed", "updated", "unchanged", "kept" (edited by hand), "replaced" (edited; `backup` has the edit),
-            "removed", or "absent".
+        act: "installed", "updated", "unchanged", "kept" (edited by hand), "foreign" (kept, since it is not ours),
+            "replaced" (edited; `backup` has the edit), "removed", or "absent".
         diff: from the file to the copy of this version, if they differ.
         backup: where the edited file went.
     """
@@ -45,6 +47,11 @@ class Change(NamedTuple):
     act: str
     diff: str = ""
     backup: str | None = None
+
+
+# Nothing is done to these, nor is it asked for.
+AT_REST = ("unchanged", "absent")
+_KEPT = ("kept", "foreign")
 
 
 class Wishes(NamedTuple):
@@ -100,7 +107,10 @@ def show(name: str, agent: str) -> str:
         UsageError: there is no such skill.
     """
     if name not in names(agent):
-        raise UsageError(f"no skill called {name!r}; there are: {', '.join(names(agent))}", next="dev-sessions --help")
+        raise UsageError(
+            f"no skill called {name!r}; there are: {', '.join(names(agent))}",
+            next=f"dev-sessions skill show {names(agent)[0]}",
+        )
     return _text(files.read(os.path.join(pack(), agent, name, "SKILL.md")) or b"")
 
 
@@ -128,23 +138,38 @@ def version_of(folder: str) -> str | None:
     return str(told.get("version")) if isinstance(told, dict) else "unknown"
 
 
-def apply(program: Program, into: str, version: str, wishes: Wishes) -> list[Change]:
+def apply(program: Program, into: str, version: str, wishes: Wishes) -> Iterator[Change]:
     """Bring the skills below the folder `into` to this version, or remove them; other skills are not touched.
 
+    Two who do so at once do it one after the other.
+
     Raises:
-        DevSessionsError: a file cannot be written.
+        DevSessionsError: a file cannot be read or written; what came before it is done.
     """
-    changes = []
-    for name in names(program.name):
-        skill = _Skill(program.name, name, os.path.join(into, name), version)
-        try:
-            changes += skill.remove(wishes) if wishes.uninstall else skill.install(wishes)
-        except OSError as error:
-            raise DevSessionsError(
-                f"cannot write {error.filename or skill.folder}: {error.strerror}",
-                next=f"make {into} writable, then run the same command again",
-            ) from error
-    return changes
+    release = None
+    try:
+        if not wishes.dry and not wishes.uninstall:
+            os.makedirs(into, exist_ok=True)
+        if not wishes.dry and os.path.isdir(into):
+            release = locks.take_folder(into)
+        for name in names(program.name):
+            skill = _Skill(program.name, name, os.path.join(into, name), version)
+            yield from skill.remove(wishes) if wishes.uninstall else skill.install(wishes)
+    except OSError as error:
+        path = str(error.filename2 or error.filename or into)
+        raise DevSessionsError(f"cannot write {path}: {error.strerror}", next=_remedy(error, path)) from error
+    finally:
+        if release:
+            release()
+
+
+def _remedy(error: OSError, path: str) -> str:
+    again = "then run the same command again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"free some space, {again}"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        return f"move it out of the way, {again}"
+    return f"see to it that you may write there (ls -ld {path}), {again}; from a sandbox, run it outside of it"
 
 
 class _Skill:
@@ -154,24 +179,26 @@ class _Skill:
         self.agent, self.name, self.folder, self.version = agent, name, folder, version
         self.wanted = _tree(os.path.join(pack(), agent, name))
         stamp = files.read_json(os.path.join(folder, STAMP))
-        ours = stamp.get("files") if isinstance(stamp, dict) else None
-        self.ours: dict[str, list[str]] = ours if isinstance(ours, dict) else {}
+        self.ours = _digests(stamp)
+        page = files.read(os.path.join(folder, "SKILL.md"))
+        # Whoever has written it may have files of any name beside it.
+        self.foreign = not isinstance(stamp, dict) and page not in (None, self.wanted["SKILL.md"])
 
     def install(self, wishes: Wishes) -> list[Change]:
         changes = [self._planned(path, self.wanted.get(path), wishes) for path in self._paths()]
-        if wishes.dry:
+        if wishes.dry or (self.foreign and not wishes.force):
             return changes
-        if any(change.act not in ("unchanged", "kept", "absent") for change in changes):
-            os.makedirs(self.folder, exist_ok=True)
-            files.sweep_dead(self.folder)
+        os.makedirs(self.folder, exist_ok=True)
+        files.sweep_dead(self.folder, 0)
+        if any(change.act not in (*AT_REST, *_KEPT) for change in changes):
             self._stamp({path: [*self.ours.get(path, []), _digest(new)] for path, new in self.wanted.items()})
             for change in changes:
-                self._carry_out(change)
+                self._carry_out(change, self.wanted)
         # A file that was edited keeps the digest of what it was made from; it is still an edit next time.
         kept = {change.path for change in changes if change.act == "kept"}
         final = {path: [_digest(new)] for path, new in self.wanted.items()}
         final |= {path: self.ours.get(path, []) for path in self._paths() if self._full(path) in kept}
-        if final != self.ours and os.path.isdir(self.folder):
+        if final != self.ours:
             self._stamp(final)
         return changes
 
@@ -180,9 +207,10 @@ class _Skill:
         changes = [change for change in changes if change.act != "absent"]
         if wishes.dry:
             return changes
+        files.sweep_dead(self.folder, 0)
         for change in changes:
-            self._carry_out(change)
-        if all(change.act != "kept" for change in changes):
+            self._carry_out(change, {})
+        if all(change.act not in _KEPT for change in changes):
             files.remove(os.path.join(self.folder, STAMP))
             for folder, _, _ in os.walk(self.folder, topdown=False):
                 files.remove_empty(folder)
@@ -196,43 +224,57 @@ class _Skill:
 
     def _planned(self, path: str, new: bytes | None, wishes: Wishes) -> Change:
         old = files.read(self._full(path))
-        act, backup = self._act(path, old, new, wishes.force), None
-        if act == "replaced":
-            backup = _free(self._full(path) + ".backup")
+        edited = old is not None and old != self.wanted.get(path) and _digest(old) not in self.ours.get(path, [])
+        act = self._act(old, new, edited, wishes.force)
+        backup = _free(self._full(path) + ".backup") if edited and act in ("updated", "removed") else None
+        if backup and new is not None:
+            act = "replaced"
         diff = _difference(self._full(path), old, new) if old is not None and act != "unchanged" else ""
         return Change(self.agent, self.name, self._full(path), act, diff, backup)
 
-    def _act(self, path: str, old: bytes | None, new: bytes | None, force: bool) -> str:
-        if old is None:
-            return "absent" if new is None else "installed"
+    def _act(self, old: bytes | None, new: bytes | None, edited: bool, force: bool) -> str:
         if old == new:
-            return "unchanged"
-        pristine = _digest(old) in self.ours.get(path, []) or old == self.wanted.get(path)
-        if not pristine:
-            return "replaced" if force else "kept"
+            return "absent" if new is None else "unchanged"
+        if self.foreign and not force:
+            return "absent" if old is None else "foreign"
+        if old is None:
+            return "installed"
+        if edited and not force:
+            return "kept"
         return "removed" if new is None else "updated"
 
-    def _carry_out(self, change: Change) -> None:
+    def _carry_out(self, change: Change, wanted: Mapping[str, bytes]) -> None:
         if change.backup:
             os.replace(change.path, change.backup)
-        new = self.wanted.get(os.path.relpath(change.path, self.folder))
-        if change.act == "removed":
+        elif change.act == "removed":
             files.remove(change.path)
-        elif change.act in ("installed", "updated", "replaced") and new is not None:
-            self._write(change.path, new)
+        if change.act in ("installed", "updated", "replaced"):
+            self._write(change.path, wanted[os.path.relpath(change.path, self.folder)])
 
     def _write(self, path: str, content: bytes) -> None:
+        path = os.path.realpath(path)  # a link of somebody who keeps such files elsewhere stays one
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
-            files.write_whole(path, content)
+            files.write_whole(path, content, private=False)
         except DevSessionsError as error:
-            raise error.__cause__ or error from error
+            why = error.__cause__
+            raise OSError(why.errno, why.strerror, path) if isinstance(why, OSError) else error from error
 
     def _stamp(self, known: dict[str, list[str]]) -> None:
         import json
 
         value = {"version": self.version, "files": known}
         self._write(os.path.join(self.folder, STAMP), json.dumps(value, indent=1).encode() + b"\n")
+
+
+def _digests(stamp: Any) -> dict[str, list[str]]:
+    """What a stamp knows. It may come with a project of others: nothing outside of its folder is meant."""
+    known = stamp.get("files") if isinstance(stamp, dict) else None
+    return {
+        path: digests
+        for path, digests in (known if isinstance(known, dict) else {}).items()
+        if isinstance(digests, list) and not os.path.isabs(path) and ".." not in path.split("/")
+    }
 
 
 def _tree(folder: str) -> dict[str, bytes]:

@@ -10,8 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from .. import config
-from ..errors import UsageError
+from ..errors import DevSessionsError, UsageError
 from .output import Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
 Claude = Annotated[bool, typer.Option("--claude", help="Claude Code's copy.")]
@@ -51,18 +55,22 @@ def install_skill(
     def act() -> int:
         if everywhere and local:
             raise UsageError("--global and --local: choose one", next="dev-sessions install-skill --help")
-        changes = _changes(out, agents, local, uninstall=uninstall, force=force, dry=dry)
+        changes: list[Any] = []
+        try:
+            for change in _changes(out, agents, local, uninstall=uninstall, force=force, dry=dry):
+                changes.append(change)
+        except DevSessionsError as error:
+            error.data["files"] = [change._asdict() for change in changes]
+            if changes and not out.json:
+                out.note(f"done before that:\n{_told(changes, False, dry)}")
+            raise
         out.result({"files": [change._asdict() for change in changes]}, _told(changes, diff, dry))
-        kept = [change for change in changes if change.act == "kept"]
-        if kept:
-            out.note(f"{len(kept)} edited by hand and kept; --force replaces them, and keeps a backup")
-        undone = [change for change in changes if change.act not in ("unchanged", "absent")]
-        return 1 if kept or (undone and (check or diff)) else 0
+        return _verdict(out, changes, uninstall, check or diff)
 
     return out.guard(act)
 
 
-def _changes(out: Output, agents: list[str], local: bool, **wishes: bool) -> list[Any]:
+def _changes(out: Output, agents: list[str], local: bool, **wishes: bool) -> Iterator[Any]:
     from .. import __version__, skills
 
     environ, cwd = config.surroundings()
@@ -70,18 +78,27 @@ def _changes(out: Output, agents: list[str], local: bool, **wishes: bool) -> lis
     if none_found:
         out.note(f"no agent is installed here; taking {programs[0].name}")
     project = skills.project_of(cwd) if local else None
-    changes = []
     for program in programs:
-        into = program.skills(environ, project)
-        changes += skills.apply(program, into, __version__, skills.Wishes(**wishes))
-    return changes
+        yield from skills.apply(program, program.skills(environ, project), __version__, skills.Wishes(**wishes))
+
+
+def _verdict(out: Output, changes: list[Any], uninstall: bool, ask: bool) -> int:
+    """The exit code: 1 if something was kept that should have been replaced, or (`ask`) if anything is to be done."""
+    acts = [change.act for change in changes]
+    kept = acts.count("kept") + (0 if uninstall else acts.count("foreign"))
+    if kept:
+        verb = "removes" if uninstall else "replaces"
+        out.note(f"kept: {kept}, not as dev-sessions has written it; --force {verb} that, and keeps a backup")
+    to_do = [act for act in acts if act not in ("unchanged", "absent", "foreign")]
+    return 1 if kept or (ask and to_do) else 0
 
 
 def _told(changes: list[Any], diff: bool, dry: bool) -> str | None:
     lines = []
     for change in changes:
-        word = {"kept": "edited, kept"}.get(change.act, change.act)
-        lines.append(f"{'would be ' if dry and change.act not in ('unchanged', 'absent') else ''}{word}: {change.path}")
+        word = {"kept": "edited, kept", "foreign": "not ours, kept"}.get(change.act, change.act)
+        would = dry and change.act not in ("unchanged", "absent", "kept", "foreign")
+        lines.append(f"{'would be ' if would else ''}{word}: {change.path}")
         if change.backup:
             lines.append(f"  the edited one: {change.backup}")
         if change.diff and (diff or change.act == "kept"):
@@ -102,6 +119,8 @@ def show(
     def act() -> int:
         from .. import skills
 
+        if claude and codex:
+            raise UsageError("--claude and --codex: choose one", next="dev-sessions skill show --help")
         program, *_ = skills.chosen(_agents(claude, codex) or ["claude"], {})[0]
         text = skills.show(name, program.name)
         out.result({"name": name, "agent": program.name, "text": text}, text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -100,15 +102,20 @@ def test_signs_of_a_login_are_told_and_nothing_of_their_content(machine: Machine
     assert "sesame" not in json.dumps(machine.findings(ANTHROPIC_API_KEY="sesame"))
 
 
-def test_skills_of_another_version_and_of_none(machine: Machine) -> None:
+def test_skills_of_another_version_of_none_and_edited(machine: Machine) -> None:
     remedy = "dev-sessions install-skill --global --claude"
     assert machine.found("claude skills", "note")["remedy"] == remedy
     assert machine._commands("install-skill", "--claude", env=machine.env).code == 0
     assert machine.found("claude skills", "ok")
     path = machine.home / ".claude/skills/handoff/SKILL.md"
-    path.write_text(path.read_text().replace('version: "', 'version: "0'))
+    path.write_text(re.sub('version: ".*"', 'version: "0.0.9"', path.read_text()))
+    edited = machine.found("claude skills", "note")
+    assert "handoff (0.0.9)" in edited["text"]
+    assert edited["remedy"].startswith(f"{remedy} --diff")
+    stamp = {"version": "0.0.9", "files": {"SKILL.md": [hashlib.sha256(path.read_bytes()).hexdigest()]}}
+    (path.parent / ".dev-sessions.json").write_text(json.dumps(stamp))
     found = machine.found("claude skills", "problem")
-    assert "handoff" in found["text"]
+    assert "handoff (0.0.9)" in found["text"]
     assert found["remedy"] == remedy
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -122,15 +123,57 @@ def test_an_edit_of_an_older_version_is_kept_and_shown(machine: Machine) -> None
 def test_a_skill_of_the_same_name_that_is_not_ours_is_kept(machine: Machine) -> None:
     machine.skill().parent.mkdir(parents=True)
     machine.skill().write_text("---\nname: delegate\n---\nsomebody's own\n")
-    assert machine.run("install-skill", "--claude").code == 1
-    assert "somebody's own" in machine.skill().read_text()
+    done = machine.run("install-skill", "--claude")
+    assert (done.code, done.out.count("not ours, kept: ")) == (1, 1)
     assert machine.skill("handoff").exists()
-    assert machine.run("install-skill", "--claude", "--uninstall").code == 1
-    assert "somebody's own" in machine.skill().read_text()
+    done = machine.run("install-skill", "--claude", "--uninstall")
+    assert (done.code, done.out.count("not ours, kept: ")) == (0, 1)  # who removes ours has no business with it
     assert not machine.skill("handoff").exists()
+    assert [path.name for path in machine.skill().parent.iterdir()] == ["SKILL.md"]
+    assert "somebody's own" in machine.skill().read_text()
+    assert machine.run("install-skill", "--claude", "--force").code == 0
+    (backup,) = machine.skill().parent.glob("*.backup-*")
+    assert "somebody's own" in backup.read_text()
 
 
-@pytest.mark.parametrize("flag", ["--check", "--diff", "--dry-run"])
+def test_an_edit_is_removed_by_force_and_into_a_backup(machine: Machine) -> None:
+    machine.run("install-skill", "--claude")
+    machine.skill().write_text("my own words\n")
+    assert machine.run("install-skill", "--claude", "--uninstall").code == 1
+    assert machine.run("install-skill", "--claude", "--uninstall", "--force").code == 0
+    (left,) = machine.skill().parent.iterdir()
+    assert (left.name, left.read_text()) == ("SKILL.md.backup-1", "my own words\n")
+    assert [path.name for path in (machine.home / ".claude/skills").iterdir()] == ["delegate"]
+
+
+def test_links_of_somebody_who_keeps_them_elsewhere_stay_links(machine: Machine, tmp_path: Path) -> None:
+    (machine.home / ".claude").mkdir()
+    (tmp_path / "skills").mkdir()
+    (machine.home / ".claude/skills").symlink_to(tmp_path / "skills")
+    machine.run("install-skill", "--claude")
+    fresh = machine.skill().read_bytes()
+    aged(machine)
+    elsewhere = machine.skill().rename(tmp_path / "elsewhere.md")
+    machine.skill().symlink_to(elsewhere)
+    assert machine.run("install-skill", "--claude").code == 0
+    assert machine.skill().is_symlink()
+    assert elsewhere.read_bytes() == fresh
+    assert (tmp_path / "skills/handoff/SKILL.md").exists()
+
+
+def test_a_stamp_that_came_with_a_project_has_no_say_outside_of_its_folder(machine: Machine) -> None:
+    precious = machine.home / "precious"
+    precious.write_text("known")
+    for path in ("../../../precious", str(precious)):
+        machine.run("install-skill", "--claude")
+        stamp = {"version": "0", "files": {path: [skills._digest(b"known")], "SKILL.md": 5}}
+        (machine.skill().parent / skills.STAMP).write_text(json.dumps(stamp))
+        assert machine.run("install-skill", "--claude").code == 0
+        (machine.skill().parent / skills.STAMP).write_text(json.dumps(stamp))
+        assert machine.run("install-skill", "--claude", "--uninstall").code == 0
+        assert precious.read_text() == "known"
+
+
 def test_looking_writes_nothing(machine: Machine, flag: str) -> None:
     done = machine.run("install-skill", "--claude", flag)
     assert done.code == (0 if flag == "--dry-run" else 1)
@@ -157,13 +200,38 @@ def test_uninstall_leaves_other_skills_and_edits(machine: Machine) -> None:
     assert machine.run("install-skill", "--claude", "--uninstall", "--dry-run").code == 1
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(machine: Machine) -> None:
-    (machine.home / ".claude").mkdir(exist_ok=True)
-    (machine.home / ".claude/skills").write_text("a file")
+@pytest.mark.parametrize("path", [".claude", ".claude/skills", ".claude/skills/fan-out"])
+def test_a_file_that_is_in_the_way_is_an_error_with_a_remedy(machine: Machine, path: str) -> None:
+    (machine.home / path).parent.mkdir(exist_ok=True, parents=True)
+    (machine.home / path).write_text("a file")
+    done = machine.run("install-skill", "--claude")
+    assert (done.code, done.out) == (1, "")
+    assert "next: move it out of the way, then run the same command again" in done.err
+    assert (machine.home / path).read_text() == "a file"
+    assert ("installed: " in done.err) == path.endswith("fan-out")  # what was done before is told
+    assert machine.skill().exists() == path.endswith("fan-out")
+    value = machine.run("install-skill", "--claude", "--json").json
+    assert len(value["error"]["data"]["files"]) == (2 if path.endswith("fan-out") else 0)
+
+
+def test_a_folder_where_nobody_may_write_is_an_error_with_a_remedy(machine: Machine) -> None:
+    done = machine.run("install-skill", "--claude", CLAUDE_CONFIG_DIR="/proc/self/nothing")
+    assert (done.code, done.out) == (1, "")
+    assert "error: cannot write /proc/self/nothing" in done.err
+    assert "next: see to it that you may write there" in done.err
+
+
+def test_a_folder_instead_of_the_file_is_left_alone(machine: Machine) -> None:
+    (machine.skill() / "mine").mkdir(parents=True)
     done = machine.run("install-skill", "--claude")
     assert done.code == 1
-    assert ".claude/skills" in done.err
-    assert "next: make " in done.err
+    assert f"error: cannot write {machine.skill()}: Is a directory" in done.err
+    assert (machine.skill() / "mine").is_dir()
+
+
+def test_a_home_that_is_named_by_a_relative_path_is_told_whole(machine: Machine) -> None:
+    done = machine.run("install-skill", "--claude", CLAUDE_CONFIG_DIR="conf")
+    assert str(machine.lab.project / "conf/skills/delegate/SKILL.md") in done.out
 
 
 def test_json_names_each_file(machine: Machine) -> None:
@@ -180,15 +248,23 @@ def test_an_install_works_where_gateway_mode_is_asked_for(machine: Machine) -> N
     assert machine.run("install-skill", "--claude", DEV_SESSIONS_SANDBOX="1").code == 0
 
 
-def test_an_installed_skill_can_be_read_by_its_owner(machine: Machine) -> None:
-    machine.run("install-skill", "--claude")
-    assert machine.skill().stat().st_mode & stat.S_IRUSR
+def test_an_installed_skill_is_as_readable_as_what_its_owner_writes(machine: Machine) -> None:
+    before = os.umask(0o027)
+    try:
+        machine.run("install-skill", "--claude")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(machine.skill().stat().st_mode) == 0o640
 
 
 @pytest.mark.parametrize(("flag", "agent"), [("--claude", "claude"), ("--codex", "codex")])
 def test_show_prints_what_would_be_installed(machine: Machine, flag: str, agent: str) -> None:
     machine.run("install-skill", flag)
     assert machine.run("skill", "show", "delegate", flag).out == machine.skill(agent=f".{agent}").read_text()
+
+
+def test_show_prints_one_copy(machine: Machine) -> None:
+    assert machine.run("skill", "show", "delegate", "--claude", "--codex").code == 2
 
 
 def test_show_names_the_skills_that_there_are(machine: Machine) -> None:
@@ -207,3 +283,33 @@ def test_an_install_that_was_cut_in_the_middle_is_finished_by_the_next(machine: 
         (machine.skill().parent / skills.STAMP).write_text(json.dumps({"version": "0", "files": {"SKILL.md": ours}}))
         assert machine.run("install-skill", "--claude").code == 0
         assert machine.skill().read_bytes() == fresh
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_installs_that_are_killed_are_finished_by_the_next(machine: Machine, count: int) -> None:
+    env = machine.env | {"PATH": os.environ["PATH"]}
+    running = [machine.lab.start("install-skill", "--claude", env=env) for _ in range(2)]
+
+    def begun() -> bool:
+        """Somewhere between nothing and all of it."""
+        return len(list(machine.home.glob(".claude/skills/*/*"))) >= count
+
+    machine.lab.until(begun, f"{count} files")
+    for process in running:
+        process.kill()
+        process.communicate()
+    assert machine.run("install-skill", "--claude").code == 0
+    assert machine.run("install-skill", "--claude", "--check").code == 0
+    assert list(machine.home.glob(".claude/skills/**/*.tmp")) == []
+    assert machine.run("install-skill", "--claude", "--uninstall").code == 0
+    assert list(machine.home.glob(".claude/skills/*")) == []
+
+
+def test_four_at_once_do_it_once(machine: Machine) -> None:
+    machine.run("install-skill", "--claude")
+    aged(machine)
+    env = machine.env | {"PATH": os.environ["PATH"]}
+    running = [machine.lab.start("install-skill", "--claude", env=env) for _ in range(4)]
+    told = [machine.lab.finish(process) for process in running]
+    assert [done.code for done in told] == [0] * 4
+    assert "".join(done.out for done in told).count("updated: ") == 1
