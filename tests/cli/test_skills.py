@@ -174,6 +174,7 @@ def test_a_stamp_that_came_with_a_project_has_no_say_outside_of_its_folder(machi
         assert precious.read_text() == "known"
 
 
+@pytest.mark.parametrize("flag", ["--check", "--diff", "--dry-run"])
 def test_looking_writes_nothing(machine: Machine, flag: str) -> None:
     done = machine.run("install-skill", "--claude", flag)
     assert done.code == (0 if flag == "--dry-run" else 1)
