@@ -79,7 +79,7 @@ def chosen(names: Iterable[str], environ: Mapping[str, str]) -> tuple[list[Progr
 def project_of(folder: str) -> str:
     """The root of the project around `folder`, where both agents look for skills; without one, the folder itself."""
     place = folder
-    while not os.path.exists(os.path.join(place, ".git")):
+    while not any(os.path.isfile(os.path.join(place, *git)) for git in ((".git",), (".git", "HEAD"))):
         above = os.path.dirname(place)
         if above == place:
             return folder

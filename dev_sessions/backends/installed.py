@@ -54,12 +54,9 @@ class Program(NamedTuple):
         return shutil.which(found, path=environ.get("PATH", os.defpath))
 
     def home(self, environ: Mapping[str, str]) -> str:
+        """Its folder in the user's home, or where its variable leads; the agent itself knows no ~ in that."""
         named = environ.get(self.home_variable)
-        return (
-            os.path.abspath(os.path.expanduser(named))
-            if named
-            else os.path.join(config.user_home(environ), self.folder)
-        )
+        return os.path.abspath(named) if named else os.path.join(config.user_home(environ), self.folder)
 
     def skills(self, environ: Mapping[str, str], project: str | None = None) -> str:
         """Where it looks for skills: the user's own, or those of a project."""

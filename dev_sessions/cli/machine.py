@@ -21,7 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors
 Claude = Annotated[bool, typer.Option("--claude", help="Claude Code's copy.")]
 Codex = Annotated[bool, typer.Option("--codex", help="Codex's copy.")]
 
-skill = typer.Typer(no_args_is_help=True, help="Print the skills of this version.")
+skill = typer.Typer(help="Print the skills of this version.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -113,7 +113,10 @@ def show(
     codex: Codex = False,
     json: Json = False,
 ) -> int:
-    """Print a skill as this version has it; Claude Code's copy, unless --codex is given."""
+    """Print a skill as this version has it.
+
+    Claude Code's copy, unless --codex is given.
+    """
     out = Output(json=json)
 
     def act() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_homes_that_the_environment_names_are_respected(machine: Machine, tmp_pa
 
 
 def test_local_is_the_root_of_the_project(machine: Machine) -> None:
-    (machine.lab.project / ".git").mkdir()
+    subprocess.run(["git", "init", "-q", str(machine.lab.project)], check=True)
     assert machine.run("install-skill", "--local", "--claude", "--codex").code == 0
     for agent in (".claude", ".codex"):
         assert (machine.lab.project / agent / "skills/delegate/SKILL.md").exists()

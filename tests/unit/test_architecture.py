@@ -62,7 +62,7 @@ ONLY = {
     "terminal": {"terminal", "errors", "locks"},
     "transport": {"service", "wire", "errors", "transport"},
     "client": {"wire", "errors"},
-    "skills": {"backends", "files", "errors", "values"},
+    "skills": {"backends", "files", "locks", "errors", "values"},
 }
 # The composition root hands `cli` its client; it is imported when a command runs.
 UPWARD = {("cli", "app"), ("__main__", "cli")}
