@@ -19,12 +19,15 @@ MAKE_VENV = "`$(PYTHON) -c 'import sys; print(sys.executable)'`" -m venv --clear
 # REAL=1 (or LIVE=1): the demo with your own claude, codex and accounts, so nothing to fetch.
 REAL ?= $(LIVE)
 
-SOURCES = $(shell find dev_sessions -type f ! -name '*.py[co]')
+# What bootstrap installs is found at once.
+HERE = PATH="$$HOME/.local/bin:$$PATH";
 
-.PHONY: help demo test style types unit live compat bench coverage agents venv build clean python
+SOURCES = $(shell find dev_sessions skills -type f ! -name '*.py[co]')
+
+.PHONY: help demo install-skills bootstrap test style types unit live compat bench coverage agents venv build clean python
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: python ## a Claude Code and a Codex session side by side, offline; with REAL=1 your own agents and accounts
 	@$(PYTHON) scripts/prepare.py tmux $(if $(REAL),,npm)
@@ -69,6 +72,22 @@ coverage: $(TOX_VENV)/installed ## lines and branches covered by all tests, the 
 
 agents: python ## fetch the pinned agents of the tests into .agents
 	@$(PYTHON) scripts/fetch_agents.py
+
+install-skills: $(VENV)/installed ## teach your agents to use dev-sessions; ARGS=--check, --diff, --uninstall and more
+	@$(VENV)/bin/dev-sessions install-skill $(ARGS)
+
+bootstrap: python ## set up a new machine: tmux, an agent, the command, skills, completion; ends with doctor
+	@$(PYTHON) scripts/prepare.py tmux
+	@$(HERE) command -v claude >/dev/null || command -v codex >/dev/null || { $(PYTHON) scripts/prepare.py npm && \
+	    echo "Installing Claude Code into ~/.local." && npm install -g --prefix "$$HOME/.local" @anthropic-ai/claude-code; }
+	@$(MAKE) --no-print-directory $(VENV)/installed
+	@mkdir -p "$$HOME/.local/bin" && ln -sf "$(abspath $(VENV))/bin/dev-sessions" "$$HOME/.local/bin/dev-sessions"
+	@case ":$$PATH:" in *":$$HOME/.local/bin:"*) ;; *) echo "Put ~/.local/bin on your PATH." ;; esac
+	@$(HERE) dev-sessions install-skill
+	@# It is installed for the shell that runs it, and make's own is not yours.
+	@$(HERE) "$${SHELL:-sh}" -c 'dev-sessions --install-completion && true' || \
+	    echo "No completion: run dev-sessions --install-completion in a shell that has it (bash, zsh, fish)."
+	@$(HERE) dev-sessions doctor
 
 venv: $(VENV)/installed ## make .venv with dev-sessions installed
 

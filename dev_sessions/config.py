@@ -102,6 +102,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def surroundings() -> tuple[dict[str, str], str]:
+    """The environment and the working directory, for what concerns this machine and no session (no gateway either)."""
+    return dict(os.environ), _working_directory()
+
+
 def debug_wanted() -> bool:
     """True if errors are to be shown with their traceback, however broken the other settings are."""
     return is_true(os.environ.get("DEV_SESSIONS_DEBUG"))

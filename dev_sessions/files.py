@@ -47,20 +47,22 @@ def _make_private(path: str) -> None:
     os.chmod(path, 0o700)  # mkdir's own mode is subject to the caller's umask, which may take away our own rights
 
 
-def write_whole(path: str, content: bytes, *, durable: bool = False) -> None:
+def write_whole(path: str, content: bytes, *, durable: bool = False, private: bool = True) -> None:
     """Replace a file in one step: readers see the old content or the new, never a part.
 
     Args:
         durable: have the content on the disk before the new name is (an fsync).
+        private: readable by the owner only; else as the caller's umask has it.
 
     Raises:
         StoreError: it cannot be written.
     """
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
         try:
-            os.fchmod(descriptor, 0o600)
+            if private:
+                os.fchmod(descriptor, 0o600)
             write_all(descriptor, content)
             if durable:
                 os.fsync(descriptor)
@@ -125,16 +127,17 @@ def sweep(folder: str, start: str, end: str = ".tmp") -> None:
             _discard(os.path.join(folder, name))
 
 
-def sweep_dead(folder: str) -> None:
+def sweep_dead(folder: str, age: float = _WRITING) -> None:
     """Remove the temporary files of `write_whole` whose writers died in the middle.
 
-    Their names tell the pid. A writer in another container has a pid that means nothing here: its file is young.
+    Their names tell the pid. A writer in another container has a pid that means nothing here: its file is young. Who
+    keeps all writers away takes an `age` of 0.
     """
     for name in _names(folder):
         words = name.split(".")
         if words[-1] == "tmp" and len(words) > 3 and words[-3].isdecimal():
             path = os.path.join(folder, name)
-            if not _lives(int(words[-3])) and _older(path, _WRITING):
+            if not _lives(int(words[-3])) and _older(path, age):
                 _discard(path)
 
 

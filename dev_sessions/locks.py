@@ -36,6 +36,22 @@ def take(path: str, timeout: float) -> Callable[[], None]:
     return lock.release
 
 
+def take_folder(path: str) -> Callable[[], None]:
+    """Lock a folder that is not ours to put a file into; waits for another holder. What is returned releases it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks
+        pass
+    return lambda: os.close(descriptor)
+
+
 def _taken_at_once(path: str) -> int | None:
     """The lock that `filelock` takes (flock on that file), if nobody holds it: a descriptor to close. None: wait."""
     import fcntl

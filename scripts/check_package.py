@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INIT = (ROOT / "dev_sessions" / "__init__.py").read_text()
 VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.M)[1]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-IN_SDIST = set("LICENSE README.md CHANGELOG.md Makefile tox.ini tests docs scripts".split())
+IN_SDIST = set("LICENSE README.md CHANGELOG.md Makefile tox.ini tests docs scripts skills".split())
 NEVER = re.compile(r"(^|/)(__pycache__|\.[^/]+_cache|\.(tox|venv.*|agents|git))(/|$)|\.py[co]$")
 
 
@@ -62,6 +62,8 @@ def check_wheel(wheel):
     expect("the wheel says that it is typed", {"dev_sessions/py.typed"} - set(names))
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "dev_sessions").rglob("*.py")}
     expect("the wheel has every module", sources - set(names))
+    skills = {f"dev_sessions/pack/{path.relative_to(ROOT / 'skills')}" for path in (ROOT / "skills").rglob("*.md")}
+    expect("the wheel has every skill", skills - set(names))
 
 
 def with_pip(wheel, home):
@@ -91,6 +93,10 @@ def check_command(program, elsewhere):
     expect("--version tells the version", [] if VERSION in version.split() else [version])
     usage = run([program, "--help"], cwd=elsewhere)
     expect("--help names", {"create", "send", "wait", "last-message", "kill"} - set(usage.split()))
+    for agent in ("claude", "codex"):
+        shown = run([program, "skill", "show", "delegate", f"--{agent}"], cwd=elsewhere)
+        shipped = (ROOT / "skills" / agent / "delegate" / "SKILL.md").read_text()
+        expect("skill show prints the skill", [] if shown == shipped else [shown])
 
 
 def run(command, cwd=None, **env):

@@ -10,6 +10,7 @@ from ..errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .base import Backend
+    from .installed import Program
 
 GROUP = "dev_sessions.backends"
 _OWN = {
@@ -52,6 +53,14 @@ def _loaded(where: str) -> Backend:
     module, _, attribute = where.partition(":")
     backend: Backend = getattr(import_module(module), attribute)()
     return backend
+
+
+def own_programs() -> list[Program]:
+    """Our own agents as programs on this machine, for what needs no session (skills, for instance)."""
+    from importlib import import_module
+
+    found: list[Program] = [import_module(f"{__name__}.{name}.program").PROGRAM for name in _OWN]
+    return found
 
 
 def known() -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import commands, completing, composites
+from . import commands, completing, composites, machine
 from .output import Output
 from .starting import Cli, Description, Env, Mode, Model, NewId, NoTrust, Path, Quiet, Template, Var, pairs
 from .words import (
@@ -48,8 +48,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        commands.version(Output(), False)
-        raise typer.Exit
+        raise typer.Exit(commands.version(Output(), False))
 
 
 @app.callback()
@@ -264,10 +263,8 @@ def goal(
     acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
     if len(acts) > 1:
         raise typer.BadParameter("only one of --pause, --resume and --clear")
-    act = acts[0] if acts else None
-    return _run(
-        json, lambda out, client: commands.goal(out, client, id, commands.message(objective, file), budget, act)
-    )
+    act, text = acts[0] if acts else None, commands.message
+    return _run(json, lambda out, client: commands.goal(out, client, id, text(objective, file), budget, act))
 
 
 @app.command()
@@ -381,6 +378,7 @@ def kill(
 
 
 composites.add_to(app)
+machine.add_to(app)
 
 
 @app.command(hidden=True)

@@ -152,7 +152,6 @@ class Output:
             _write(sys.stderr, f"error: {stripped(error.message)}\n{stripped(tail)}")
         return _EXIT_CODES.get(error.code, 1)
 
-
     def draw(self, text: str) -> None:
         """Write to the terminal on stderr as it stands: what moves the cursor too."""
         _write(sys.stderr, text)

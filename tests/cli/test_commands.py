@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "revive", "goal"),
     *("pending", "respond", "attach", "logs", "inspect", "events", "kill"),
+    *("install-skill", "doctor", "skill"),
 )
 FLAGS = {
     "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --no-trust -f --file"
@@ -39,6 +40,9 @@ FLAGS = {
     "inspect": "--json -h --help",
     "events": "--follow --json -h --help",
     "kill": "--all --group --older-than --json -h --help",
+    "install-skill": "--global --local --claude --codex --force --check --diff --uninstall --dry-run --json -h --help",
+    "doctor": "--json -h --help",
+    "skill": "-h --help",
 }
 
 SESSION = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from examples import NOT_RUN, blocks, command, documents, examples
 
 import dev_sessions
 from dev_sessions import errors, model, service, store, wire
@@ -98,7 +99,7 @@ def test_readme_tells_of_every_command_and_no_other() -> None:
 
 
 def test_targets_of_make_in_documents_exist(document: str) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in code_of(document):
         if line.startswith("make "):
             assert line.split()[1] in targets, line
@@ -238,6 +239,22 @@ def test_variables_in_documents_are_read_somewhere(document: str) -> None:
 def test_every_variable_that_is_read_is_told() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "dev_sessions").rglob("*.py"))
     assert set(re.findall(r"\bDEV_SESSIONS_\w+", sources)) <= set(re.findall(r"DEV_SESSIONS_\w+", PROTOCOL.read_text()))
+
+
+def test_shell_examples_are_marked_as_such_so_that_they_are_run() -> None:
+    for path, text in documents().items():
+        assert all(language for language, _ in blocks(text)), path
+        assert text.count("\n```") == 2 * len(blocks(text)), path
+        if path not in ("AGENTS.md", "CLAUDE.md"):  # a list of targets, no example
+            assert not re.findall(r"^    (?:dev-sessions|make|pipx?|uv|npm|git|claude|codex) .*", text, re.MULTILINE), (
+                path
+            )
+
+
+def test_lines_that_no_test_runs_stand_in_an_example() -> None:
+    lines = {command(line) for block in examples().values() for line in block.splitlines()}
+    assert NOT_RUN.keys() <= lines
+    assert all(not line.startswith("dev-sessions") for line in NOT_RUN)
 
 
 def test_agents_have_one_page() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..base import Session
 
 # Where the app-server listens by itself, and where a person's plain `codex resume` looks for one.
-_CONTROL = os.path.join("app-server-control", "app-server-control.sock")
+CONTROL = os.path.join("app-server-control", "app-server-control.sock")
 
 
 class Place:
@@ -35,7 +35,7 @@ class Place:
 
     def __init__(self, home: str, state: str) -> None:
         self.home = home
-        self.socket = os.path.join(home, _CONTROL)
+        self.socket = os.path.join(home, CONTROL)
         self.state = state
         self.folder = os.path.join(state, "codex", _digest(os.fsencode(home)))
         self.lock_path = os.path.join(self.folder, "lock")

@@ -1,0 +1,18 @@
+"""Claude Code as a program."""
+
+from __future__ import annotations
+
+from ..installed import Program
+from .version import NEWEST, OLDEST
+
+PROGRAM = Program(
+    name="claude",
+    variable="DEV_SESSIONS_CLAUDE",
+    home_variable="CLAUDE_CONFIG_DIR",
+    folder=".claude",
+    oldest=OLDEST,
+    newest=NEWEST,
+    login_file=".credentials.json",
+    login_variables=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+    install="npm install -g @anthropic-ai/claude-code",
+)

@@ -1,0 +1,19 @@
+"""Codex as a program."""
+
+from __future__ import annotations
+
+from ..installed import Program
+from .places import CONTROL
+
+PROGRAM = Program(
+    name="codex",
+    variable="DEV_SESSIONS_CODEX",
+    home_variable="CODEX_HOME",
+    folder=".codex",
+    oldest="0.139.0",
+    newest="0.169.0",
+    login_file="auth.json",
+    login_variables=("OPENAI_API_KEY", "CODEX_API_KEY"),
+    install="npm install -g @openai/codex",
+    socket=CONTROL,
+)

@@ -1,0 +1,308 @@
+"""The skills that teach agents to use dev-sessions: finding, comparing, installing and removing them.
+
+A folder that we have installed holds a stamp: the version, and a digest of each file as we wrote it. What differs from
+its digest was edited by hand, and is kept. A skill of the same name without a stamp is not ours. The stamp knows a
+file's new content before it is written: an install that is killed in the middle is finished by the next one, of
+whatever version.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import hashlib
+import os
+
+from . import files, locks
+from .backends import own_programs
+from .errors import DevSessionsError, UsageError
+from .values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from .backends.installed import Program
+
+STAMP = ".dev-sessions.json"
+
+
+class Change(NamedTuple):
+    """What is to be done to one file, or was.
+
+    Attributes:
+        agent: whose copy it is.
+        skill: the skill's name.
+        path: the file.
+        act: "installed", "updated", "unchanged", "kept" (edited by hand), "foreign" (kept, since it is not ours),
+            "replaced" (edited; `backup` has the edit), "removed", or "absent".
+        diff: from the file to the copy of this version, if they differ.
+        backup: where the edited file went.
+    """
+
+    agent: str
+    skill: str
+    path: str
+    act: str
+    diff: str = ""
+    backup: str | None = None
+
+
+# Nothing is done to these, nor is it asked for.
+AT_REST = ("unchanged", "absent")
+_KEPT = ("kept", "foreign")
+
+
+class Wishes(NamedTuple):
+    """How to install: `uninstall` removes instead, `force` also what was edited, `dry` only tells."""
+
+    uninstall: bool = False
+    force: bool = False
+    dry: bool = False
+
+
+def programs_here(environ: Mapping[str, str]) -> list[Program]:
+    """The agents of this machine."""
+    return [program for program in own_programs() if program.path(environ)]
+
+
+def chosen(names: Iterable[str], environ: Mapping[str, str]) -> tuple[list[Program], bool]:
+    """The agents named, else those of this machine, else Claude; and whether none was found."""
+    wanted = [program for program in own_programs() if program.name in set(names)]
+    if wanted:
+        return wanted, False
+    here = programs_here(environ)
+    return here or own_programs()[:1], not here
+
+
+def project_of(folder: str) -> str:
+    """The root of the project around `folder`, where both agents look for skills; without one, the folder itself."""
+    place = folder
+    while not any(os.path.isfile(os.path.join(place, *git)) for git in ((".git",), (".git", "HEAD"))):
+        above = os.path.dirname(place)
+        if above == place:
+            return folder
+        place = above
+    return place
+
+
+def pack() -> str:
+    """The folder of the skills that belong to this version: in the wheel, else in the checkout."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    for place in (os.path.join(package, "pack"), os.path.join(os.path.dirname(package), "skills")):
+        if os.path.isdir(place):
+            return place
+    raise DevSessionsError("this installation has no skills in it", next="install dev-sessions again")
+
+
+def names(agent: str) -> list[str]:
+    return sorted(os.listdir(os.path.join(pack(), agent)))
+
+
+def show(name: str, agent: str) -> str:
+    """The skill's text as this version has it.
+
+    Raises:
+        UsageError: there is no such skill.
+    """
+    if name not in names(agent):
+        raise UsageError(
+            f"no skill called {name!r}; there are: {', '.join(names(agent))}",
+            next=f"dev-sessions skill show {names(agent)[0]}",
+        )
+    return _text(files.read(os.path.join(pack(), agent, name, "SKILL.md")) or b"")
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    """What stands between the first two lines of ---; empty if that is no mapping."""
+    import yaml
+
+    head, _, rest = text.partition("\n")
+    block, end, _ = rest.partition("\n---\n")
+    if head != "---" or not end:
+        return {}
+    try:
+        value = yaml.safe_load(block)
+    except yaml.YAMLError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def version_of(folder: str) -> str | None:
+    """The version that an installed skill says it is of; None if it is not there."""
+    content = files.read(os.path.join(folder, "SKILL.md"))
+    if content is None:
+        return None
+    told = front_matter(_text(content)).get("metadata")
+    return str(told.get("version")) if isinstance(told, dict) else "unknown"
+
+
+def apply(program: Program, into: str, version: str, wishes: Wishes) -> Iterator[Change]:
+    """Bring the skills below the folder `into` to this version, or remove them; other skills are not touched.
+
+    Two who do so at once do it one after the other.
+
+    Raises:
+        DevSessionsError: a file cannot be read or written; what came before it is done.
+    """
+    release = None
+    try:
+        if not wishes.dry and not wishes.uninstall:
+            os.makedirs(into, exist_ok=True)
+        if not wishes.dry and os.path.isdir(into):
+            release = locks.take_folder(into)
+        for name in names(program.name):
+            skill = _Skill(program.name, name, os.path.join(into, name), version)
+            yield from skill.remove(wishes) if wishes.uninstall else skill.install(wishes)
+    except OSError as error:
+        path = str(error.filename2 or error.filename or into)
+        raise DevSessionsError(f"cannot write {path}: {error.strerror}", next=_remedy(error, path)) from error
+    finally:
+        if release:
+            release()
+
+
+def _remedy(error: OSError, path: str) -> str:
+    again = "then run the same command again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"free some space, {again}"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        return f"move it out of the way, {again}"
+    return f"see to it that you may write there (ls -ld {path}), {again}; from a sandbox, run it outside of it"
+
+
+class _Skill:
+    """One skill of this version, and the folder it belongs into."""
+
+    def __init__(self, agent: str, name: str, folder: str, version: str) -> None:
+        self.agent, self.name, self.folder, self.version = agent, name, folder, version
+        self.wanted = _tree(os.path.join(pack(), agent, name))
+        stamp = files.read_json(os.path.join(folder, STAMP))
+        self.ours = _digests(stamp)
+        page = files.read(os.path.join(folder, "SKILL.md"))
+        # Whoever has written it may have files of any name beside it.
+        self.foreign = not isinstance(stamp, dict) and page not in (None, self.wanted["SKILL.md"])
+
+    def install(self, wishes: Wishes) -> list[Change]:
+        changes = [self._planned(path, self.wanted.get(path), wishes) for path in self._paths()]
+        if wishes.dry or (self.foreign and not wishes.force):
+            return changes
+        os.makedirs(self.folder, exist_ok=True)
+        files.sweep_dead(self.folder, 0)
+        if any(change.act not in (*AT_REST, *_KEPT) for change in changes):
+            self._stamp({path: [*self.ours.get(path, []), _digest(new)] for path, new in self.wanted.items()})
+            for change in changes:
+                self._carry_out(change, self.wanted)
+        # A file that was edited keeps the digest of what it was made from; it is still an edit next time.
+        kept = {change.path for change in changes if change.act == "kept"}
+        final = {path: [_digest(new)] for path, new in self.wanted.items()}
+        final |= {path: self.ours.get(path, []) for path in self._paths() if self._full(path) in kept}
+        if final != self.ours:
+            self._stamp(final)
+        return changes
+
+    def remove(self, wishes: Wishes) -> list[Change]:
+        changes = [self._planned(path, None, wishes) for path in self._paths()]
+        changes = [change for change in changes if change.act != "absent"]
+        if wishes.dry:
+            return changes
+        files.sweep_dead(self.folder, 0)
+        for change in changes:
+            self._carry_out(change, {})
+        if all(change.act not in _KEPT for change in changes):
+            files.remove(os.path.join(self.folder, STAMP))
+            for folder, _, _ in os.walk(self.folder, topdown=False):
+                files.remove_empty(folder)
+        return changes
+
+    def _paths(self) -> list[str]:
+        return sorted({*self.wanted, *self.ours})
+
+    def _full(self, path: str) -> str:
+        return os.path.join(self.folder, path)
+
+    def _planned(self, path: str, new: bytes | None, wishes: Wishes) -> Change:
+        old = files.read(self._full(path))
+        edited = old is not None and old != self.wanted.get(path) and _digest(old) not in self.ours.get(path, [])
+        act = self._act(old, new, edited, wishes.force)
+        backup = _free(self._full(path) + ".backup") if edited and act in ("updated", "removed") else None
+        if backup and new is not None:
+            act = "replaced"
+        diff = _difference(self._full(path), old, new) if old is not None and act != "unchanged" else ""
+        return Change(self.agent, self.name, self._full(path), act, diff, backup)
+
+    def _act(self, old: bytes | None, new: bytes | None, edited: bool, force: bool) -> str:
+        if old == new:
+            return "absent" if new is None else "unchanged"
+        if self.foreign and not force:
+            return "absent" if old is None else "foreign"
+        if old is None:
+            return "installed"
+        if edited and not force:
+            return "kept"
+        return "removed" if new is None else "updated"
+
+    def _carry_out(self, change: Change, wanted: Mapping[str, bytes]) -> None:
+        if change.backup:
+            os.replace(change.path, change.backup)
+        elif change.act == "removed":
+            files.remove(change.path)
+        if change.act in ("installed", "updated", "replaced"):
+            self._write(change.path, wanted[os.path.relpath(change.path, self.folder)])
+
+    def _write(self, path: str, content: bytes) -> None:
+        path = os.path.realpath(path)  # a link of somebody who keeps such files elsewhere stays one
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            files.write_whole(path, content, private=False)
+        except DevSessionsError as error:
+            why = error.__cause__
+            raise OSError(why.errno, why.strerror, path) if isinstance(why, OSError) else error from error
+
+    def _stamp(self, known: dict[str, list[str]]) -> None:
+        import json
+
+        value = {"version": self.version, "files": known}
+        self._write(os.path.join(self.folder, STAMP), json.dumps(value, indent=1).encode() + b"\n")
+
+
+def _digests(stamp: Any) -> dict[str, list[str]]:
+    """What a stamp knows. It may come with a project of others: nothing outside of its folder is meant."""
+    known = stamp.get("files") if isinstance(stamp, dict) else None
+    return {
+        path: digests
+        for path, digests in (known if isinstance(known, dict) else {}).items()
+        if isinstance(digests, list) and not os.path.isabs(path) and ".." not in path.split("/")
+    }
+
+
+def _tree(folder: str) -> dict[str, bytes]:
+    """Every file below a folder, by its path in it."""
+    found = {}
+    for place, _, contents in os.walk(folder):
+        for name in contents:
+            path = os.path.join(place, name)
+            found[os.path.relpath(path, folder)] = files.read(path) or b""
+    return found
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
+
+
+def _difference(path: str, old: bytes, new: bytes | None) -> str:
+    mine, theirs = _text(old).splitlines(), _text(new or b"").splitlines()
+    return "\n".join(difflib.unified_diff(mine, theirs, path, "this version", lineterm=""))
+
+
+def _free(path: str) -> str:
+    """The first of such names that is not taken."""
+    number = 1
+    while os.path.lexists(f"{path}-{number}"):
+        number += 1
+    return f"{path}-{number}"

@@ -1,0 +1,317 @@
+"""install-skill and skill show: files on disk, words and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import Lab
+
+from dev_sessions import skills
+
+NAMES = ["delegate", "dev-sessions", "fan-out", "handoff"]
+
+
+class Machine:
+    """A home without agents, and one with programs that are called like them."""
+
+    def __init__(self, lab: Lab, commands: Any, home: Path) -> None:
+        self.lab, self._commands, self.home, self.bin = lab, commands, home, home / "bin"
+        self.bin.mkdir()
+        self.env = {"HOME": str(home), "PATH": str(self.bin), "DEV_SESSIONS_CLAUDE": "", "DEV_SESSIONS_CODEX": ""}
+        self.env |= {"CLAUDE_CONFIG_DIR": "", "CODEX_HOME": ""}
+
+    def has(self, *names: str) -> None:
+        for name in names:
+            (self.bin / name).write_text("#!/bin/sh\n")
+            (self.bin / name).chmod(0o755)
+
+    def run(self, *argv: str, **env: str) -> Any:
+        return self._commands(*argv, env={**self.env, **env})
+
+    def skill(self, name: str = "delegate", agent: str = ".claude") -> Path:
+        return self.home / agent / "skills" / name / "SKILL.md"
+
+
+@pytest.fixture
+def machine(lab: Lab, run: Any, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return Machine(lab, run, tmp_path_factory.mktemp("home"))
+
+
+def aged(machine: Machine) -> None:
+    """Have another version's skill installed: other text, and a stamp that says it is ours."""
+    path = machine.skill()
+    older = path.read_bytes().replace(b"# Delegate", b"# Delegate, long ago")
+    path.write_bytes(older)
+    stamp = {"version": "0.0.1", "files": {"SKILL.md": [skills._digest(older)]}}
+    (path.parent / skills.STAMP).write_text(json.dumps(stamp))
+
+
+def test_installs_for_the_agents_that_are_here(machine: Machine) -> None:
+    machine.has("codex")
+    done = machine.run("install-skill")
+    assert (done.code, done.err) == (0, "")
+    assert sorted(path.parent.name for path in (machine.home / ".codex/skills").glob("*/SKILL.md")) == NAMES
+    assert done.out.count("installed: ") == 4
+    assert str(machine.skill(agent=".codex")) in done.out
+    assert not machine.skill().exists()
+
+
+def test_says_that_no_agent_is_here_and_takes_claude(machine: Machine) -> None:
+    done = machine.run("install-skill")
+    assert done.code == 0
+    assert "no agent is installed here; taking claude" in done.err
+    assert machine.skill().exists()
+
+
+def test_homes_that_the_environment_names_are_respected(machine: Machine, tmp_path: Path) -> None:
+    env = {"CLAUDE_CONFIG_DIR": str(tmp_path / "c"), "CODEX_HOME": str(tmp_path / "x")}
+    assert machine.run("install-skill", "--claude", "--codex", **env).code == 0
+    assert (tmp_path / "c/skills/handoff/SKILL.md").exists()
+    assert (tmp_path / "x/skills/handoff/SKILL.md").exists()
+    assert not machine.skill().exists()
+
+
+def test_local_is_the_root_of_the_project(machine: Machine) -> None:
+    subprocess.run(["git", "init", "-q", str(machine.lab.project)], check=True)
+    assert machine.run("install-skill", "--local", "--claude", "--codex").code == 0
+    for agent in (".claude", ".codex"):
+        assert (machine.lab.project / agent / "skills/delegate/SKILL.md").exists()
+    assert not machine.skill().exists()
+
+
+def test_twice_changes_nothing(machine: Machine) -> None:
+    machine.run("install-skill", "--claude")
+    before = {path: path.stat().st_mtime_ns for path in (machine.home / ".claude/skills").rglob("*")}
+    done = machine.run("install-skill", "--claude")
+    assert (done.code, done.out.count("unchanged: ")) == (0, 4)
+    assert {path: path.stat().st_mtime_ns for path in (machine.home / ".claude/skills").rglob("*")} == before
+
+
+def test_an_older_version_is_replaced(machine: Machine) -> None:
+    machine.run("install-skill", "--claude")
+    fresh = machine.skill().read_bytes()
+    aged(machine)
+    done = machine.run("install-skill", "--claude")
+    assert (done.code, done.out.count("updated: ")) == (0, 1)
+    assert machine.skill().read_bytes() == fresh
+
+
+def test_an_edit_of_an_older_version_is_kept_and_shown(machine: Machine) -> None:
+    machine.run("install-skill", "--claude")
+    aged(machine)
+    mine = machine.skill().read_text() + "my own rule\n"
+    machine.skill().write_text(mine)
+    for _ in range(2):  # it stays an edit, however often one tries
+        done = machine.run("install-skill", "--claude")
+        assert done.code == 1
+        assert machine.skill().read_text() == mine
+        assert "-my own rule" in done.out
+        assert "--force" in done.err
+    forced = machine.run("install-skill", "--claude", "--force")
+    assert forced.code == 0
+    (backup,) = machine.skill().parent.glob("*.backup-*")
+    assert backup.read_text() == mine
+    assert "my own rule" not in machine.skill().read_text()
+    assert machine.run("install-skill", "--claude", "--check").code == 0
+
+
+def test_a_skill_of_the_same_name_that_is_not_ours_is_kept(machine: Machine) -> None:
+    machine.skill().parent.mkdir(parents=True)
+    machine.skill().write_text("---\nname: delegate\n---\nsomebody's own\n")
+    done = machine.run("install-skill", "--claude")
+    assert (done.code, done.out.count("not ours, kept: ")) == (1, 1)
+    assert machine.skill("handoff").exists()
+    done = machine.run("install-skill", "--claude", "--uninstall")
+    assert (done.code, done.out.count("not ours, kept: ")) == (0, 1)  # who removes ours has no business with it
+    assert not machine.skill("handoff").exists()
+    assert [path.name for path in machine.skill().parent.iterdir()] == ["SKILL.md"]
+    assert "somebody's own" in machine.skill().read_text()
+    assert machine.run("install-skill", "--claude", "--force").code == 0
+    (backup,) = machine.skill().parent.glob("*.backup-*")
+    assert "somebody's own" in backup.read_text()
+
+
+def test_an_edit_is_removed_by_force_and_into_a_backup(machine: Machine) -> None:
+    machine.run("install-skill", "--claude")
+    machine.skill().write_text("my own words\n")
+    assert machine.run("install-skill", "--claude", "--uninstall").code == 1
+    assert machine.run("install-skill", "--claude", "--uninstall", "--force").code == 0
+    (left,) = machine.skill().parent.iterdir()
+    assert (left.name, left.read_text()) == ("SKILL.md.backup-1", "my own words\n")
+    assert [path.name for path in (machine.home / ".claude/skills").iterdir()] == ["delegate"]
+
+
+def test_links_of_somebody_who_keeps_them_elsewhere_stay_links(machine: Machine, tmp_path: Path) -> None:
+    (machine.home / ".claude").mkdir()
+    (tmp_path / "skills").mkdir()
+    (machine.home / ".claude/skills").symlink_to(tmp_path / "skills")
+    machine.run("install-skill", "--claude")
+    fresh = machine.skill().read_bytes()
+    aged(machine)
+    elsewhere = machine.skill().rename(tmp_path / "elsewhere.md")
+    machine.skill().symlink_to(elsewhere)
+    assert machine.run("install-skill", "--claude").code == 0
+    assert machine.skill().is_symlink()
+    assert elsewhere.read_bytes() == fresh
+    assert (tmp_path / "skills/handoff/SKILL.md").exists()
+
+
+def test_a_stamp_that_came_with_a_project_has_no_say_outside_of_its_folder(machine: Machine) -> None:
+    precious = machine.home / "precious"
+    precious.write_text("known")
+    for path in ("../../../precious", str(precious)):
+        machine.run("install-skill", "--claude")
+        stamp = {"version": "0", "files": {path: [skills._digest(b"known")], "SKILL.md": 5}}
+        (machine.skill().parent / skills.STAMP).write_text(json.dumps(stamp))
+        assert machine.run("install-skill", "--claude").code == 0
+        (machine.skill().parent / skills.STAMP).write_text(json.dumps(stamp))
+        assert machine.run("install-skill", "--claude", "--uninstall").code == 0
+        assert precious.read_text() == "known"
+
+
+@pytest.mark.parametrize("flag", ["--check", "--diff", "--dry-run"])
+def test_looking_writes_nothing(machine: Machine, flag: str) -> None:
+    done = machine.run("install-skill", "--claude", flag)
+    assert done.code == (0 if flag == "--dry-run" else 1)
+    assert done.out.count("would be installed: ") == 4
+    assert not (machine.home / ".claude/skills").exists()
+    machine.run("install-skill", "--claude")
+    aged(machine)
+    done = machine.run("install-skill", "--claude", flag)
+    assert "would be updated: " in done.out
+    assert ("-# Delegate, long ago" in done.out) == (flag == "--diff")
+    assert "long ago" in machine.skill().read_text()
+
+
+def test_uninstall_leaves_other_skills_and_edits(machine: Machine) -> None:
+    machine.run("install-skill", "--claude")
+    other = machine.skill("mine")
+    other.parent.mkdir()
+    other.write_text("mine")
+    machine.skill("handoff").write_text("edited")
+    done = machine.run("install-skill", "--claude", "--uninstall")
+    assert (done.code, done.out.count("removed: ")) == (1, 3)
+    assert sorted(path.name for path in (machine.home / ".claude/skills").iterdir()) == ["handoff", "mine"]
+    assert machine.skill("handoff").read_text() == "edited"
+    assert machine.run("install-skill", "--claude", "--uninstall", "--dry-run").code == 1
+
+
+@pytest.mark.parametrize("path", [".claude", ".claude/skills", ".claude/skills/fan-out"])
+def test_a_file_that_is_in_the_way_is_an_error_with_a_remedy(machine: Machine, path: str) -> None:
+    (machine.home / path).parent.mkdir(exist_ok=True, parents=True)
+    (machine.home / path).write_text("a file")
+    done = machine.run("install-skill", "--claude")
+    assert (done.code, done.out) == (1, "")
+    assert "next: move it out of the way, then run the same command again" in done.err
+    assert (machine.home / path).read_text() == "a file"
+    assert ("installed: " in done.err) == path.endswith("fan-out")  # what was done before is told
+    assert machine.skill().exists() == path.endswith("fan-out")
+    value = machine.run("install-skill", "--claude", "--json").json
+    assert len(value["error"]["data"]["files"]) == (2 if path.endswith("fan-out") else 0)
+
+
+def test_a_folder_where_nobody_may_write_is_an_error_with_a_remedy(machine: Machine) -> None:
+    done = machine.run("install-skill", "--claude", CLAUDE_CONFIG_DIR="/proc/self/nothing")
+    assert (done.code, done.out) == (1, "")
+    assert "error: cannot write /proc/self/nothing" in done.err
+    assert "next: see to it that you may write there" in done.err
+
+
+def test_a_folder_instead_of_the_file_is_left_alone(machine: Machine) -> None:
+    (machine.skill() / "mine").mkdir(parents=True)
+    done = machine.run("install-skill", "--claude")
+    assert done.code == 1
+    assert f"error: cannot write {machine.skill()}: Is a directory" in done.err
+    assert (machine.skill() / "mine").is_dir()
+
+
+def test_a_home_that_is_named_by_a_relative_path_is_told_whole(machine: Machine) -> None:
+    done = machine.run("install-skill", "--claude", CLAUDE_CONFIG_DIR="conf")
+    assert str(machine.lab.project / "conf/skills/delegate/SKILL.md") in done.out
+
+
+def test_json_names_each_file(machine: Machine) -> None:
+    value = machine.run("install-skill", "--claude", "--json").json
+    assert {tuple(sorted(one)) for one in value["files"]} == {("act", "agent", "backup", "diff", "path", "skill")}
+    assert {one["act"] for one in value["files"]} == {"installed"}
+
+
+def test_global_and_local_exclude_each_other(machine: Machine) -> None:
+    assert machine.run("install-skill", "--global", "--local").code == 2
+
+
+def test_an_install_works_where_gateway_mode_is_asked_for(machine: Machine) -> None:
+    assert machine.run("install-skill", "--claude", DEV_SESSIONS_SANDBOX="1").code == 0
+
+
+def test_an_installed_skill_is_as_readable_as_what_its_owner_writes(machine: Machine) -> None:
+    before = os.umask(0o027)
+    try:
+        machine.run("install-skill", "--claude")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(machine.skill().stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(("flag", "agent"), [("--claude", "claude"), ("--codex", "codex")])
+def test_show_prints_what_would_be_installed(machine: Machine, flag: str, agent: str) -> None:
+    machine.run("install-skill", flag)
+    assert machine.run("skill", "show", "delegate", flag).out == machine.skill(agent=f".{agent}").read_text()
+
+
+def test_show_prints_one_copy(machine: Machine) -> None:
+    assert machine.run("skill", "show", "delegate", "--claude", "--codex").code == 2
+
+
+def test_show_names_the_skills_that_there_are(machine: Machine) -> None:
+    done = machine.run("skill", "show", "nothing")
+    assert done.code == 2
+    assert all(name in done.err for name in NAMES)
+
+
+def test_an_install_that_was_cut_in_the_middle_is_finished_by_the_next(machine: Machine) -> None:
+    """The stamp stands before the file: what was written, or not yet written, then is no edit."""
+    machine.run("install-skill", "--claude")
+    fresh = machine.skill().read_bytes()
+    for there in (b"of the version before", b"of the version that was cut"):
+        machine.skill().write_bytes(there)
+        ours = [skills._digest(b"of the version before"), skills._digest(b"of the version that was cut")]
+        (machine.skill().parent / skills.STAMP).write_text(json.dumps({"version": "0", "files": {"SKILL.md": ours}}))
+        assert machine.run("install-skill", "--claude").code == 0
+        assert machine.skill().read_bytes() == fresh
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_installs_that_are_killed_are_finished_by_the_next(machine: Machine, count: int) -> None:
+    env = machine.env | {"PATH": os.environ["PATH"]}
+    running = [machine.lab.start("install-skill", "--claude", env=env) for _ in range(2)]
+
+    def begun() -> bool:
+        """Somewhere between nothing and all of it."""
+        return len(list(machine.home.glob(".claude/skills/*/*"))) >= count
+
+    machine.lab.until(begun, f"{count} files")
+    for process in running:
+        process.kill()
+        process.communicate()
+    assert machine.run("install-skill", "--claude").code == 0
+    assert machine.run("install-skill", "--claude", "--check").code == 0
+    assert list(machine.home.glob(".claude/skills/**/*.tmp")) == []
+    assert machine.run("install-skill", "--claude", "--uninstall").code == 0
+    assert list(machine.home.glob(".claude/skills/*")) == []
+
+
+def test_four_at_once_do_it_once(machine: Machine) -> None:
+    machine.run("install-skill", "--claude")
+    aged(machine)
+    env = machine.env | {"PATH": os.environ["PATH"]}
+    running = [machine.lab.start("install-skill", "--claude", env=env) for _ in range(4)]
+    told = [machine.lab.finish(process) for process in running]
+    assert [done.code for done in told] == [0] * 4
+    assert "".join(done.out for done in told).count("updated: ") == 1
