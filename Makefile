@@ -22,9 +22,9 @@ REAL ?= $(LIVE)
 # What bootstrap installs is found at once.
 HERE = PATH="$$HOME/.local/bin:$$PATH";
 
-SOURCES = $(shell find dev_sessions skills -type f ! -name '*.py[co]')
+SOURCES = $(shell find dev_sessions skills templates -type f ! -name '*.py[co]')
 
-.PHONY: help demo install-skills bootstrap test style types unit live compat bench coverage agents venv build clean python
+.PHONY: help demo delegate fan-out consult handoff install-skills bootstrap test style types unit live compat bench coverage agents venv build clean python
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,22 @@ coverage: $(TOX_VENV)/installed ## lines and branches covered by all tests, the 
 
 agents: python ## fetch the pinned agents of the tests into .agents
 	@$(PYTHON) scripts/fetch_agents.py
+
+# Words of yours go through the environment: no sign in them means anything to make's shell.
+export TASK PLAN Q
+CLI ?= claude
+
+delegate: $(VENV)/installed ## one task to a session, its reply printed: TASK="..." [CLI=codex] [ARGS=...]
+	@$(VENV)/bin/dev-sessions sync-delegate "$$TASK" --cli $(CLI) $(ARGS)
+
+fan-out: $(VENV)/installed ## several tasks at once: PLAN=plan.yaml, or PLAN="a.md b.md" [ARGS=...]
+	@$(VENV)/bin/dev-sessions fan-out $$PLAN $(ARGS)
+
+consult: $(VENV)/installed ## the same question to Claude Code and Codex: Q="..." [ARGS=...]
+	@$(VENV)/bin/dev-sessions consult "$$Q" $(ARGS)
+
+handoff: $(VENV)/installed ## running work to a new session: TASK="..." [CLI=codex] [ARGS=...]
+	@$(VENV)/bin/dev-sessions handoff "$$TASK" --cli $(CLI) $(ARGS)
 
 install-skills: $(VENV)/installed ## teach your agents to use dev-sessions; ARGS=--check, --diff, --uninstall and more
 	@$(VENV)/bin/dev-sessions install-skill $(ARGS)

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 COMMANDS = (
     *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "revive", "goal"),
     *("pending", "respond", "attach", "logs", "inspect", "events", "kill"),
-    *("install-skill", "doctor", "skill"),
+    *("sync-delegate", "fan-out", "consult", "handoff"),
+    *("install-skill", "doctor", "templates", "skill"),
 )
+START = "--cli -m --mode --permissions -p --path --model --group --env --no-trust --template --var"
 FLAGS = {
     "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --no-trust -f --file"
-    " -q --quiet --request-id --json -h --help",
-    "send": "-f --file --queue --interrupt --request-id --json -h --help",
-    "ask": "-f --file -t --timeout --interrupt --request-id --json -h --help",
+    " --template --var -q --quiet --request-id --json -h --help",
+    "send": "-f --file --template --var --queue --interrupt --request-id --json -h --help",
+    "ask": "-f --file --template --var -t --timeout --interrupt --request-id --json -h --help",
     "wait": "--group --any -t --timeout -i --interval --turn --settled --goal --next-turn --json -h --help",
     "last-message": "-n --count --json -h --help",
     "status": "--json -h --help",
@@ -40,6 +42,12 @@ FLAGS = {
     "inspect": "--json -h --help",
     "events": "--follow --json -h --help",
     "kill": "--all --group --older-than --json -h --help",
+    "sync-delegate": f"{START} -d --description --id -f --file -t --timeout --keep --json -h --help",
+    "fan-out": f"{START} --resume --max-parallel --worktree --join --stream -t --timeout --keep --json -h --help",
+    "consult": "--cli --permissions -p --path --env --no-trust --template --var -f --file -t --timeout --keep --json"
+    " -h --help",
+    "handoff": f"{START} -d --description --id -f --file -q --quiet --json -h --help",
+    "templates": "-h --help",
     "install-skill": "--global --local --claude --codex --force --check --diff --uninstall --dry-run --json -h --help",
     "doctor": "--json -h --help",
     "skill": "-h --help",
