@@ -78,16 +78,16 @@ export TASK PLAN Q
 CLI ?= claude
 
 delegate: $(VENV)/installed ## one task to a session, its reply printed: TASK="..." [CLI=codex] [ARGS=...]
-	@$(VENV)/bin/dev-sessions sync-delegate "$$TASK" --cli $(CLI) $(ARGS)
+	@$(VENV)/bin/dev-sessions sync-delegate $(if $(TASK),"$$TASK") --cli $(CLI) $(ARGS)
 
 fan-out: $(VENV)/installed ## several tasks at once: PLAN=plan.yaml, or PLAN="a.md b.md" [ARGS=...]
 	@$(VENV)/bin/dev-sessions fan-out $$PLAN $(ARGS)
 
 consult: $(VENV)/installed ## the same question to Claude Code and Codex: Q="..." [ARGS=...]
-	@$(VENV)/bin/dev-sessions consult "$$Q" $(ARGS)
+	@$(VENV)/bin/dev-sessions consult $(if $(Q),"$$Q") $(ARGS)
 
 handoff: $(VENV)/installed ## running work to a new session: TASK="..." [CLI=codex] [ARGS=...]
-	@$(VENV)/bin/dev-sessions handoff "$$TASK" --cli $(CLI) $(ARGS)
+	@$(VENV)/bin/dev-sessions handoff $(if $(TASK),"$$TASK") --cli $(CLI) $(ARGS)
 
 install-skills: $(VENV)/installed ## teach your agents to use dev-sessions; ARGS=--check, --diff, --uninstall and more
 	@$(VENV)/bin/dev-sessions install-skill $(ARGS)

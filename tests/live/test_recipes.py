@@ -1,0 +1,138 @@
+"""The recipes with real agents: one task, several at once, a second opinion, a change of hands; from make too."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from codex_lab import CodexLab
+from lab import ROOT
+
+
+@pytest.fixture(scope="module")
+def both(claude: str, codex: str) -> Iterator[CodexLab]:
+    """One lab with both agents, whose project is a git checkout."""
+    with CodexLab(codex, "recipes", claude) as made:
+        git(made, "init", "-q", "-b", "trunk")
+        (made.project / "README").write_text("one\n")
+        git(made, "add", ".")
+        git(made, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "begin")
+        yield made
+
+
+def git(lab: CodexLab, *words: str) -> str:
+    argv = ["git", "-C", str(lab.project), *words]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def ids(lab: CodexLab) -> list[str]:
+    return [row["id"] for row in lab.run("list", "--json").json]
+
+
+def state(path: Path, name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((path / "branches" / f"{name}.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+@pytest.mark.parametrize("cli", ["claude", "codex"])
+def test_one_task(both: CodexLab, cli: str) -> None:
+    task = ("[[reply: all good]]", "--template", "task", "--cli", cli)
+    done = both.run("sync-delegate", *task)
+    assert (done.code, done.out) == (0, "all good\n")
+    assert ids(both) == []
+    # A question ends it; with its answer the same turn goes on.
+    harmless = {"claude": "touch asked", "codex": "python3 -c 'print(6 * 7)'"}[cli]
+    words = ("--cli", cli, "--permissions", "ask")
+    done = both.run("sync-delegate", f"[[bash: {harmless}]][[reply: done it]]", *words)
+    (id,) = ids(both)
+    assert done.code == 6
+    line = next(line for line in done.err.splitlines() if "dev-sessions respond" in line)
+    assert f"respond {id} --question" in line
+    both.ok("respond", id, "--allow", "--question", line.split("--question ")[1].split()[0])
+    assert both.ok("wait", id) == "completed"
+    assert both.ok("last-message", id) == "done it"
+    both.ok("kill", id)
+
+
+def test_three_in_worktrees_and_a_join_after_a_cut(both: CodexLab, tmp_path: Path) -> None:
+    """Killed with -9 while all are at work; the run is resumed, and each was told once."""
+    plan = tmp_path / "plan.yaml"
+    branches = [
+        {"name": "one", "task": "[[bash: echo 1 >one.txt]][[hold: go]][[reply: one is done]]"},
+        {"name": "two", "task": "[[hold: go]][[reply: two is done]]", "template": "task"},
+        {"name": "three", "task": "[[bash: echo 3 >>README]][[hold: go]][[reply: three is done]]", "cli": "codex"},
+    ]
+    plan.write_text(json.dumps({"branches": branches, "join": "synthesis", "worktree": True}))  # YAML, too
+    first = both.start("fan-out", str(plan))
+    runs = Path(both.env["DEV_SESSIONS_HOME"], "runs")
+    names = [str(branch["name"]) for branch in branches]
+    both.until(lambda: runs.exists() and list(runs.iterdir()), "the run")
+    (path,) = runs.iterdir()
+    both.until(lambda: all(state(path, name).get("turn") for name in names), "all to be told")
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    again = both.start("fan-out", "--resume", path.name, "--json")
+    both.model.release("go")
+    done = both.finish(again)
+    assert done.code == 0, done
+    value = done.json
+    assert [one["reply"] for one in value["branches"]] == ["one is done", "two is done", "three is done"]
+    assert value["join"]["outcome"] == "completed"
+    one, two, three = value["branches"]
+    assert "one.txt | new, not added" in one["changes"]
+    assert two["changes"] == ""
+    assert "README | 1 +" in three["changes"]
+    assert (both.project / "README").read_text() == "one\n"
+    assert len(git(both, "worktree", "list").splitlines()) == 4
+    assert ids(both) == []
+    for session in (one, two, three, value["join"]):
+        assert len(told(both, session["session"])) == 1, session
+    (briefing,) = told(both, value["join"]["session"])
+    assert all(f"### {name}\n\n{name} is done" in briefing for name in names)
+
+
+def told(lab: CodexLab, id: str) -> list[str]:
+    """Every message that a session which is over was sent."""
+    (folder,) = Path(lab.env["DEV_SESSIONS_HOME"], "archive").glob(f"{id}-*/messages")
+    return [(message / "text.md").read_text() for message in folder.iterdir()]
+
+
+def test_from_make(both: CodexLab, tmp_path: Path) -> None:
+    """Each target calls the command; what is given is taken as it is."""
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    for name in ("python", "dev-sessions"):
+        (venv / "bin" / name).symlink_to(Path(sys.executable).parent / name)
+    (venv / "installed").touch()
+
+    def make(*words: str) -> str:
+        argv = ["make", "--no-print-directory", "-C", str(ROOT), "-o", f"{venv}/installed", f"VENV={venv}", *words]
+        env = {**both.env, "PATH": f"{both.env['PATH']}:{os.defpath}"}
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done
+        return done.stdout.strip()
+
+    there = f"ARGS=-p {both.project}"
+    quoted = """[[reply: it's "$HOME" and `pwd`; all of $(ls) it]]"""
+    assert make("delegate", f"TASK={quoted.replace('$', '$$')}", there) == quoted[9:-2]
+    assert make("delegate", "TASK=[[reply: by codex]]", "CLI=codex", there) == "by codex"
+    task = tmp_path / "a.md"
+    task.write_text("[[reply: by plan]]")
+    assert make("fan-out", f"PLAN={task}", there) == "## a: completed\n\nby plan"
+    answers = make("consult", "Q=[[reply: forty-two]]", there)
+    assert answers == "## claude: completed\n\nforty-two\n\n## codex: completed\n\nforty-two"
+    shown = make("handoff", "TASK=[[reply: I go on]]", there)
+    (id,) = ids(both)
+    assert f"dev-sessions attach {id}" in shown
+    assert both.ok("wait", id) == "completed"
+    both.ok("kill", id)
