@@ -145,7 +145,8 @@ class Probe(NamedTuple):
         running: True, False, or None if that cannot be told.
         activity: the agent's own word for what it does: "busy", "idle", "waiting", or None if it does not tell.
         since: when `activity` last changed.
-        detail: the agent's own word for what it waits for, or for why it is gone.
+        detail: the agent's own word for what it waits for, or for why it is gone; of one at rest, what ended a turn
+            whose end it has told nobody.
         question: the question that the probe found open, where no fact tells.
         background: it says that something it started goes on in the background.
     """

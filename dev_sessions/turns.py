@@ -229,7 +229,7 @@ class _Fold:
                 return True
         elif probe.since < entry.began and idle_for < START_GRACE:
             return False
-        self._close(entry, INTERRUPTED, max(probe.since, entry.began))
+        self._close(entry, INTERRUPTED, max(probe.since, entry.began), error=probe.detail)
         return True
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "Responds",
     "Revives",
     "Session",
+    "Sleeps",
     "Sources",
     "Wire",
     "capabilities",
@@ -238,13 +239,24 @@ class Revives(Protocol):
     def revive(self, launch: Launch) -> None:
         """Start the agent again on the conversation that it had, and return when it is ready for input.
 
-        Called by `revive` of an agent that was seen to be gone, under the session's lock. The agent gets the
+        Called by `revive` of an agent that was seen to be gone, or asleep, under the session's lock. The agent gets the
         environment that it had; `launch.environment` takes its place only if that is lost. Whatever an earlier life
         left running is ended first. `launch.keep` is given the whole private state, what still holds of it too.
 
         Raises:
             LaunchFailed: it did not start, and nothing of it runs; what it said before stays.
             WaitingForInput: it shows something that a person has to answer; it stays.
+        """
+
+
+@runtime_checkable
+class Sleeps(Protocol):
+    """Nothing of an agent may run although its session is not over: whatever gives it work starts it again."""
+
+    def sleeps(self, session: Session) -> bool:
+        """True if `revive` has something to start: nothing runs that would go on with what the agent has to do.
+
+        Called by `revive`, of a session that is not `exited`. Starts nothing.
         """
 
 

@@ -122,7 +122,9 @@ class GoalOver:
 
     def _standing(self, session: Session, state: State, goal: dict[str, Any]) -> dict[str, Any] | None:
         """An active goal that nobody pursues: its turn was interrupted or failed, or its server has ended."""
-        if time.monotonic() - self._still.setdefault(session.id, time.monotonic()) < _STILL:
+        # Of a turn that was cut nothing follows; between two turns of a goal it takes a moment.
+        cut = state.last is not None and state.last.state == INTERRUPTED and state.last.error is not None
+        if not cut and time.monotonic() - self._still.setdefault(session.id, time.monotonic()) < _STILL:
             return None
         last = state.last if state.last and state.last.state in (FAILED, INTERRUPTED) else None
         word = last.state if last else INTERRUPTED

@@ -6,7 +6,7 @@ import os
 import time
 
 from .. import config
-from ..backends.base import Revives
+from ..backends.base import Revives, Sleeps
 from ..errors import DevSessionsError, SessionNotFound, Unsupported, UsageError, WaitingForInput
 from ..files import unwritable
 from ..model import EXITED, QUEUED
@@ -52,7 +52,7 @@ def revive(house: House, params: Result, request_id: str) -> Generator[Result, N
 
 
 def _meant(house: House, ids: Sequence[str] | None, every: bool) -> list[Session]:
-    """The sessions by id, or all whose agents have been there, are gone, and can be started again.
+    """The sessions by id, or all whose agents have been there, are gone or asleep, and can be started again.
 
     Raises:
         SessionNotFound: an id is none; the error tells of one that was killed. UsageError: neither or both were given.
@@ -77,7 +77,16 @@ def _meant(house: House, ids: Sequence[str] | None, every: bool) -> list[Session
 
 def _is_for_all(house: House, session: Session, state: State) -> bool:
     """A session whose create was cut is left out: nobody was ever told of it."""
-    return state.status == EXITED and bool(session.record.get("ready_at")) and "revive" in _abilities(session)
+    able = bool(session.record.get("ready_at")) and "revive" in _abilities(session)
+    return able and _is_gone(house, session, state)
+
+
+def _is_gone(house: House, session: Session, state: State) -> bool:
+    """True if there is an agent to start: its end is the session's, or it sleeps until it is needed."""
+    if state.status == EXITED:
+        return True
+    backend = house.backend(session)
+    return isinstance(backend, Sleeps) and backend.sleeps(session)
 
 
 def _abilities(session: Session) -> Sequence[str]:
@@ -113,13 +122,14 @@ def _revived(house: House, session: Session) -> Result:
         still_there(house, session)
         session = house.session(session.id)
         before = house.state(session)
-        if before.status != EXITED:
+        if not _is_gone(house, session, before):
             return _result(session, ALIVE, before, [])
         _start(house, session, backend)
         session = house.session(session.id)
         after = house.state(session)
         cut = [turn.number for turn in before.turns if turn.open or turn.state in (EXITED, QUEUED)]
-        ended = [turn.number for turn in after.turns if turn.number in cut and not turn.open]
+        life = session.folder.revivals()[-1]
+        ended = [turn.number for turn in after.turns if not turn.open and (turn.number in cut or turn.ended == life)]
         if any(turn.state == QUEUED for turn in after.turns):
             start_courier(house, session)
     return _result(session, REVIVED, after, ended)

@@ -48,6 +48,7 @@ MEASURES: dict[str, Callable[[Place], Iterator[Figure | Growth]]] = {
     "codex-send": codex.sends,
     "codex-create-cold": codex.creates,
     "codex-wait-gone": codex.ends,
+    "codex-death": codex.deaths,
     "growth-sessions": growth.of_sessions,
     "growth-turns": growth.of_turns,
     "growth-sends": growth.of_sends,

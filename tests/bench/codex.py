@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -145,3 +146,23 @@ def _gone(commands: Commands, lab: CodexLab, line: Line, id: str, number: int) -
     told = time.perf_counter()
     watching.join()
     return gone[0] - told
+
+
+def deaths(place: Place) -> Iterator[Figure]:
+    """From the signal that kills the app-server to the end of the waiting process."""
+    times = []
+    with lab_of(place) as lab:
+        os.chdir(lab.project)
+        commands, id = Commands(lab.env), lab.create()
+        for number in range(max(5, place.few) + 1):
+            commands.checked("send", id, f"[[hold: turn {number}]][[reply: never]]")
+            assert lab.model.wait_until_blocked(f"turn {number}")
+            pid = commands.start("wait", id)
+            until(lambda pid=pid: is_armed(pid), "the wait is armed")
+            (server,) = lab.servers()
+            os.kill(server, signal.SIGKILL)
+            begin = time.perf_counter()
+            _, status = os.waitpid(pid, 0)
+            times.append(time.perf_counter() - begin)
+            assert os.waitstatus_to_exitcode(status) == 5
+    yield milliseconds("codex-death", "the app-server killed in a turn, to `wait` gone", 100.0, spread(times[1:]))

@@ -5,6 +5,7 @@ To add a backend: an entry in `KITS` that says how its agent is told to do the t
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -39,8 +40,10 @@ from dev_sessions.backends.base import (
     Responds,
     Revives,
     Session,
+    Sleeps,
     capabilities,
 )
+from dev_sessions.backends.codex import evidence
 from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, QuestionGone, UsageError, WaitingForInput
 from dev_sessions.model import State
 from dev_sessions.records import Folder
@@ -144,6 +147,25 @@ class Kit(NamedTuple):
     def answer(self, session: Session, question: str, label: str) -> None:
         Path(session.folder.agent_path, "answers", question).write_text(label)
 
+    @property
+    def dead(self) -> str:
+        """What is said of a session whose agent was killed."""
+        return "exited" if self.own_process else "idle"
+
+    @property
+    def cut(self) -> str:
+        """What is said of a turn whose agent was killed."""
+        return "exited" if self.own_process else "interrupted"
+
+    @contextmanager
+    def spoiled(self, session: Session) -> Iterator[None]:
+        """The agent runs into something when it is started again."""
+        script = Path(session.folder.agent_path, "start.sh")
+        kept = script.read_text()
+        script.write_text(f"export FAKE_START='{self.dies_at_start['FAKE_START']}'\n{kept}")
+        yield
+        script.write_text(kept)
+
 
 class CodexKit(Kit):
     """The stand-in of the program `codex`, with a CODEX_HOME, and so a server, for each test."""
@@ -182,6 +204,14 @@ class CodexKit(Kit):
     def release(self, session: Session, name: str) -> None:
         Path(session.private["home"], "fake", self.address(session), "release", name).touch()
 
+    @contextmanager
+    def spoiled(self, session: Session) -> Iterator[None]:
+        settings = Path(session.folder.agent_path, "thread.json")
+        kept = settings.read_text()
+        settings.write_text(json.dumps({"environment": {**json.loads(kept)["environment"], **self.dies_at_start}}))
+        yield
+        settings.write_text(kept)
+
     def answer(self, session: Session, question: str, label: str) -> None:
         with self._line(session) as line:
             line.ask("thread/resume", threadId=self.address(session), excludeTurns=True)
@@ -209,7 +239,7 @@ KITS = [
     Kit("fake-bare", [], DIES, ASKS),
     CodexKit(
         "codex",
-        ["attach", "goal", "interrupt", "respond"],
+        ["attach", "goal", "interrupt", "respond", "revive"],
         DIES,
         missing="Codex is not installed",
         shipped=True,
@@ -289,10 +319,11 @@ class Desk:
 
     def end(self, session: Session) -> None:
         """The agent is killed."""
-        process = session.folder.process()
-        assert process is not None
-        processes.send_signal(*process, signal.SIGKILL)
-        self.until(session, lambda state: state.status == "exited")
+        killed = self.kit.processes(session)
+        for process in killed:
+            processes.send_signal(*process, signal.SIGKILL)
+        self.until(session, lambda state: not any(processes.is_running(*process) for process in killed))
+        self.until(session, lambda state: state.status == self.kit.dead)
 
     def send(self, session: Session, text: str, timeout: float = SECONDS) -> int:
         """Claim, deliver and note a message, as the service does; returns its number."""
@@ -785,6 +816,29 @@ def test_interrupt_ends_the_running_turn(desk: Desk) -> None:
     assert outcomes(desk.settled(session))[1] == (2, "completed", "on")
 
 
+@those(lambda kit: isinstance(kit, CodexKit))
+def test_interrupt_ends_what_the_turn_has_started_and_nothing_of_an_earlier_one(desk: Desk) -> None:
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.send(session, desk.kit.background("exec python3 -c 'import time; time.sleep(600)'"))
+    desk.settled(session)
+    (earlier,) = alive(desk, session)
+    away, here = (f"python3 -c 'import time; time.sleep(600) # {name}'" for name in ("away", "here"))
+    desk.send(session, desk.kit.run(f"setsid -f {away}; {here}"))
+
+    def programs() -> list[str]:
+        return [Path(f"/proc/{pid}/cmdline").read_text() for pid in alive(desk, session)]
+
+    started = (
+        "python3\0-c\0import time; time.sleep(600) # away\0",
+        "python3\0-c\0import time; time.sleep(600) # here\0",
+    )
+    desk.lab.until(lambda: set(started) <= set(programs()), "the commands of the second turn")
+    desk.backend.interrupt(session, SECONDS)
+    assert alive(desk, session) == [earlier]
+    assert outcomes(desk.state(session))[1] == (2, "interrupted", None)
+
+
 @able_to("interrupt")
 def test_interrupt_ends_a_question(desk: Desk) -> None:
     assert isinstance(desk.backend, Interrupts)
@@ -921,7 +975,8 @@ def test_a_revived_agent_goes_on_and_the_turn_that_was_cut_is_interrupted(desk: 
     desk.settled(session)
     desk.send(session, desk.kit.hold("never"))
     desk.end(session)
-    assert outcomes(desk.state(session)) == [(1, "completed", "before"), (2, "exited", None)]
+    assert outcomes(desk.state(session)) == [(1, "completed", "before"), (2, desk.kit.cut, None)]
+    assert desk.state(session).turns[1].error  # it says what died
     desk.revive(session)
     state = desk.state(session)
     assert state.status == "idle"
@@ -941,12 +996,9 @@ def test_a_revived_agent_has_the_environment_and_folder_that_it_had(desk: Desk, 
     session = desk.start(path=str(place), environ={"MARK": "a 'kept' $value\n of two lines"})
     desk.end(session)
     desk.revive(session, path=str(place), environ={"MARK": "another"})
-    process = session.folder.process()
-    assert process is not None
-    environ = Path(f"/proc/{process[0]}/environ").read_bytes().split(b"\0")
-    assert b"MARK=a 'kept' $value\n of two lines" in environ
-    assert f"DEV_SESSIONS_KEY={session.record['key']}".encode() in environ
-    assert os.readlink(f"/proc/{process[0]}/cwd") == str(place)
+    desk.send(session, desk.kit.run('pwd; echo "$MARK"; echo "$DEV_SESSIONS_KEY"'))
+    (turn,) = desk.settled(session).turns
+    assert (turn.reply or "").rstrip() == f"{place}\na 'kept' $value\n of two lines\n{session.record['key']}"
 
 
 @able_to("revive")
@@ -967,16 +1019,12 @@ def test_an_agent_that_is_not_revived_leaves_nothing_running_and_loses_nothing(d
     desk.send(session, desk.kit.reply("before"))
     desk.settled(session)
     desk.end(session)
-    script = Path(session.folder.agent_path, "start.sh")
-    kept = script.read_text()
-    script.write_text(f"export FAKE_START='{desk.kit.dies_at_start['FAKE_START']}'\n{kept}")
-    with pytest.raises(LaunchFailed, match="no licence"):
+    with desk.kit.spoiled(session), pytest.raises(LaunchFailed, match="no licence"):
         desk.revive(session)
     assert alive(desk, session) == []
     assert session.id not in desk.lab.tmux("list-sessions")
-    assert desk.state(session).status == "exited"
+    assert desk.state(session).status == desk.kit.dead
     assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["before"]
-    script.write_text(kept)
     desk.revive(session)
     assert desk.state(session).status == "idle"
 
@@ -990,6 +1038,73 @@ def test_a_question_of_an_earlier_life_is_closed(desk: Desk) -> None:
     desk.revive(session)
     state = desk.state(session)
     assert (state.status, state.question, outcomes(state)) == ("idle", None, [(1, "interrupted", None)])
+
+
+@those(lambda kit: isinstance(load(kit.name), Sleeps))
+def test_an_agent_sleeps_from_the_end_of_its_server_until_it_is_revived(desk: Desk) -> None:
+    assert isinstance(desk.backend, Sleeps)
+    cut, rested = desk.start(), desk.start()
+    desk.send(rested, desk.kit.reply("done"))
+    desk.settled(rested)
+    desk.send(cut, desk.kit.hold("never"))
+    assert not desk.backend.sleeps(cut)
+    assert not desk.backend.sleeps(rested)
+    desk.end(cut)
+    assert desk.backend.sleeps(cut)
+    assert desk.backend.sleeps(rested)
+    before = desk.kit.processes(cut)
+    desk.revive(cut)
+    assert desk.kit.processes(cut) != before
+    assert not desk.backend.sleeps(cut)
+    assert desk.backend.sleeps(rested)  # there is a server again, and it has not been told of this one
+    desk.revive(rested)
+    assert not desk.backend.sleeps(rested)
+    assert outcomes(desk.state(rested)) == [(1, "completed", "done")]
+
+
+@those(lambda kit: isinstance(kit, CodexKit))
+def test_a_thread_that_its_server_has_unloaded_sleeps_only_with_a_message_queued(desk: Desk) -> None:
+    assert isinstance(desk.backend, Sleeps)
+    desk.env["FAKE_UNLOAD"] = "0.1"
+    session = desk.start()
+    desk.send(session, desk.kit.reply("done"))
+    desk.settled(session)
+    desk.lab.until(lambda: evidence.held_by(session) is None, "the unloading")
+    assert not desk.backend.sleeps(session)
+    number = session.folder.next_number()
+    claim = {"request_id": "q", "created": time.time(), "via": "rpc", "wire": "later", "queued": True}
+    session.folder.claim_message(number, "later", claim)
+    assert desk.backend.sleeps(session)
+
+
+@those(lambda kit: isinstance(kit, CodexKit))
+def test_an_archived_thread_is_taken_out_and_a_deleted_one_is_told(desk: Desk) -> None:
+    session = desk.start()
+    desk.send(session, desk.kit.reply("before"))
+    desk.settled(session)
+    with CodexKit._line(session) as line:
+        line.ask("thread/archive", threadId=desk.kit.address(session))
+    assert desk.state(session).status == "exited"
+    desk.revive(session)
+    desk.send(session, desk.kit.reply("after"))
+    desk.settled(session)
+    assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["before", "after"]
+    Path(session.private["rollout"]).unlink()
+    with pytest.raises(LaunchFailed, match="was deleted"):
+        desk.revive(session)
+
+
+@those(lambda kit: isinstance(kit, CodexKit))
+def test_a_thread_that_another_codex_has_open_is_not_revived(desk: Desk) -> None:
+    assert isinstance(desk.backend, Sleeps)
+    session = desk.start()
+    desk.end(session)
+    with (Path(session.private["home"], "thread-writer-locks") / f"{desk.kit.address(session)}.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert not desk.backend.sleeps(session)
+        with pytest.raises(LaunchFailed, match=r"busy elsewhere: another Codex has its thread open$"):
+            desk.revive(session)
+    assert desk.backend.sleeps(session)
 
 
 @able_to("goal")

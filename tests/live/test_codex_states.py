@@ -48,7 +48,7 @@ OWN = (
         wait="interrupted",
         later="interrupted",
         turns=((1, "interrupted"),),
-        error="interrupted",
+        error="the Codex app-server ended",
     ),
     Row(
         "the server killed when idle",

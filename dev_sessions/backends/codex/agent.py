@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CodexBackend:
-    """See `base`: `Backend`, `Interrupts`, `Responds`, `Attaches`, `Goals` and `Listens`."""
+    """See `base`: `Backend`, `Interrupts`, `Responds`, `Revives`, `Sleeps`, `Attaches`, `Goals` and `Listens`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from . import places
@@ -77,6 +77,16 @@ class CodexBackend:
         from .asking import respond
 
         respond(session, question, answer, timeout)
+
+    def sleeps(self, session: Session) -> bool:
+        from .revive import sleeps
+
+        return sleeps(session)
+
+    def revive(self, launch: Launch) -> None:
+        from .revive import revive
+
+        revive(launch)
 
     def listen(self, session: Session, soon: bool) -> Listener | None:
         from .listening import listen

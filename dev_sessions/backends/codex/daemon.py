@@ -35,11 +35,13 @@ _POLITELY = ((signal.SIGTERM, 3.0), _AT_ONCE)
 _TICK = 0.05
 # What versions say that cannot serve on a unix socket (0.104), or cannot serve at all.
 _NO_SOCKETS = ("unexpected argument", "unrecognized subcommand", "unsupported --listen")
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # There is no moment at which the server runs unknown: it notes itself who it is.
 _SCRIPT = """cd / && umask 077 || exit
 if [ -r /proc/$$/stat ]; then read -r stat </proc/$$/stat; else stat=$(ps -o lstart= -p $$); fi
-printf '{"pid": %s, "stat": "%s"}\\n' $$ "$stat" >"$1.$$.tmp" && mv -f "$1.$$.tmp" "$1" || exit
-shift
+boot=; [ ! -r "$2" ] || read -r boot <"$2"
+printf '{"pid": %s, "stat": "%s", "boot": "%s"}\\n' $$ "$stat" "$boot" >"$1.$$.tmp" && mv -f "$1.$$.tmp" "$1" || exit
+shift 2
 exec "$@"
 """
 _OF_A_SESSION = ("DEV_SESSIONS_ID", "DEV_SESSIONS_KEY", "DEV_SESSIONS_DEPTH")
@@ -176,7 +178,7 @@ def _give_up(place: Place, server: tuple[int, str]) -> None:
 
 def _spawn(place: Place, program: str, environ: Mapping[str, str]) -> int:
     """Start the server in a session of its own, in no folder that anybody may want to remove."""
-    words = ["/bin/sh", "-c", _SCRIPT, "sh", place.note_path, program, "app-server", "--listen", "unix://"]
+    words = ["/bin/sh", "-c", _SCRIPT, "sh", place.note_path, _BOOT_ID, program, "app-server", "--listen", "unix://"]
     log = (os.POSIX_SPAWN_OPEN, 2, place.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return os.posix_spawn(

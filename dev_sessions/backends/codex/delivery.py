@@ -7,7 +7,7 @@ import time
 from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, TimedOut, WaitingForInput
 from ...waiting import Watcher
 from ..base import Wire
-from . import evidence, goals, rollout, thread
+from . import evidence, goals, leftovers, rollout, thread
 from .connection import Lost, Silent
 from .protocol import METHOD_MISSING, Refused
 
@@ -62,7 +62,8 @@ def _refuse_if_gone(session: Session) -> None:
     """Raises AgentExited if there is no such thread any more."""
     if evidence.rollout_path(session) is None:
         raise AgentExited(
-            f"the thread of {session.id} was archived or deleted", next=f"dev-sessions kill {session.id} to clean up"
+            f"the thread of {session.id} was archived or deleted",
+            next=f"dev-sessions revive {session.id} if it was archived, dev-sessions kill {session.id} to clean up",
         )
 
 
@@ -174,7 +175,8 @@ def interrupt(session: Session, timeout: float) -> None:
             if left <= 0:
                 raise TimedOut(f"the turn of {session.id} has not ended", next=f"dev-sessions attach {session.id}")
             watcher.wait(min(_TICK, left))
-        _clean(session, connection)
+        if story.open is not None:
+            leftovers.end_of_turn(session, connection, story)
 
 
 def _runs(session: Session) -> bool:
@@ -187,11 +189,3 @@ def _end_turn(session: Session, connection: Connection) -> None:
         thread.call(session, connection, "turn/interrupt", turnId="")
     except Refused:
         pass  # none runs; the rollout will say so
-
-
-def _clean(session: Session, connection: Connection) -> None:
-    """An interrupt leaves the commands of the turn running."""
-    try:
-        connection.call("thread/backgroundTerminals/clean", threadId=session.private["thread"])
-    except (Refused, Lost, Silent):
-        pass  # a version that cannot

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A server that hangs must not hang our readers. Seconds.
 _ASK_SECONDS = 2.0
+# What died, if a turn has no end and nobody runs it. It was the server of somebody else's Codex, perhaps.
+DIED = "the Codex app-server ended in the middle of the turn"
 # A server may call a thread idle for some 50 ms after its turn has begun. Seconds.
 _SETTLED = 1.0
 
@@ -55,7 +57,7 @@ def _observe(session: Session, line: _Line) -> Observation:
         facts, again = told(session, path)
         if again.open == story.open:
             died = max(_last_change(path), *(fact.at for fact in facts))
-            return Observation(_with_steered(session, again, facts), Probe(now, True, "idle", died))
+            return Observation(_with_steered(session, again, facts), Probe(now, True, "idle", died, detail=DIED))
         story = again
     facts = _with_steered(session, story, facts)
     if story.open is not None:

@@ -51,7 +51,7 @@ class Place:
         value = files.read_json(self.note_path)
         if not isinstance(value, dict) or type(value.get("pid")) is not int:
             return None
-        started = processes.start_time_in(str(value.get("stat")))
+        started = processes.start_time_in(f"{value.get('stat')}\n{value.get('boot') or ''}")
         return (value["pid"], started) if started else None
 
     def forget_daemon(self) -> None:

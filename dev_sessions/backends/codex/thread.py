@@ -16,11 +16,14 @@ from .protocol import METHOD_MISSING, Refused, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from ..base import Launch, Session
     from .connection import Connection
 
+# What a refusal ends with that comes before a message; nobody cares who has none to send.
+UNSENT = "; nothing was sent"
 # Of Codex's own words: when it asks, and what its sandbox lets a command do.
 _POLICIES = {
     "full": ("never", "danger-full-access"),
@@ -35,7 +38,7 @@ def launch(launch: Launch) -> None:
     session = launch.session
     home = places.home_of(launch.environment)
     launch.keep({"home": home})
-    files.write_json(_settings_path(session), {"environment": dict(launch.environment)})
+    keep_environment(session, launch.environment)
     place = places.place_of(session._replace(record={**session.record, "backend": {"home": home}}))
     program = places.binary(session.environ)
     with daemon.ensure(place, session.record["key"], program, launch.environment, launch.timeout) as connection:
@@ -131,14 +134,14 @@ def load(session: Session, connection: Connection) -> None:
             "thread/resume",
             threadId=session.private["thread"],
             excludeTurns=True,
-            config=_config(_environment(session)),
+            config=_config(environment(session)),
             **_terms(session.record),
         )
     except Refused as error:
         if evidence.held_by(session) not in (None, holders.UNTOLD, connection.peer[0]):
             raise busy_elsewhere(session) from error
         raise DeliveryFailed(
-            f"Codex cannot load the thread of {session.id}: {error.message}; nothing was sent",
+            f"Codex cannot load the thread of {session.id}: {error.message}{UNSENT}",
             next=f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up",
         ) from error
 
@@ -170,7 +173,7 @@ def status(session: Session, connection: Connection, method: str = "thread/read"
 
 def busy_elsewhere(session: Session) -> DeliveryFailed:
     return DeliveryFailed(
-        f"{session.id} is busy elsewhere: another Codex has its thread open; nothing was sent",
+        f"{session.id} is busy elsewhere: another Codex has its thread open{UNSENT}",
         next="leave that Codex (it lets go of the thread a minute after its last turn), then try again",
     )
 
@@ -202,7 +205,7 @@ def _restarted(session: Session, place: places.Place, timeout: float) -> Connect
     program = str(session.private.get("program") or "")
     if not os.access(program, os.X_OK):
         program = places.binary(session.environ)
-    return daemon.ensure(place, session.record["key"], program, _environment(session) or session.environ, timeout)
+    return daemon.ensure(place, session.record["key"], program, environment(session) or session.environ, timeout)
 
 
 def forget(session: Session) -> None:
@@ -210,10 +213,15 @@ def forget(session: Session) -> None:
     files.remove(_settings_path(session))
 
 
-def _environment(session: Session) -> dict[str, str]:
+def environment(session: Session) -> dict[str, str]:
     """What the thread's commands are to see; empty if nobody knows any more."""
     settings = files.read_json(_settings_path(session))
     return dict((settings.get("environment") if isinstance(settings, dict) else None) or {})
+
+
+def keep_environment(session: Session, environ: Mapping[str, str]) -> None:
+    """Note what the thread's commands are to see."""
+    files.write_json(_settings_path(session), {"environment": dict(environ)})
 
 
 def _settings_path(session: Session) -> str:

@@ -187,6 +187,16 @@ def archive(server: Server, connection: Connection, params: Fields, after: After
     return {}
 
 
+def unarchive(server: Server, connection: Connection, params: Fields, after: After) -> Fields:
+    id = params["threadId"]
+    given = threads.stored(server, id)
+    if given is None or not threads.is_archived(server, id):
+        raise Refusal(f"no archived rollout found for thread id {id}")
+    threads.take_out(server, given)
+    after(lambda: server.broadcast("thread/unarchived", {"threadId": id}))
+    return {"thread": threads.view(given, {"type": "notLoaded"})}
+
+
 def unsubscribe(server: Server, connection: Connection, params: Fields, after: After) -> Fields:
     thread = _thread(server, params)
     follows = connection in thread.followers
@@ -231,6 +241,7 @@ METHODS: dict[str, Callable[[Server, Connection, Fields, After], Fields]] = {
     "thread/turns/list": turns,
     "thread/name/set": name,
     "thread/archive": archive,
+    "thread/unarchive": unarchive,
     "thread/unsubscribe": unsubscribe,
     "thread/goal/get": goal_get,
     "thread/goal/set": goal_set,

@@ -236,6 +236,11 @@ def is_archived(server: Server, id: str) -> bool:
     return bool(glob.glob(os.path.join(server.home, "archived_sessions", f"rollout-*-{id}.jsonl")))
 
 
+def take_out(server: Server, given: Fields) -> None:
+    """Out of the archive."""
+    shutil.move(os.path.join(server.home, "archived_sessions", os.path.basename(given["path"])), given["path"])
+
+
 def _own_folder(home: str, id: str) -> str:
     return os.path.join(home, "fake", id)
 

@@ -1,0 +1,73 @@
+"""Commands of a session that nobody waits for any more, known by the mark in their environment.
+
+`turn/interrupt` ends the command that runs and what is in its process group (0.169), or nothing at all (0.139). What
+has put itself into a session of its own, and what the turn has left in the background, goes on in both.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from ... import processes
+from ..ending import end
+from . import holders
+from .connection import Lost, Silent
+from .protocol import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..base import Session
+    from .connection import Connection
+    from .rollout import Story
+
+_GRACE = 2.0
+# The system tells the start of a process to a hundredth of a second, and its own age as well. Seconds.
+_TICKS = 0.03
+# What begets others as fast as they are ended is not waited for. Sweeps.
+_ROUNDS = 5
+
+
+def end_all(session: Session) -> None:
+    """End every command of the session."""
+    _end(lambda: _marked(session))
+
+
+def end_of_turn(session: Session, connection: Connection, story: Story) -> None:
+    """End what the open turn of `story`, which is over by now, has left running; what is of an earlier one goes on."""
+    began = next((event.at for event in reversed(story.events) if event.kind == "began"), None)
+    if began is None:
+        return
+    began -= _TICKS
+    if all(at is not None and at >= began for _, at in _born(session)):
+        _clean(session, connection)
+    _end(lambda: [process for process, at in _born(session) if at is not None and at >= began])
+
+
+def _end(wanted: Callable[[], list[tuple[int, str]]]) -> None:
+    """End what is wanted, until nothing is: a process shows no mark while it becomes another program."""
+    for _ in range(_ROUNDS):
+        found = wanted()
+        if not found:
+            return
+        end(found, (signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE))
+
+
+def _born(session: Session) -> list[tuple[tuple[int, str], float | None]]:
+    """The commands of the session that run, and when each was started."""
+    now = time.time()
+    return [(process, holders.born(process[0], now)) for process in _marked(session)]
+
+
+def _marked(session: Session) -> list[tuple[int, str]]:
+    return processes.family(0, f"DEV_SESSIONS_KEY={session.record['key']}".encode())
+
+
+def _clean(session: Session, connection: Connection) -> None:
+    """Have Codex end all that it knows of, of whatever turn: also a command without the mark."""
+    try:
+        connection.call("thread/backgroundTerminals/clean", threadId=session.private["thread"])
+    except (Refused, Lost, Silent):
+        pass  # a version that cannot
