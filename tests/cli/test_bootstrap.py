@@ -62,7 +62,7 @@ def test_bootstrap_gets_an_agent_and_the_rest_and_the_second_time_nothing(newcom
     assert "Put ~/.local/bin on your PATH." in done.stdout
     completion = (newcomer.home / ".bashrc").read_text().strip()
     assert f"{newcomer.home}/.local/bin/claude" in done.stdout
-    assert "ok       claude skills: 4 of " in done.stdout
+    assert "ok       claude skills: those of " in done.stdout
     newcomer.env["PATH"] = f"{newcomer.home}/.local/bin:{newcomer.env['PATH']}"
     shown = subprocess.run(
         ["dev-sessions", "list", "--json"], env=newcomer.env, capture_output=True, text=True, check=False

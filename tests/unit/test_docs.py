@@ -19,7 +19,8 @@ from dev_sessions.cli import definition, output
 from dev_sessions.errors import DevSessionsError
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "AGENTS.md", "docs/layout.md", "docs/protocol.md", "docs/codex.md")
+# The skills have tests of their own.
+DOCUMENTS = tuple(path for path in documents() if path not in ("CLAUDE.md", "CHANGELOG.md") and "SKILL" not in path)
 PROTOCOL, LAYOUT, README = (ROOT / "docs/protocol.md", ROOT / "docs/layout.md", ROOT / "README.md")
 
 ROOT_COMMAND = typer.main.get_command(definition.app)
@@ -31,7 +32,7 @@ OPTIONS = {
 OPTIONS[""] = {option for parameter in ROOT_COMMAND.params for option in parameter.opts} | {"-h", "--help"}
 
 # Options of other programs that the documents mention.
-FOREIGN = {"--strict": "mypy"}
+FOREIGN = {"--strict": "mypy", **dict.fromkeys(("--only", "--page", "--quick", "--rounds"), "tests/bench")}
 
 _CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 _CALL = re.compile(r"\bdev-sessions ([a-z-]+|--[\w-]+)(.*)")
