@@ -153,12 +153,12 @@ def _led(out: Output, run: Run, stream: bool) -> int:
 
 def _interrupted(progress: Progress, run: Run, fan: fan_out.FanOut) -> int:
     """First Ctrl-C: let the agents go on. A second one: end what the run has created."""
-    fan.stop()
-    progress.note(
-        f"stopped; the agents go on, and dev-sessions fan-out --resume {run.id} picks them up. "
-        f"Ctrl-C again within {_SECOND_THOUGHTS:g} s ends them"
-    )
     try:
+        fan.stop()
+        progress.note(
+            f"stopped; the agents go on, and dev-sessions fan-out --resume {run.id} picks them up. "
+            f"Ctrl-C again within {_SECOND_THOUGHTS:g} s ends them"
+        )
         threading.Event().wait(_SECOND_THOUGHTS)
         fan.settle(_STARTING)
     except KeyboardInterrupt:
@@ -200,7 +200,7 @@ def _text(one: dict[str, Any]) -> str:
     elif one["reply"] is not None:
         lines.append(one["reply"])
     elif one["error"]:
-        lines.append(one["error"])
+        lines.append(one["error"] + (f"\nnext: {one['next']}" if one["next"] else ""))
     return "\n\n".join(lines)
 
 

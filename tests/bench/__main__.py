@@ -22,6 +22,7 @@ import figures
 import growth
 import page
 import reads
+import recipes
 import waits
 from figures import Figure, Growth
 from folders import ROOT
@@ -44,6 +45,7 @@ MEASURES: dict[str, Callable[[Place], Iterator[Figure | Growth]]] = {
     "wait-200": waits.of_200,
     "hook": reads.hook,
     "list-500": reads.list_500,
+    "fan-out-8": recipes.fan_out,
     "codex-list": codex.reads,
     "codex-send": codex.sends,
     "codex-create-cold": codex.creates,
@@ -56,7 +58,7 @@ MEASURES: dict[str, Callable[[Place], Iterator[Figure | Growth]]] = {
 ALSO = {"last-message-500mb": "last-message", "wait-ended": "wait-armed", "kill": "create"}
 _WITH_LIST = ("last-message", "status", "wait-ended", "list-asking", "status-asking", "wait-armed")
 ALSO |= dict.fromkeys((f"codex-{name}" for name in _WITH_LIST), "codex-list")
-ALSO |= {"codex-create-warm": "codex-create-cold"}
+ALSO |= {"fan-out-8-memory": "fan-out-8", "codex-create-warm": "codex-create-cold"}
 RESULTS = ROOT / ".tox" / "results" / "bench.json"
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from figures import Figure, ratio
 from lab import Lab
-from measuring import Commands, Cost, Failed, spread
+from measuring import Commands, Cost, Failed, spread, until
 from place import Place
 
 from dev_sessions.backends.claude import dialogs
@@ -27,7 +27,7 @@ def lives(place: Place) -> Iterator[Figure]:
     with Lab(place.claude, "bench") as lab:
         commands = Commands(lab.env)
         os.chdir(lab.project)
-        bare = _Bare(lab, lab.folder(lab.create()))  # Claude's very first run does more than any other
+        bare = Bare(lab, lab.folder(lab.create()))  # Claude's very first run does more than any other
         found = [_life(commands, bare, f"bench-{number}") for number in range(place.few + 1)][1:]
     created, ready = (
         spread(walls) for walls in ([one.created.wall for one in found], [one.bare.ready for one in found])
@@ -47,7 +47,7 @@ def lives(place: Place) -> Iterator[Figure]:
     )
 
 
-class _Bared(NamedTuple):
+class Bared(NamedTuple):
     """Seconds of a bare program: until it was ready, and from SIGTERM to its end."""
 
     ready: float
@@ -60,10 +60,10 @@ class _Life(NamedTuple):
     floor: Cost
     created: Cost
     killed: Cost
-    bare: _Bared
+    bare: Bared
 
 
-def _life(commands: Commands, bare: _Bare, id: str) -> _Life:
+def _life(commands: Commands, bare: Bare, id: str) -> _Life:
     floor, created = commands.floor(), commands.once("create", "-q", "--id", id)
     commands.checked("status", id, says="idle")
     return _Life(floor, created, commands.once("kill", id), bare.live())
@@ -106,22 +106,17 @@ def _reports(lab: Lab, id: str) -> set[Path]:
     return set((lab.folder(id) / "facts").glob("*.json"))
 
 
-class _Bare:
+class Bare:
     """The same Claude as `create` starts, same settings and environment, without us: started by tmux alone."""
 
     def __init__(self, lab: Lab, model: Path) -> None:
         self._lab, self._model = lab, model
         self._tmux = Tmux(lab.env)
 
-    def live(self) -> _Bared:
+    def live(self) -> Bared:
         """Start it, see it ready, end it."""
-        name = f"bare-{uuid.uuid4().hex[:8]}"
-        folder = self._lab.path / name
-        script = self._copy(folder)
         begin = time.perf_counter()
-        clean = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
-        size = ("-x", str(WIDTH), "-y", str(HEIGHT))
-        self._tmux.run("new-session", "-d", "-s", name, *size, "/bin/sh", "-c", clean, str(script))
+        name, folder = self._start()
         with Screen(self._tmux, name) as screen:
             while dialogs.input_box(screen.capture()) is None or not self._idle(folder):
                 if time.perf_counter() - begin > 60:
@@ -129,14 +124,36 @@ class _Bare:
                 select.select([screen.descriptor], [], [], 0.02)
                 screen.drain()
             ready = time.perf_counter() - begin
+        begin = time.perf_counter()
+        self._end(folder)
+        return Bared(ready, time.perf_counter() - begin)
+
+    def crowd(self, size: int) -> float:
+        """Seconds until the last of so many that are started at once is idle; they are ended then."""
+        begin = time.perf_counter()
+        folders = [self._start()[1] for _ in range(size)]
+        until(lambda: all(self._idle(folder) for folder in folders), "the bare claudes to be idle", 120.0, 0.01)
+        ready = time.perf_counter() - begin
+        for folder in folders:
+            self._end(folder)
+        return ready
+
+    def _start(self) -> tuple[str, Path]:
+        """The name of its tmux session, and its folder."""
+        name = f"bare-{uuid.uuid4().hex[:8]}"
+        folder = self._lab.path / name
+        script = self._copy(folder)
+        clean = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
+        size = ("-x", str(WIDTH), "-y", str(HEIGHT))
+        self._tmux.run("new-session", "-d", "-s", name, *size, "/bin/sh", "-c", clean, str(script))
+        return name, folder
+
+    def _end(self, folder: Path) -> None:
         pid = int((folder / "process").read_text().splitlines()[0])
         handle = os.pidfd_open(pid)
-        begin = time.perf_counter()
         os.kill(pid, signal.SIGTERM)
         select.select([handle], [], [], 20.0)
-        ended = time.perf_counter() - begin
         os.close(handle)
-        return _Bared(ready, ended)
 
     def _copy(self, folder: Path) -> Path:
         """The start script and the settings of a session of ours, for a session of nobody's."""

@@ -25,8 +25,15 @@ PROTOCOL, LAYOUT, README = (ROOT / "docs/protocol.md", ROOT / "docs/layout.md", 
 
 ROOT_COMMAND = typer.main.get_command(definition.app)
 COMMANDS = ROOT_COMMAND.commands  # type: ignore[attr-defined]
+# Of a command that has several forms, the options of all.
 OPTIONS = {
-    name: {option for parameter in command.params for option in parameter.opts} | {"-h", "--help"}
+    name: {
+        option
+        for form in (command, *getattr(command, "commands", {}).values())
+        for parameter in form.params
+        for option in parameter.opts
+    }
+    | {"-h", "--help"}
     for name, command in COMMANDS.items()
 }
 OPTIONS[""] = {option for parameter in ROOT_COMMAND.params for option in parameter.opts} | {"-h", "--help"}
