@@ -124,7 +124,7 @@ def test_an_interrupt_leaves_the_sessions_that_the_turn_has_created(run: Command
     run.lab.until(lambda: {row["id"] for row in run.json("list")} >= {"kid", "kod"}, "the sessions")
     run.lab.until(lambda: run.lab.running("python3", "import time; time.sleep(600)"), "the last command")
     assert run("interrupt", parent) == (0, "interrupted\n", "")
-    assert run.lab.running("python3", "import time; time.sleep(600)") == []
+    run.lab.until(lambda: not run.lab.running("python3", "import time; time.sleep(600)"), "the end of the command")
     for id in ("kid", "kod"):
         assert run("ask", id, "[[reply: alive]]") == (0, "alive\n", "")
     run("kill", "--all")

@@ -186,6 +186,7 @@ def test_an_agent_that_asks_at_its_start_stays_for_a_person(desk: Desk) -> None:
     assert (outcome["outcome"], outcome["question"]["text"]) == ("waiting_for_input", "Accept the terms?")
     with pytest.raises(errors.WaitingForInput):
         desk.client.send("lux-sup", "hello")
+    desk.lab.until(lambda: "Accept the terms?" in desk.lab.screen("lux-sup"), "the dialog on the screen")
     desk.lab.keys("lux-sup", "yes", "Enter")
     desk.lab.until(lambda: desk.client.status("lux-sup")["status"] == "idle", "the person's answer")
 

@@ -91,6 +91,16 @@ def pair(lab: Lab) -> Iterator[tuple[str, str]]:
     for id in (new, old):
         for number in range(TURNS):
             lab.ok("ask", id, f"[[reply: {number}]]")
+
+    def alike() -> bool:
+        """What the last writer could put behind depends on how soon the agent was seen at rest."""
+        if files_of(lab, old) == files_of(lab, new):
+            return True
+        for id in (new, old):
+            lab.ok("ask", id, "[[reply: one more]]")
+        return False
+
+    lab.until(alike, "both to have put as much behind")
     yield new, old
     for id in (new, old):
         lab.ok("kill", id)
