@@ -187,9 +187,10 @@ class FakeConversation:
         self._given = 0
 
     def new(self) -> Iterator[Entry]:
+        # First the answers: a prompt is there before its answer is.
+        said = [Entry("assistant", one["text"], one["at"], one["prompt"]) for one in _said(self._session)]
         taken = [fact for fact in _facts(self._session) if fact["kind"] == "accepted"]
         heard = [Entry("user", fact["text"], fact["at"], fact.get("prompt")) for fact in taken]
-        said = [Entry("assistant", one["text"], one["at"], one["prompt"]) for one in _said(self._session)]
         for entry in sorted([*heard, *said], key=lambda entry: entry.at)[self._given :]:
             self._given += 1
             yield entry
