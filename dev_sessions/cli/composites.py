@@ -9,7 +9,7 @@ import typer
 from . import completing
 from .output import Output
 from .starting import Cli, Description, Env, Mode, Model, NewId, NoTrust, Path, Quiet, Template, Var, pairs
-from .words import File, Json, NewGroup, Permissions, Timeout
+from .words import File, Json, NewGroup, Permissions, RequestId, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,17 +93,19 @@ def sync_delegate(
     no_trust: NoTrust = False,
     timeout: Timeout = None,
     keep: Keep = False,
+    request_id: RequestId = None,
     json: Json = False,
 ) -> int:
     """Give one task to a new session, wait, print the reply, and end the session.
 
-    The session is left there if it asks something, fails, or says that it is blocked; stderr says what to do then.
+    The session is left there if it asks something, fails, or says that it is blocked; stderr says what to do then. If
+    this command is cut, the same --request-id again goes on with the same session, as long as that is there.
     """
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
     options = _options(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
-    return _run(json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, keep, options))
+    return _run(json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, keep, request_id, options))
 
 
 def handoff(

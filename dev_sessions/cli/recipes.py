@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     Options = dict[str, Any]
 
 
-def sync_delegate(out: Output, client: Client, said: Said, timeout: float | None, keep: bool, options: Options) -> int:
+def sync_delegate(
+    out: Output,
+    client: Client,
+    said: Said,
+    timeout: float | None,
+    keep: bool,
+    request_id: str | None,
+    options: Options,
+) -> int:
     branch = Branch("delegate", briefs.told(said), options, timeout)
     log = work.Notes()
 
@@ -31,7 +39,7 @@ def sync_delegate(out: Output, client: Client, said: Said, timeout: float | None
             out.note(f"{log.state()['session']} works on it")
 
     try:
-        ended = work.carry(client, branch, new_request_id(), log, tell)
+        ended = work.carry(client, branch, request_id or new_request_id(), log, tell)
         gone = not keep and work.clean_up(client, log)
     except KeyboardInterrupt:
         if "session" in log.state():

@@ -42,7 +42,7 @@ FLAGS = {
     "inspect": "--json -h --help",
     "events": "--follow --json -h --help",
     "kill": "--all --group --older-than --json -h --help",
-    "sync-delegate": f"{START} -d --description --id -f --file -t --timeout --keep --json -h --help",
+    "sync-delegate": f"{START} -d --description --id -f --file -t --timeout --keep --request-id --json -h --help",
     "fan-out": f"{START} --resume --max-parallel --worktree --join --stream -t --timeout --keep --json -h --help",
     "consult": "--cli --permissions -p --path --env --no-trust --template --var -f --file -t --timeout --keep --json"
     " -h --help",

@@ -142,6 +142,21 @@ def test_ctrl_c_lets_the_agent_go_on_and_says_how_to_reach_it(run: Commands) -> 
     run.ok("kill", id)
 
 
+def test_cut_and_run_again_with_its_request_id_it_goes_on_with_the_same_session(run: Commands) -> None:
+    words = ("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake", "--request-id", "r-1")
+    with run.following(*words) as process:
+        run.lab.until(lambda: [id for id in ids(run) if run.json("status", id)["turn"] == 1], "the turn")
+        process.kill()
+        process.wait()
+    (id,) = ids(run)
+    run.release(id, "on")
+    done = run(*words, "--keep")
+    assert (done.code, done.out) == (0, "late\n")
+    assert ids(run) == [id]
+    assert [entry["role"] for entry in run.json("logs", id)] == ["user", "assistant"]
+    run.ok("kill", id)
+
+
 def test_handoff_prints_how_to_sit_down(run: Commands) -> None:
     done = run("handoff", "[[reply: I go on]]", "--var", "goal=a parser", "--cli", "fake")
     (id,) = ids(run)
