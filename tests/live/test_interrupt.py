@@ -45,7 +45,7 @@ def test_all_who_wait_are_told_and_the_next_turn_is_clean(lab: Lab, turn: str) -
     assert not runs(lab, "sleep(601)")()
     assert lab.ok("status", id) == "idle"
     assert lab.ok("ask", id, "[[reply: after]]") == "after"
-    assert lab.prompts(id)[-1] == "[[reply: after]]"
+    lab.until(lambda: lab.prompts(id)[-1] == "[[reply: after]]", "the prompt, unchanged, on the disk")
     assert lab.run("wait", id, "--turn", "2")[:2] == (5, "interrupted\n")
 
 
