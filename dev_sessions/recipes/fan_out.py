@@ -10,7 +10,7 @@ import queue
 import threading
 
 from .. import git
-from ..errors import DevSessionsError, UsageError
+from ..errors import DevSessionsError, UsageError, unexpected
 from . import work
 from .plan import JOIN
 
@@ -103,7 +103,15 @@ class FanOut:
 
     def _work_on(self) -> None:
         while (branch := self._next()) is not None:
-            self._ended.put(self._result(branch))
+            try:
+                result = self._result(branch)
+            except Exception as error:  # what came of it cannot be written down, say
+                told = error if isinstance(error, DevSessionsError) else unexpected(error)
+                result = {"name": branch.name, "outcome": work.ERROR, "error": told.message, **told.data}
+                with self._changed:
+                    self._starting.discard(branch.name)
+                    self._changed.notify_all()
+            self._ended.put(result)
 
     def _next(self) -> Branch | None:
         with self._changed:

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -326,6 +327,24 @@ def test_killed_at_any_moment_it_is_resumed_and_nothing_is_sent_twice(run: Comma
     assert [one["reply"] for one in done.json["branches"]] == ["one", "two", "3"]
     assert sorted(ids(run)) == sorted(one["session"] for one in done.json["branches"])
     assert [prompts(run, id) for id in ids(run)] == [1, 1, 1]
+
+
+def test_a_state_that_cannot_be_written_ends_no_other_branch(run: Commands, task: Any) -> None:
+    words = [task("a", "[[hold: on]][[reply: one]]"), task("b", "[[hold: on]][[reply: two]]")]
+    with led(run, *words) as (process, path):
+        run.lab.until(lambda: is_told(path, ["a", "b"]), "all to be told")
+        shutil.rmtree(path / "branches")
+        (path / "branches").write_text("in the way")
+        for id in ids(run):
+            run.release(id, "on")
+        done = run.lab.finish(process)
+    assert done.code == 5
+    assert "## a: error" in done.out
+    assert "## b: error" in done.out
+    assert f"{path}/branches is no folder" in done.out
+    (path / "branches").unlink()
+    again = run("fan-out", "--resume", path.name)
+    assert (again.code, again.out) == (0, "## a: completed\n\none\n\n## b: completed\n\ntwo\n")
 
 
 def test_two_cannot_lead_one_run(run: Commands, task: Any) -> None:
