@@ -291,7 +291,7 @@ def test_so_many_at_once_and_no_more(run: Commands, task: Any) -> None:
 
 
 def is_begun(path: Path, names: list[str]) -> bool:
-    return path.exists()
+    return (path / "run.json").exists()  # before that there is no run, and nothing was started
 
 
 def is_made(path: Path, names: list[str]) -> bool:
