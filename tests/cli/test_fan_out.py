@@ -290,23 +290,23 @@ def test_so_many_at_once_and_no_more(run: Commands, task: Any) -> None:
 # What becomes of the command itself.
 
 
-def is_begun(path: Path, names: list[str]) -> bool:
+def is_begun(run: Commands, path: Path, names: list[str]) -> bool:
     return (path / "run.json").exists()  # before that there is no run, and nothing was started
 
 
-def is_made(path: Path, names: list[str]) -> bool:
-    return any(state(path, name).get("session") for name in names)
+def is_in_create(run: Commands, path: Path, names: list[str]) -> bool:
+    return bool(ids(run))
 
 
-def is_told(path: Path, names: list[str]) -> bool:
+def is_told(run: Commands, path: Path, names: list[str]) -> bool:
     return all(state(path, name).get("turn") for name in names)
 
 
-def is_done(path: Path, names: list[str]) -> bool:
+def is_done(run: Commands, path: Path, names: list[str]) -> bool:
     return any(state(path, name).get("outcome") for name in names)
 
 
-@pytest.mark.parametrize("moment", [is_begun, is_made, is_told, is_done])
+@pytest.mark.parametrize("moment", [is_begun, is_in_create, is_told, is_done])
 def test_killed_at_any_moment_it_is_resumed_and_nothing_is_sent_twice(run: Commands, task: Any, moment: Any) -> None:
     names = ["a", "b", "c"]
     words = [
@@ -315,11 +315,11 @@ def test_killed_at_any_moment_it_is_resumed_and_nothing_is_sent_twice(run: Comma
         task("c", "[[hold: on]][[reply: 3]]"),
     ]
     with led(run, *words, "--keep") as (process, path):
-        run.lab.until(lambda: moment(path, names), moment.__name__)
+        run.lab.until(lambda: moment(run, path, names), moment.__name__)
         process.kill()
         process.wait()
     with run.following("fan-out", "--resume", path.name, "--json") as process:
-        run.lab.until(lambda: is_told(path, names), "all to be told")
+        run.lab.until(lambda: is_told(run, path, names), "all to be told")
         for name in ("b", "c"):
             run.release(state(path, name)["session"], "on")
         done = run.lab.finish(process)
@@ -332,7 +332,7 @@ def test_killed_at_any_moment_it_is_resumed_and_nothing_is_sent_twice(run: Comma
 def test_a_state_that_cannot_be_written_ends_no_other_branch(run: Commands, task: Any) -> None:
     words = [task("a", "[[hold: on]][[reply: one]]"), task("b", "[[hold: on]][[reply: two]]")]
     with led(run, *words) as (process, path):
-        run.lab.until(lambda: is_told(path, ["a", "b"]), "all to be told")
+        run.lab.until(lambda: is_told(run, path, ["a", "b"]), "all to be told")
         shutil.rmtree(path / "branches")
         (path / "branches").write_text("in the way")
         for id in ids(run):
