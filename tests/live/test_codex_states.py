@@ -92,7 +92,8 @@ def answer(stage: Any, words: str, key: str) -> None:
         if time.monotonic() > pressed + 2.0:
             pressed = time.monotonic()
             stage.lab.keys(stage.id, key)
-        return words not in stage.lab.screen(stage.id)
+        # The screen alone may be in the middle of being drawn anew.
+        return words not in stage.lab.screen(stage.id) and stage.lab.ok("status", stage.id) != "waiting_for_input"
 
     stage.lab.until(is_answered, f"the end of {words}")
 
