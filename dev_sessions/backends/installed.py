@@ -6,7 +6,6 @@ Called by `skills` and `doctor`. Reads no secret: of a login only that its file 
 from __future__ import annotations
 
 import os
-import signal
 
 from .. import config
 from ..values import NamedTuple
@@ -71,26 +70,11 @@ class Program(NamedTuple):
     def version(self, environ: Mapping[str, str]) -> str | None:
         """What the program says of itself; None if it does not answer in time."""
         import re
-        import subprocess
 
-        try:
-            with subprocess.Popen(
-                [str(self.path(environ)), "--version"],
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            ) as asked:
-                try:
-                    answer, _ = asked.communicate(timeout=_SECONDS)
-                except BaseException:
-                    os.killpg(asked.pid, signal.SIGKILL)  # a wrapper may have started the real one
-                    raise
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        told = re.search(rb"\d+\.\d+\.\d+", answer)
-        return told[0].decode() if told else None
+        from . import programs
+
+        found = re.search(r"\d+\.\d+\.\d+", programs.told(str(self.path(environ)), environ, _SECONDS) or "")
+        return found[0] if found else None
 
     def stale_socket(self, environ: Mapping[str, str]) -> str | None:
         """The socket of its server, if it is there and nobody listens on it."""

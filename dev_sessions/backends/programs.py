@@ -1,10 +1,11 @@
-"""Finding an agent's program."""
+"""Finding an agent's program, and asking it what it is."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import shutil
+import signal
 
 from ..errors import LaunchFailed
 
@@ -36,6 +37,30 @@ def find(environ: Mapping[str, str], program: str, variable: str, missing: Launc
         if os.path.isfile(path):
             raise _not_executable(os.path.abspath(path))
     raise missing
+
+
+def told(program: str, environ: Mapping[str, str], seconds: float) -> str | None:
+    """What the program answers to `--version`; None if it does not in time."""
+    import subprocess
+
+    try:
+        with subprocess.Popen(
+            [program, "--version"],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as asked:
+            try:
+                answer, _ = asked.communicate(timeout=seconds)
+            except BaseException:
+                # A wrapper may have started the real one: all of its group ends.
+                os.killpg(asked.pid, signal.SIGKILL)
+                raise
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.decode(errors="replace")
 
 
 def _not_executable(path: str) -> LaunchFailed:

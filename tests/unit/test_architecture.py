@@ -80,10 +80,7 @@ ONE_ROOM = {
     "rich": set(),
     "websockets": {"backends.codex.connection"},
     "yaml": {"config", "plan", "recipes.plan", "templates", "skills"},
-    "subprocess": {
-        *("terminal.tmux", "service.courier", "processes", "git"),
-        *("backends.claude.version", "backends.installed"),
-    },
+    "subprocess": {"terminal.tmux", "service.courier", "processes", "git", "backends.programs"},
     "ctypes": {"waiting"},
     "logging": set(),
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 
 from ... import files
 from ...errors import DevSessionsError, LaunchFailed
@@ -87,26 +86,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS) -> str | None:
     """What the program itself says; None if it does not answer in time, or not as Claude Code does."""
-    import subprocess
+    from .. import programs
 
-    try:
-        with subprocess.Popen(
-            [program, "--version"],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as asked:
-            try:
-                answer, _ = asked.communicate(timeout=seconds)
-            except BaseException:
-                # A wrapper may have started the real one: all of its group ends.
-                os.killpg(asked.pid, signal.SIGKILL)
-                raise
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = _ANSWER.search(answer.decode(errors="replace"))
+    match = _ANSWER.search(programs.told(program, environment, seconds) or "")
     return match[1] if match else None
 
 
