@@ -263,8 +263,10 @@ def goal(
     acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
     if len(acts) > 1:
         raise typer.BadParameter("only one of --pause, --resume and --clear")
-    act, text = acts[0] if acts else None, commands.message
-    return _run(json, lambda out, client: commands.goal(out, client, id, text(objective, file), budget, act))
+    act = acts[0] if acts else None
+    return _run(
+        json, lambda out, client: commands.goal(out, client, id, commands.message(objective, file), budget, act)
+    )
 
 
 @app.command()

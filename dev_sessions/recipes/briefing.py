@@ -72,10 +72,18 @@ def create(client: Client, brief: Briefing, request_id: str | None, **params: An
         return client.create(request_id, message=brief.text, **params)
     request_id = request_id or new_request_id()
     record = client.create(request_id, **params)
+    return {**record, "message": tell(client, brief, request_id, record)}
+
+
+def tell(client: Client, brief: Briefing, request_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Send the briefing to the session that this request has created; returns the receipt.
+
+    Raises:
+        DevSessionsError: it was not sent; the message says that the session is there.
+    """
     try:
-        receipt = client.send(record["id"], brief.for_session(record), f"{request_id}-first")
+        return client.send(record["id"], brief.for_session(record), f"{request_id}-first")
     except DevSessionsError as error:
         error.message = f"the session {record['id']} is there, but its first message was not sent: {error.message}"
         error.data["session"] = record["id"]
         raise
-    return {**record, "message": receipt}

@@ -10,7 +10,8 @@ import queue
 import threading
 
 from .. import git
-from ..errors import DevSessionsError, UsageError, unexpected
+from ..errors import DevSessionsError, UsageError
+from ..model import COMPLETED
 from . import work
 from .plan import JOIN
 
@@ -71,10 +72,10 @@ class FanOut:
         for _ in self._run.branches:
             found.append(self._ended.get())
             yield found[-1]
-        if self._run.join is not None and all(work.is_over(one) or one["outcome"] == work.ERROR for one in found):
-            done = {one["name"]: one for one in found if one["outcome"] == "completed"}
-            if done:
-                yield self._joined(self._run.join, [done[one.name] for one in self._run.branches if one.name in done])
+        done = {one["name"]: str(one["reply"]) for one in found if one["outcome"] == COMPLETED}
+        ended = all(work.is_over(one) or one["outcome"] == work.ERROR for one in found)
+        if self._run.join is not None and done and ended:
+            yield self._joined(self._run.join, done)
 
     def stop(self) -> None:
         """Begin no branch any more; those that have begun go on."""
@@ -90,15 +91,11 @@ class FanOut:
         """Kill every session that the run has started and not ended; returns what went wrong."""
         failed = []
         for name in [*(branch.name for branch in self._run.branches), JOIN]:
-            state = self._run.state(name)
+            log = self._run.log(name)
+            state = log.state()
             if state.get("session") and not state.get("killed"):
-                try:
-                    self._clients(name).kill([state["session"]])
-                except DevSessionsError as error:
-                    if error.code != "not_found":
-                        failed.append(f"{state['session']}: {error.message}")
-                        continue
-                self._run.note(name, killed=True)
+                trouble = work.end(self._clients(name), log)
+                failed += [f"{state['session']}: {trouble}"] if trouble else []
         return failed
 
     def _work_on(self) -> None:
@@ -106,8 +103,7 @@ class FanOut:
             try:
                 result = self._result(branch)
             except Exception as error:  # what came of it cannot be written down, say
-                told = error if isinstance(error, DevSessionsError) else unexpected(error)
-                result = {"name": branch.name, "outcome": work.ERROR, "error": told.message, **told.data}
+                result = {"name": branch.name, **work.failure(error)}
                 with self._changed:
                     self._starting.discard(branch.name)
                     self._changed.notify_all()
@@ -155,9 +151,10 @@ class FanOut:
             state = log.note(worktree=tree, branch=name, commit=commit, inside=inside)
         return os.path.normpath(os.path.join(str(state["worktree"]), str(state["inside"])))
 
-    def _joined(self, join: Branch, done: list[dict[str, Any]]) -> dict[str, Any]:
-        replies = "\n\n".join(f"### {one['name']}\n\n{one['reply']}" for one in done)
-        missing = [one.name for one in self._run.branches if one.name not in {two["name"] for two in done}]
+    def _joined(self, join: Branch, done: dict[str, str]) -> dict[str, Any]:
+        names = [branch.name for branch in self._run.branches]
+        replies = "\n\n".join(f"### {name}\n\n{done[name]}" for name in names if name in done)
+        missing = [name for name in names if name not in done]
         if missing:
             replies += f"\n\nWithout a reply: {', '.join(missing)}."
         brief = join.brief._replace(values={**join.brief.values, "replies": replies})

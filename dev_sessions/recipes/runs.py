@@ -35,8 +35,6 @@ class Run:
     def __init__(self, folder: str, content: dict[str, Any]) -> None:
         self.folder = folder
         self.id: str = content["run"]
-        self.recipe: str = content["recipe"]
-        self.cwd: str = content["cwd"]
         self.max_parallel: int = content["max_parallel"]
         self.worktree: bool = content["worktree"]
         self.keep: bool = content["keep"]
@@ -126,11 +124,6 @@ def resume(home: str, id: str) -> Run:
     return Run(folder, content)
 
 
-def exists(home: str, id: str) -> bool:
-    """True if a run of that name was begun."""
-    return os.path.isfile(os.path.join(home, "runs", id, "run.json"))
-
-
 def new_id(when: str) -> str:
     """A name that nobody else has; `when` is how it begins."""
     return f"{when}-{os.urandom(3).hex()}"
@@ -141,7 +134,7 @@ def _newest(home: str) -> Iterator[str]:
         found = sorted(os.listdir(os.path.join(home, "runs")), reverse=True)
     except OSError:
         return
-    yield from (name for name in found if exists(home, name))
+    yield from (name for name in found if os.path.isfile(os.path.join(home, "runs", name, "run.json")))
 
 
 def _locked(folder: str, id: str) -> Any:

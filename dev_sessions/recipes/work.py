@@ -9,6 +9,7 @@ from __future__ import annotations
 from .. import templates
 from ..errors import DevSessionsError, unexpected
 from ..model import COMPLETED
+from . import briefing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,11 +63,8 @@ def work(client: Client, branch: Branch, request_id: str, log: Log, tell: Tell, 
             carry(client, branch, request_id, log, tell)
         if not keep:
             clean_up(client, log)
-    except DevSessionsError as error:
-        log.note(outcome=ERROR, error=error.message, next=error.data.get("next"))
     except Exception as error:
-        told = unexpected(error)
-        log.note(outcome=ERROR, error=told.message, next=told.data.get("next"))
+        log.note(**failure(error))
     tell(str(log.state()["outcome"]))
     return log.state()
 
@@ -75,7 +73,7 @@ def carry(client: Client, branch: Branch, request_id: str, log: Log, tell: Tell)
     """Create, send and wait, as far as that was not done; returns what `wait` said, and the `reply`.
 
     Raises:
-        DevSessionsError: there is no session, or it was not told what to do; the message says which.
+        DevSessionsError: there is no session, or its first message was not sent; the message says which.
     """
     if "turn" not in log.state():
         _begin(client, branch, request_id, log, tell)
@@ -92,13 +90,7 @@ def _begin(client: Client, branch: Branch, request_id: str, log: Log, tell: Tell
     tell(STARTING)
     record = client.create(request_id, **branch.options)
     log.note(session=record["id"], cli=record["cli"], path=record["path"])
-    try:
-        receipt = client.send(record["id"], branch.brief.for_session(record), f"{request_id}-first")
-    except DevSessionsError as error:
-        error.message = f"the session {record['id']} is there, but was not told what to do: {error.message}"
-        error.data["session"] = record["id"]
-        raise
-    log.note(turn=receipt["turn"])
+    log.note(turn=briefing.tell(client, branch.brief, request_id, record)["turn"])
 
 
 def clean_up(client: Client, log: Log) -> bool:
@@ -107,11 +99,23 @@ def clean_up(client: Client, log: Log) -> bool:
     report = state.get("report")
     blocked = report is not None and report["status"] == "BLOCKED"
     if state.get("outcome") == COMPLETED and not state.get("killed") and not blocked:
-        try:
-            client.kill([state["session"]])
-        except DevSessionsError as error:
-            if error.code != "not_found":
-                log.note(unkilled=error.message)
-                return False
-        log.note(killed=True)
+        end(client, log)
     return bool(log.state().get("killed"))
+
+
+def end(client: Client, log: Log) -> str | None:
+    """End a session that is there; what went wrong, if it is there still."""
+    try:
+        client.kill([log.state()["session"]])
+    except DevSessionsError as error:
+        if error.code != "not_found":
+            log.note(unkilled=error.message)
+            return error.message
+    log.note(killed=True)
+    return None
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """What a log says of an error."""
+    told = error if isinstance(error, DevSessionsError) else unexpected(error)
+    return {"outcome": ERROR, "error": told.message, "next": told.data.get("next")}
