@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from . import completing
 from .output import Output
-from .starting import Cli, Description, Env, Mode, Model, NewId, NoTrust, Path, Quiet, Template, Var, pairs
+from .starting import (
+    Cli,
+    Description,
+    Env,
+    Mode,
+    Model,
+    NewId,
+    NoTrust,
+    Path,
+    Quiet,
+    Template,
+    Var,
+    for_create,
+    pairs,
+)
 from .words import File, Json, NewGroup, Permissions, RequestId, Timeout
 
 TYPE_CHECKING = False
@@ -104,7 +118,7 @@ def sync_delegate(
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
-    options = _options(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
+    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
     return _run(json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, keep, request_id, options))
 
 
@@ -130,7 +144,7 @@ def handoff(
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
-    options = _options(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
+    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
     return _run(json, lambda out, client: recipes.handoff(out, client, said, quiet, options))
 
 
@@ -157,7 +171,7 @@ def consult(
     from . import running
 
     said = (question, file, template, pairs(var, "--var"))
-    options = _options("", "native", permissions, path, "consult", None, None, env, no_trust)
+    options = for_create("", "native", permissions, path, "consult", None, None, env, no_trust)
     return _guarded(json, lambda out: running.consult(out, said, cli or ["claude", "codex"], timeout, keep, options))
 
 
@@ -211,7 +225,7 @@ def fan_out(
         if sources:
             raise typer.BadParameter("--resume goes on with the plan that the run began with: give none")
         return _guarded(json, lambda out: running.resume(out, resume, stream))
-    given, options = pairs(var, "--var"), _options(cli, mode, permissions, path, "", model, group, env, no_trust)
+    given, options = pairs(var, "--var"), for_create(cli, mode, permissions, path, "", model, group, env, no_trust)
     return _guarded(
         json,
         lambda out: running.begin(
@@ -224,31 +238,6 @@ def fan_out(
             stream,
         ),
     )
-
-
-def _options(
-    cli: str,
-    mode: str,
-    permissions: str,
-    path: str,
-    description: str,
-    model: str | None,
-    group: str | None,
-    env: list[str] | None,
-    no_trust: bool,
-) -> dict[str, Any]:
-    """What `create` takes."""
-    return {
-        "cli": cli,
-        "mode": mode,
-        "permissions": permissions,
-        "path": path,
-        "description": description,
-        "model": model,
-        "group": group,
-        "env": pairs(env),
-        "trust": not no_trust,
-    }
 
 
 def _run(json: bool, command: Command) -> int:

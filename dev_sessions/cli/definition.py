@@ -8,7 +8,21 @@ import typer
 
 from . import commands, completing, composites, machine
 from .output import Output
-from .starting import Cli, Description, Env, Mode, Model, NewId, NoTrust, Path, Quiet, Template, Var, pairs
+from .starting import (
+    Cli,
+    Description,
+    Env,
+    Mode,
+    Model,
+    NewId,
+    NoTrust,
+    Path,
+    Quiet,
+    Template,
+    Var,
+    for_create,
+    pairs,
+)
 from .words import (
     Answers,
     Choose,
@@ -82,27 +96,9 @@ def create(
 
     With --file or --template, also send it its first message.
     """
-    variables, given = pairs(env), pairs(var, "--var")
-    return _run(
-        json,
-        lambda out, client: commands.create(
-            out,
-            client,
-            quiet,
-            (None, file, template, given),
-            request_id,
-            cli=cli,
-            mode=mode,
-            permissions=permissions,
-            path=path,
-            description=description,
-            model=model,
-            id=id,
-            group=group,
-            env=variables,
-            trust=not no_trust,
-        ),
-    )
+    said = (None, file, template, pairs(var, "--var"))
+    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
+    return _run(json, lambda out, client: commands.create(out, client, quiet, said, request_id, **options))
 
 
 @app.command()

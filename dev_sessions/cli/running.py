@@ -81,7 +81,7 @@ def consult(
 ) -> int:
     """The same question to each of these agents."""
     brief = briefs.told(said)
-    branches = [plan.Branch(cli, brief, {**options, "cli": cli, "description": "consult"}, timeout) for cli in clis]
+    branches = [plan.Branch(cli, brief, {**options, "cli": cli}, timeout) for cli in clis]
     if len({*clis}) < len(clis):
         raise UsageError("each agent is asked once", next="name every --cli once")
     return start(out, "consult", branches, None, len(branches), False, keep, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,3 +47,28 @@ def pairs(words: list[str] | None, option: str = "--env") -> dict[str, str]:
             raise typer.BadParameter(f"{word!r} is not NAME=VALUE", param_hint=option)
         found[name] = value
     return found
+
+
+def for_create(
+    cli: str,
+    mode: str,
+    permissions: str,
+    path: str,
+    description: str,
+    model: str | None,
+    group: str | None,
+    env: list[str] | None,
+    no_trust: bool,
+) -> dict[str, Any]:
+    """What `create` takes."""
+    return {
+        "cli": cli,
+        "mode": mode,
+        "permissions": permissions,
+        "path": path,
+        "description": description,
+        "model": model,
+        "group": group,
+        "env": pairs(env),
+        "trust": not no_trust,
+    }
