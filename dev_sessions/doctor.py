@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 
-from . import __version__, config, skills
+from . import __version__, config, git, skills
 from .backends import own_programs
 from .errors import DevSessionsError
 from .store import Store
@@ -137,7 +137,7 @@ def _agent(program: Program, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _skills(environ: Mapping[str, str], cwd: str) -> Iterator[Finding]:
     for program in skills.programs_here(environ):
-        for flag, project in (("--global", None), ("--local", skills.project_of(cwd))):
+        for flag, project in (("--global", None), ("--local", git.project_of(cwd))):
             into = program.skills(environ, project)
             changes = list(skills.apply(program, into, __version__, skills.Wishes(dry=True)))
             acts = {change.skill: change.act for change in changes if change.act not in skills.AT_REST}

@@ -10,6 +10,17 @@ from .errors import DevSessionsError
 _SECONDS = 120.0
 
 
+def project_of(folder: str) -> str:
+    """The root of the checkout around `folder`; without one, the folder itself. Asks no git: there may be none."""
+    place = folder
+    while not any(os.path.isfile(os.path.join(place, *git)) for git in ((".git",), (".git", "HEAD"))):
+        above = os.path.dirname(place)
+        if above == place:
+            return folder
+        place = above
+    return place
+
+
 def branch(path: str) -> str:
     """The branch that is checked out in a folder, "detached at <commit>", or "none" where nothing is."""
     name = _asked(path, "symbolic-ref", "--quiet", "--short", "HEAD")

@@ -76,17 +76,6 @@ def chosen(names: Iterable[str], environ: Mapping[str, str]) -> tuple[list[Progr
     return here or own_programs()[:1], not here
 
 
-def project_of(folder: str) -> str:
-    """The root of the project around `folder`, where both agents look for skills; without one, the folder itself."""
-    place = folder
-    while not any(os.path.isfile(os.path.join(place, *git)) for git in ((".git",), (".git", "HEAD"))):
-        above = os.path.dirname(place)
-        if above == place:
-            return folder
-        place = above
-    return place
-
-
 def pack() -> str:
     """The folder of the skills that belong to this version: in the wheel, else in the checkout."""
     package = os.path.dirname(os.path.abspath(__file__))

@@ -11,6 +11,7 @@ import json
 import os
 import re
 
+from . import git
 from .errors import UsageError
 from .values import NamedTuple
 
@@ -170,24 +171,13 @@ def report(reply: str | None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and value.get("status") in REPORTS else None
 
 
-def project_of(cwd: str) -> str:
-    """The top of the git checkout that a folder is in, else the folder itself."""
-    folder = cwd
-    while not os.path.exists(os.path.join(folder, ".git")):
-        above = os.path.dirname(folder)
-        if above == folder:
-            return cwd
-        folder = above
-    return folder
-
-
 def _places(home: str, cwd: str) -> list[tuple[str, str]]:
     here = os.path.dirname(os.path.abspath(__file__))
     shipped = os.path.join(here, "briefings")
     if not os.path.isdir(shipped):  # a checkout: the wheel alone has them inside of the package
         shipped = os.path.join(os.path.dirname(here), "templates")
     return [
-        ("project", os.path.join(project_of(cwd), ".dev-sessions", "templates")),
+        ("project", os.path.join(git.project_of(cwd), ".dev-sessions", "templates")),
         ("user", os.path.join(home, "templates")),
         ("built-in", shipped),
     ]

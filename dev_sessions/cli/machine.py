@@ -71,13 +71,13 @@ def install_skill(
 
 
 def _changes(out: Output, agents: list[str], local: bool, **wishes: bool) -> Iterator[Any]:
-    from .. import __version__, skills
+    from .. import __version__, git, skills
 
     environ, cwd = config.surroundings()
     programs, none_found = skills.chosen(agents, environ)
     if none_found:
         out.note(f"no agent is installed here; taking {programs[0].name}")
-    project = skills.project_of(cwd) if local else None
+    project = git.project_of(cwd) if local else None
     for program in programs:
         yield from skills.apply(program, program.skills(environ, project), __version__, skills.Wishes(**wishes))
 

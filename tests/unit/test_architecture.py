@@ -56,7 +56,7 @@ ONLY = {
     "wire": {"errors", "values"},
     "processes": set(),
     "git": {"errors"},
-    "templates": {"errors", "values"},
+    "templates": {"errors", "git", "values"},
     "locks": set(),
     "store": {"files", "locks", "processes", "model", "errors"},
     "records": {"files", "processes", "model", "errors", "past", "values"},

@@ -98,6 +98,7 @@ def test_the_projects_goes_before_the_users_and_that_before_ours(tmp_path: Path)
     inside = project / "deep" / "down"
     inside.mkdir(parents=True)
     (project / ".git").mkdir()
+    (project / ".git" / "HEAD").touch()
 
     def found() -> tuple[str, str]:
         template = templates.find("task", str(home), str(inside))
