@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab import branch_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,14 +81,6 @@ def led(run: Commands, *words: str) -> Iterator[tuple[subprocess.Popen[str], Pat
         run.lab.until(lambda: runs.exists() and {*runs.iterdir()} - before, "the run")
         (path,) = {*runs.iterdir()} - before
         yield process, path
-
-
-def state(path: Path, name: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((path / "branches" / f"{name}.json").read_text())
-    except FileNotFoundError:
-        return {}
-    return found
 
 
 def prompts(run: Commands, id: str) -> int:
@@ -277,11 +270,11 @@ def test_two_tasks_of_the_same_name_and_an_empty_one(run: Commands, task: Any, t
 def test_so_many_at_once_and_no_more(run: Commands, task: Any) -> None:
     words = [task(name, "[[hold: on]][[reply: x]]") for name in ("a", "b", "c")]
     with led(run, *words, "--max-parallel", "2") as (process, path):
-        run.lab.until(lambda: [state(path, name).get("turn") for name in "ab"] == [1, 1], "two to work")
+        run.lab.until(lambda: [branch_state(path, name).get("turn") for name in "ab"] == [1, 1], "two to work")
         assert len(ids(run)) == 2
-        assert state(path, "c") == {}
-        run.release(state(path, "a")["session"], "on")
-        run.lab.until(lambda: state(path, "c").get("turn"), "the third")
+        assert branch_state(path, "c") == {}
+        run.release(branch_state(path, "a")["session"], "on")
+        run.lab.until(lambda: branch_state(path, "c").get("turn"), "the third")
         for id in ids(run):
             run.release(id, "on")
         assert run.lab.finish(process).code == 0
@@ -299,11 +292,11 @@ def is_in_create(run: Commands, path: Path, names: list[str]) -> bool:
 
 
 def is_told(run: Commands, path: Path, names: list[str]) -> bool:
-    return all(state(path, name).get("turn") for name in names)
+    return all(branch_state(path, name).get("turn") for name in names)
 
 
 def is_done(run: Commands, path: Path, names: list[str]) -> bool:
-    return any(state(path, name).get("outcome") for name in names)
+    return any(branch_state(path, name).get("outcome") for name in names)
 
 
 @pytest.mark.parametrize("moment", [is_begun, is_in_create, is_told, is_done])
@@ -321,7 +314,7 @@ def test_killed_at_any_moment_it_is_resumed_and_nothing_is_sent_twice(run: Comma
     with run.following("fan-out", "--resume", path.name, "--json") as process:
         run.lab.until(lambda: is_told(run, path, names), "all to be told")
         for name in ("b", "c"):
-            run.release(state(path, name)["session"], "on")
+            run.release(branch_state(path, name)["session"], "on")
         done = run.lab.finish(process)
     assert done.code == 0, done
     assert [one["reply"] for one in done.json["branches"]] == ["one", "two", "3"]
@@ -349,7 +342,7 @@ def test_a_state_that_cannot_be_written_ends_no_other_branch(run: Commands, task
 
 def test_two_cannot_lead_one_run(run: Commands, task: Any) -> None:
     with led(run, task("a", "[[hold: on]][[reply: x]]")) as (process, path):
-        run.lab.until(lambda: state(path, "a").get("turn"), "the turn")
+        run.lab.until(lambda: branch_state(path, "a").get("turn"), "the turn")
         done = run("fan-out", "--resume", path.name)
         assert (done.code, "goes on in another process" in done.err) == (2, True)
         run.release(ids(run)[0], "on")
@@ -359,7 +352,7 @@ def test_two_cannot_lead_one_run(run: Commands, task: Any) -> None:
 def test_ctrl_c_once_lets_the_agents_go_on(run: Commands, task: Any) -> None:
     words = [task("a", "[[hold: on]][[reply: late]]"), task("b", "[[reply: x]]")]
     with led(run, *words, "--max-parallel", "1") as (process, path):
-        run.lab.until(lambda: state(path, "a").get("turn"), "the turn")
+        run.lab.until(lambda: branch_state(path, "a").get("turn"), "the turn")
         process.send_signal(signal.SIGINT)
         done = run.lab.finish(process)
     assert done.code == 130
@@ -375,7 +368,7 @@ def test_ctrl_c_twice_ends_what_the_run_has_created(run: Commands, task: Any) ->
     other = run.create()
     words = [task(name, "[[hold: on]][[reply: late]]") for name in ("a", "b")]
     with led(run, *words) as (process, path):
-        run.lab.until(lambda: all(state(path, name).get("turn") for name in "ab"), "the turns")
+        run.lab.until(lambda: all(branch_state(path, name).get("turn") for name in "ab"), "the turns")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         while "Ctrl-C again" not in process.stderr.readline():

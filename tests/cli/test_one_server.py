@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from lab import codex_stand_in
 
 if TYPE_CHECKING:
     from conftest import Commands
@@ -23,15 +24,10 @@ DIED = "the Codex app-server ended in the middle of the turn"
 @pytest.fixture
 def home(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     """A CODEX_HOME, and so a server, of the test's own."""
-    folder, program = tmp_path / "codex-home", tmp_path / "codex"
-    folder.mkdir()
-    (folder / "config.toml").touch()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m dev_sessions_fake.codex "$@"\n')
-    program.chmod(0o755)
-    named = {"CODEX_HOME": str(folder), "DEV_SESSIONS_CODEX": str(program), "FAKE_SOCKETS": str(lab.tmux_folder)}
+    named = codex_stand_in(lab, tmp_path)
     before = dict(lab.env)
     lab.env |= named
-    yield folder
+    yield Path(named["CODEX_HOME"])
     lab.env.clear()
     lab.env |= before
 

@@ -11,7 +11,6 @@ import os
 import select
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from codex_exchange import Line
-from lab import Lab
+from lab import Lab, codex_stand_in
 
 import dev_sessions
 from dev_sessions import processes
@@ -173,13 +172,7 @@ class CodexKit(Kit):
     __slots__ = ()
 
     def environment(self, lab: Lab, folder: Path) -> dict[str, str]:
-        home, program = folder / "codex-home", folder / "codex"
-        home.mkdir()
-        (home / "config.toml").touch()
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m dev_sessions_fake.codex "$@"\n')
-        program.chmod(0o755)
-        named = {"CODEX_HOME": str(home), "DEV_SESSIONS_CODEX": str(program), "FAKE_SOCKETS": str(lab.tmux_folder)}
-        return {**lab.env, **named}
+        return {**lab.env, **codex_stand_in(lab, folder)}
 
     @staticmethod
     def may(text: str) -> str:

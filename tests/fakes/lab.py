@@ -248,3 +248,22 @@ def is_waiting(pid: int) -> bool:
         return opened and "poll" in (folder / "wchan").read_text()
     except FileNotFoundError:
         return False  # a descriptor, or the whole process, that went while we looked
+
+
+def branch_state(run: Path, name: str) -> dict[str, Any]:
+    """How far a branch of a fan-out has come, by the folder of its run; empty if it was not begun."""
+    try:
+        found: dict[str, Any] = json.loads((run / "branches" / f"{name}.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def codex_stand_in(lab: Lab, folder: Path) -> dict[str, str]:
+    """What makes commands take the scripted Codex, with a CODEX_HOME, and so a server, of its own in `folder`."""
+    home, program = folder / "codex-home", folder / "codex"
+    home.mkdir()
+    (home / "config.toml").touch()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m dev_sessions_fake.codex "$@"\n')
+    program.chmod(0o755)
+    return {"CODEX_HOME": str(home), "DEV_SESSIONS_CODEX": str(program), "FAKE_SOCKETS": str(lab.tmux_folder)}

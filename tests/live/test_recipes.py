@@ -9,11 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from codex_lab import CodexLab
-from lab import ROOT
+from lab import ROOT, branch_state
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +33,6 @@ def git(lab: CodexLab, *words: str) -> str:
 
 def ids(lab: CodexLab) -> list[str]:
     return [row["id"] for row in lab.run("list", "--json").json]
-
-
-def state(path: Path, name: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((path / "branches" / f"{name}.json").read_text())
-    except FileNotFoundError:
-        return {}
-    return found
 
 
 @pytest.mark.parametrize("cli", ["claude", "codex"])
@@ -78,7 +69,7 @@ def test_three_in_worktrees_and_a_join_after_a_cut(both: CodexLab, tmp_path: Pat
     names = [str(branch["name"]) for branch in branches]
     both.until(lambda: runs.exists() and list(runs.iterdir()), "the run")
     (path,) = runs.iterdir()
-    both.until(lambda: all(state(path, name).get("turn") for name in names), "all to be told")
+    both.until(lambda: all(branch_state(path, name).get("turn") for name in names), "all to be told")
     first.send_signal(signal.SIGKILL)
     first.communicate()
     again = both.start("fan-out", "--resume", path.name, "--json")
