@@ -214,11 +214,11 @@ def _terminals(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _left_worktrees(environ: Mapping[str, str], listed: list[dict[str, Any]]) -> Iterator[Finding]:
     """What fan-outs have made for their branches (runs/<run>/worktrees/<branch>), if no session works in it."""
-    in_use = {str(session["path"]) for session in listed if session["status"] != "exited"}
+    in_use = [f"{session['path']}/" for session in listed if session["status"] != "exited"]
     runs = os.path.join(config.state_folder(environ), "runs")
     folders = [os.path.join(runs, run, "worktrees") for run in sorted(_listed(runs))]
     for path in (os.path.join(folder, name) for folder in folders for name in sorted(_listed(folder))):
-        if path not in in_use:
+        if not any(used.startswith(f"{path}/") for used in in_use):
             remedy = f"merge what you want of it, then: git -C {path} worktree remove {path}"
             yield Finding("worktrees", "note", f"{path} is left of a fan-out, and no session works in it", remedy)
 

@@ -100,12 +100,12 @@ def start(
     """Write a run down, and go through with it. Its sessions are a group of its name, unless they have another."""
     settings = config.load()
     id = runs.new_id(time.strftime("%Y%m%d-%H%M%S"))
-    branches = [_grouped(branch, id) for branch in branches]
+    branches = [_of_run(branch, id) for branch in branches]
     content = {
         "recipe": recipe,
         "cwd": settings.cwd,
         "branches": branches,
-        "join": None if join is None else _grouped(join, id),
+        "join": None if join is None else _of_run(join, id),
         "max_parallel": max_parallel,
         "worktree": worktree,
         "keep": keep,
@@ -121,8 +121,11 @@ def resume(out: Output, id: str, stream: bool) -> int:
         return _led(out, run, stream)
 
 
-def _grouped(branch: Branch, run: str) -> Branch:
-    return branch._replace(options={**branch.options, "group": branch.options.get("group") or run})
+def _of_run(branch: Branch, run: str) -> Branch:
+    """With the run's name as its group if it has none, and a folder that means the same wherever it is resumed."""
+    options = branch.options
+    told = {"group": options.get("group") or run, "path": folder_of(str(options["path"]))}
+    return branch._replace(options={**options, **told})
 
 
 def _led(out: Output, run: Run, stream: bool) -> int:

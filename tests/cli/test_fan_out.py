@@ -417,6 +417,20 @@ def test_each_branch_in_a_worktree_of_its_own(run: Commands, task: Any, checkout
     assert "file.txt | 1 +" in shown.err
 
 
+def test_doctor_tells_of_a_worktree_once_no_session_works_in_it(run: Commands, task: Any, checkout: Path) -> None:
+    done = run(
+        "fan-out", task("a", "[[reply: x]]"), *FAKE, "--worktree", "-p", str(checkout / "sub"), "--keep", "--json"
+    )
+    (one,) = done.json["branches"]
+
+    def told() -> bool:
+        return any(one["worktree"] in found["text"] for found in run.json("doctor")["findings"])
+
+    assert not told()  # it works in a folder below the worktree's top
+    run.ok("kill", one["session"])
+    assert told()
+
+
 def test_a_worktree_that_cannot_be_made(run: Commands, task: Any, tmp_path: Path) -> None:
     done = run("fan-out", task("a", "x"), *FAKE, "--worktree", "-p", str(tmp_path))
     assert done.code == 2
@@ -434,6 +448,10 @@ def test_consult_asks_each_and_misses_none(run: Commands) -> None:
     assert "## claude: error" in done.out
     assert "claude" in done.out.partition("## claude")[2]
     assert ids(run) == []
+    (path,) = {
+        one["options"]["path"] for one in json.loads((folder(run, run_of(done)) / "run.json").read_text())["branches"]
+    }
+    assert Path(path) == run.lab.project  # wherever it is resumed
     assert run("consult", "x", *FAKE, *FAKE).code == 2
     assert run("consult").code == 2
 
