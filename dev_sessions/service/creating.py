@@ -6,23 +6,20 @@ import os
 import random
 import shlex
 import shutil
-import signal
-import threading
 import time
-from contextlib import contextmanager
 
 from .. import __version__, config, names, processes
 from ..backends import adapter_of, load
 from ..backends.base import Launch, Session, capabilities
 from ..errors import DevSessionsError, LaunchFailed, Unsupported, UsageError, WaitingForInput
 from ..model import EXITED, PERMISSIONS
+from ..signals import uninterrupted
 from ..waiting import Watcher
 from .conversation import checked_text, send
 from .reading import public
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from ..backends.base import Backend
@@ -81,19 +78,6 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
 
 def _lost(request_id: str) -> Session:
     raise LaunchFailed(f"the first create of request {request_id} failed meanwhile", next="run the same command again")
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let a second Ctrl-C not cut short what the first one began."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _session_of(house: House, request_id: str) -> Session | None:
@@ -261,7 +245,7 @@ def change(house: House, session: Session, **fields: Any) -> None:
 
 def _leave_nothing(house: House, request_id: str, session: Session | None = None) -> None:
     """Remove what this process began for a request; somebody may have killed the session meanwhile."""
-    with undisturbed():
+    with uninterrupted():
         entered = [
             house.view(record)
             for record in house.store.load().values()

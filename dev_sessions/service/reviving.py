@@ -10,8 +10,9 @@ from ..backends.base import Revives, Sleeps
 from ..errors import DevSessionsError, SessionNotFound, Unsupported, UsageError, WaitingForInput
 from ..files import unwritable
 from ..model import EXITED, QUEUED
+from ..signals import uninterrupted
 from .conversation import start_courier, still_there
-from .creating import change, checked_folder, plan, undisturbed
+from .creating import change, checked_folder, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _start(house: House, session: Session, backend: Revives) -> None:
     except WaitingForInput:
         raise
     except BaseException:
-        with undisturbed():
+        with uninterrupted():
             folder.set_revivals(lives)
         raise
     if not session.record.get("ready_at"):

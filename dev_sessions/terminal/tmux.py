@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 from .. import locks
 from ..errors import TmuxError
+from ..signals import uninterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,12 +51,19 @@ class Tmux:
     def run(self, *words: str, check: bool = True) -> str:
         """Run one tmux command (chain with `";"`) and return what it printed.
 
+        It runs in a session of its own: a Ctrl-C in the terminal is for us, and does not cut it short.
+
         Raises:
             TmuxError: tmux refused it; with ``check=False`` the answer is empty instead.
         """
         try:
             done = subprocess.run(
-                self.command(*words), env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
+                self.command(*words),
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                start_new_session=True,
+                check=False,
             )
         except OSError as error:
             raise TmuxError(
@@ -114,7 +122,8 @@ class Tmux:
 
     def _new_session(self, name: str, argv: Sequence[str], key: str) -> tuple[str, str]:
         target = f"={name}:"
-        with self.alone():
+        # Cut short, the client would be gone, and the server might make the session when we have looked for it already.
+        with self.alone(), uninterrupted():
             shown = self._make(target, name, argv, key)
         if not shown.strip():
             raise TmuxError("tmux has started no session and does not say why", next="check: tmux new-session -d")

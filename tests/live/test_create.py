@@ -918,6 +918,22 @@ def test_create_interrupted_with_ctrl_c(lab: Lab, moment: Callable[[Lab], bool])
     assert leftovers(lab) == []
 
 
+def test_create_interrupted_while_tmux_has_the_order(lab: Lab) -> None:
+    """A server that is slow makes the session all the same, when its client may be gone."""
+    real = shutil.which("tmux", path=lab.env["PATH"])
+    asked, made = lab.path / "asked", lab.path / "made"
+    late = f"""setsid sh -c 'sleep 0.5; {real} "$@"; touch {made}' tmux "$@" & touch {asked}; wait $!; exit"""
+    slow = script(lab.path / "bin" / "tmux", f'case "$*" in *new-session*) {late};; esac', f'exec {real} "$@"')
+    lab.trust()
+    creating = lab.start("create", "-q", start_new_session=True, env={"PATH": f"{slow.parent}:{lab.env['PATH']}"})
+    lab.until(asked.exists, "the order")
+    os.killpg(creating.pid, signal.SIGINT)
+    done = lab.finish(creating)
+    assert (done.code, "Traceback" in done.err) == (130, False), done
+    lab.until(made.exists, "what tmux was told to do")
+    assert leftovers(lab) == []
+
+
 def test_killed_while_it_is_being_created(lab: Lab) -> None:
     """`kill` of a session whose `create` is still under way: both end, and nothing is left."""
     # Claude's program is held up, so that the kill is sure to come first.
