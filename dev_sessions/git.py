@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
+from . import locks
 from .errors import DevSessionsError
 
 _SECONDS = 120.0
@@ -48,9 +49,23 @@ def uncommitted(path: str) -> int:
 def add_worktree(top: str, path: str, branch: str, commit: str) -> None:
     """Check a commit out into a new folder, on a new branch. What an attempt that was cut left there is taken away.
 
+    One at a time in a repository, whoever asks: git stumbles over a worktree that another git is just making
+    ("failed to read .git/worktrees/NAME/commondir", 2.39).
+
     Raises:
         DevSessionsError: git refuses, in its own words.
     """
+    shared = _asked(top, "rev-parse", "--git-common-dir")
+    if shared is None:
+        raise DevSessionsError(f"no worktree at {path}: {top} is no git checkout", next=f"git -C {top} status")
+    release = locks.take_folder(os.path.join(top, shared))
+    try:
+        _add_worktree(top, path, branch, commit)
+    finally:
+        release()
+
+
+def _add_worktree(top: str, path: str, branch: str, commit: str) -> None:
     _asked(top, "worktree", "remove", "--force", "--force", path)
     _asked(top, "worktree", "prune")
     _asked(top, "branch", "-D", branch)
