@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -85,9 +86,14 @@ def test_after_a_boot_all_are_back_with_what_is_queued(codex_lab: CodexLab) -> N
     lab.ok("send", cut, "[[hold: cut]][[reply: never]]")
     assert lab.model.wait_until_blocked("cut")
     lab.ok("send", cut, "[[reply: from the queue]]", "--queue")
-    for pid in sorted(lab.processes(), reverse=True):  # the courier before the server, which it would start again
-        os.kill(pid, signal.SIGKILL)
-    lab.until(lambda: not lab.processes(), "the end of all")
+
+    def all_dead() -> bool:
+        for pid in (found := lab.processes()):  # one of them may have started another just now
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not found
+
+    lab.until(all_dead, "the end of all")
     shutil.rmtree(lab.codex_home / "app-server-control")
     (note,) = lab.state.glob("codex/*/daemon.json")
     own = Path("/proc/self/stat").read_text().rstrip()

@@ -123,7 +123,8 @@ def test_from_make(both: CodexLab, tmp_path: Path) -> None:
     answers = make("consult", "Q=[[reply: forty-two]]", there)
     assert answers == "## claude: completed\n\nforty-two\n\n## codex: completed\n\nforty-two"
     shown = make("handoff", "TASK=[[reply: I go on]]", there)
-    (id,) = ids(both)
+    (row,) = both.run("list", "--json").json
+    id = row["id"]
     assert f"dev-sessions attach {id}" in shown
     assert both.ok("wait", id) == "completed"
     both.ok("kill", id)
