@@ -33,24 +33,35 @@ def sync_delegate(
 ) -> int:
     branch = Branch("delegate", briefs.told(said), options, timeout)
     log = work.Notes()
+    request_id = request_id or new_request_id()
 
     def tell(phase: str) -> None:
         if phase == work.WORKING and not out.json:
             out.note(f"{log.state()['session']} works on it")
 
     try:
-        ended = work.carry(client, branch, request_id or new_request_id(), log, tell)
+        ended = work.carry(client, branch, request_id, log, tell)
         gone = not keep and work.clean_up(client, log)
     except KeyboardInterrupt:
         if "session" in log.state():
-            id = log.state()["session"]
-            out.note(f"{id} goes on: dev-sessions wait {id}, then dev-sessions last-message {id}")
+            out.note(_how_to_go_on(log.state(), request_id))
         raise
     out.result({**ended, "kept": not gone}, None if ended["reply"] is None else out.speech(ended["reply"]))
     explain(out, ended)
     if not gone and not keep and not out.json:
         out.note(_why_kept(ended["session"], ended["outcome"], log.state()))
     return outcome_code([ended["outcome"]])
+
+
+def _how_to_go_on(state: dict[str, Any], request_id: str) -> str:
+    """After a Ctrl-C, when the session is there."""
+    id = state["session"]
+    if "turn" in state:
+        return f"{id} goes on: dev-sessions wait {id}, then dev-sessions last-message {id}"
+    return (
+        f"{id} is there, and may not have been told its task: the same command with --request-id {request_id} "
+        f"goes on with it, dev-sessions kill {id} ends it"
+    )
 
 
 def _why_kept(id: str, outcome: str, state: dict[str, Any]) -> str:

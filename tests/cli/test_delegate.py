@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+from dev_sessions.client import Client
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +132,7 @@ def test_what_cannot_be_done_starts_nothing(run: Commands, words: list[str], cod
 
 def test_ctrl_c_lets_the_agent_go_on_and_says_how_to_reach_it(run: Commands) -> None:
     with run.following("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake") as process:
-        run.lab.until(lambda: [id for id in ids(run) if run.json("status", id)["turn"] == 1], "the turn")
+        assert any("works on it" in line for line in process.stderr or ())
         process.send_signal(signal.SIGINT)
         done = run.lab.finish(process)
     (id,) = ids(run)
@@ -142,10 +144,27 @@ def test_ctrl_c_lets_the_agent_go_on_and_says_how_to_reach_it(run: Commands) -> 
     run.ok("kill", id)
 
 
+def test_ctrl_c_before_the_agent_was_told_says_how_to_go_on(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("sync-delegate", "[[reply: told once]]", "--cli", "fake")
+
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "send", pressed)
+        done = run(*words)
+    (id,) = ids(run)
+    assert done.code == 130
+    assert f"{id} is there, and may not have been told its task" in done.err
+    again = done.err.split("--request-id ")[1].split()[0]
+    assert run.ok(*words, "--request-id", again) == "told once"
+    assert ids(run) == []
+
+
 def test_cut_and_run_again_with_its_request_id_it_goes_on_with_the_same_session(run: Commands) -> None:
     words = ("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake", "--request-id", "r-1")
     with run.following(*words) as process:
-        run.lab.until(lambda: [id for id in ids(run) if run.json("status", id)["turn"] == 1], "the turn")
+        assert any("works on it" in line for line in process.stderr or ())
         process.kill()
         process.wait()
     (id,) = ids(run)
