@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import processes
 from ..records import Folder
 from ..values import NamedTuple
 
@@ -28,6 +29,11 @@ class Session(NamedTuple):
     def private(self) -> dict[str, Any]:
         """The backend's own part of the record, opaque to everybody else."""
         return dict(self.record.get("backend") or {})
+
+    @property
+    def being_created(self) -> bool:
+        """True if a `create` is at work on it; the process of that may live on, as a gateway does."""
+        return not self.record.get("ready_at") and processes.is_running(*processes.noted(self.record.get("creator")))
 
 
 class Observation(NamedTuple):

@@ -140,7 +140,7 @@ def _written_at_last(path: str) -> Any:
 
 def _unborn(session: Session, now: float) -> Probe:
     """No process yet: it is being created, or its creator died before the agent was born."""
-    if processes.is_running(*processes.noted(session.record.get("creator"))):
+    if session.being_created:
         return Probe(now, True, "busy", now)
     if session.record.get("ready_at"):
         return Probe(now, False, detail="its file `process` is gone; dev-sessions kill ends the agent if it still runs")

@@ -217,7 +217,7 @@ def _last_change(path: str) -> float:
 
 def _unborn(session: Session, now: float) -> Probe:
     """No thread yet: it is being created, or its creator died before."""
-    if processes.is_running(*processes.noted(session.record.get("creator"))):
+    if session.being_created:
         return Probe(now, True, "busy", now)
     return Probe(now, False, detail="the agent was never started")
 

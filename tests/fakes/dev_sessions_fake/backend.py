@@ -272,8 +272,9 @@ def _fact(fields: dict[str, Any]) -> Fact:
 def _probe(session: Session) -> Probe:
     now, process, status = time.time(), session.folder.process(), _status(session)
     if process is None:
-        born = processes.is_running(*processes.noted(session.record.get("creator")))
-        return Probe(now, True, "busy", now) if born else Probe(now, False, detail="the agent was never started")
+        if session.being_created:
+            return Probe(now, True, "busy", now)
+        return Probe(now, False, detail="the agent was never started")
     if not processes.is_running(*process):
         return Probe(now, False, detail="the agent's process is gone")
     probe = Probe(now, True, status.get("activity"), float(status.get("since", 0.0)), status.get("detail"))
