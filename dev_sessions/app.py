@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from . import config
+from importlib import import_module
+
+from . import __path__, config
 from .client import Client
-from .service import Service
-from .transport.local import LocalTransport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
+
+    from .config import Settings
+    from .gateway.server import Gateway
+    from .wire import Transport
 
 
 def client(
@@ -25,4 +29,49 @@ def client(
     Raises:
         UsageError, HostUnreachable: the environment cannot be followed.
     """
-    return Client(LocalTransport(Service(config.load(environ))), on_event)
+    return Client(transport(config.load(environ)), on_event)
+
+
+def transport(settings: Settings) -> Transport:
+    """The way to the sessions: this machine's, or those behind a gateway."""
+    far = config.gateway(settings.environ)
+    if far is None:
+        return local(settings)
+    from .transport.http import HttpTransport
+
+    return HttpTransport(far, settings.parent, settings.depth, settings.cwd)
+
+
+def local(settings: Settings) -> Transport:
+    """The sessions of this machine, whatever the environment asks for."""
+    from .service import Service
+    from .transport.local import LocalTransport
+
+    return LocalTransport(Service(settings))
+
+
+def gateway(settings: Settings, allowed: Sequence[str], log: Callable[[str], None]) -> Gateway:
+    """A gateway to the sessions of this machine, which listens nowhere yet.
+
+    Args:
+        allowed: the folders that callers may have agents work in.
+        log: called with a line for each request.
+    """
+    from .gateway import keeping
+    from .gateway.server import Gateway
+
+    _import_all()
+    hosts = config.gateway_hosts(settings.environ)
+    served = settings._replace(parent=None, depth=0, allowed=tuple(allowed))
+    return Gateway(local(served), keeping.token(settings.home), log, hosts)
+
+
+def _import_all() -> None:
+    """Load what operations import when they run: a gateway outlives the installation that it was started from."""
+    from pkgutil import walk_packages
+
+    for module in walk_packages(__path__, f"{__package__}."):
+        if not module.name.startswith((f"{__package__}.cli", f"{__package__}.__main__")):
+            import_module(module.name)
+    for name in ("filelock", "pexpect", "websockets.sync.client"):
+        import_module(name)

@@ -43,7 +43,7 @@ class Client:
 
     def create(self, request_id: str | None = None, **params: Any) -> Json:
         """Start an agent; returns its record when it is ready for input. See `service.sessions.create`."""
-        result: Json = self._call("create", {"permissions": "full", **params}, request_id)
+        result: Json = self._call("create", {"permissions": "full", "path": ".", **params}, request_id)
         return result
 
     def send(self, id: str, text: str | None, request_id: str | None = None, **params: Any) -> Json:

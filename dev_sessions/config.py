@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from .errors import HostUnreachable, UsageError
+from .errors import UsageError
 from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+GATEWAY_PORT = 6767
 _TRUE = ("1", "true", "yes", "on")
 
 # What an agent's shell says about that agent. A child that inherits it takes itself for a part of its parent.
@@ -59,6 +60,8 @@ class Settings(NamedTuple):
         ready_timeout: seconds that an agent may take to be ready for input (`DEV_SESSIONS_READY_TIMEOUT`, 60).
         receipt_timeout: seconds to wait for an agent's receipt of a message (`DEV_SESSIONS_RECEIPT_TIMEOUT`, 30).
         debug: show tracebacks (`DEV_SESSIONS_DEBUG=1`).
+        root: the folder that a caller elsewhere has named as the one its sessions have to work in; None: it has not.
+        allowed: the folders that sessions for callers elsewhere may work in; None: there are no such callers.
     """
 
     home: str
@@ -70,6 +73,8 @@ class Settings(NamedTuple):
     ready_timeout: float
     receipt_timeout: float
     debug: bool
+    root: str | None = None
+    allowed: tuple[str, ...] | None = None
 
     @property
     def sandboxed(self) -> bool:
@@ -85,10 +90,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
     Raises:
         UsageError: a variable has a value that it cannot have.
-        HostUnreachable: gateway mode is asked for, and this version has no gateway client.
     """
     env = dict(os.environ if environ is None else environ)
-    _refuse_gateway(env)
     return Settings(
         home=state_folder(env),
         environ=env,
@@ -145,12 +148,95 @@ def gateway_wanted(env: Mapping[str, str]) -> bool:
     return is_true(env.get("IS_SANDBOX")) and bool(env.get("HOST_PATH") or env.get("DEV_SESSIONS_GATEWAY_URL"))
 
 
-def _refuse_gateway(env: Mapping[str, str]) -> None:
-    if gateway_wanted(env):
-        raise HostUnreachable(
-            "the environment asks for gateway mode, and this version has no gateway client",
-            next="set DEV_SESSIONS_SANDBOX=0 to use the agents of this machine",
+class Gateway(NamedTuple):
+    """The gateway that commands of a container use.
+
+    Attributes:
+        url: where it is (`DEV_SESSIONS_GATEWAY_URL`).
+        address: the same for the system: a path, or host and port.
+        host: the same for HTTP.
+        token: what it wants to see (`DEV_SESSIONS_GATEWAY_TOKEN`, or the content of `..._TOKEN_FILE`), or None.
+        workspace: the container's folder that the host has too (`CONTAINER_WORKSPACE`).
+        host_path: what that is called on the host (`HOST_PATH`), or None.
+        patience: seconds in which a connection that was cut has to come back (`DEV_SESSIONS_GATEWAY_PATIENCE`, 30).
+    """
+
+    url: str
+    address: str | tuple[str, int]
+    host: str
+    token: str | None
+    workspace: str
+    host_path: str | None
+    patience: float
+
+    @property
+    def start(self) -> str:
+        """The command that starts it on the host."""
+        if isinstance(self.address, str):
+            return f"dev-sessions gateway --socket PATH (the folder of PATH mounted at {os.path.dirname(self.address)})"
+        return f"dev-sessions gateway --port {self.address[1]}"
+
+
+def gateway(env: Mapping[str, str] | None = None) -> Gateway | None:
+    """The gateway to use, or None if commands use this machine.
+
+    Raises:
+        UsageError: a variable has a value that it cannot have.
+    """
+    env = os.environ if env is None else env
+    if not gateway_wanted(env):
+        return None
+    url = env.get("DEV_SESSIONS_GATEWAY_URL") or f"http://host.docker.internal:{GATEWAY_PORT}"
+    address, host = _address(url)
+    host_path = env.get("HOST_PATH") or None
+    if host_path and not os.path.isabs(host_path):
+        raise UsageError(f"HOST_PATH must be absolute, not {host_path!r}", next="unset HOST_PATH")
+    workspace, patience = (
+        env.get("CONTAINER_WORKSPACE") or "/workspace",
+        _seconds(env, "DEV_SESSIONS_GATEWAY_PATIENCE", 30),
+    )
+    return Gateway(url, address, host, _token(env), workspace, host_path, patience)
+
+
+def gateway_port(env: Mapping[str, str]) -> int:
+    """The port that a gateway takes if it is not told one (`DEV_SESSIONS_GATEWAY_PORT`)."""
+    return _whole(env, "DEV_SESSIONS_GATEWAY_PORT", GATEWAY_PORT)
+
+
+def gateway_hosts(env: Mapping[str, str]) -> list[str]:
+    """More names by which a gateway may be called (`DEV_SESSIONS_GATEWAY_HOSTS`)."""
+    return [name.strip() for name in env.get("DEV_SESSIONS_GATEWAY_HOSTS", "").split(",") if name.strip()]
+
+
+def _address(url: str) -> tuple[str | tuple[str, int], str]:
+    scheme, _, rest = url.partition("://")
+    if scheme == "unix" and rest.startswith("/"):
+        return rest, "localhost"
+    host, colon, port = rest.rstrip("/").rpartition(":")
+    if not colon or not port.isdecimal():
+        host, port = rest.rstrip("/"), "80"
+    plain = host.isascii() and host.isprintable() and not set(host) & set("/@?# ")
+    if scheme != "http" or not host or not plain or not 0 < int(port) < 65_536:
+        raise UsageError(
+            f"DEV_SESSIONS_GATEWAY_URL must be http://HOST:PORT or unix:///PATH, not {url!r}",
+            next="export DEV_SESSIONS_GATEWAY_URL=http://host.docker.internal:6767",
         )
+    return (host.strip("[]"), int(port)), f"{host}:{port}"
+
+
+def _token(env: Mapping[str, str]) -> str | None:
+    token, path = env.get("DEV_SESSIONS_GATEWAY_TOKEN"), env.get("DEV_SESSIONS_GATEWAY_TOKEN_FILE")
+    if not token and path:
+        try:
+            with open(path, encoding="utf-8") as file:
+                token = file.read().strip()
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"cannot read the gateway's token in {path}: {error}", next="check DEV_SESSIONS_GATEWAY_TOKEN_FILE"
+            ) from error
+    if token and not (token.isascii() and token.isprintable()):
+        raise UsageError("the gateway's token is no line of plain text", next="check DEV_SESSIONS_GATEWAY_TOKEN")
+    return token or None
 
 
 def is_true(value: str | None) -> bool:

@@ -29,6 +29,9 @@ _TMUX = (3, 2)
 # Less free space than this, and a busy session may fill the disk within a day. Bytes.
 _FREE = 500_000_000
 
+# What does not matter in a container whose commands run on a host.
+_OF_THE_HOST = ("tmux", "agents", "store", "sessions", "state folder")
+
 
 class Finding(NamedTuple):
     """What one check has found.
@@ -52,6 +55,7 @@ def examine(environ: Mapping[str, str], cwd: str, sessions: Callable[[], list[di
     Args:
         sessions: lists the sessions, as `Client.list` does.
     """
+    far = config.gateway_wanted(environ)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("tmux", lambda: _tmux(environ)),
         ("agents", lambda: _agents(environ)),
@@ -64,6 +68,8 @@ def examine(environ: Mapping[str, str], cwd: str, sessions: Callable[[], list[di
     ]
     found = []
     for name, check in checks:
+        if far and name in _OF_THE_HOST:
+            continue
         try:
             found += list(check())
         except DevSessionsError as error:
@@ -239,11 +245,20 @@ def _folder(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _gateway(environ: Mapping[str, str]) -> Iterator[Finding]:
-    if config.gateway_wanted(environ):
-        text = "the environment asks for gateway mode, and this version has no gateway client"
-        yield Finding("gateway", "problem", text, "set DEV_SESSIONS_SANDBOX=0 to use the agents of this machine")
-    else:
+    far = config.gateway(environ)
+    if far is None:
         yield Finding("gateway", "ok", "not asked for; commands use this machine")
+        return
+    from .transport.http import HttpTransport
+
+    version = HttpTransport(far, None, 0, "/").health().get("version")
+    yield Finding("gateway", "ok", f"{far.url} answers, version {version}; tmux, agents and sessions are its host's")
+    if version != __version__:
+        text = f"the gateway is version {version}, this is {__version__}"
+        yield Finding("gateway", "note", text, "install the same version of dev-sessions on both sides")
+    if far.host_path is None:
+        text = f"the host does not know what {far.workspace} is called there: nothing can be created from here"
+        yield Finding("gateway", "note", text, "set HOST_PATH to the host's folder that is mounted there")
 
 
 def _disk(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -26,13 +26,32 @@ PROTOCOL_VERSION = 1
 _KINDS = ("event", "alive", "result", "error")
 
 
+class Caller(NamedTuple):
+    """On whose behalf a request from elsewhere is run.
+
+    Attributes:
+        parent: id of the session that it came from, or None.
+        depth: how many sessions stand above one that it creates.
+        root: the folder, as this side calls it, that sessions of that caller have to work in; None: it names no paths.
+    """
+
+    parent: str | None = None
+    depth: int = 0
+    root: str | None = None
+
+
 class Request(NamedTuple):
-    """One operation to run. `id` is the caller's request id: the same id again never acts twice."""
+    """One operation to run.
+
+    `id` is the caller's request id: the same id again never acts twice. The parameter `timeout`, where there is one,
+    counts from when the request was sent first. `caller` is None within one process.
+    """
 
     op: str
     params: dict[str, Any]
     id: str
     v: int = PROTOCOL_VERSION
+    caller: Caller | None = None
 
 
 class Frame(NamedTuple):
@@ -48,11 +67,13 @@ class Frame(NamedTuple):
 
 def encode_request(request: Request) -> bytes:
     """A request as one line of UTF-8 JSON."""
-    return _line(request._asdict())
+    fields = request._asdict()
+    caller = fields.pop("caller")
+    return _line(fields if caller is None else {**fields, "caller": caller._asdict()})
 
 
 def decode_request(line: bytes) -> Request:
-    """Read what `encode_request` wrote.
+    """Read what `encode_request` wrote. It comes from elsewhere, so it has a caller.
 
     Raises:
         ProtocolError: not a request, or one of a protocol version that this side does not speak.
@@ -66,7 +87,15 @@ def decode_request(line: bytes) -> Request:
     op, params, id_ = value.get("op"), value.get("params"), value.get("id")
     if not (isinstance(op, str) and isinstance(params, dict) and isinstance(id_, str)):
         raise ProtocolError("a request needs op, params and id")
-    return Request(op, params, id_)
+    return Request(op, params, id_, caller=_caller(value.get("caller", {})))
+
+
+def _caller(value: Any) -> Caller:
+    fields = value if isinstance(value, dict) else {"depth": None}
+    parent, depth, root = fields.get("parent"), fields.get("depth", 0), fields.get("root")
+    if isinstance(parent, str | None) and isinstance(root, str | None) and type(depth) is int and depth >= 0:
+        return Caller(parent or None, depth, root)
+    raise ProtocolError("a request says of its caller what cannot be")
 
 
 def encode_frame(frame: Frame) -> bytes:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import commands, completing, composites, machine
+from . import commands, completing, composites, gateway, machine
 from .output import Output
 from .starting import (
     Cli,
@@ -377,6 +377,7 @@ def kill(
 
 composites.add_to(app)
 machine.add_to(app)
+app.add_typer(gateway.gateway, name="gateway")
 
 
 @app.command(hidden=True)

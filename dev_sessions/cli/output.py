@@ -142,6 +142,10 @@ class Output:
         """Talk: to stderr, and never in the way of a result."""
         _write(sys.stderr, f"dev-sessions: {stripped(text)}\n")
 
+    def log(self, line: str) -> None:
+        """A line of a log, as it is: to stderr."""
+        _write(sys.stderr, f"{stripped(line)}\n")
+
     def error(self, error: DevSessionsError) -> int:
         """Show an error with the command to run next; returns the exit code."""
         if self.json:

@@ -8,7 +8,7 @@ import time
 
 from .. import config, templates
 from ..backends import known
-from ..errors import UsageError
+from ..errors import Unsupported, UsageError
 from ..model import PERMISSIONS
 from ..recipes import fan_out, plan, runs, work
 from . import briefs
@@ -48,6 +48,13 @@ def begin(
     planned = _planned(sources, defaults, settings.home, settings.cwd)
     trees = worktree or bool(planned.worktree)
     if trees:
+        if config.gateway(settings.environ) is not None:
+            raise Unsupported(
+                "--worktree is not supported through a gateway: git notes where a worktree is, and the host calls that "
+                "place otherwise",
+                next="leave --worktree away, or run it on the host",
+                capability="worktree",
+            )
         fan_out.check_worktrees(planned.branches)
     most = max_parallel or planned.max_parallel or _MAX_PARALLEL
     return start(out, "fan-out", planned.branches, planned.join, most, trees, keep, stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 
 from ..errors import DevSessionsError, UsageError, unexpected
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..config import Settings
-    from ..wire import Request
+    from ..wire import Caller, Request
 
 __all__ = ["OPERATIONS", "House", "Service"]
 
@@ -40,6 +41,8 @@ OPERATIONS = {
     "respond": "questions:respond",
     "courier": "courier:run",
 }
+# For processes of this machine only: it takes the process that runs it for its own.
+_OURS = {"courier"}
 
 
 class Service:
@@ -50,9 +53,9 @@ class Service:
 
     def handle(self, request: Request) -> Iterator[Frame]:
         """Run one operation: any number of event frames, then one result or error frame."""
-        house = House(self._settings)
+        house = House(_on_behalf(self._settings, request.caller))
         try:
-            result = _operation(request.op)(house, request.params, request.id)
+            result = _operation(request)(house, request.params, request.id)
             if hasattr(result, "__next__"):
                 result = yield from _events(house, result)
             yield from house.said()
@@ -72,19 +75,30 @@ class Service:
             yield Frame("error", unexpected(error).to_wire())
 
 
-def _operation(name: str):  # type: ignore[no-untyped-def]
-    where = OPERATIONS.get(name)
-    if where is None:
-        raise UsageError(f"no operation called {name!r}", next="use the same version of dev-sessions on both sides")
+def _on_behalf(settings: Settings, caller: Caller | None) -> Settings:
+    """The settings for a caller elsewhere: another session stands above what it starts."""
+    if caller is None:
+        return settings
+    return settings._replace(parent=caller.parent, depth=caller.depth, root=caller.root)
+
+
+def _operation(request: Request):  # type: ignore[no-untyped-def]
+    where = OPERATIONS.get(request.op)
+    if where is None or (request.op in _OURS and request.caller is not None):
+        raise UsageError(
+            f"no operation called {request.op!r}", next="use the same version of dev-sessions on both sides"
+        )
     module, _, function = where.partition(":")
     return getattr(import_module(f"{__name__}.{module}"), function)
 
 
 def _events(house: House, operation):  # type: ignore[no-untyped-def]
+    """What an operation yields; nothing (None) is a sign of life."""
+    began = time.monotonic()
     while True:
         try:
             event = next(operation)
         except StopIteration as end:
             return end.value
         yield from house.said()
-        yield Frame("event", event)
+        yield Frame("alive", round(time.monotonic() - began, 1)) if event is None else Frame("event", event)

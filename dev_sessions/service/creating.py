@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..backends.base import Backend
+    from ..config import Settings
     from .house import House
 
 _DAY = 86_400.0
@@ -69,6 +70,8 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
             backend.launch(plan(house, session, environment, bool(params.get("trust", True))))
         change(house, session, ready_at=time.time())
     except WaitingForInput:
+        if session is not None:
+            change(house, session, creator=None)  # nobody is at work on it any more, even if this process lives on
         raise
     except BaseException:
         _leave_nothing(house, request_id, session)
@@ -87,11 +90,11 @@ def _session_of(house: House, request_id: str) -> Session | None:
             record = next((r for r in house.store.load().values() if r.get("request_id") == request_id), None)
             if record is None:
                 return None
-            creator = processes.noted(record.get("creator"))
-            if record.get("ready_at") or not processes.is_running(*creator):
-                return _unless_stillborn(house, house.view(record))
+            session = house.view(record)
+            if not session.being_created:
+                return _unless_stillborn(house, session)
             watcher.watch_path(house.settings.home)
-            watcher.watch_process(*creator)
+            watcher.watch_process(*processes.noted(record.get("creator")))
             watcher.wait(1.0)
 
 
@@ -132,10 +135,44 @@ def _checked(house: House, params: dict[str, Any]) -> str:
             f"{id!r} is no session id: lower-case letters, digits and '-', first a letter, at most 64",
             next="leave --id away, and a free name is taken",
         )
+    _check_model(params.get("model"))
     path = params.get("path", ".")
     if not path:
         raise UsageError("the path is empty", next="name the folder that the agent is to work in; . is the current one")
-    return checked_folder(os.path.join(settings.cwd, os.path.expanduser(path)))
+    path = os.path.join(settings.cwd, os.path.expanduser(path))
+    _refuse_outside(settings, path)
+    return checked_folder(path)
+
+
+def _check_model(model: object) -> None:
+    """It becomes a word of the agent's command line, and must not be taken for an option there."""
+    if model is not None and not (isinstance(model, str) and model.isprintable() and model and model[0] != "-"):
+        raise UsageError(
+            f"{model!r} is no name of a model", next="leave --model away, and the agent's own default is used"
+        )
+
+
+def _refuse_outside(settings: Settings, path: str) -> None:
+    """Hold a caller elsewhere to its folders, wherever symlinks lead; what is outside is not even looked for."""
+    if settings.root is None and settings.allowed is None:
+        return
+    if "\0" in path:
+        raise UsageError("the path holds a NUL byte", next="name the folder that the agent is to work in")
+    real = os.path.realpath(path)
+    if settings.root is not None and not _is_within(real, settings.root):
+        raise UsageError(
+            f"{path} is outside of {settings.root} (HOST_PATH)", next=f"choose a folder below {settings.root}"
+        )
+    if settings.allowed is not None and not any(_is_within(real, folder) for folder in settings.allowed):
+        raise UsageError(
+            f"{path} is outside of the folders that the gateway allows: {', '.join(settings.allowed)}",
+            next=f"on the host: dev-sessions gateway --allow {shlex.quote(real)}",
+        )
+
+
+def _is_within(real: str, folder: str) -> bool:
+    folder = os.path.realpath(folder)
+    return os.path.commonpath([folder, real]) == folder
 
 
 def checked_folder(path: str) -> str:

@@ -44,7 +44,7 @@ _FIELDS_OF_FACTS = {
 }
 
 
-def events(house: House, params: dict[str, Any], request_id: str) -> Generator[Event, None, dict[str, Any]]:
+def events(house: House, params: dict[str, Any], request_id: str) -> Generator[Event | None, None, dict[str, Any]]:
     """What happened to the sessions `ids` (null: to all), an event each; then {"sessions"}.
 
     With `follow` it goes on with what happens, each event once; also of new sessions, if no ids were given. It ends
@@ -59,7 +59,9 @@ def events(house: House, params: dict[str, Any], request_id: str) -> Generator[E
     return {"sessions": len(sessions)}
 
 
-def _followed(house: House, teller: _Teller, sessions: list[Session], named: bool) -> Generator[Event, None, None]:
+def _followed(
+    house: House, teller: _Teller, sessions: list[Session], named: bool
+) -> Generator[Event | None, None, None]:
     with Watcher() as watcher, Ears(house, watcher) as ears:
         while sessions or not named:
             ears.hear()
@@ -74,6 +76,7 @@ def _followed(house: House, teller: _Teller, sessions: list[Session], named: boo
             deque(ears.attend(sessions), 0)  # complaints are no events
             if sessions or not named:
                 watcher.wait(0.0 if _keys(sessions) - known or ears.stirred else _TICK)
+                yield None  # a sign of life
 
 
 def _keys(sessions: Sequence[Session]) -> set[str]:

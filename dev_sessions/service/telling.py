@@ -23,7 +23,9 @@ _TICK = 1.0
 _SLACK = 1.0
 
 
-def logs(house: House, params: dict[str, Any], request_id: str) -> Generator[dict[str, Any], None, dict[str, Any]]:
+def logs(
+    house: House, params: dict[str, Any], request_id: str
+) -> Generator[dict[str, Any] | None, None, dict[str, Any]]:
     """Every entry of the conversation of the session `id` as an event, oldest first; then {"session", "entries"}.
 
     With `follow` it goes on with new ones until the agent ends or the session is killed.
@@ -34,21 +36,23 @@ def logs(house: House, params: dict[str, Any], request_id: str) -> Generator[dic
     count = 0
     try:
         for entry in _entries(house, session, conversation, bool(params.get("follow"))):
-            count += 1
-            yield speech.told(entry)
+            count += entry is not None
+            yield None if entry is None else speech.told(entry)
     finally:
         conversation.close()
     return {"session": session.id, "entries": count}
 
 
-def _entries(house: House, session: Session, conversation: Conversation, follow: bool) -> Generator[Entry, None, None]:
+def _entries(
+    house: House, session: Session, conversation: Conversation, follow: bool
+) -> Generator[Entry | None, None, None]:
     if follow:
         yield from _followed(house, session, conversation)
     yield from conversation.new()
     yield from conversation.rest()
 
 
-def _followed(house: House, session: Session, conversation: Conversation) -> Generator[Entry, None, None]:
+def _followed(house: House, session: Session, conversation: Conversation) -> Generator[Entry | None, None, None]:
     """What is said until the agent has ended."""
     with Watcher() as watcher:
         watcher.watch_path(house.store.home)  # the registry is replaced there when a session is killed
@@ -59,6 +63,7 @@ def _followed(house: House, session: Session, conversation: Conversation) -> Gen
             yield from conversation.new()
             _arm(house, watcher, session, conversation)  # what was found just now
             watcher.wait(_TICK)
+            yield None  # a sign of life
 
 
 def _arm(house: House, watcher: Watcher, session: Session, conversation: Conversation) -> None:

@@ -29,6 +29,8 @@ _CENTURY = 3.2e9
 _SETTLING = (0.0, 1.0, 2.0, 5.0, 6.0)
 # Later a look now and then is enough. Seconds.
 _SELDOM = 60.0
+# The longest silence, whatever interval is asked for. Seconds.
+_SIGN_OF_LIFE = 60.0
 _ENDS_ARE_EVENTS = hasattr(os, "pidfd_open")
 # Two changes closer than this may bear the same stamp. Nanoseconds.
 _TICK_OF_FILES = 50_000_000
@@ -36,7 +38,7 @@ _TICK_OF_FILES = 50_000_000
 
 def wait(
     house: House, params: dict[str, Any], request_id: str
-) -> Generator[dict[str, Any], None, list[dict[str, Any]]]:
+) -> Generator[dict[str, Any] | None, None, list[dict[str, Any]]]:
     """Outcomes of the sessions `ids` or of a `group`, as they end; an event tells each when it is known.
 
     Returns when no turn of ours is open, or an agent asks something. Parameters: `any` (the first is enough), `turn`
@@ -46,7 +48,7 @@ def wait(
     sessions = named(house, params.get("ids"), params.get("group"))
     turn, settled = params.get("turn"), bool(params.get("settled"))
     outcome_of = aim(house, sessions, turn, settled, bool(params.get("goal")), bool(params.get("next_turn")))
-    interval = _seconds("interval", params.get("interval") or 1.0)
+    interval = min(_seconds("interval", params.get("interval") or 1.0), _SIGN_OF_LIFE)
     timeout = params.get("timeout")
     deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
     outcomes: list[dict[str, Any]] = []
@@ -78,6 +80,7 @@ def wait(
                     yield outcomes[-1]
                 break
             woken = watcher.wait(0.0 if ears.stirred else seconds)
+            yield None  # a sign of life: who carries it on notices if nobody listens any more
     return outcomes[:1] if params.get("any") else outcomes
 
 

@@ -20,7 +20,7 @@ COMMANDS = (
     *("create", "send", "ask", "wait", "last-message", "status", "list", "interrupt", "revive", "goal"),
     *("pending", "respond", "attach", "logs", "inspect", "events", "kill"),
     *("sync-delegate", "fan-out", "consult", "handoff"),
-    *("install-skill", "doctor", "templates", "skill"),
+    *("install-skill", "doctor", "templates", "skill", "gateway"),
 )
 START = "--cli -m --mode --permissions -p --path --model --group --env --no-trust --template --var"
 FLAGS = {
@@ -50,6 +50,7 @@ FLAGS = {
     "templates": "-h --help",
     "install-skill": "--global --local --claude --codex --force --check --diff --uninstall --dry-run --json -h --help",
     "doctor": "--json -h --help",
+    "gateway": "--port --socket --allow -h --help",
     "skill": "-h --help",
 }
 

@@ -139,8 +139,13 @@ def test_a_state_folder_that_is_open_to_others(machine: Machine) -> None:
     assert machine.found("state folder", "problem")["remedy"] == f"chmod 700 {machine.state}"
 
 
-def test_gateway_mode_that_this_version_cannot_follow(machine: Machine) -> None:
-    assert "DEV_SESSIONS_SANDBOX=0" in machine.found("gateway", "problem", DEV_SESSIONS_SANDBOX="1")["remedy"]
+def test_gateway_mode_asks_the_gateway_and_leaves_the_host_alone(machine: Machine) -> None:
+    env = {"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_URL": f"unix://{machine.home}/none"}
+    found = machine.found("gateway", "problem", **env)
+    assert "no gateway at" in found["text"]
+    assert "dev-sessions gateway --socket" in found["remedy"]
+    _, findings = machine.findings(**env)
+    assert not {one["check"] for one in findings} & {"tmux", "claude", "store", "sessions"}
 
 
 def test_a_socket_that_nobody_listens_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dev_sessions import config
+
 if TYPE_CHECKING:
     from conftest import Commands
 
 READS = (["list"], ["status", "a"], ["wait", "a"], ["last-message", "a"])
 
 
-# Gateway mode, which this version does not have yet.
+# Gateway mode.
 
 
 @pytest.mark.parametrize(
@@ -39,16 +41,24 @@ READS = (["list"], ["status", "a"], ["wait", "a"], ["last-message", "a"])
     ],
 )
 def test_gateway_mode_is_told_by_the_variables(run: Commands, env: dict[str, str], wanted: bool) -> None:
-    done = run("list", "--json", env={"IS_SANDBOX": "", **env})
+    assert config.gateway_wanted(env) is wanted
     if not wanted:
-        assert (done.code, done.json) == (0, [])
-        return
-    assert done.code == 255
-    assert done.json["error"]["code"] == "unreachable"
-    assert "DEV_SESSIONS_SANDBOX=0" in done.json["error"]["data"]["next"]
-    shown = run("create", "--cli", "fake", env={"IS_SANDBOX": "", **env})
-    assert (shown.code, shown.out) == (255, "")
-    assert shown.err.splitlines()[-1].startswith("next: ")
+        assert run("list", "--json", env={"IS_SANDBOX": "", **env}).json == []
+
+
+def test_no_gateway_there_is_255_with_the_command_for_the_host(run: Commands, tmp_path: Path) -> None:
+    for url, command in (
+        (f"unix://{tmp_path}/none", "dev-sessions gateway --socket"),
+        ("http://127.0.0.1:1", "dev-sessions gateway --port 1"),
+    ):
+        env = {"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_URL": url, "HOST_PATH": str(run.lab.project)}
+        env["CONTAINER_WORKSPACE"] = str(run.lab.project)
+        error = run("list", "--json", env=env).json["error"]
+        assert (error["code"], error["data"]["url"]) == ("unreachable", url)
+        shown = run("create", "--cli", "fake", env=env)
+        assert (shown.code, shown.out) == (255, "")
+        assert url in shown.err
+        assert f"next: on the host: {command}" in shown.err
 
 
 # tmux

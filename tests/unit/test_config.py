@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from dev_sessions import config
-from dev_sessions.errors import HostUnreachable, UsageError
+from dev_sessions.errors import UsageError
 
 HOME = {"HOME": "/home/user"}
 
@@ -93,12 +93,52 @@ def test_a_value_that_cannot_be_is_refused_by_name(name, value):
 )
 def test_when_a_gateway_is_wanted(env, wanted):
     assert config.gateway_wanted(env) == wanted
-    if wanted:
-        with pytest.raises(HostUnreachable, match="gateway") as caught:
-            config.load({**HOME, **env})
-        assert "DEV_SESSIONS_SANDBOX=0" in caught.value.data["next"]
-    else:
-        assert config.load({**HOME, **env}).home
+    assert (config.gateway(env) is not None) == wanted
+    assert config.load({**HOME, **env}).home
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "host"),
+    [
+        ("", ("host.docker.internal", 6767), "host.docker.internal:6767"),
+        ("http://localhost:1", ("localhost", 1), "localhost:1"),
+        ("http://localhost:1/", ("localhost", 1), "localhost:1"),
+        ("http://[::1]:7", ("::1", 7), "[::1]:7"),
+        ("http://box", ("box", 80), "box:80"),
+        ("unix:///run/a b/s", "/run/a b/s", "localhost"),
+    ],
+)
+def test_the_address_of_a_gateway(url, address, host):
+    far = config.gateway({"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_URL": url})
+    assert (far.address, far.host, far.workspace, far.host_path, far.token) == (address, host, "/workspace", None, None)
+
+
+@pytest.mark.parametrize(
+    "url", ["x", "https://h:1", "http://", "http://h:0", "http://h:99999", "http://a@b:1", "http://h:1/x", "unix://x"]
+)
+def test_an_address_that_cannot_be_is_refused(url):
+    with pytest.raises(UsageError, match="DEV_SESSIONS_GATEWAY_URL") as caught:
+        config.gateway({"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_URL": url})
+    assert "export DEV_SESSIONS_GATEWAY_URL=" in caught.value.data["next"]
+
+
+def test_the_token_and_where_it_stands(tmp_path):
+    far = {"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_TOKEN_FILE": str(tmp_path / "token")}
+    with pytest.raises(UsageError, match="token"):
+        config.gateway(far)
+    (tmp_path / "token").write_text("abc\n")
+    assert config.gateway(far).token == "abc"
+    assert config.gateway({**far, "DEV_SESSIONS_GATEWAY_TOKEN": "mine"}).token == "mine"
+    for odd in ("a\nb", "\u00e9"):
+        with pytest.raises(UsageError, match="plain text"):
+            config.gateway({**far, "DEV_SESSIONS_GATEWAY_TOKEN": odd})
+
+
+def test_the_workspace_of_a_container():
+    far = config.gateway({"DEV_SESSIONS_SANDBOX": "1", "CONTAINER_WORKSPACE": "/w", "HOST_PATH": "/srv/w"})
+    assert (far.workspace, far.host_path) == ("/w", "/srv/w")
+    with pytest.raises(UsageError, match="HOST_PATH must be absolute"):
+        config.gateway({"DEV_SESSIONS_SANDBOX": "1", "HOST_PATH": "w"})
 
 
 def test_the_agents_environment_is_the_callers_without_what_is_the_callers_own():

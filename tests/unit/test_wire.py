@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dev_sessions import errors, wire
-from dev_sessions.wire import Frame, Request
+from dev_sessions.wire import Caller, Frame, Request
 
 TEXTS = st.text(st.sampled_from(list('a"\\\n\r\t\0é漢🙂\u2028{}[]:,')), max_size=12)
 JSON = st.recursive(
@@ -21,12 +21,15 @@ JSON = st.recursive(
 KINDS = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
 
 
-@given(TEXTS, st.dictionaries(TEXTS, JSON, max_size=3), TEXTS)
-def test_a_request_and_back(op, params, id):
-    line = wire.encode_request(Request(op, params, id))
+CALLERS = st.builds(Caller, st.none() | TEXTS.filter(bool), st.integers(0, 9), st.none() | TEXTS)
+
+
+@given(TEXTS, st.dictionaries(TEXTS, JSON, max_size=3), TEXTS, CALLERS)
+def test_a_request_and_back(op, params, id, caller):
+    line = wire.encode_request(Request(op, params, id, caller=caller))
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
-    assert wire.decode_request(line) == Request(op, params, id)
+    assert wire.decode_request(line) == Request(op, params, id, caller=caller)
 
 
 @given(st.sampled_from(["event", "alive", "result", "error"]), JSON)
@@ -100,3 +103,16 @@ def test_the_page_of_errors_tells_every_code():
     for kind in KINDS:
         assert f'"{kind.code}"' in errors.__doc__
         assert kind.__name__ in errors.__doc__
+
+
+def test_what_came_over_a_wire_has_a_caller():
+    assert wire.decode_request(wire.encode_request(Request("list", {}, "r"))).caller == Caller()
+
+
+@pytest.mark.parametrize(
+    "caller", [None, "x", {"depth": "1"}, {"depth": -1}, {"depth": True}, {"root": 1}, {"parent": []}]
+)
+def test_a_caller_that_cannot_be(caller):
+    value = {"op": "list", "params": {}, "id": "r", "v": wire.PROTOCOL_VERSION, "caller": caller}
+    with pytest.raises(errors.ProtocolError, match="caller"):
+        wire.decode_request(json.dumps(value).encode())

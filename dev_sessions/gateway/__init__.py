@@ -1,0 +1,1 @@
+"""The gateway: agents in containers use the sessions of this machine."""
