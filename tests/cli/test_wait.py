@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import is_waiting
 
 if TYPE_CHECKING:
     import subprocess
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 def blocked(run: Commands, process: subprocess.Popen[str]) -> None:
     """Return when a `wait` has had its first look."""
-    run.lab.until(lambda: process.poll() is not None or is_waiting(process.pid), "the wait to begin")
+    run.lab.until(lambda: process.poll() is not None or run.lab.is_waiting(process.pid), "the wait to begin")
     assert process.poll() is None, run.lab.finish(process)
 
 

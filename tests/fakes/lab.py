@@ -87,6 +87,10 @@ class Lab:
         env |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS_")}
         return env
 
+    def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
+        """What a command runs in."""
+        return {**self.env, **(more or {})}
+
     def trust(self, *folders: Path) -> None:
         """Write Claude's first-run file: past the onboarding, these folders trusted (none: its dialog will come)."""
         first_run = {
@@ -103,7 +107,7 @@ class Lab:
         """Run `dev-sessions ARGS` to its end. `env` adds variables."""
         done = subprocess.run(
             self.argv(*args),
-            env={**self.env, **(env or {})},
+            env=self.environment(env),
             cwd=options.pop("cwd", self.project),
             input=(stdin or "").encode(),
             capture_output=True,
@@ -122,7 +126,7 @@ class Lab:
         """Start `dev-sessions ARGS` in the background; read it with `finish`."""
         process = subprocess.Popen(
             self.argv(*args),
-            env={**self.env, **(env or {})},
+            env=self.environment(env),
             cwd=options.pop("cwd", self.project),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -191,6 +195,10 @@ class Lab:
             assert time.monotonic() < end, f"not within {timeout:g} s: {what}"
             time.sleep(0.02)
         return value
+
+    def is_waiting(self, pid: int) -> bool:
+        """True if the `wait` of that process has had its first look, and rests."""
+        return is_waiting(pid)
 
     def processes(self) -> list[int]:
         """Pids of all processes of this lab, found by a mark in their environment (Linux)."""
