@@ -42,7 +42,7 @@ else
 endif
 
 test: python ## everything: style, types, tests on each Python found, the package, live tests
-	@$(PYTHON) scripts/prepare.py tmux npm
+	@$(PYTHON) scripts/prepare.py tmux npm bwrap
 	@$(MAKE) --no-print-directory agents $(TOX_VENV)/installed
 	@$(TOX) $(ARGS)
 

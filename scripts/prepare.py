@@ -70,13 +70,20 @@ def has_npm():
     return shutil.which("npm") is not None
 
 
-CHECKS = {"python": has_python, "tmux": has_tmux, "npm": has_npm}
+def has_bwrap():
+    """Tell whether there are boxes to play containers with; only Linux has them, and only its tests want them."""
+    return not sys.platform.startswith("linux") or shutil.which("bwrap") is not None
+
+
+CHECKS = {"python": has_python, "tmux": has_tmux, "npm": has_npm, "bwrap": has_bwrap}
 
 
 def package(what):
     """Return the name by which the system's package manager knows it."""
     if what == "python":
         return "python3-venv"
+    if what == "bwrap":
+        return "bubblewrap"
     return "node" if what == "npm" and manager() == "brew" else what
 
 
@@ -127,5 +134,5 @@ def run(command):
 if __name__ == "__main__":
     unknown = set(sys.argv[1:]) - set(CHECKS)
     if unknown or not sys.argv[1:]:
-        sys.exit("usage: prepare.py {python,tmux,npm}...")
+        sys.exit("usage: prepare.py {python,tmux,npm,bwrap}...")
     sys.exit(main(sys.argv[1:]))
