@@ -273,6 +273,18 @@ class Goals(Protocol):
         """Set an objective or a budget, or carry out an `act` ("pause", "resume", "clear"); the goal as it is then."""
 
 
+@runtime_checkable
+class Contained(Protocol):
+    """The agent can be run in a container, by a command that the user has written (`--mode docker`)."""
+
+    def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        """`Backend.check` for a session in a container; the mode of one stands in its record.
+
+        Raises:
+            LaunchFailed: the agent cannot be started here in a container.
+        """
+
+
 class Heard(NamedTuple):
     """What came in through a listener.
 
@@ -317,6 +329,7 @@ class Listens(Protocol):
 
 CAPABILITIES: dict[str, type] = {
     "attach": Attaches,
+    "docker": Contained,
     "goal": Goals,
     "interrupt": Interrupts,
     "press": PressesKeys,

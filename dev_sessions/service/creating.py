@@ -10,7 +10,7 @@ import time
 
 from .. import __version__, config, names, processes
 from ..backends import adapter_of, load
-from ..backends.base import Launch, Session, capabilities
+from ..backends.base import Contained, Launch, Session, capabilities
 from ..errors import DevSessionsError, LaunchFailed, Unsupported, UsageError, WaitingForInput
 from ..model import EXITED, PERMISSIONS
 from ..signals import uninterrupted
@@ -59,7 +59,7 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
     backend = load(str(params.get("cli") or "claude"))
     path = _checked(house, params)
     environment = _environment(house, params)
-    backend.check(house.settings.environ, environment, params["permissions"])
+    _check_agent(house, backend, params, environment)
     session: Session | None = None
     try:
         session = _enter(house, backend, {**params, "path": path}, request_id)
@@ -77,6 +77,16 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
         _leave_nothing(house, request_id, session)
         raise
     return house.session(session.id)
+
+
+def _check_agent(house: House, backend: Backend, params: dict[str, Any], environment: dict[str, str]) -> None:
+    if params.get("mode") != "docker":
+        backend.check(house.settings.environ, environment, params["permissions"])
+    elif isinstance(backend, Contained):
+        backend.check_contained(house.settings.environ, environment)
+    else:
+        cli = params.get("cli") or "claude"
+        raise Unsupported(f"--mode docker is not supported for {cli}", next="leave --mode away", capability="docker")
 
 
 def _lost(request_id: str) -> Session:
@@ -122,8 +132,6 @@ def _checked(house: House, params: dict[str, Any]) -> str:
         raise UsageError(f"no permissions called {params['permissions']!r}; there are {', '.join(PERMISSIONS)}", _HELP)
     if params.get("mode", "native") not in _MODES:
         raise UsageError(f"no mode called {params['mode']!r}; there are {', '.join(_MODES)}", _HELP)
-    if params.get("mode") == "docker":
-        raise Unsupported("--mode docker is not supported yet", next="leave --mode away", capability="docker")
     if settings.depth >= settings.max_depth:
         raise UsageError(
             f"this session stands {settings.depth} levels deep already, and {settings.max_depth} is the limit",

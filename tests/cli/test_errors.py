@@ -85,7 +85,7 @@ def test_a_number_that_is_none_is_a_wrong_call(run: Commands, idle: str, option:
     check(run("wait", idle, option, value), 2)
 
 
-def test_docker_is_not_supported_yet(run: Commands) -> None:
+def test_docker_is_not_supported_by_every_agent(run: Commands) -> None:
     check(run("create", "--cli", "fake", "--mode", "docker"), 4, "docker")
 
 

@@ -822,7 +822,7 @@ def test_wrong_options(lab: Lab) -> None:
     refused(lab.run("create", "--permissions", "root"), 2, "root", "full, edit, ask, plan")
     refused(lab.run("create", "--cli", "emacs"), 2, "emacs")
     refused(lab.run("create", "--mode", "cloud"), 2, "cloud")
-    refused(lab.run("create", "--mode", "docker"), 4, "docker")
+    refused(lab.run("create", "--mode", "docker"), 1, "no clauded on PATH", "function or alias")
     refused(lab.run("create", env={"DEV_SESSIONS_READY_TIMEOUT": "soon"}), 2, "DEV_SESSIONS_READY_TIMEOUT")
     assert leftovers(lab) == []
 

@@ -20,7 +20,7 @@ _GRACE = 3.0
 
 
 class ClaudeBackend:
-    """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives` and `Attaches`."""
+    """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives`, `Contained`, `Attaches`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
@@ -31,6 +31,13 @@ class ClaudeBackend:
         program = starting.binary(environ)
         starting.refuse_root(environment, permissions)
         version.refuse_unsupported(program, environment)
+
+    def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        from ...terminal.tmux import Tmux
+        from . import contained, version
+
+        Tmux(environ)
+        version.refuse_unsupported(contained.binary(environ), environment)
 
     def launch(self, launch: Launch) -> None:
         from .start import start

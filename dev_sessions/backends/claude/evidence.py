@@ -16,6 +16,7 @@ from ...turns import WAITING_ACTIVITY
 from ...values import as_number
 from ..session import Observation, Sources
 from . import hooks, plans, transcript
+from .contained import is_contained
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def look(session: Session) -> Probe:
 def status_file(session: Session, process: tuple[int, str]) -> dict[str, Any]:
     """Claude's own file on that process, or on that session; empty if there is none of a living process."""
     folder = os.path.join(config_folder(session), "sessions")
+    if is_contained(session):
+        return _of_another_pid(folder)
     status = _status(os.path.join(folder, f"{process[0]}.json"), process)
     if status:
         return status
@@ -105,6 +108,16 @@ def status_file(session: Session, process: tuple[int, str]) -> dict[str, Any]:
         return {}
     found = (_status(os.path.join(folder, name)) for name in names)
     return next((status for status in found if status.get("sessionId") == uuid), {})
+
+
+def _of_another_pid(folder: str) -> dict[str, Any]:
+    """The status file in a folder that one Claude alone writes to, whose pid is one of its container."""
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith(".json")]
+    except OSError:
+        return {}
+    found = [value for name in names if isinstance(value := _written(os.path.join(folder, name)), dict)]
+    return max(found, key=lambda one: as_number(one.get("statusUpdatedAt") or one.get("updatedAt")), default={})
 
 
 def _status(path: str, alive: tuple[int, str] | None = None) -> dict[str, Any]:

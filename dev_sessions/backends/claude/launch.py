@@ -8,7 +8,7 @@ import shlex
 from ... import config, files, processes
 from ...errors import LaunchFailed
 from .. import programs
-from . import evidence, hooks
+from . import contained, evidence, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,8 +133,17 @@ def binary_again(session: Session) -> str:
         LaunchFailed: there is none.
     """
     before = str(session.private.get("program") or "")
-    again = not session.environ.get("DEV_SESSIONS_CLAUDE") and os.access(before, os.X_OK)
-    return before if again else binary(session.environ)
+    named = session.environ.get(contained.VARIABLE if contained.is_contained(session) else "DEV_SESSIONS_CLAUDE")
+    return before if not named and os.access(before, os.X_OK) else binary_for(session)
+
+
+def binary_for(session: Session) -> str:
+    """What is started for a session: `claude`, or for one in a container `clauded`.
+
+    Raises:
+        LaunchFailed: there is none, or it cannot be run.
+    """
+    return (contained.binary if contained.is_contained(session) else binary)(session.environ)
 
 
 def _settings(launch: Launch) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ...errors import LaunchFailed, ScreenGone, WaitingForInput
 from ...terminal.screen import Screen
 from ...terminal.tmux import Tmux
 from ...waiting import Watcher
-from . import dialogs, evidence, hooks, version
+from . import contained, dialogs, evidence, hooks, version
 from . import launch as starting
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ def start(launch: Launch) -> None:
     """Start the agent and return when it is ready for input; see `base.Backend.launch`."""
     environ = launch.session.environ
     id = str(uuid.uuid4())
-    begin(launch, starting.binary(environ), Tmux(environ), id, ("--session-id", id))
+    begin(launch, starting.binary_for(launch.session), Tmux(environ), id, ("--session-id", id))
 
 
 def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Sequence[str]) -> None:
@@ -46,6 +46,8 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
         conversation: what its command line says of it.
     """
     name = evidence.pane_name(launch.session.id)
+    if contained.is_contained(launch.session):
+        launch = contained.prepared(launch)
     launch = _keep(
         launch,
         uuid=uuid,
@@ -114,7 +116,7 @@ class _Start:
             elif dialogs.is_dialog(screen) and time.monotonic() - moved >= _STILL:
                 raise self._unknown("Claude asks something that dev-sessions does not answer", screen)
             elif time.monotonic() >= self._deadline:
-                raise self._unknown(self._late(screen), screen)
+                raise self._cut_off() or self._unknown(self._late(screen), screen)
             else:
                 self._wait(_SETTLED)
 
@@ -166,10 +168,19 @@ class _Start:
 
     def _died(self) -> LaunchFailed:
         last_words = dialogs.shown(self._screen.last_words())
+        remedy = "mend what it says, or run claude by hand in that folder to see more"
         return LaunchFailed(
             f"Claude ended while it was starting; its last words:\n{last_words}",
-            next="mend what it says, or run claude by hand in that folder to see more",
+            next=contained.REMEDY if contained.is_contained(self._launch.session) else remedy,
         )
+
+    def _cut_off(self) -> LaunchFailed | None:
+        """It runs in a container, and not a word of it has come out."""
+        session = self._launch.session
+        if not contained.is_contained(session) or session.folder.facts(self._begun - _CLOCK_TICK):
+            return None
+        missing = f"{session.folder.path} is not mounted there at that path"
+        return LaunchFailed(f"Claude's reports do not come out of its container: {missing}", next=contained.REMEDY)
 
     def _late(self, screen: str) -> str:
         """What was missed, by name: it may be a Claude that is newer than this program."""

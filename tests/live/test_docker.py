@@ -1,0 +1,119 @@
+"""`--mode docker`: the real Claude in a box of its own, by a `clauded` built on bubblewrap.
+
+The box has its own pids, mounts and home; it shares the network of the test, in which the model server is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import Lab
+
+# What a wrapper has to do, in the terms of bubblewrap. `{mounts}`: what it makes of DEV_SESSIONS_MOUNTS.
+WRAPPER = """#!/usr/bin/env python3
+import os, sys
+claude, words = {claude!r}, ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"]
+words += ["--tmpfs", "/", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+for link, target in (("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")):
+    words += ["--symlink", target, link]
+for path in ("/etc/ssl", "/etc/passwd", "/etc/group", "/etc/ld.so.cache", "/etc/alternatives", os.path.dirname(claude)):
+    words += ["--ro-bind-try", path, path]
+words += ["--dir", "/home/agent", "--setenv", "HOME", "/home/agent"]
+mounts = [pair.split(":") for pair in os.environ.get("DEV_SESSIONS_MOUNTS", "").splitlines()]
+for here, there in {mounts}:
+    words += ["--bind", here, there]
+words += ["--chdir", os.getcwd() if os.getcwd() in [there for _, there in {mounts}] else "/"]
+os.execvp("bwrap", [*words, "--", claude, *sys.argv[1:]])
+"""
+
+
+def clauded(lab: Lab, claude: str, mounts: str = "mounts") -> dict[str, str]:
+    """The environment with such a wrapper on PATH."""
+    folder = lab.path / f"bin-{len(mounts)}"
+    folder.mkdir(exist_ok=True)
+    (folder / "clauded").write_text(WRAPPER.format(claude=os.path.realpath(claude), mounts=mounts))
+    (folder / "clauded").chmod(0o755)
+    return {"PATH": f"{folder}:{lab.env['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def boxed(claude: str) -> Iterator[Lab]:
+    with Lab(claude, "docker") as lab:
+        lab.trust(lab.project)
+        lab.env |= clauded(lab, claude)
+        yield lab
+
+
+def test_as_natively(boxed: Lab) -> None:
+    lab = boxed
+    id = lab.create("--mode", "docker", "--permissions", "ask")
+    record = lab.run("inspect", id, "--json").json
+    assert (record["mode"], record["status"]) == ("docker", "idle")
+    assert lab.ok("ask", id, "[[reply: from the box]]", "--timeout", "60") == "from the box"
+    # It is one: it has pids of its own, and sees no file of the host but what it was given.
+    lab.ok("send", id, f"[[bash: ls {lab.home} || echo none >gone; echo $$ >pid]][[reply: looked]]")
+    done = lab.run("wait", id, "--timeout", "60")
+    assert (done.code, done.out) == (6, "waiting_for_input\n")
+    assert lab.ok("status", id) == "waiting_for_input"
+    lab.ok("respond", id, "--allow")
+    assert lab.ok("wait", id, "--timeout", "60") == "completed"
+    assert lab.ok("last-message", id) == "looked"
+    assert (lab.project / "gone").exists()
+    assert int((lab.project / "pid").read_text()) < 1000
+    logs = lab.run("logs", id, "--json").json
+    assert [entry["text"] for entry in logs if entry["role"] == "assistant"][-1] == "looked"
+    assert "echo none >gone" in str([entry["input"] for entry in logs])
+    # By file: what is long is read from the session's folder, in the box.
+    assert lab.ok("ask", id, "[[reply: read]]\n" + "x\t" * 30_000, "--timeout", "60") == "read"
+    lab.ok("kill", id)
+    assert lab.processes() == []
+
+
+def test_interrupt_death_revive_kill(boxed: Lab) -> None:
+    lab = boxed
+    id = lab.create("--mode", "docker")
+    assert lab.ok("ask", id, "[[reply: before]]", "--timeout", "60") == "before"
+    lab.ok("send", id, "[[hold: on]][[reply: never]]")
+    assert lab.model.wait_until_blocked("on")
+    waiting = lab.start("wait", id)
+    assert lab.ok("interrupt", id)
+    assert lab.finish(waiting)[:2] == (5, "interrupted\n")
+    assert lab.ok("ask", id, "[[reply: after]]", "--timeout", "60") == "after"
+    lab.ok("send", id, "[[hold: two]][[reply: never]]")
+    assert lab.model.wait_until_blocked("two")
+    waiting = lab.start("wait", id)
+    os.kill(lab.pid(id), signal.SIGKILL)
+    assert lab.finish(waiting)[:2] == (5, "exited\n")
+    assert lab.ok("last-message", id) == "after"
+    lab.until(lambda: not lab.processes(), "the end of the box")
+    assert f"Revived session {id}" in lab.ok("revive", id)
+    assert lab.ok("ask", id, "[[reply: again]]", "--timeout", "60") == "again"
+    assert lab.run("last-message", id, "-n", "3", "--json").json == ["before", "after", "again"]
+    lab.ok("kill", id)
+    assert lab.processes() == []
+
+
+@pytest.mark.parametrize("mounts", ["[]", "mounts[1:]"], ids=["none", "the project alone"])
+def test_without_the_mounts_it_says_what_is_missing(boxed: Lab, claude: str, mounts: str) -> None:
+    lab = boxed
+    env = {**clauded(lab, claude, mounts), "DEV_SESSIONS_READY_TIMEOUT": "8"}
+    done = lab.run("create", "--mode", "docker", env=env)
+    assert done.code == 1, done
+    assert "DEV_SESSIONS_MOUNTS" in done.err
+    assert "docs/containers.md" in done.err
+    assert lab.processes() == []
+    assert not list(lab.state.glob("sessions/*"))
+
+
+def test_without_clauded(boxed: Lab, tmp_path: Path) -> None:
+    path = ":".join(part for part in boxed.env["PATH"].split(":") if "bin-" not in part)
+    done = boxed.run("create", "--mode", "docker", env={"PATH": path})
+    assert done.code == 1
+    assert "there is no clauded on PATH" in done.err
+    assert "function or alias" in done.err
+    done = boxed.run("create", "--mode", "docker", env={"DEV_SESSIONS_CLAUDED": str(tmp_path / "none")})
+    assert "DEV_SESSIONS_CLAUDED names" in done.err
