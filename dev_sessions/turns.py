@@ -125,9 +125,12 @@ class _Fold:
         held = fact.held or self._busy_with(fact.prompt)
         message = self._untaken.take(fact)
         if not held:
+            # A turn that no fact has ended was cut by a death, and what was held for it is gone with it.
+            cut = {entry.prompt for entry in self.open if not entry.held} - {None}
+            for entry in self.open:
+                entry.held = entry.held and entry.prompt not in cut
             self._interrupt(_at_rest_by(fact, message), self.open)
-        number = message.number if message else None
-        self.open.append(_Open(number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
+        self.open.append(_Open(message and message.number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
         self.questions = ()
 
     def _interrupt(self, at: float, before: list[_Open]) -> None:

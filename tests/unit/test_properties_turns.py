@@ -368,3 +368,18 @@ TestSession = pytest.mark.timeout(300)(Session.TestCase)
 TestSession.settings = settings(
     settings.get_profile("unit"), max_examples=200, stateful_step_count=20, phases=[Phase.generate]
 )
+
+
+def test_what_an_agent_held_when_it_died_unseen_gets_no_reply_of_a_later_life():
+    state = Session()
+    state.begin()
+    state.die(word=True)
+    state.revive(word="never")
+    state.person_or_wake_up()
+    state.send(crash=None, same=False)  # held
+    state.die(word=False)
+    state.restart_by_hand()
+    state.send(crash="no receipt in time", same=False)
+    state.all_holds()
+    state.end(background=0, outcome=COMPLETED)
+    state.all_holds()
