@@ -31,6 +31,11 @@ class Session(NamedTuple):
         return dict(self.record.get("backend") or {})
 
     @property
+    def contained(self) -> bool:
+        """True if its agent runs in a container (`--mode docker`)."""
+        return self.record.get("mode") == "docker"
+
+    @property
     def being_created(self) -> bool:
         """True if a `create` is at work on it; the process of that may live on, as a gateway does."""
         return not self.record.get("ready_at") and processes.is_running(*processes.noted(self.record.get("creator")))

@@ -39,7 +39,11 @@ OPTIONS = {
 OPTIONS[""] = {option for parameter in ROOT_COMMAND.params for option in parameter.opts} | {"-h", "--help"}
 
 # Options of other programs that the documents mention.
-FOREIGN = {"--strict": "mypy", **dict.fromkeys(("--only", "--page", "--quick", "--rounds"), "tests/bench")}
+FOREIGN = {
+    "--strict": "mypy",
+    **dict.fromkeys(("--rm", "--init", "--user"), "docker run"),
+    **dict.fromkeys(("--only", "--page", "--quick", "--rounds"), "tests/bench"),
+}
 
 _CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 _CALL = re.compile(r"\bdev-sessions ([a-z-]+|--[\w-]+)(.*)")

@@ -19,16 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ..base import Launch, Session
+    from ..base import Launch
 
-MODE = "docker"
 VARIABLE = "DEV_SESSIONS_CLAUDED"
 REMEDY = "have clauded mount each folder that DEV_SESSIONS_MOUNTS names at the same path; see docs/containers.md"
-
-
-def is_contained(session: Session) -> bool:
-    """True if that session is one in a container."""
-    return session.record.get("mode") == MODE
 
 
 def binary(environ: Mapping[str, str]) -> str:

@@ -16,7 +16,6 @@ from ...turns import WAITING_ACTIVITY
 from ...values import as_number
 from ..session import Observation, Sources
 from . import hooks, plans, transcript
-from .contained import is_contained
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def look(session: Session) -> Probe:
 def status_file(session: Session, process: tuple[int, str]) -> dict[str, Any]:
     """Claude's own file on that process, or on that session; empty if there is none of a living process."""
     folder = os.path.join(config_folder(session), "sessions")
-    if is_contained(session):
+    if session.contained:
         return _of_another_pid(folder)
     status = _status(os.path.join(folder, f"{process[0]}.json"), process)
     if status:

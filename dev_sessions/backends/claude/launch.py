@@ -133,7 +133,7 @@ def binary_again(session: Session) -> str:
         LaunchFailed: there is none.
     """
     before = str(session.private.get("program") or "")
-    named = session.environ.get(contained.VARIABLE if contained.is_contained(session) else "DEV_SESSIONS_CLAUDE")
+    named = session.environ.get(contained.VARIABLE if session.contained else "DEV_SESSIONS_CLAUDE")
     return before if not named and os.access(before, os.X_OK) else binary_for(session)
 
 
@@ -143,7 +143,7 @@ def binary_for(session: Session) -> str:
     Raises:
         LaunchFailed: there is none, or it cannot be run.
     """
-    return (contained.binary if contained.is_contained(session) else binary)(session.environ)
+    return (contained.binary if session.contained else binary)(session.environ)
 
 
 def _settings(launch: Launch) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import uuid
 
 from ...errors import LaunchFailed, WaitingForInput
 from ...terminal.tmux import Tmux
-from . import contained, evidence, hooks, transcript, version
+from . import evidence, hooks, transcript, version
 from . import launch as starting
 from .start import begin
 from .stop import stop
@@ -33,7 +33,7 @@ def revive(launch: Launch, grace: float) -> None:
     session = launch.session
     program = starting.binary_again(session)
     launch = launch._replace(environment=_environment(launch))
-    if not contained.is_contained(session):
+    if not session.contained:
         starting.refuse_root(launch.environment, launch.permissions)
     version.refuse_unsupported(program, launch.environment)
     id, words = _conversation(launch)

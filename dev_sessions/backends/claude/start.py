@@ -46,7 +46,7 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
         conversation: what its command line says of it.
     """
     name = evidence.pane_name(launch.session.id)
-    if contained.is_contained(launch.session):
+    if launch.session.contained:
         launch = contained.prepared(launch)
     launch = _keep(
         launch,
@@ -171,13 +171,13 @@ class _Start:
         remedy = "mend what it says, or run claude by hand in that folder to see more"
         return LaunchFailed(
             f"Claude ended while it was starting; its last words:\n{last_words}",
-            next=contained.REMEDY if contained.is_contained(self._launch.session) else remedy,
+            next=contained.REMEDY if self._launch.session.contained else remedy,
         )
 
     def _cut_off(self) -> LaunchFailed | None:
         """It runs in a container, and not a word of it has come out."""
         session = self._launch.session
-        if not contained.is_contained(session) or session.folder.facts(self._begun - _CLOCK_TICK):
+        if not session.contained or session.folder.facts(self._begun - _CLOCK_TICK):
             return None
         missing = f"{session.folder.path} is not mounted there at that path"
         return LaunchFailed(f"Claude's reports do not come out of its container: {missing}", next=contained.REMEDY)
