@@ -51,20 +51,11 @@ class Tmux:
     def run(self, *words: str, check: bool = True) -> str:
         """Run one tmux command (chain with `";"`) and return what it printed.
 
-        It runs in a session of its own: a Ctrl-C in the terminal is for us, and does not cut it short.
-
         Raises:
             TmuxError: tmux refused it; with ``check=False`` the answer is empty instead.
         """
         try:
-            done = subprocess.run(
-                self.command(*words),
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                start_new_session=True,
-                check=False,
-            )
+            done = self._done(*words)
         except OSError as error:
             raise TmuxError(
                 f"cannot run {self.program}: {error.strerror}", next="check the tmux installation"
@@ -75,6 +66,17 @@ class Tmux:
             words_of_tmux = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
             raise TmuxError(f"tmux {words[0]}: {words_of_tmux}", next="run the same tmux command by hand to see more")
         return ""
+
+    def _done(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """tmux in a session of its own: a Ctrl-C in the terminal is for us, and does not cut it short."""
+        return subprocess.run(
+            self.command(*words),
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+            check=False,
+        )
 
     def expected_socket(self) -> str:
         """The socket of the server that the caller's environment means, whether or not that server runs."""
@@ -150,16 +152,9 @@ class Tmux:
     def has_session(self, name: str) -> bool | None:
         """True or False; None if tmux cannot be asked."""
         try:
-            done = subprocess.run(
-                self.command("has-session", "-t", f"={name}"),
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            )
+            return self._done("has-session", "-t", f"={name}").returncode == 0
         except OSError:
             return None
-        return done.returncode == 0
 
     def kill_session(self, name: str, key: str) -> None:
         """End the session that `new_session` made with that key; fine if there is none (or another of that name)."""
