@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ... import files
+from ... import config, files
 from ...errors import LaunchFailed
 from .. import programs
 
@@ -41,21 +41,21 @@ def binary(environ: Mapping[str, str]) -> str:
 def prepared(launch: Launch) -> Launch:
     """The launch, with what the container needs in its environment; and the folder of Claude's configuration made."""
     folder = launch.session.folder
-    config = os.path.join(folder.agent_path, "claude")
-    files.make_folder(os.path.join(config, "sessions"))
-    first_run = os.path.join(config, ".claude.json")
+    own = os.path.join(folder.agent_path, "claude")
+    statuses, first_run = os.path.join(own, "sessions"), os.path.join(own, ".claude.json")
+    files.make_folder(statuses)
     if not os.path.exists(first_run):
         files.write_json(first_run, _answered(launch.environment) | {"hasCompletedOnboarding": True})
-    for name in os.listdir(os.path.join(config, "sessions")):  # what an earlier life said last
-        files.remove(os.path.join(config, "sessions", name))
+    for name in os.listdir(statuses):  # what an earlier life said last
+        files.remove(os.path.join(statuses, name))
     mounts = "\n".join(f"{path}:{path}" for path in (folder.path, launch.path))
-    added = {"CLAUDE_CONFIG_DIR": config, "DEV_SESSIONS_MOUNTS": mounts}
+    added = {"CLAUDE_CONFIG_DIR": own, "DEV_SESSIONS_MOUNTS": mounts}
     return launch._replace(environment={**launch.environment, **added})
 
 
 def _answered(environment: Mapping[str, str]) -> dict[str, Any]:
     """What the user has answered natively when Claude asked first; it is not asked in each container again."""
-    folder = environment.get("CLAUDE_CONFIG_DIR") or environment.get("HOME", os.path.expanduser("~"))
+    folder = environment.get("CLAUDE_CONFIG_DIR") or config.user_home(environment)
     try:
         known = files.read_json(os.path.join(folder, ".claude.json"))
     except OSError:

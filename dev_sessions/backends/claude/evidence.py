@@ -101,22 +101,21 @@ def status_file(session: Session, process: tuple[int, str]) -> dict[str, Any]:
         return status
     # `claude` may be a wrapper that runs the real one as its child.
     uuid = session.private.get("uuid")
-    try:
-        names = [name for name in os.listdir(folder) if name.endswith(".json")]
-    except OSError:
-        return {}
-    found = (_status(os.path.join(folder, name)) for name in names)
+    found = (_status(path) for path in _status_files(folder))
     return next((status for status in found if status.get("sessionId") == uuid), {})
 
 
 def _of_another_pid(folder: str) -> dict[str, Any]:
     """The status file in a folder that one Claude alone writes to, whose pid is one of its container."""
-    try:
-        names = [name for name in os.listdir(folder) if name.endswith(".json")]
-    except OSError:
-        return {}
-    found = [value for name in names if isinstance(value := _written(os.path.join(folder, name)), dict)]
+    found = [value for path in _status_files(folder) if isinstance(value := _written(path), dict)]
     return max(found, key=lambda one: as_number(one.get("statusUpdatedAt") or one.get("updatedAt")), default={})
+
+
+def _status_files(folder: str) -> list[str]:
+    try:
+        return [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")]
+    except OSError:
+        return []
 
 
 def _status(path: str, alive: tuple[int, str] | None = None) -> dict[str, Any]:
