@@ -177,24 +177,28 @@ class Gateway(NamedTuple):
         return f"dev-sessions gateway --port {self.address[1]}"
 
 
-def gateway(env: Mapping[str, str] | None = None) -> Gateway | None:
+def gateway(env: Mapping[str, str]) -> Gateway | None:
     """The gateway to use, or None if commands use this machine.
 
     Raises:
         UsageError: a variable has a value that it cannot have.
     """
-    env = os.environ if env is None else env
-    if not gateway_wanted(env):
-        return None
+    return gateway_there(env) if gateway_wanted(env) else None
+
+
+def gateway_there(env: Mapping[str, str]) -> Gateway:
+    """Where the gateway is, and what it wants to see, whether or not commands are to use it.
+
+    Raises:
+        UsageError: a variable has a value that it cannot have.
+    """
     url = env.get("DEV_SESSIONS_GATEWAY_URL") or f"http://host.docker.internal:{GATEWAY_PORT}"
     address, host = _address(url)
     host_path = env.get("HOST_PATH") or None
     if host_path and not os.path.isabs(host_path):
         raise UsageError(f"HOST_PATH must be absolute, not {host_path!r}", next="unset HOST_PATH")
-    workspace, patience = (
-        env.get("CONTAINER_WORKSPACE") or "/workspace",
-        _seconds(env, "DEV_SESSIONS_GATEWAY_PATIENCE", 30),
-    )
+    workspace = env.get("CONTAINER_WORKSPACE") or "/workspace"
+    patience = _seconds(env, "DEV_SESSIONS_GATEWAY_PATIENCE", 30.0)
     return Gateway(url, address, host, _token(env), workspace, host_path, patience)
 
 

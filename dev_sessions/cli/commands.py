@@ -239,15 +239,15 @@ def attach(out: Output, client: Client, id: str) -> int:
     if out.json:
         out.result({"session": id, "argv": argv}, None)
         return 0
-    if config.gateway() is not None:
+    environ = config.load().environ
+    if config.gateway_wanted(environ):
         out.result(None, shlex.join(argv))
         out.note("run this line on the host: its terminals are not in this container")
         return 0
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("attach needs a terminal", next=f"in a terminal: {shlex.join(argv)}")
     # Inside tmux a nested client would be refused; a person who runs `attach` there means it.
-    environ = {name: value for name, value in config.load().environ.items() if name != "TMUX"}
-    return os.execvpe(argv[0], argv, environ)
+    return os.execvpe(argv[0], argv, {name: value for name, value in environ.items() if name != "TMUX"})
 
 
 def courier(out: Output, client: Client, id: str) -> int:

@@ -14,6 +14,7 @@ import typer
 from .. import config
 from ..errors import DevSessionsError, HostUnreachable, UsageError
 from .output import Output
+from .words import Json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ Allow = Annotated[
     list[str] | None,
     typer.Option("--allow", metavar="FOLDER", help="Let agents work below this folder [default: your home folder]."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
 
 gateway = typer.Typer(help="Let agents in containers use this machine's sessions.", invoke_without_command=True)
 
@@ -137,8 +137,8 @@ def _status(out: Output, socket: str | None, port: int | None) -> int:
     home = config.state_folder(environ)
     noted = [f"unix://{os.path.abspath(socket)}"] if socket else [f"http://127.0.0.1:{port}"] if port else None
     asked = noted or keeping.noted_urls(home) or [f"http://127.0.0.1:{config.gateway_port(environ)}"]
-    found, error = _asked(asked, keeping.token_path(home))
     token = keeping.token_path(home)
+    found, error = _asked(asked, token)
     if found is None:
         out.result({"running": False, "asked": asked}, f"not running: {error}")
         return 1
@@ -153,12 +153,11 @@ def _asked(urls: list[str], token: str) -> tuple[dict[str, Any] | None, DevSessi
     from ..transport.http import HttpTransport
 
     error: DevSessionsError | None = None
+    env = {"DEV_SESSIONS_GATEWAY_TOKEN_FILE": token} if os.path.exists(token) else {}
     for url in urls:
-        env = {"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_URL": url, "DEV_SESSIONS_GATEWAY_TOKEN_FILE": token}
         try:
-            far = config.gateway(env if os.path.exists(token) else env | {"DEV_SESSIONS_GATEWAY_TOKEN_FILE": ""})
-            if far is not None:
-                return HttpTransport(far, None, 0, "/").health(), None
+            far = config.gateway_there({**env, "DEV_SESSIONS_GATEWAY_URL": url})
+            return HttpTransport(far, None, 0, "/").health(), None
         except DevSessionsError as one:
             error = one
     return None, error or HostUnreachable("nobody answers")

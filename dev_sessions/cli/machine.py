@@ -12,12 +12,12 @@ import typer
 from .. import config
 from ..errors import DevSessionsError, UsageError
 from .output import Output
+from .words import Json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value, errors included.")]
 Claude = Annotated[bool, typer.Option("--claude", help="Claude Code's copy.")]
 Codex = Annotated[bool, typer.Option("--codex", help="Codex's copy.")]
 

@@ -48,7 +48,7 @@ def begin(
     planned = _planned(sources, defaults, settings.home, settings.cwd)
     trees = worktree or bool(planned.worktree)
     if trees:
-        if config.gateway(settings.environ) is not None:
+        if config.gateway_wanted(settings.environ):
             raise Unsupported(
                 "--worktree is not supported through a gateway: git notes where a worktree is, and the host calls that "
                 "place otherwise",
