@@ -102,9 +102,10 @@ class _UnixListener(Listener):
         return connection, ("unix", 0)
 
     def server_close(self) -> None:
-        super().server_close()
+        # As long as it is listened on, nobody else takes the path for his own.
         with suppress(OSError):
             os.unlink(str(self.server_address))
+        super().server_close()
 
 
 def _hang_up(connection: socket.socket) -> None:
