@@ -13,13 +13,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import boxes
 import pytest
 from codex_lab import CodexLab
 from lab import Done
 
 import dev_sessions
 
-SYSTEM = ("/etc/ssl", "/etc/passwd", "/etc/group", "/etc/ld.so.cache", "/etc/alternatives")
 # What runs dev-sessions, and nothing more of the host.
 PROGRAM = sorted({sys.base_prefix, sys.prefix, str(Path(dev_sessions.__file__).parent.parent)})
 
@@ -73,17 +73,13 @@ class Box:
         return done.out.rstrip("\n")
 
     def _bwrap(self, network: bool) -> list[str]:
-        words = ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--die-with-parent"]
-        words += [] if network else ["--unshare-net"]
-        words += ["--tmpfs", "/", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-        for link, target in (("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")):
-            words += ["--symlink", target, link]
-        for path in (*SYSTEM, *PROGRAM):
-            words += ["--ro-bind-try", path, path]
+        words = [*boxes.system(), "--unshare-uts", *([] if network else ["--unshare-net"])]
+        for path in PROGRAM:
+            words += boxes.readable(path)
         for name in ("tmux", "node", "npm"):
             if os.path.exists(f"/usr/bin/{name}"):
                 words += ["--ro-bind", "/dev/null", f"/usr/bin/{name}"]
-        words += ["--dir", "/home/agent", "--bind", str(self.lab.project), "/workspace", "--chdir", "/workspace"]
+        words += ["--bind", str(self.lab.project), "/workspace", "--chdir", "/workspace"]
         return [*words, "--bind", str(self._mount), "/run/dev-sessions"]
 
 

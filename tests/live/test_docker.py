@@ -10,19 +10,15 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import boxes
 import pytest
 from lab import Lab
 
 # What a wrapper has to do, in the terms of bubblewrap. `{mounts}`: what it makes of DEV_SESSIONS_MOUNTS.
 WRAPPER = """#!/usr/bin/env python3
 import os, sys
-claude, words = {claude!r}, ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"]
-words += ["--tmpfs", "/", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-for link, target in (("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")):
-    words += ["--symlink", target, link]
-for path in ("/etc/ssl", "/etc/passwd", "/etc/group", "/etc/ld.so.cache", "/etc/alternatives", os.path.dirname(claude)):
-    words += ["--ro-bind-try", path, path]
-words += ["--dir", "/home/agent", "--setenv", "HOME", "/home/agent"]
+claude, words = {claude!r}, {system!r}
+words += ["--setenv", "HOME", "/home/agent"]
 mounts = [pair.split(":") for pair in os.environ.get("DEV_SESSIONS_MOUNTS", "").splitlines()]
 for here, there in {mounts}:
     words += ["--bind", here, there]
@@ -35,7 +31,9 @@ def clauded(lab: Lab, claude: str, mounts: str = "mounts") -> dict[str, str]:
     """The environment with such a wrapper on PATH."""
     folder = lab.path / f"bin-{len(mounts)}"
     folder.mkdir(exist_ok=True)
-    (folder / "clauded").write_text(WRAPPER.format(claude=os.path.realpath(claude), mounts=mounts))
+    real = os.path.realpath(claude)
+    system = [*boxes.system(), *boxes.readable(os.path.dirname(real))]
+    (folder / "clauded").write_text(WRAPPER.format(claude=real, system=system, mounts=mounts))
     (folder / "clauded").chmod(0o755)
     return {"PATH": f"{folder}:{lab.env['PATH']}"}
 
