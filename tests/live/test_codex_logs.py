@@ -71,7 +71,7 @@ def test_inspect_names_its_files(codex_lab: CodexLab) -> None:
     told = codex_lab.run("inspect", id, "--json").json
     assert told["missing"] == []
     assert {"rollout", "config", "socket", "settings"} <= set(told["files"])
-    assert (told["version"], told["terminal"], told["status"]) == ("0.169.0", None, "idle")
+    assert (told["version"], told["terminal"], told["status"]) == ("0.171.0", None, "idle")
 
 
 def test_a_thread_that_was_archived_can_still_be_read(codex_lab: CodexLab, codex: str) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # interrupt is seen. 2.1.77 and older stop at our settings: they do not know the hook StopFailure.
 OLDEST = "2.1.150"
 # The newest one that dev-sessions was tried with.
-NEWEST = "2.1.330"
+NEWEST = "2.1.332"
 
 _MEMORY = "claude-versions.json"
 _NUMBER = re.compile(r"\d+\.\d+\.\d+")
