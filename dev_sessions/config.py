@@ -45,6 +45,33 @@ _TERMINAL_MARKS = (
     "SHLVL",
     "_",
 )
+# What git hands to its hooks and aliases about the repository and the commit that it is working on (see githooks(5)).
+# First what `git rev-parse --local-env-vars` names (2.39), except GIT_CONFIG_COUNT: people export it, with its
+# keys and values, as settings for every repository. Identity, editor, GIT_SSH and the limits of the search for a
+# repository (GIT_CEILING_DIRECTORIES) stay as well: they hold for any repository.
+_GIT_MARKS = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_QUARANTINE_PATH",
+    "GIT_AUTHOR_DATE",
+    "GIT_COMMITTER_DATE",
+    "GIT_REFLOG_ACTION",
+    "GIT_PAGER_IN_USE",
+)
 
 
 class Settings(NamedTuple):
@@ -127,14 +154,19 @@ def user_home(env: Mapping[str, str]) -> str:
 
 
 def agent_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment without what describes the caller's own agent, session and terminal.
+    """The caller's environment without what describes the caller's own agent, session, terminal and repository.
 
     Names that no POSIX shell can export (exported bash functions, for instance) are left out.
     """
-    dropped = {*_PARENT_MARKS, *_TERMINAL_MARKS}
+    dropped = {*_PARENT_MARKS, *_TERMINAL_MARKS, *_GIT_MARKS}
     return {
         name: value for name, value in env.items() if name not in dropped and name.isascii() and name.isidentifier()
     }
+
+
+def git_environment() -> dict[str, str]:
+    """This process's environment for a git that is to work on the repository of a folder, whatever the caller's is."""
+    return {name: value for name, value in os.environ.items() if name not in _GIT_MARKS}
 
 
 def gateway_wanted(env: Mapping[str, str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from . import locks
+from . import config, locks
 from .errors import DevSessionsError
 
 _SECONDS = 120.0
@@ -94,9 +94,10 @@ def _run(path: str, *words: str) -> subprocess.CompletedProcess[str] | None:
     try:
         return subprocess.run(
             ["git", "-C", path, *words],
+            env=config.git_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=_SECONDS,
             check=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,11 +38,7 @@ def ids(lab: CodexLab) -> list[str]:
 
 @pytest.mark.parametrize("cli", ["claude", "codex"])
 def test_one_task(both: CodexLab, cli: str) -> None:
-    task = ("[[reply: all good]]", "--template", "task", "--cli", cli)
-    done = both.run("sync-delegate", *task)
-    assert (done.code, done.out) == (0, "all good\n")
-    assert ids(both) == []
-    # A question ends it; with its answer the same turn goes on.
+    """A question ends it; with its answer the same turn goes on."""
     harmless = {"claude": "touch asked", "codex": "python3 -c 'print(6 * 7)'"}[cli]
     words = ("--cli", cli, "--permissions", "ask")
     done = both.run("sync-delegate", f"[[bash: {harmless}]][[reply: done it]]", *words)
@@ -90,6 +87,31 @@ def test_three_in_worktrees_and_a_join_after_a_cut(both: CodexLab, tmp_path: Pat
         assert len(told(both, session["session"])) == 1, session
     (briefing,) = told(both, value["join"]["session"])
     assert all(f"### {name}\n\n{name} is done" in briefing for name in names)
+
+
+def test_in_a_hook_of_another_repository(both: CodexLab, tmp_path: Path) -> None:
+    """git tells a hook by variables which repository, index and date it is about; the agents work on theirs."""
+    other, plan, shown = tmp_path / "other", tmp_path / "plan.yaml", tmp_path / "shown.json"
+    identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    work = "echo x >made; git add made; git commit -q -m made"
+    branches = [{"name": cli, "cli": cli, "task": f"[[bash: {work}]][[reply: done]]"} for cli in ("claude", "codex")]
+    plan.write_text(json.dumps({"branches": branches, "worktree": True}))
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    hook = other / ".git" / "hooks" / "pre-commit"
+    command = shlex.join([*both.argv("fan-out", str(plan), "--path", str(both.project), "--json")])
+    hook.write_text(f'#!/bin/sh\n[ -n "$GIT_INDEX_FILE" ] && {command} >{shlex.quote(str(shown))}\n')
+    hook.chmod(0o755)
+    words = ["commit", "-q", "--allow-empty", "--date=2001-01-01T00:00:00Z", "-m", "theirs"]
+    aliased = ["git", "-C", str(other), "--git-dir=.git", "--work-tree=.", *words]  # as an alias would be run
+    subprocess.run(aliased, env=both.environment(identity), check=True, timeout=120)
+    done = json.loads(shown.read_text())
+    assert [one["outcome"] for one in done["branches"]] == ["completed", "completed"], done
+    for one in done["branches"]:
+        assert one["changes"] == " made | 1 +\n 1 file changed, 1 insertion(+)", one
+        assert "2001" not in git(both, "log", "-1", "--format=%ad", one["branch"])
+        assert git(both, "log", "--format=%s", one["branch"]).split() == ["made", "begin"]
+    theirs = subprocess.run(["git", "-C", str(other), "log", "--all", "--format=%s"], capture_output=True, text=True)
+    assert theirs.stdout.split() == ["theirs"]
 
 
 def told(lab: CodexLab, id: str) -> list[str]:

@@ -180,6 +180,19 @@ def test_what_a_user_sets_for_agents_reaches_them(name):
     assert config.agent_environment({name: "x"}) == {name: "x"}
 
 
+def test_no_repository_of_the_callers_reaches_an_agent():
+    git = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
+    named = {*git.stdout.split(), "GIT_QUARANTINE_PATH", "GIT_NAMESPACE", "GIT_AUTHOR_DATE", "GIT_REFLOG_ACTION"}
+    for_any_repository = {
+        *("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_CONFIG_GLOBAL", "GIT_CEILING_DIRECTORIES"),
+        *("GIT_AUTHOR_NAME", "GIT_COMMITTER_EMAIL", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_EDITOR"),
+    }
+    caller = dict.fromkeys(named | for_any_repository, "x")
+    assert set(config.agent_environment(caller)) == for_any_repository
+    shown = in_a_child(caller, "print(*config.git_environment())").stdout
+    assert {name for name in shown.split() if name.startswith("GIT_")} == for_any_repository
+
+
 def in_a_child(env, code, cwd=None):
     program = f"import sys, os; sys.path[:] = {sys.path!r}\nfrom dev_sessions import config\n{code}"
     return subprocess.run(
