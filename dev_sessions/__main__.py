@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command and exit with its code."""
+    if sys.getfilesystemencoding() != "utf-8" and "utf8" not in sys._xoptions:
+        _begin_again_in_utf8()
     sys.unraisablehook = _unraisable
     gc.set_threshold(100_000)  # a command is over before its garbage is worth looking for
     try:
@@ -23,6 +25,14 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     _leave(code)
+
+
+def _begin_again_in_utf8() -> NoReturn:
+    """Have words, paths and variables read as UTF-8 whatever the caller's locale: all that we keep is UTF-8.
+
+    By an option, which no child inherits, and not by the variable PYTHONUTF8, which an agent would get too.
+    """
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _leave(code: int) -> NoReturn:

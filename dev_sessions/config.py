@@ -156,12 +156,44 @@ def user_home(env: Mapping[str, str]) -> str:
 def agent_environment(env: Mapping[str, str]) -> dict[str, str]:
     """The caller's environment without what describes the caller's own agent, session, terminal and repository.
 
-    Names that no POSIX shell can export (exported bash functions, for instance) are left out.
+    Names that no POSIX shell can export (exported bash functions, for instance) are left out. The characters are UTF-8
+    whatever the caller's locale: those of the agent's terminal are.
     """
     dropped = {*_PARENT_MARKS, *_TERMINAL_MARKS, *_GIT_MARKS}
-    return {
+    kept = {
         name: value for name, value in env.items() if name not in dropped and name.isascii() and name.isidentifier()
     }
+    return kept if "UTF" in _locale_of_characters(kept).upper() else _in_utf8(kept)
+
+
+def _locale_of_characters(env: Mapping[str, str]) -> str:
+    return env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
+
+
+def _in_utf8(env: dict[str, str]) -> dict[str, str]:
+    """The environment with UTF-8 as its characters; language and formats stay, and all if this system has no UTF-8."""
+    characters = _utf8_locale()
+    if characters is None:
+        return env
+    everything = env.get("LC_ALL")
+    if everything:
+        env = {name: value for name, value in env.items() if not name.startswith("LC_")} | {"LANG": everything}
+    return env | {"LC_CTYPE": characters}
+
+
+def _utf8_locale() -> str | None:
+    import locale
+
+    before = locale.setlocale(locale.LC_CTYPE, None)
+    try:
+        for name in ("C.UTF-8", "C.utf8", "UTF-8"):  # as Python does for itself (PEP 538)
+            try:
+                return locale.setlocale(locale.LC_CTYPE, name) and name
+            except locale.Error:
+                continue
+        return None
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
 
 
 def git_environment() -> dict[str, str]:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 # In the place of the start time of a process that ran before the machine was started last.
 EARLIER_BOOT = "before the last boot"
+# `ps` writes times in the caller's language and time zone, unless it is given these.
+_PLAIN_TIME = ("LC_ALL=C", "TZ=UTC0")
+# How a shell tells its own start time where there is no /proc; see `start_time_in`.
+START_BY_PS = f"{' '.join(_PLAIN_TIME)} ps -o lstart= -p $$"
 _LINUX = sys.platform.startswith("linux")
 
 
@@ -34,7 +38,7 @@ def start_time(pid: int) -> str | None:
 
 
 def start_time_in(words: str) -> str | None:
-    """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or `ps -o lstart=`.
+    """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or `START_BY_PS`.
 
     On Linux the system's boot id may follow: the start time counts from the boot, so that of an earlier one is nobody's
     (`EARLIER_BOOT`), whoever has the pid now.
@@ -156,7 +160,8 @@ def _is_tmux(pid: int) -> bool:
 def _start_time_by_ps(pid: int) -> str | None:
     import subprocess
 
-    shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    argv = ["env", *_PLAIN_TIME, "ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=False)
     state, _, started = shown.stdout.strip().partition(" ")
     return " ".join(started.split()) or None if not state.startswith("Z") else None
 

@@ -68,9 +68,12 @@ class Tmux:
         return ""
 
     def _done(self, *words: str) -> subprocess.CompletedProcess[bytes]:
-        """tmux in a session of its own: a Ctrl-C in the terminal is for us, and does not cut it short."""
+        """tmux in a session of its own: a Ctrl-C in the terminal is for us, and does not cut it short.
+
+        `-u`: it prints UTF-8 whatever the caller's locale. Else it would print `_` for all that is not ASCII (3.3a).
+        """
         return subprocess.run(
-            self.command(*words),
+            self.command("-u", *words),
             env=self.environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -129,13 +132,13 @@ class Tmux:
             shown = self._make(target, name, argv, key)
         if not shown.strip():
             raise TmuxError("tmux has started no session and does not say why", next="check: tmux new-session -d")
-        self.socket, _, pane = shown.splitlines()[0].rpartition("\t")
+        pane, _, self.socket = shown.rstrip("\n").partition(" ")
         return self.socket, pane
 
     def _make(self, target: str, name: str, argv: Sequence[str], key: str) -> str:
         return self.run(
             *("new-session", "-d", "-s", name, "-x", str(WIDTH), "-y", str(HEIGHT)),
-            *("-P", "-F", "#{socket_path}\t#{pane_id}"),
+            *("-P", "-F", "#{pane_id} #{socket_path}"),
             *argv,
             *(";", "set-option", "-t", target, _KEY, key),
             *(";", "set-option", "-t", target, "destroy-unattached", "off"),

@@ -170,12 +170,29 @@ def test_a_message_of_bytes_that_are_no_text(run: Commands, idle: str) -> None:
         run.ok("kill", value["id"])
 
 
-def test_output_is_utf_8_in_any_locale(run: Commands) -> None:
-    id = run.create("--description", "größer \U0001f600")
-    run.ok("ask", id, "[[reply: größer \U0001f600]]")
-    for locale in ({"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "latin-1"}):
-        assert run.lab.ok("last-message", id, env=locale) == "größer \U0001f600"
-        assert "größer \U0001f600" in run.lab.ok("list", env=locale)
+LOCALES = (
+    {"LC_ALL": "C"},
+    {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},  # Python is asked to read ASCII
+    {"LANG": ""},
+)
+
+
+@pytest.mark.parametrize("locale", LOCALES, ids=lambda one: "-".join(one))
+def test_all_is_utf_8_in_any_locale(run: Commands, tmp_path: Path, locale: dict[str, str]) -> None:
+    """Words, standard input, folders, what is queued; the agent's own characters too."""
+    words, folder = "größer \U0001f600", tmp_path / "größer \U0001f600"
+    folder.mkdir()
+    id = run.create("--description", words, "--path", str(folder), env=locale)
+    assert words in run.lab.ok("list", env={**locale, "PYTHONIOENCODING": "latin-1"})
+    assert run.lab.ok("ask", id, f"[[reply: {words}]]", env=locale) == words
+    run.lab.ok("send", id, "-f", "-", stdin="[[bash: locale charmap; pwd]][[replytool]]", env=locale)
+    assert run.lab.ok("wait", id, env=locale) == "completed"
+    assert run.lab.ok("last-message", id, env=locale) == f"UTF-8\n{folder}"
+    run.lab.ok("send", id, "[[hold: a]]", env=locale)
+    run.lab.ok("send", id, f"[[reply: queued {words}]]", "--queue", env=locale)
+    (run.lab.folder(id) / "agent" / "release" / "a").touch()
+    assert run.lab.ok("wait", id, env=locale) == "completed"
+    assert run.lab.ok("last-message", id, env=locale) == f"queued {words}"
     run.ok("kill", id)
 
 

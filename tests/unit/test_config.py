@@ -177,7 +177,26 @@ def test_the_agents_environment_is_the_callers_without_what_is_the_callers_own()
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_MAX_RETRIES", "CODEX_HOME"])
 def test_what_a_user_sets_for_agents_reaches_them(name):
-    assert config.agent_environment({name: "x"}) == {name: "x"}
+    caller = {name: "x", "LC_CTYPE": "C.UTF-8"}
+    assert config.agent_environment(caller) == caller
+
+
+@pytest.mark.parametrize(
+    ("caller", "agent"),
+    [
+        ({"LC_ALL": "C", "LC_TIME": "de_DE.UTF-8"}, {"LANG": "C", "LC_CTYPE": "C.UTF-8"}),
+        ({"LANG": "POSIX"}, {"LANG": "POSIX", "LC_CTYPE": "C.UTF-8"}),
+        ({}, {"LC_CTYPE": "C.UTF-8"}),
+        (
+            {"LANG": "de_DE.ISO-8859-1", "LC_TIME": "C"},
+            {"LANG": "de_DE.ISO-8859-1", "LC_TIME": "C", "LC_CTYPE": "C.UTF-8"},
+        ),
+        ({"LC_ALL": "", "LANG": "de_DE.utf8"}, {"LC_ALL": "", "LANG": "de_DE.utf8"}),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, {"LC_ALL": "C.UTF-8", "LANG": "C"}),
+    ],
+)
+def test_an_agent_gets_utf_8_whatever_the_callers_locale(caller, agent):
+    assert config.agent_environment(caller) == agent
 
 
 def test_no_repository_of_the_callers_reaches_an_agent():
@@ -187,8 +206,8 @@ def test_no_repository_of_the_callers_reaches_an_agent():
         *("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_CONFIG_GLOBAL", "GIT_CEILING_DIRECTORIES"),
         *("GIT_AUTHOR_NAME", "GIT_COMMITTER_EMAIL", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_EDITOR"),
     }
-    caller = dict.fromkeys(named | for_any_repository, "x")
-    assert set(config.agent_environment(caller)) == for_any_repository
+    caller = {**dict.fromkeys(named | for_any_repository, "x"), "LANG": "C.UTF-8"}
+    assert set(config.agent_environment(caller)) == {"LANG", *for_any_repository}
     shown = in_a_child(caller, "print(*config.git_environment())").stdout
     assert {name for name in shown.split() if name.startswith("GIT_")} == for_any_repository
 

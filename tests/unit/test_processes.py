@@ -91,11 +91,18 @@ def test_the_process_itself_is_signalled(start):
 def test_the_start_time_that_a_process_wrote_of_itself(tmp_path):
     # As the script does that becomes the agent.
     file = tmp_path / "process"
-    script = f"{{ cat /proc/$$/stat 2>/dev/null || ps -o lstart= -p $$; }} >'{file}'; echo done; exec cat"
+    script = f"{{ cat /proc/$$/stat 2>/dev/null || {processes.START_BY_PS}; }} >'{file}'; echo done; exec cat"
     with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         assert processes.start_time_in(file.read_text()) == processes.start_time(process.pid)
         process.kill()
+
+
+def test_ps_tells_a_start_in_one_language_and_time_zone():
+    script = f"TZ=Asia/Tokyo; export TZ; {processes.START_BY_PS}; TZ=America/Lima; {processes.START_BY_PS}"
+    shown = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    first, second = shown.splitlines()
+    assert first == second
 
 
 # Of `ps` any words are a start time.

@@ -149,9 +149,8 @@ def test_facts_in_the_order_of_their_saying(folder):
 
 
 def test_the_process_that_wrote_itself_down(folder):
-    script = (
-        f"{{ echo $$; cat /proc/$$/stat 2>/dev/null || ps -o lstart= -p $$; }} >'{folder.process_path}'; echo; exec cat"
-    )
+    written = f"echo $$; cat /proc/$$/stat 2>/dev/null || {processes.START_BY_PS};"
+    script = f"{{ {written} }} >'{folder.process_path}'; echo; exec cat"
     with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         assert folder.process() == (process.pid, processes.start_time(process.pid))

@@ -77,7 +77,9 @@ def home(tmp_path_factory):
         with open(stat, encoding="utf-8") as file:
             started = file.read()
     else:
-        started = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True).stdout
+        started = subprocess.run(
+            ["env", "LC_ALL=C", "TZ=UTC0", "ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True
+        ).stdout
     (session / "process").write_text(f"{pid}\n{started}")
     transcript = config / "projects" / "-x" / "u-1.jsonl"
     transcript.parent.mkdir(parents=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..base import Launch, Session
 
 # What the shell says of itself: when it was started, and in which run of the system.
-_STARTED = "cat /proc/$$/stat 2>/dev/null || ps -o lstart= -p $$"
+_STARTED = f"cat /proc/$$/stat 2>/dev/null || {processes.START_BY_PS}"
 _BOOTED = "cat /proc/sys/kernel/random/boot_id 2>/dev/null"
 
 # "default" is what newer versions call "manual"; 2.1.330 accepts both names, older ones only this.

@@ -37,10 +37,10 @@ _TICK = 0.05
 _NO_SOCKETS = ("unexpected argument", "unrecognized subcommand", "unsupported --listen")
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # There is no moment at which the server runs unknown: it notes itself who it is.
-_SCRIPT = """cd / && umask 077 || exit
-if [ -r /proc/$$/stat ]; then read -r stat </proc/$$/stat; else stat=$(ps -o lstart= -p $$); fi
+_SCRIPT = f"""cd / && umask 077 || exit
+if [ -r /proc/$$/stat ]; then read -r stat </proc/$$/stat; else stat=$({processes.START_BY_PS}); fi
 boot=; [ ! -r "$2" ] || read -r boot <"$2"
-printf '{"pid": %s, "stat": "%s", "boot": "%s"}\\n' $$ "$stat" "$boot" >"$1.$$.tmp" && mv -f "$1.$$.tmp" "$1" || exit
+printf '{{"pid": %s, "stat": "%s", "boot": "%s"}}\\n' $$ "$stat" "$boot" >"$1.$$.tmp" && mv -f "$1.$$.tmp" "$1" || exit
 shift 2
 exec "$@"
 """

@@ -108,7 +108,12 @@ class Agent:
             with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
                 stamp = file.read()
         except OSError:
-            asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=True)
+            asked = subprocess.run(
+                ["env", "LC_ALL=C", "TZ=UTC0", "ps", "-o", "lstart=", "-p", str(pid)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
             stamp = asked.stdout
         self.write(os.path.join(self.folder, "process"), f"{pid}\n{stamp}")
 
