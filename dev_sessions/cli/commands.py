@@ -106,8 +106,7 @@ def list_(out: Output, client: Client, group: str | None = None, status: str | N
 
 def interrupt(out: Output, client: Client, id: str) -> int:
     done = client.interrupt(id)
-    ran = done["was"] in ("working", "waiting_for_input")
-    out.result(done, "interrupted" if ran else done["status"])
+    out.result(done, done["outcome"] or done["status"])
     return 0
 
 

@@ -10,11 +10,13 @@ from ..errors import (
     DeliveryFailed,
     DeliveryUnknown,
     SessionNotFound,
+    TimedOut,
     Unsupported,
     UsageError,
     WaitingForInput,
 )
-from ..model import EXITED, IDLE, QUEUED, WAITING, WORKING, ways
+from ..model import EXITED, IDLE, INTERRUPTED, QUEUED, WAITING, WORKING, ways
+from ..waiting import Watcher
 from .compacting import compact
 
 TYPE_CHECKING = False
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 5 * 1024 * 1024
 _INTERRUPT_SECONDS = 15.0
+# Between two attempts to end a turn where no event came. Seconds.
+_TICK = 0.5
 
 
 def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
@@ -59,7 +63,13 @@ def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
 
 
 def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """End the running turn of the session `id`: {"session", "interrupted": [turns], "status"}."""
+    """End the running turn of the session `id`: {"session", "interrupted": [turns], "status", "was", "outcome"}.
+
+    `outcome` is what became of whatever ran; None if nothing did.
+
+    Raises:
+        TimedOut: it goes on.
+    """
     session = house.session(params["id"])
     _interrupting(house, session)
     with house.store.lock(session.folder.lock_path):
@@ -67,8 +77,14 @@ def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str
         before = house.state(session)
         after = _interrupted(house, session, before)
     running = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
-    ended = [turn.number for turn in after.turns if turn.number in running and not turn.open]
-    return {"session": session.id, "interrupted": ended, "status": after.status, "was": before.status}
+    cut = [turn.number for turn in after.turns if turn.number in running and turn.state == INTERRUPTED]
+    return {
+        "session": session.id,
+        "interrupted": cut,
+        "status": after.status,
+        "was": before.status,
+        "outcome": _outcome(before, after),
+    }
 
 
 def hand_over(house: House, session: Session, message: Message, state: State) -> str:
@@ -204,12 +220,37 @@ def _again(house: House, session: Session, message: Message) -> dict[str, Any]:
     return _receipt(session, message, hand_over(house, session, message, state))
 
 
-def _interrupted(house: House, session: Session, state: State) -> State:
+def _interrupted(house: House, session: Session, before: State) -> State:
+    """The state once what ran has ended, which was asked of the agent as often as was needed.
+
+    Raises:
+        TimedOut: it goes on.
+    """
     backend = _interrupting(house, session)
-    if state.status in (IDLE, EXITED):
-        return state
-    backend.interrupt(session, _INTERRUPT_SECONDS)
-    return house.state(session)
+    if before.status in (IDLE, EXITED):
+        return before
+    until = time.monotonic() + _INTERRUPT_SECONDS
+    with Watcher() as watcher:
+        while (left := until - time.monotonic()) > 0:
+            watcher.watch(*house.backend(session).sources(session))
+            backend.interrupt(session, left)
+            after = house.state(session)
+            if _outcome(before, after) is not None:
+                return after
+            watcher.wait(min(_TICK, left))
+    raise TimedOut(
+        f"the turn of {session.id} goes on: it was asked to end, and has not within {_INTERRUPT_SECONDS:g} s",
+        next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",
+    )
+
+
+def _outcome(before: State, after: State) -> str | None:
+    """What became of what ran before; None if nothing did, or it still does."""
+    if before.status in (IDLE, EXITED):
+        return None
+    if after.last is not None and after.last != before.last:
+        return after.last.state
+    return {IDLE: INTERRUPTED, EXITED: EXITED}.get(after.status)
 
 
 def _interrupting(house: House, session: Session) -> Interrupts:

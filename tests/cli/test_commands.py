@@ -68,7 +68,7 @@ FIELDS = {
     "wait": OUTCOME,
     "ask": OUTCOME | {"reply", "receipt", "via"},
     "status": {"session", "status", "turn", "question", "background", "queued", "error"},
-    "interrupt": {"session", "interrupted", "status", "was"},
+    "interrupt": {"session", "interrupted", "status", "was", "outcome"},
     "revive": {"session", "outcome", "status", "interrupted", "queued"},
     "attach": {"session", "argv"},
     "kill": {"session", "outcome"},
@@ -448,7 +448,8 @@ def test_interrupt(run: Commands, idle: str) -> None:
     run.ok("send", id, "[[hold: never]]")
     done = run.json("interrupt", id)
     assert set(done) == FIELDS["interrupt"]
-    assert done == {"session": id, "interrupted": [2], "status": "idle", "was": "working"}
+    cut = {"session": id, "interrupted": [2], "status": "idle", "was": "working", "outcome": "interrupted"}
+    assert done == cut
     run.ok("kill", id)
 
 

@@ -114,8 +114,8 @@ class ClaudeConversation:
                 if self._started:  # before the first start nothing can have been lost, though its report may be late
                     self._starts.append(payload.at)
                 self._started = payload.at
-            path = fields.get("transcript_path")
-            if isinstance(path, str) and path and path not in self._files:
+            path = evidence.told_transcript(self._session, fields)
+            if path and path not in self._files:
                 self._files[path] = Ordered(path)
         if not self._files and (found := evidence.transcript_path(self._session, [])):
             self._files[found] = Ordered(found)

@@ -93,16 +93,26 @@ def look(session: Session) -> Probe:
 
 def status_file(session: Session, process: tuple[int, str]) -> dict[str, Any]:
     """Claude's own file on that process, or on that session; empty if there is none of a living process."""
+    return _found_status(session, process)[1]
+
+
+def _found_status(session: Session, process: tuple[int, str]) -> tuple[str, dict[str, Any]]:
+    """The status file, as (path, content); without one, (the folder that it should come to, {})."""
     folder = os.path.join(config_folder(session), "sessions")
     if session.contained:
-        return _of_another_pid(folder)
-    status = _status(os.path.join(folder, f"{process[0]}.json"), process)
-    if status:
-        return status
-    # `claude` may be a wrapper that runs the real one as its child.
-    uuid = session.private.get("uuid")
-    found = (_status(path) for path in _status_files(folder))
-    return next((status for status in found if status.get("sessionId") == uuid), {})
+        return folder, _of_another_pid(folder)
+    path = os.path.join(folder, f"{process[0]}.json")
+    if status := _status(path, process):
+        return path, status
+    # `claude` may be a wrapper that runs the real one as its child. It, or the user's settings, may choose the folder.
+    told = transcript_path(session, [hooks.parse(payload) for payload in session.folder.facts()])
+    folder = os.path.join(config_of(told) or config_folder(session), "sessions")
+    ids = {session.private.get("uuid"), os.path.basename(told or "").removesuffix(".jsonl")}
+    for path in _status_files(folder):
+        status = _status(path, process)
+        if status and (status["pid"] == process[0] or status.get("sessionId") in ids):
+            return path, status
+    return folder, {}
 
 
 def _of_another_pid(folder: str) -> dict[str, Any]:
@@ -246,8 +256,7 @@ def _reported(end: Fact, ends: list[Fact]) -> bool:
 def transcript_path(session: Session, payloads: list[dict[str, Any]]) -> str | None:
     """Where the transcript is: as the last report says, else by the session's uuid under the projects folder."""
     for fields in reversed(payloads):
-        path = fields.get("transcript_path")
-        if isinstance(path, str) and path and "\0" not in path:
+        if path := told_transcript(session, fields):
             return path
     projects = os.path.join(config_folder(session), "projects")
     name = f"{session.private.get('uuid')}.jsonl"
@@ -258,21 +267,35 @@ def transcript_path(session: Session, payloads: list[dict[str, Any]]) -> str | N
     return next((path for folder in folders if os.path.exists(path := os.path.join(projects, folder, name))), None)
 
 
+def told_transcript(session: Session, fields: dict[str, Any]) -> str | None:
+    """The transcript that a report names, absolute.
+
+    If its CLAUDE_CONFIG_DIR is relative, so is the name: to the folder that Claude was started in (2.1.332).
+    """
+    path = hooks.words(fields, "transcript_path")
+    return os.path.join(str(session.record["path"]), path) if path and "\0" not in path else None
+
+
+def config_of(transcript: str | None) -> str | None:
+    """The configuration folder in which a transcript is: `<config>/projects/<project>/<session id>.jsonl`."""
+    projects = os.path.dirname(os.path.dirname(transcript or ""))
+    return os.path.dirname(projects) if os.path.basename(projects) == "projects" else None
+
+
 def pane_name(id: str) -> str:
     """The tmux session's name: `tmux attach -t dev-<id>` is what a person types."""
     return f"dev-{id}"
 
 
 def config_folder(session: Session) -> str:
-    """The Claude configuration folder that the session was started with."""
+    """The Claude configuration folder of the session: as its first report told, before that as its environment says."""
     return str(session.private.get("config") or "")
 
 
 def sources(session: Session) -> Sources:
     """What to watch; see `base.Backend.sources`."""
     folder, process = session.folder, session.folder.process()
-    statuses = os.path.join(config_folder(session), "sessions")
-    own = os.path.join(statuses, f"{process[0]}.json") if process else ""
+    own = os.path.join(config_folder(session), "sessions", f"{process[0]}.json") if process else ""
     # Claude writes its status file in place (2.1.330); the folder, which it shares with all others, only bears it.
-    status = own if own and os.path.exists(own) else statuses
+    status = own if not process or os.path.exists(own) else _found_status(session, process)[0]
     return Sources((status,), (process,) if process else (), (folder.facts_path, folder.messages_path, folder.path))

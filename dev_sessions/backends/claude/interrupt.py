@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ...terminal.screen import Screen
     from ..base import Session
 
-# Escape closes what lies on top first (a menu, a question); only then it reaches the turn. Seconds between two.
+# Escape closes what lies on top first (a menu, a question); only then it reaches the turn. Seconds between two. It is
+# pressed once only where Claude does not say what it does: twice in an empty input box, it opens a menu.
 _AGAIN = 1.0
 
 
@@ -30,13 +31,13 @@ def interrupt(session: Session, screen: Screen, timeout: float) -> None:
     with Watcher() as watcher:
         watcher.watch_descriptor(screen.descriptor)
         watcher.watch(*evidence.sources(session))
-        while evidence.look(session).activity in ("busy", "waiting"):
+        while not _at_rest(session, screen, bool(pressed)):
             if time.monotonic() >= until:
                 raise TimedOut(
                     f"the turn of {session.id} did not end; its screen shows:\n{dialogs.shown(screen.capture())}",
                     next=f"dev-sessions attach {session.id}",
                 )
-            if time.monotonic() - pressed >= _AGAIN:
+            if not pressed or (time.monotonic() - pressed >= _AGAIN and evidence.look(session).activity is not None):
                 screen.keys("Escape")
                 pressed = time.monotonic()
             watcher.wait(0.2)
@@ -51,6 +52,15 @@ def interrupt(session: Session, screen: Screen, timeout: float) -> None:
             screen.drain()
 
 
+def _at_rest(session: Session, screen: Screen, pressed: bool) -> bool:
+    """True if no turn runs. A Claude without a status file says so by the turn's end, or by giving the prompt back."""
+    activity = evidence.look(session).activity
+    if activity is not None:
+        return activity == "idle"
+    marks = [fact.kind for fact in evidence.observe(session).facts if fact.kind in ("accepted", "ended", "alive")]
+    return marks[-1:] != ["accepted"] or (pressed and _given_back(session, screen) is not None)
+
+
 def _ending(session: Session) -> bool:
     """True while Claude is at rest, and how its turn ended is not known yet."""
     return evidence.look(session).activity == "idle" and evidence.observe(session).probe.activity == "busy"
@@ -58,14 +68,19 @@ def _ending(session: Session) -> bool:
 
 def _take_back(session: Session, screen: Screen) -> bool:
     """Take a message of ours that Claude gave back out of the input box; False if there is none."""
+    text = _given_back(session, screen)
+    if text is not None:
+        delivery.clear(screen, text)
+    return text is not None
+
+
+def _given_back(session: Session, screen: Screen) -> str | None:
+    """What stands in the input box, if it is a message of ours."""
     box = dialogs.input_box(screen.capture())
     if box is None or not box.text:
-        return False
+        return None
     sent = [message.wire for message in session.folder.messages() if message.attempted is not None]
-    ours = any(dialogs.holds(box, text) for text in sent)
-    if ours:
-        delivery.clear(screen, box.text)
-    return ours
+    return box.text if any(dialogs.holds(box, text) for text in sent) else None
 
 
 def _report(session: Session) -> None:
@@ -79,6 +94,7 @@ def _report(session: Session) -> None:
     marks = [fact for fact in facts if fact.kind in ("accepted", "ended", "alive")]
     probe = evidence.look(session)
     alone = len(marks) > 1 and marks[-1].kind == "accepted" and marks[-2].kind != "accepted"
-    if alone and probe.activity == "idle" and probe.since > marks[-1].at:
+    at = probe.now if probe.activity is None else probe.since
+    if alone and probe.activity in ("idle", None) and at > marks[-1].at:
         content = json.dumps({"type": hooks.GIVEN_BACK, "prompt_id": marks[-1].prompt}).encode()
-        delivery.keep(session, Payload(f"given-back-{int(probe.since * 1000)}.json", probe.since, content))
+        delivery.keep(session, Payload(f"given-back-{int(at * 1000)}.json", at, content))

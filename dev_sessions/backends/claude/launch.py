@@ -77,11 +77,10 @@ def refuse_root(environ: Mapping[str, str], permissions: str) -> None:
         )
 
 
-def config_folder(environment: Mapping[str, str]) -> str:
-    """Where that Claude keeps its state."""
-    return environment.get("CLAUDE_CONFIG_DIR") or os.path.join(
-        environment.get("HOME", os.path.expanduser("~")), ".claude"
-    )
+def config_folder(environment: Mapping[str, str], path: str) -> str:
+    """Where a Claude that is started in the folder `path` keeps its state, as far as its environment says."""
+    named = environment.get("CLAUDE_CONFIG_DIR")
+    return os.path.join(path, named) if named else os.path.join(config.user_home(environment), ".claude")
 
 
 def write_script(launch: Launch, program: str, conversation: Sequence[str]) -> str:

@@ -69,7 +69,8 @@ def _conversation(launch: Launch) -> tuple[str, tuple[str, ...]]:
     if path and transcript.has_begun(path):
         id = os.path.basename(path).removesuffix(".jsonl")
         return id, ("--resume", id)
-    told = [(at, str(fields.get("hook_event_name"))) for at, fields in reports if fields.get("transcript_path") == path]
+    of_it = [(at, fields) for at, fields in reports if evidence.told_transcript(session, fields) == path]
+    told = [(at, str(fields.get("hook_event_name"))) for at, fields in of_it]
     if any(event == "Stop" and at < told[-1][0] - _UNWRITTEN for at, event in told):
         raise LaunchFailed(
             f"the conversation of {session.id} is gone: there is no transcript {path or ''}".rstrip(),

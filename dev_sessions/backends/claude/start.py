@@ -51,7 +51,7 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
     launch = _keep(
         launch,
         uuid=uuid,
-        config=starting.config_folder(launch.environment),
+        config=starting.config_folder(launch.environment, launch.path),
         socket=tmux.expected_socket(),
         version=version.known(program, launch.environment),
         program=program,
@@ -63,7 +63,7 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
     try:
         with Screen(tmux, name, pane) as screen, Watcher() as watcher:
             _Start(launch, screen, watcher, begun).run()
-        _keep_true_version(launch)
+        _keep_what_it_is(launch)
     except ScreenGone as error:
         raise LaunchFailed(
             "the agent's tmux session ended while Claude was starting", next="run claude by hand in that folder"
@@ -71,12 +71,18 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
     tmux.release(name)
 
 
-def _keep_true_version(launch: Launch) -> None:
-    """A wrapper may have been asked for its version before it was turned to another Claude."""
-    process = launch.session.folder.process()
-    told = evidence.status_file(launch.session, process).get("version") if process else None
-    if isinstance(told, str) and told != launch.session.private.get("version"):
-        _keep(launch, version=told)
+def _keep_what_it_is(launch: Launch) -> None:
+    """A wrapper, or the user's settings, may have made of it another version, in another configuration folder."""
+    session = launch.session
+    process = session.folder.process()
+    reports = [hooks.parse(payload) for payload in session.folder.facts()]
+    told = {
+        "version": evidence.status_file(session, process).get("version") if process else None,
+        "config": evidence.config_of(evidence.transcript_path(session, reports)),
+    }
+    news = {name: value for name, value in told.items() if isinstance(value, str) and value != session.private[name]}
+    if news and not session.contained:
+        _keep(launch, **news)
 
 
 def _keep(launch: Launch, **private: str | None) -> Launch:
