@@ -18,6 +18,7 @@ from ..errors import (
 from ..model import EXITED, IDLE, INTERRUPTED, QUEUED, WAITING, WORKING, ways
 from ..waiting import Watcher
 from .compacting import compact
+from .outcomes import of_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str
         "interrupted": cut,
         "status": after.status,
         "was": before.status,
-        "outcome": _outcome(before, after),
+        "outcome": of_interrupt(before, after),
     }
 
 
@@ -235,22 +236,13 @@ def _interrupted(house: House, session: Session, before: State) -> State:
             watcher.watch(*house.backend(session).sources(session))
             backend.interrupt(session, left)
             after = house.state(session)
-            if _outcome(before, after) is not None:
+            if of_interrupt(before, after) is not None:
                 return after
             watcher.wait(min(_TICK, left))
     raise TimedOut(
         f"the turn of {session.id} goes on: it was asked to end, and has not within {_INTERRUPT_SECONDS:g} s",
         next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",
     )
-
-
-def _outcome(before: State, after: State) -> str | None:
-    """What became of what ran before; None if nothing did, or it still does."""
-    if before.status in (IDLE, EXITED):
-        return None
-    if after.last is not None and after.last != before.last:
-        return after.last.state
-    return {IDLE: INTERRUPTED, EXITED: EXITED}.get(after.status)
 
 
 def _interrupting(house: House, session: Session) -> Interrupts:

@@ -27,6 +27,15 @@ _HELP = "dev-sessions wait --help"
 _STILL = 2.0
 
 
+def of_interrupt(before: State, after: State) -> str | None:
+    """What became of what ran before an interrupt; None if nothing did, or if it goes on."""
+    if before.status in (IDLE, EXITED):
+        return None
+    if after.last is not None and after.last != before.last:
+        return after.last.state
+    return {IDLE: INTERRUPTED, EXITED: EXITED}.get(after.status)
+
+
 def aim(house: House, sessions: Sequence[Session], turn: int | None, settled: bool, goal: bool, next_turn: bool) -> Aim:
     """What the parameters of a `wait` ask for."""
     asked = {"--turn": turn is not None, "--settled": settled, "--goal": goal, "--next-turn": next_turn}

@@ -95,8 +95,6 @@ def test_wherever_claude_keeps_its_state(lab: Lab, claude: str) -> None:
         path.write_text(f"#!/bin/sh\n{line}\n")
         path.chmod(0o755)
         lab.create("--id", id, "-d", "größer", env={"DEV_SESSIONS_CLAUDE": str(path)})
-        assert lab.ok("ask", id, "[[reply: größer]]") == "größer"
-        assert lab.ok("interrupt", id) == "idle"
         # Before any output Claude gives the prompt back, and nothing else tells of the end.
         lab.ok("send", id, f"[[hold: {id}]][[reply: never]]")
         assert lab.model.wait_until_blocked(id)
@@ -108,8 +106,10 @@ def test_wherever_claude_keeps_its_state(lab: Lab, claude: str) -> None:
         lab.keys(id, "Escape")  # a person's
         assert lab.finish(waiting)[:2] == (5, "interrupted\n")
         assert not runs(lab, "sleep(606)")()
-        lab.ok("send", id, f"[[bash: {sleep(606)}]][[reply: never]]")
-        lab.until(runs(lab, "sleep(606)"), "the command")
-        assert lab.ok("ask", id, "[[reply: after]]", "--interrupt") == "after"
-        assert not runs(lab, "sleep(606)")()
+        assert lab.ok("ask", id, "[[reply: größer]]") == "größer"
+    assert lab.ok("interrupt", id) == "idle"
+    lab.ok("send", id, f"[[bash: {sleep(606)}]][[reply: never]]")
+    lab.until(runs(lab, "sleep(606)"), "the command")
+    assert lab.ok("ask", id, "[[reply: after]]", "--interrupt") == "after"
+    assert not runs(lab, "sleep(606)")()
     assert "größer" in lab.ok("list")
