@@ -43,7 +43,15 @@ from dev_sessions.backends.base import (
     capabilities,
 )
 from dev_sessions.backends.codex import evidence
-from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, QuestionGone, UsageError, WaitingForInput
+from dev_sessions.errors import (
+    AgentExited,
+    DeliveryUnknown,
+    LaunchFailed,
+    QuestionGone,
+    TimedOut,
+    UsageError,
+    WaitingForInput,
+)
 from dev_sessions.model import State
 from dev_sessions.records import Folder
 from dev_sessions.service.house import with_revivals
@@ -830,6 +838,20 @@ def test_interrupt_ends_what_the_turn_has_started_and_nothing_of_an_earlier_one(
     desk.backend.interrupt(session, SECONDS)
     assert alive(desk, session) == [earlier]
     assert outcomes(desk.state(session))[1] == (2, "interrupted", None)
+
+
+@able_to("interrupt")
+def test_a_turn_that_goes_on_was_not_interrupted(desk: Desk) -> None:
+    """The agent has taken the order, and does not follow it."""
+    assert isinstance(desk.backend, Interrupts)
+    session = desk.start()
+    desk.send(session, "[[deaf: on]]" + desk.kit.reply("done"))
+    with pytest.raises(TimedOut, match=session.id) as caught:
+        desk.backend.interrupt(session, 0.3)
+    assert session.id in caught.value.data["next"]
+    assert desk.state(session).status == "working"
+    desk.kit.release(session, "on")
+    desk.settled(session)
 
 
 @able_to("interrupt")

@@ -170,13 +170,22 @@ def interrupt(session: Session, timeout: float) -> None:
         goals.pause(session, connection)
         _end_turn(session, connection)
         until = time.monotonic() + timeout
-        while rollout.read(path, evidence.past(session)[0]).open is not None and _runs(session):
+        while _goes_on(session, path, story.open) and _runs(session):
             left = until - time.monotonic()
             if left <= 0:
-                raise TimedOut(f"the turn of {session.id} has not ended", next=f"dev-sessions attach {session.id}")
+                raise TimedOut(
+                    f"the turn of {session.id} goes on: Codex was asked to end it, and has not",
+                    next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",
+                )
             watcher.wait(min(_TICK, left))
         if story.open is not None:
             leftovers.end_of_turn(session, connection, story)
+
+
+def _goes_on(session: Session, path: str, turn: str | None) -> bool:
+    """True if that turn is open, or any if it had not begun: one that follows it is not the one that was to end."""
+    running = rollout.read(path, evidence.past(session)[0]).open
+    return running is not None and turn in (None, running)
 
 
 def _runs(session: Session) -> bool:

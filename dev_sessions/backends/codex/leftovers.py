@@ -57,8 +57,8 @@ def _end(wanted: Callable[[], list[tuple[int, str]]]) -> None:
 
 def _born(session: Session) -> list[tuple[tuple[int, str], float | None]]:
     """The commands of the session that run, and when each was started."""
-    now = time.time()
-    return [(process, holders.born(process[0], now)) for process in _marked(session)]
+    # The clock is read for each, after the search: what passes between the two would make a process older than it is.
+    return [(process, holders.born(process[0], time.time())) for process in _marked(session)]
 
 
 def _marked(session: Session) -> list[tuple[int, str]]:

@@ -3,7 +3,7 @@ r"""A scripted agent: a real program in a real terminal, without a model.
 A prompt holds directives, `[[verb: argument]]`, carried out in order.  A prompt without any is echoed.
 
     reply: TEXT      say something                    delay: SECONDS   wait
-    hold: NAME       wait until agent/release/NAME exists
+    hold: NAME       wait until agent/release/NAME exists; deaf: NAME, and heed no interrupt
     ask: Q|A|B       ask, and wait for an answer: agent/answers/ID, or a line typed in the terminal; Q|A;R|C asks both
     may: TEXT        ask for permission               replytool        say what was answered
     bash: COMMAND    run it                           replytool        say what it printed
@@ -34,7 +34,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 TICK = float(os.environ.get("FAKE_TICK", "0.01"))
-VERBS = "ask bash bash_bg delay die error hold join late may reply replytool"
+VERBS = "ask bash bash_bg deaf delay die error hold join late may reply replytool"
 _DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::((?:(?!\]\]).)*))?\]\]", re.DOTALL)
 _POINTER = "[file] "
 
@@ -216,6 +216,9 @@ class Agent:
                 self.until(lambda end=end: time.monotonic() >= end)  # type: ignore[misc]
             elif verb == "hold":
                 self.until(lambda name=argument: self.released(name))  # type: ignore[misc]
+            elif verb == "deaf":
+                while not self.released(argument):
+                    time.sleep(TICK)
             elif verb == "ask":
                 printed = self.ask(*argument.split(";"))
             elif verb == "may":

@@ -8,6 +8,7 @@ with recordings.  A prompt holds directives, `[[verb: argument]]`, carried out i
 
     reply: TEXT      a message                        stream: TEXT   the same
     delay: SECONDS   wait                             hold: NAME     wait until NAME is released
+    deaf: NAME       the same, and heed no interrupt
     bash: COMMAND    exec_command                     bash_bg: CMD   exec_command that is left running
     tool: NAME JSON  exec_command, request_user_input or update_goal
     ask: Q|A|B       request_user_input               replytool      the last tool result as text

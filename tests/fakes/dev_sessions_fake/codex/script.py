@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-VERBS = "ask bash bash_bg delay die error hold late reply replytool stream tool unreachable"
+VERBS = "ask bash bash_bg deaf delay die error hold late reply replytool stream tool unreachable"
 _ARGUMENT = r"(?>\[\[(?:(?!\[\[|\]\]).)*\]\]|.)*?"
 _DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::({_ARGUMENT}))?\]\](?![\]}}])", re.DOTALL)
 # The words with which the backend points at a file that holds the message.

@@ -193,6 +193,9 @@ class Turn(threading.Thread):
                 self._until(lambda: time.monotonic() >= end or self._cut())
             case "hold":
                 self._until(lambda: self._thread.released(step.argument) or self._cut())
+            case "deaf":
+                while not self._thread.released(step.argument):
+                    time.sleep(_TICK)
             case "error":
                 number = step.argument.isdecimal()
                 message = f"scripted error {step.argument}" if number else step.argument
