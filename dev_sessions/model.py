@@ -69,6 +69,20 @@ class Part(NamedTuple):
         return {"text": self.text, "options": options, "multiple": self.multiple}
 
 
+class Subagent(NamedTuple):
+    """An agent that the session's own agent started, inside the same program.
+
+    Attributes:
+        id: the program's own id of it.
+        type: what kind of agent it is, "general-purpose" for example.
+        task: what it was started for, in a few words; empty if the program does not say.
+    """
+
+    id: str
+    type: str
+    task: str = ""
+
+
 class Question(NamedTuple):
     """What a session waits for a person (or its parent) to answer.
 
@@ -79,6 +93,8 @@ class Question(NamedTuple):
         options: the choices by label, possibly none; of a permission or plan "allow", "deny" and possibly "always".
         since: when it was asked.
         parts: of kind "question": what is asked, one by one.
+        agent: the subagent that asks; None if it is the session's own agent. A subagent's question stays open until
+            a fact says that it was answered, whatever the agent says of itself meanwhile.
     """
 
     id: str
@@ -87,10 +103,20 @@ class Question(NamedTuple):
     options: tuple[str, ...]
     since: float
     parts: tuple[Part, ...] = ()
+    agent: Subagent | None = None
 
     def to_json(self) -> dict[str, Any]:
         options = [{"label": label} for label in self.options]
-        return {**self._asdict(), "options": options, "parts": [part.to_json() for part in self.parts]}
+        agent = self.agent and self.agent._asdict()
+        return {**self._asdict(), "options": options, "parts": [part.to_json() for part in self.parts], "agent": agent}
+
+
+def asker(question: Mapping[str, Any]) -> str:
+    """Which subagent asks a question (as JSON), in words that follow its kind; empty if none does."""
+    agent = question.get("agent")  # an older host does not say
+    if not agent:
+        return ""
+    return f" of its subagent {agent['type'] or agent['id']}" + (f": {agent['task']}" if agent["task"] else "")
 
 
 def ways(id: str, question: Mapping[str, Any]) -> str:
@@ -119,7 +145,8 @@ class Fact(NamedTuple):
     kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
         `background` counts what it left running.
     kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
-        `text` is no more; an agent that asks one at a time need not say so, the probe does.
+        `text` is no more; an agent that asks one at a time need not say so, the probe does. The end of a turn, and a
+        prompt that begins one, end the questions of the session's own agent, not those of its subagents.
     kind "alive": the agent's program is up (at its start, or again). kind "gone": it says that it ends, with `error`.
     kind "revived": no word of the agent's but an act of ours, put among the facts by `House.observe`: from then on we
         started the program again, and whatever it had before it is cut.

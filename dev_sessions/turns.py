@@ -53,7 +53,7 @@ AWAKE_SECONDS = 120.0
 # An agent that says it ends is taken at its word for this long; one that runs on after that has not ended. Seconds.
 ENDING_SECONDS = 5.0
 CUT = "the agent was gone in the middle of it, and was started again"
-# A question that the agent announced, yet does not wait on, was settled by a rule of the user's own. Seconds.
+# A question of its own that the agent announced, yet does not wait on, was settled by a rule of the user's. Seconds.
 ASK_GRACE = 1.0
 
 
@@ -96,6 +96,7 @@ class _Fold:
             rule(fact)
         if fact.kind in ("accepted", "ended"):
             self.heard = self.lived
+            self.questions = tuple(one for one in self.questions if one.agent)
 
     def _alive(self, fact: Fact) -> None:
         # Prompts of an earlier life of the program cannot end any more. The word of a start of ours may come late.
@@ -131,7 +132,6 @@ class _Fold:
                 entry.held = entry.held and entry.prompt not in cut
             self._interrupt(_at_rest_by(fact, message), self.open)
         self.open.append(_Open(message and message.number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
-        self.questions = ()
 
     def _interrupt(self, at: float, before: list[_Open]) -> None:
         """An agent takes a prompt as a turn of its own only when none runs: what was `before` it was interrupted.
@@ -153,7 +153,6 @@ class _Fold:
         elif entry.held:
             entry.held, entry.followed, entry.prompt = False, True, fact.prompt
             self._interrupt(fact.at, [one for one in self.open if not one.followed])
-        self.questions = ()
 
     def _busy_with(self, prompt: str | None) -> bool:
         """True if `prompt` names a turn that runs, or that ended last: what the agent takes then, it holds."""
@@ -196,7 +195,6 @@ class _Fold:
             if entry not in held:
                 self._close(entry, fact.outcome, fact.at, reply=fact.reply, error=fact.error)
         self.open = held
-        self.questions = ()
         self.background = fact.background
         self.last_end = fact
 
@@ -320,9 +318,9 @@ def _open_questions(fold: _Fold, probe: Probe) -> tuple[Question, ...]:
         return asked or (() if reported_soon else seen)
     if not asked or probe.activity is None:
         return asked or seen
-    last = asked[-1].since
-    settled = probe.since > last or _passed(probe.now, last) > ASK_GRACE
-    return () if settled else asked
+    # An agent waits for what it asks itself; it may go on, or rest, while a subagent of it asks.
+    going_on = [one for one in asked if probe.since > one.since or _passed(probe.now, one.since) > ASK_GRACE]
+    return tuple(one for one in asked if one.agent or one not in going_on)
 
 
 def _status(fold: _Fold, question: Question | None, probe: Probe) -> str:

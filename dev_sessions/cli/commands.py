@@ -8,7 +8,7 @@ import sys
 
 from .. import config
 from ..errors import UsageError
-from ..model import ways
+from ..model import asker, ways
 from .output import outcome_code, stripped
 
 TYPE_CHECKING = False
@@ -144,7 +144,7 @@ def respond(out: Output, client: Client, id: str, request_id: str | None, answer
     if done["screen"] is not None:
         out.result(done, out.speech(done["screen"]))
     else:
-        out.result(done, f"answered ({done['kind']})")
+        out.result(done, stripped(f"answered ({done['kind']}{asker(done)})"))
     return 0
 
 
@@ -330,7 +330,7 @@ def question_text(id: str, question: dict[str, Any]) -> str:
 
 def _asked(id: str, question: dict[str, Any]) -> str:
     """A question as a person reads it, with the numbers by which its options are chosen."""
-    head, parts = f"{id} asks ({question['kind']}, {question['id']}): ", question["parts"]
+    head, parts = f"{id} asks ({question['kind']}{asker(question)}, {question['id']}): ", question["parts"]
     if len(parts) < 2:
         return stripped(head + question["text"] + _numbered("", question["options"]))
     lines = (f"\n {n}. {part['text']}{_numbered(f'{n}.', part['options'])}" for n, part in enumerate(parts, 1))

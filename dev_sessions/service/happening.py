@@ -141,7 +141,8 @@ class _Teller:
         (seen,) = self._house.observe([session])
         messages = session.folder.messages()
         binding = _Binding(messages, reduce(messages, seen.facts, seen.probe).turns)
-        for fact in seen.facts:
+        # When a question was settled is not always known; of each one it is said when it was asked.
+        for fact in (fact for fact in seen.facts if fact.kind != "answered"):
             yield _fact(session, fact, binding)
 
     def _is_new(self, event: Event) -> bool:

@@ -7,6 +7,7 @@ import os
 from .. import files
 from ..backends.base import PressesKeys, Responds
 from ..errors import QuestionGone, Unsupported, UsageError
+from ..model import asker
 from .answering import answer, summary
 from .conversation import refuse_unless_there, still_there
 
@@ -36,7 +37,7 @@ def pending(house: House, params: dict[str, Any], request_id: str) -> list[dict[
 
 
 def respond(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """Answer one question of the session `id`: {"session", "question", "kind", "answer", "screen", "request_id"}.
+    """Answer one question of `id`: {"session", "question", "kind", "agent", "answer", "screen", "request_id"}.
 
     Exactly one of `allow`, `always`, `deny` (with `why`), `choose`, `text`, `answers` and `key` says how; `question` is
     the id of the question, if several are open. The same request id again gives the first answer's result.
@@ -54,6 +55,7 @@ def respond(house: House, params: dict[str, Any], request_id: str) -> dict[str, 
             "session": session.id,
             "question": question.id,
             "kind": question.kind,
+            "agent": question.agent and question.agent._asdict(),
             **_given(house, session, question, params),
             "request_id": request_id,
         }
@@ -114,7 +116,7 @@ def _meant(session: Session, state: State, wanted: Any) -> Question:
             questions=[],
         )
     if len(state.questions) > 1:
-        listed = "".join(f"\n  {question.id} ({question.kind}): {question.text}" for question in state.questions)
+        listed = "".join(f"\n  {one['id']} ({one['kind']}{asker(one)}): {one['text']}" for one in shown)
         raise UsageError(
             f"{session.id} asks several things; say which one is meant:{listed}",
             next=f"dev-sessions respond {session.id} --question Q ...",

@@ -73,7 +73,7 @@ FIELDS = {
     "attach": {"session", "argv"},
     "kill": {"session", "outcome"},
     "turn": {"turn", "outcome", "reply", "error"},
-    "question": {"id", "kind", "text", "options", "since", "parts"},
+    "question": {"id", "kind", "text", "options", "since", "parts", "agent"},
     "error": {"code", "message", "data"},
 }
 

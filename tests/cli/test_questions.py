@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from conftest import Commands
 
-FIELDS = {"session", "id", "kind", "text", "options", "since", "parts"}
+FIELDS = {"session", "id", "kind", "text", "options", "since", "parts", "agent"}
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_the_same_request_answers_once(run: Commands, asked: str) -> None:
     run.ok("send", asked, "[[ask: Which colour?|Red|Blue]][[replytool]]")
     assert run("wait", asked).code == 6
     assert run.ok("respond", asked, "--choose", "2", "--request-id", "r-1", "--json") == first
-    assert set(json.loads(first)) == {"session", "question", "kind", "answer", "screen", "request_id"}
+    assert set(json.loads(first)) == {"session", "question", "kind", "agent", "answer", "screen", "request_id"}
     assert run.ok("status", asked) == "waiting_for_input"
 
 

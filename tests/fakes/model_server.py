@@ -11,6 +11,7 @@ counted, so no state is kept.  Without a directive the prompt is echoed.
     tool: NAME JSON  any tool                           plan: TEXT     ExitPlanMode
     ask: Q|A|B       AskUserQuestion                    replytool      the last tool result as text
     sha: PATH        sha256sum, then its output         drop           close without an answer
+    and              between two tools: both in one response, before the result of either
     error: STATUS    an API error, always               error: STATUS xN   the first N times only
 
 `\n` in a TEXT is a newline.  A prompt that only points at a message file makes the agent `cat` it,
@@ -39,7 +40,7 @@ from urllib.parse import unquote, urlsplit
 import responses
 
 TOOL_VERBS = ("ask", "bash", "bash_bg", "plan", "read", "sha", "tool", "write")
-OTHER_VERBS = ("delay", "drop", "error", "hold", "reply", "replytool", "stream")
+OTHER_VERBS = ("and", "delay", "drop", "error", "hold", "reply", "replytool", "stream")
 ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error"}
 ERROR_TYPES |= {529: "overloaded_error"}  # any other: api_error
 POINTER_WORDS = ("dev-sessions", "message", "file")  # all in a prompt that points at a message file
@@ -348,7 +349,7 @@ class ModelServer(ThreadingHTTPServer):
                     print(json.dumps(request._asdict()), file=log)
         prompt, steps, results = plan_answer(body)
         answer = responses.Answer(handler, given) if codex else _Answer(handler, body)
-        for step in steps:
+        for place, step in enumerate(steps):
             argument, text = step.argument, step.argument.replace("\\n", "\n")
             match step.verb:
                 case "reply":
@@ -363,6 +364,8 @@ class ModelServer(ThreadingHTTPServer):
                     self._wait(answer, name=argument)
                 case "drop":
                     raise ConnectionAbortedError
+                case "and":
+                    pass
                 case "error":
                     status, _, times = argument.partition("x")
                     with self._changed:
@@ -372,7 +375,8 @@ class ModelServer(ThreadingHTTPServer):
                         return
                 case _:
                     answer.tool(*(responses.tool_call(*step) if codex else tool_call(step)))
-                    break
+                    if steps[place + 1 : place + 2] != [Step("and", "")]:
+                        break
         answer.finish()
 
     def _wait(self, answer: Any, name: str = "", seconds: float = math.inf) -> None:

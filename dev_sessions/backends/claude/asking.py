@@ -1,9 +1,10 @@
 """Answering what Claude Code asks, through its own permission hook.
 
-The hook (see `hooks`) waits on a pipe that belongs to this one question, while the dialog stands on the screen; either
-side may answer. A word through the pipe makes it print the answer, which stands in a file beside the pipe. If a person
-says yes in the dialog, the hook is not told and waits until the turn ends; with no, or Escape, it gets SIGTERM. A hook
-that was killed leaves the dialog where it is, with nobody at the other end of the pipe (2.1.150 to 2.1.330).
+The hook (see `hooks`) waits on a pipe that belongs to this one question, while the dialog stands on the screen, if it
+does (see `questions`); either side may answer. A word through the pipe makes it print the answer, which is in a file
+beside the pipe. If a person says yes in the dialog, the hook is not told and waits until the turn ends; with no, or
+Escape, it gets SIGTERM. A hook that was killed leaves the question to the dialog, with nobody at the other end of the
+pipe (2.1.150 to 2.1.332).
 
 An answer has to hold `updatedInput`: 2.1.330 ignores a bare "allow" to a plan. Who was first is told by the transcript:
 an attachment `hook_permission_decision` with the id of the tool call, or the call's result, which older ones have only.
@@ -19,7 +20,7 @@ from ... import files
 from ...errors import DeliveryUnknown, QuestionGone
 from ...turns import WAITING_ACTIVITY
 from ...waiting import Watcher
-from . import evidence, hooks, rules, transcript
+from . import evidence, hooks, questions, rules, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
     fields = _asked(session, question)
     since = evidence.look(session).since
     output = {"hookEventName": "PermissionRequest", "decision": _decision(fields, answer)}
-    path = os.path.join(evidence.questions_path(session.folder), question.id)
-    _tidy(evidence.questions_path(session.folder))
-    files.write_json(f"{path}.json", {"hookSpecificOutput": output})
-    _wake(session, path)
+    folder = questions.pipes_path(session.folder)
+    _tidy(folder)
+    files.write_json(os.path.join(folder, f"{question.id}.json"), {"hookSpecificOutput": output})
+    _wake(session, question)
     if not _took(session, question, fields, answer, since, timeout):
         raise QuestionGone(
             f"somebody else has answered {session.id} in the same moment, and was first",
@@ -78,10 +79,10 @@ def _closed(session: Session, why: str) -> QuestionGone:
     )
 
 
-def _wake(session: Session, path: str) -> None:
+def _wake(session: Session, question: Question) -> None:
     """Tell the hook that the answer is there; one write, which a pipe takes whole or not at all."""
     try:
-        pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        pipe = questions.open_pipe(session.folder, question.id)
     except OSError as error:
         raise _closed(session, "the hook that would take the answer was ended") from error
     try:
@@ -114,13 +115,16 @@ def _took(
         DeliveryUnknown: it still waits, or does not tell.
     """
     until, gone = time.monotonic() + timeout, None
-    path = evidence.transcript_path(session, [fields])
+    path = questions.transcript_of(fields)
+    # The status tells only of a question that is the only one, and the agent's own.
+    alone = question.agent is None and not questions.others_wait(session.folder, question.id)
     with Watcher() as watcher:
         while (now := time.monotonic()) < until:
             watcher.watch(*evidence.sources(session))
             watcher.watch_path(path or session.folder.path)
             probe = evidence.look(session)
-            if gone is None and (probe.activity != WAITING_ACTIVITY or probe.since != since):
+            moved = probe.activity != WAITING_ACTIVITY or probe.since != since
+            if gone is None and (moved if alone else questions.is_through(session.folder, question.id)):
                 gone = now
             entries = transcript.since(path, question.since - 60.0) if path else []
             ours = whose(entries, fields, answer, question.since)

@@ -15,13 +15,12 @@ from ...model import INTERRUPTED, Fact, Probe, Question
 from ...turns import WAITING_ACTIVITY
 from ...values import as_number
 from ..session import Observation, Sources
-from . import hooks, plans, transcript
+from . import hooks, plans, questions, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...records import Folder
     from ..base import Session
 
 # `statusUpdatedAt` may be older than the report that it follows by the time that a hook takes to write. Seconds.
@@ -39,8 +38,9 @@ def observe(session: Session) -> Observation:
     # stands in the facts that are read afterwards.
     probe = look(session)
     fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
-    facts = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
-    facts += _answered(session, facts)
+    told = ((hooks.fact(payload, values), values) for payload, values in fields)
+    facts = [questions.with_task(fact, values) for fact, values in told if fact is not None]
+    facts += questions.answered(session.folder, fields, probe)
     path = transcript_path(session, [values for _, values in fields])
     facts = plans.told(facts, path)
     reported = bool(facts)
@@ -48,24 +48,6 @@ def observe(session: Session) -> Observation:
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []
     facts = _with_transcript(facts, entries, reported)
     return Observation(facts, _settled(probe, facts) if reported else _without_hooks(probe, facts, session, path))
-
-
-def questions_path(folder: Folder) -> str:
-    """Where the pipes are by which questions are answered, and beside them the answers."""
-    return os.path.join(folder.agent_path, "questions")
-
-
-def _answered(session: Session, facts: list[Fact]) -> list[Fact]:
-    """That our answer to the last question was taken: its hook is through with its pipe."""
-    asked = next((fact.question for fact in reversed(facts) if fact.question is not None), None)
-    if asked is None:
-        return []
-    path = os.path.join(questions_path(session.folder), asked.id)
-    try:
-        at = os.stat(f"{path}.json").st_mtime
-    except OSError:
-        return []
-    return [] if os.path.exists(path) else [Fact("answered", at, text=asked.id)]
 
 
 def look(session: Session) -> Probe:

@@ -14,7 +14,7 @@ import re
 import shlex
 
 from ... import files
-from ...model import COMPLETED, FAILED, INTERRUPTED, Fact, Part, Question
+from ...model import COMPLETED, FAILED, INTERRUPTED, Fact, Part, Question, Subagent
 from .rules import always
 
 TYPE_CHECKING = False
@@ -45,19 +45,23 @@ _HANGUP_TEST = f"[ -e /proc/$PPID/fd/0 ] && ! (: </proc/$PPID/fd/0) && e={_HANGU
 # The kernel's random id costs no process to read; elsewhere pid and time have to do.
 _ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s)"
 _WRITE = 'cat >"$f/.$u" && mv "$f/.$u" "$f/$u$e"'
+# Nothing runs in the background, or the question of the pipe `p` is none of a subagent's. A quote within a text would
+# have a backslash before it.
+_IS_OVER = """&& { grep -q '"background_tasks":\\[\\]' "$f/$u$e" || ! grep -q '"agent_id":' "$f/${p##*/}.json"; } """
 
 
 def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
     """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole.
 
     That of a question then waits for the answer, on a pipe of its own in `questions_path`: no processor time is spent
-    and no answer can reach another question. Whatever still waits when the turn ends is let go.
+    and no answer can reach another question. What still waits at the end of a turn is let go, but for the questions of
+    subagents while anything runs in the background; at the end of the session, all.
     """
     commands = dict.fromkeys(EVENTS, (_report(facts_path), 30))
     commands["PermissionRequest"] = (_question(facts_path, questions_path), QUESTION_SECONDS)
-    for name in ("Stop", "StopFailure", "SessionEnd"):
-        before = _HANGUP_TEST if name == "SessionEnd" else ""
-        commands[name] = (_last(facts_path, questions_path, before), 30)
+    for name in ("Stop", "StopFailure"):
+        commands[name] = (_last(facts_path, questions_path, which=_IS_OVER), 30)
+    commands["SessionEnd"] = (_last(facts_path, questions_path, before=_HANGUP_TEST), 30)
     return {
         name: [{"hooks": [{"type": "command", "command": command, "timeout": seconds}]}]
         for name, (command, seconds) in commands.items()
@@ -77,11 +81,11 @@ def _question(facts_path: str, questions_path: str) -> str:
     )
 
 
-def _last(facts_path: str, questions_path: str, before: str) -> str:
+def _last(facts_path: str, questions_path: str, before: str = "", which: str = "") -> str:
     return (
         f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; {{ "
         f"{before}{_ID}; {_WRITE}; "
-        f'for p in "$q"/*; do [ -p "$p" ] && echo over 1<>"$p"; done; }} 2>/dev/null; exit 0'
+        f'for p in "$q"/*; do [ -p "$p" ] {which}&& echo over 1<>"$p"; done; }} 2>/dev/null; exit 0'
     )
 
 
@@ -191,7 +195,15 @@ def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
     repeatable = bool(always(fields))
     id = payload.name.partition(".")[0]
     question = asked(id, tool, given if isinstance(given, dict) else {}, payload.at, repeatable)
-    return Fact("asked", payload.at, prompt=words(fields, "prompt_id"), question=question)
+    question = question._replace(agent=subagent(fields))
+    # Several may be open at once; which of them still are, `questions` tells.
+    return Fact("asked", payload.at, prompt=words(fields, "prompt_id"), question=question, held=True)
+
+
+def subagent(fields: dict[str, Any]) -> Subagent | None:
+    """The subagent that a report comes from; None if it is the session's own agent."""
+    id = words(fields, "agent_id")
+    return Subagent(id, words(fields, "agent_type") or "") if id else None
 
 
 _RULES = {

@@ -8,7 +8,7 @@ import shlex
 from ... import config, files, processes
 from ...errors import LaunchFailed
 from .. import programs
-from . import contained, evidence, hooks
+from . import contained, hooks, questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def write_script(launch: Launch, program: str, conversation: Sequence[str]) -> s
     """
     folder = launch.session.folder
     settings = os.path.join(folder.agent_path, "settings.json")
-    os.makedirs(evidence.questions_path(folder), mode=0o700, exist_ok=True)
+    os.makedirs(questions.pipes_path(folder), mode=0o700, exist_ok=True)
     files.write_json(settings, _settings(launch))
     argv = [program, *conversation, "--permission-mode", _MODES[launch.permissions], "--settings", settings]
     if launch.model:
@@ -151,7 +151,7 @@ def _settings(launch: Launch) -> dict[str, Any]:
     readable = [f"Read(/{folder.messages_path}/**)"]
     return {
         **_SETTINGS,
-        "hooks": hooks.settings(folder.facts_path, evidence.questions_path(folder)),
+        "hooks": hooks.settings(folder.facts_path, questions.pipes_path(folder)),
         "permissions": {"allow": readable, "disableAutoMode": "disable"},
     }
 

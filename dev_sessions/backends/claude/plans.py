@@ -17,18 +17,15 @@ _MARK = b'"planFilePath"'
 
 
 def told(facts: list[Fact], transcript: str | None) -> list[Fact]:
-    """The facts, with the plan in full where the last question is one."""
-    place = next((place for place in reversed(range(len(facts))) if facts[place].question is not None), None)
-    if place is None or transcript is None:
-        return facts
-    question = facts[place].question
-    if question is None or question.kind != "plan" or question.text != hooks.PLAN_UNTOLD:
+    """The facts, with the plan in full where an open question is one."""
+    answered = {fact.text for fact in facts if fact.kind == "answered"}
+    open = (one for one in reversed(facts) if one.question is not None and one.question.id not in answered)
+    asked = next((one for one in open if one.question and one.question.kind == "plan"), None)
+    if asked is None or asked.question is None or asked.question.text != hooks.PLAN_UNTOLD or transcript is None:
         return facts
     plan = _plan(transcript)
-    if not plan:
-        return facts
-    whole = facts[place]._replace(question=question._replace(text=plan))
-    return [*facts[:place], whole, *facts[place + 1 :]]
+    whole = asked._replace(question=asked.question._replace(text=plan))
+    return [whole if one is asked else one for one in facts] if plan else facts
 
 
 def _plan(transcript: str) -> str:
