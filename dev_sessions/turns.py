@@ -95,8 +95,7 @@ class _Fold:
         if rule is not None:
             rule(fact)
         if fact.kind in ("accepted", "ended"):
-            self.heard = self.lived
-            self.questions = tuple(one for one in self.questions if one.agent)
+            self.heard, self.questions = self.lived, self._of_subagents()
 
     def _alive(self, fact: Fact) -> None:
         # Prompts of an earlier life of the program cannot end any more. The word of a start of ours may come late.
@@ -182,7 +181,10 @@ class _Fold:
 
     def _asked(self, fact: Fact) -> None:
         if fact.question is not None:
-            self.questions = (*(self.questions if fact.held else ()), fact.question)
+            self.questions = (*(self.questions if fact.held else self._of_subagents()), fact.question)
+
+    def _of_subagents(self) -> tuple[Question, ...]:
+        return tuple(one for one in self.questions if one.agent)
 
     def _answered(self, fact: Fact) -> None:
         self.questions = tuple(one for one in self.questions if one.id != fact.text)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dev_sessions.backends.claude import hooks
-from dev_sessions.model import COMPLETED, FAILED
+from dev_sessions.model import COMPLETED, FAILED, asker
 from dev_sessions.records import Folder, Payload
 
 DATA = Path(__file__).parents[1] / "data"
@@ -243,6 +243,17 @@ def test_what_is_asked(tool, given, kind, text):
     assert (found.kind, found.text) == (kind, text)
 
 
+def test_who_asks():
+    by = {"agent_id": "a1", "agent_type": "Explore"}
+    found = fact(hook_event_name="PermissionRequest", tool_name="Bash", tool_input={}, **by).question
+    assert found.agent == ("a1", "Explore", "")
+    assert found.to_json()["agent"] == {"id": "a1", "type": "Explore", "task": ""}
+    assert asker(found.to_json()) == " of its subagent Explore"
+    assert asker({"agent": {"id": "a1", "type": "", "task": "look"}}) == " of its subagent a1: look"
+    assert asked("Bash", {}).to_json()["agent"] is None
+    assert asker(asked("Bash", {}).to_json()) == asker({}) == ""
+
+
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
@@ -339,8 +350,8 @@ def test_a_question_may_stay_open_for_a_week_at_least():
 
 
 @pytest.fixture
-def waiting(tmp_path):
-    """A permission hook that waits, as Claude runs it: its process, the question's id, the folder of the pipes."""
+def waiting(tmp_path, request):
+    """A permission hook that waits, as Claude runs it, on this report: its process, its pipe, and all commands."""
     facts, questions = tmp_path / "it's facts", tmp_path / "the questions"
     facts.mkdir()
     questions.mkdir()
@@ -349,7 +360,8 @@ def waiting(tmp_path):
     with subprocess.Popen(
         ["/bin/sh", "-c", commands["PermissionRequest"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
-        process.stdin.write(b"{}")
+        report = getattr(request, "param", {})
+        process.stdin.write(json.dumps(report, separators=(",", ":")).encode())
         process.stdin.close()
         while not (there := [file for file in facts.iterdir() if not file.name.startswith(".")]):
             assert process.poll() is None
@@ -374,12 +386,35 @@ def test_a_question_gets_the_answer_beside_its_pipe(waiting):
     assert not pipe.exists()
 
 
-def test_a_question_that_is_still_open_at_the_end_of_the_turn_is_let_go(waiting):
+OWN = {"tool_name": "Write", "tool_input": {"content": 'a text with "agent_id":"x" in it'}}
+OF_A_SUBAGENT = {"agent_id": "a1", "agent_type": "Explore", "tool_name": "Write", "tool_input": {}}
+RUNNING = {"background_tasks": [{"id": "a1", "type": "subagent"}], "last_assistant_message": '"background_tasks":[]'}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "event", "report", "ends"),
+    [
+        (OWN, "Stop", RUNNING, True),
+        (OWN, "Stop", {}, True),
+        (OF_A_SUBAGENT, "Stop", RUNNING, False),
+        (OF_A_SUBAGENT, "StopFailure", {}, False),
+        (OF_A_SUBAGENT, "Stop", {"background_tasks": []}, True),
+        (OF_A_SUBAGENT, "SessionEnd", {}, True),
+    ],
+    indirect=["waiting"],
+)
+def test_what_is_still_open_at_the_end_of_a_turn_is_let_go_but_for_a_subagents_question(waiting, event, report, ends):
     process, pipe, commands = waiting
     pipe.with_name(f"{pipe.name}.json").write_text('{"yes": 1}')
-    subprocess.run(["/bin/sh", "-c", commands["Stop"]], input=b"{}", timeout=20, check=True)
-    assert process.stdout.read() == b""
-    assert process.wait(20) == 0
+    content = json.dumps(report, separators=(",", ":")).encode()
+    subprocess.run(["/bin/sh", "-c", commands[event]], input=content, timeout=20, check=True)
+    if ends:
+        assert process.stdout.read() == b""
+        assert process.wait(20) == 0
+        return
+    assert process.poll() is None
+    woken(pipe, b"answered\n")
+    assert process.stdout.read() == b'{"yes": 1}'
 
 
 def test_nobody_is_at_the_pipe_of_a_hook_that_was_killed(waiting):

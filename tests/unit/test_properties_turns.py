@@ -25,6 +25,7 @@ from dev_sessions.model import (
     Message,
     Probe,
     Question,
+    Subagent,
 )
 from dev_sessions.turns import AWAKE_SECONDS, FLIGHT_SECONDS, HOLD_GRACE, START_GRACE, batch, reduce, verdict
 
@@ -42,6 +43,7 @@ class Agent:
         self.running = None  # (prompt id, the prompts that its end answers)
         self.held = []  # prompts, each (our number or None, text)
         self.asking = False
+        self.subagents_ask = []  # ids of questions
         self.word_due_by = 0.0
         self.cut = []  # what its last end has cut
         self.answers = {}  # our number -> (state, reply): what really became of it
@@ -105,7 +107,7 @@ class Agent:
         self.cut = [*(self.running[1] if self.running else []), *self.held]
         self._answer(self.cut, (EXITED, None))
         self.word_due_by = 0.0
-        self.life, self.running, self.held, self.asking = False, None, [], False
+        self.life, self.running, self.held, self.asking, self.subagents_ask = False, None, [], False, []
 
     def rise(self, now, by_us, word):
         """Started again, by a person, or by us. Its own word of that may come late, or never."""
@@ -223,6 +225,23 @@ class Session(RuleBasedStateMachine):
         self.agent.asking = False
         self.agent.show("busy", self.now)
 
+    @precondition(lambda self: self.agent.life)
+    @rule()
+    def subagent_asks(self):
+        """While the agent works, asks or rests, which its status does not tell."""
+        self.tick()
+        id = f"s{self.now}"
+        question = Question(id, "permission", "Bash: ls", ("allow", "deny"), self.now, agent=Subagent("a", "Explore"))
+        self.agent.say("asked", self.now, question=question, held=True)
+        self.agent.subagents_ask.append(id)
+
+    @precondition(lambda self: self.agent.subagents_ask)
+    @rule(place=st.integers(0, 9))
+    def subagent_is_answered(self, place):
+        self.tick()
+        id = self.agent.subagents_ask.pop(place % len(self.agent.subagents_ask))
+        self.agent.say("answered", self.now, text=id)
+
     @precondition(lambda self: self.agent.life and not self.agent.running)
     @rule()
     def person_or_wake_up(self):
@@ -285,6 +304,7 @@ class Session(RuleBasedStateMachine):
         self.turns = {turn.number: turn for turn in self.state.turns}
         self.each_message_is_one_turn_in_one_state()
         self.a_busy_agent_is_not_called_idle()
+        self.what_subagents_ask_is_open_and_nothing_else_of_theirs()
         self.a_dead_agent_is_called_exited_and_runs_nothing()
         self.what_the_agent_finished_is_told_as_it_was()
         self.what_the_agent_works_on_is_open()
@@ -303,7 +323,12 @@ class Session(RuleBasedStateMachine):
 
     def a_busy_agent_is_not_called_idle(self):
         if self.agent.running:
-            assert self.state.status in ((WAITING,) if self.agent.asking else (WORKING,))
+            asks = self.agent.asking or self.agent.subagents_ask
+            assert self.state.status == (WAITING if asks else WORKING)
+
+    def what_subagents_ask_is_open_and_nothing_else_of_theirs(self):
+        for now in (self.now, self.now + 10_000.0):
+            assert [one.id for one in self.look(now).questions if one.agent] == self.agent.subagents_ask
 
     def a_dead_agent_is_called_exited_and_runs_nothing(self):
         state = self.state
@@ -341,7 +366,7 @@ class Session(RuleBasedStateMachine):
             return
         for later in (FLIGHT_SECONDS + GRACE, 10_000.0):
             state = self.look(self.now + later)
-            assert state.status == (IDLE if agent.life else EXITED)
+            assert state.status == (WAITING if agent.subagents_ask else IDLE if agent.life else EXITED)
             for turn in state.turns:
                 message = self.messages[turn.number - 1]
                 if turn.open:

@@ -19,6 +19,7 @@ from dev_sessions.model import (
     Message,
     Probe,
     Question,
+    Subagent,
     Turn,
 )
 from dev_sessions.turns import (
@@ -33,6 +34,8 @@ from dev_sessions.turns import (
 )
 
 ASKED = Question("q1", "question", "Which colour?", ("Red", "Blue"), 12.0)
+SUB = ASKED._replace(id="q2", since=13.0, agent=Subagent("a1", "Explore"))
+SUB_ASKS = Fact("asked", 13, question=SUB, held=True)
 DIALOG = Question("dialog-5", "dialog", "Do you trust this folder?", (), 5.0)
 
 
@@ -273,6 +276,32 @@ TABLE = {
     ),
     "declined with Esc": ([ONE], [TOOK, Fact("asked", 12, question=ASKED)], idle(14), IDLE, [INTERRUPTED], 1),
     "killed while it asks": ([ONE], [TOOK, Fact("asked", 12, question=ASKED)], gone(20), EXITED, [EXITED], 1),
+    "a subagent asks, the agent works": ([ONE], [TOOK, SUB_ASKS], busy(10.3, 500), WAITING, [WAITING], 1),
+    "a subagent asks, the agent's own turn is over": (
+        [ONE],
+        [TOOK, SUB_ASKS, DONE],
+        busy(10.3, 500),
+        WAITING,
+        [COMPLETED],
+        1,
+    ),
+    "a subagent asks, the agent says that it is idle": (
+        [ONE],
+        [TOOK, DONE, SUB_ASKS],
+        idle(15.1),
+        WAITING,
+        [COMPLETED],
+        1,
+    ),
+    "a subagent's question was answered": (
+        [ONE],
+        [TOOK, SUB_ASKS, Fact("answered", 14, text="q2")],
+        busy(10.3, 500),
+        WORKING,
+        [WORKING],
+        1,
+    ),
+    "killed while a subagent asks": ([ONE], [TOOK, SUB_ASKS], gone(20), EXITED, [EXITED], 1),
     "a dialog before the first prompt": ([], [], waiting(5, question=DIALOG), WAITING, [], None),
     "a dialog that no fact tells of": ([ONE], [TOOK], waiting(12, question=DIALOG), WAITING, [WAITING], 1),
 }
@@ -365,8 +394,29 @@ def test_a_persons_turn_that_was_stopped_is_the_last_one():
 
 
 def test_a_dead_agent_asks_nothing():
-    messages, facts, probe = TABLE["killed while it asks"][:3]
-    assert reduce(messages, facts, probe).question is None
+    for row in ("killed while it asks", "killed while a subagent asks"):
+        messages, facts, probe = TABLE[row][:3]
+        assert reduce(messages, facts, probe).question is None
+
+
+OWN_HELD = Fact("asked", 12, question=ASKED, held=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "probe", "open_"),
+    [
+        ([SUB_ASKS, OWN_HELD], waiting(12.1, question=DIALOG), [SUB, ASKED]),
+        ([SUB_ASKS, Fact("asked", 12, question=ASKED)], waiting(12.1), [SUB, ASKED]),  # one at a time, each agent
+        ([SUB_ASKS, OWN_HELD], busy(12.5), [SUB]),  # the agent goes on, the subagent waits
+        ([SUB_ASKS, OWN_HELD, DONE], busy(10.3), [SUB]),
+        ([SUB_ASKS, DONE, Fact("accepted", 30, text="a person's", prompt="p2")], busy(30.1), [SUB]),
+        ([SUB_ASKS, DONE, Fact("accepted", 30, text="<task-notification>", prompt="p2")], busy(30.1), [SUB]),
+        ([SUB_ASKS, OWN_HELD, Fact("answered", 12, text="q2")], waiting(12.1), [ASKED]),
+        ([SUB_ASKS, Fact("revived", 30)], busy(31), []),
+    ],
+)
+def test_a_subagents_question_stays_until_it_is_answered(facts, probe, open_):
+    assert list(reduce([ONE], [TOOK, *facts], probe).questions) == open_
 
 
 def test_what_the_agent_asked_stands_above_what_the_probe_saw():
