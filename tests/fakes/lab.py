@@ -226,6 +226,28 @@ class Lab:
                 found.append(pid)
         return found
 
+    def hooks(self) -> list[int]:
+        """The processes of Claude's hooks that wait for an answer."""
+        found = []
+        for pid in self.processes():
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"mkfifo" in command:
+                found.append(pid)
+        return found
+
+    def pending(self, *words: str) -> list[dict[str, Any]]:
+        """The open questions, once there is one with each of these words and no other."""
+
+        def all_there() -> tuple[list[dict[str, Any]]] | None:
+            found: list[dict[str, Any]] = json.loads(self.ok("pending", "--json"))
+            there = [next((one for one in found if word in one["text"]), None) for word in words]
+            return ([one for one in there if one],) if None not in there and len(found) == len(words) else None
+
+        return list(self.until(all_there, f"questions with {words} and no other")[0])
+
     def close(self) -> None:
         """End everything that was started here, and remove the folder (kept with DEV_SESSIONS_KEEP_LAB=1)."""
         self.model.close()
@@ -256,6 +278,12 @@ def is_waiting(pid: int) -> bool:
         return opened and "poll" in (folder / "wchan").read_text()
     except FileNotFoundError:
         return False  # a descriptor, or the whole process, that went while we looked
+
+
+def subagent(script: str, task: str = "a helper", **more: Any) -> str:
+    """A directive that makes Claude start a subagent, whose prompt is `script`."""
+    given = {"description": task, "prompt": script, "subagent_type": "general-purpose", **more}
+    return f"[[tool: Agent {json.dumps(given)}]]"
 
 
 def branch_state(run: Path, name: str) -> dict[str, Any]:

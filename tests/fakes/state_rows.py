@@ -311,6 +311,22 @@ ROWS: tuple[Row, ...] = (
         reply=((1, "started it"),),
         background=1,
     ),
+    Row(
+        "a subagent's question open",
+        OWN_WORK,
+        "a subagent asks whether it may run a command (`--permissions ask`), which no dialog shows while the agent "
+        "itself works on",
+        "it is allowed with `dev-sessions respond`, and the agent ends its turn",
+        "working",
+        "waiting_for_input",
+        "idle",
+        "waiting_for_input",
+        "completed",
+        blocks=False,
+        reply=((1, "done"),),
+        question="permission",
+        permissions="ask",
+    ),
     *(
         row._replace(name=f"no hooks: {row.name}", part=NO_HOOKS, hooks=False)
         for row in (_THINKING, _QUESTION, _ESC_BEFORE, _ESC_AFTER, _FAILS, _JOINED, _FOLLOWING)

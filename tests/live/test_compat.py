@@ -9,12 +9,13 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import ROOT, Lab
+from lab import ROOT, Lab, subagent
 
 OLDER = sorted(json.loads((ROOT / "tests" / "agents.json").read_text())["claude"]["older"])
 
@@ -168,6 +169,37 @@ def test_a_permission_is_asked_for(shared: Lab) -> None:
     shared.keys(id, "1")
     shared.until(lambda: shared.ok("status", id) == "idle", "the end of the turn")
     assert (shared.project / "asked").exists()
+
+    # Subagents are in the foreground unless the model wants it otherwise; each has its dialog then.
+    two = (
+        subagent("[[bash: touch one]][[bash: touch two]][[replytool]]") + "[[and]]" + subagent("[[bash: touch three]]")
+    )
+    shared.ok("send", id, f"{two}[[reply: all]]")
+    one, three = shared.pending("touch one", "touch three")
+    assert one["agent"]["type"] == three["agent"]["type"] == "general-purpose"
+    assert one["agent"]["id"] != three["agent"]["id"]
+    assert waited(shared, id, 6)["question"]["id"] in (one["id"], three["id"])
+    shared.ok("respond", id, "--question", three["id"], "--allow")
+    shared.ok("respond", id, "--allow")
+    shared.pending("touch two")
+    shared.until(lambda: re.search(r"touch two\n(.*\n)*.*❯ 1\. Yes", shared.screen(id)), "the dialog on the screen")
+    shared.keys(id, "1")
+    shared.pending()
+    assert waited(shared, id)["turns"][-1]["reply"] == "all"
+    assert all((shared.project / name).exists() for name in ("one", "two", "three"))
+    assert shared.hooks() == []
+
+    shared.ok(
+        "send", id, subagent("[[bash: touch four]][[reply: four]]", run_in_background=True) + "[[reply: left it]]"
+    )
+    (asked,) = shared.pending("touch four")
+    shared.until(lambda: shared.ok("last-message", id) == "left it", "the end of the agent's own turn")
+    shared.until(lambda: time.time() > asked["since"] + 3, "a while")
+    assert shared.pending("touch four") == [asked]
+    shared.ok("respond", id, "--allow")
+    shared.until((shared.project / "four").exists, "what was allowed")
+    shared.until(lambda: shared.ok("status", id) == "idle", "the end of all")
+    assert shared.hooks() == []
     assert shared.ok("kill", id)
 
 

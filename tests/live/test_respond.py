@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import pytest
 from lab import Done, Lab
 
 # How often a person and `respond` answer in the same instant.
@@ -32,16 +29,6 @@ def told(lab: Lab, id: str) -> str:
     waited = lab.run("wait", id, "--json")
     assert waited.code == 0, waited
     return str(waited.json["turns"][-1]["reply"])
-
-
-def hooks(lab: Lab) -> list[int]:
-    """The processes that wait for an answer."""
-    found = []
-    for pid in lab.processes():
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
-            if b"mkfifo" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return found
 
 
 def shown(lab: Lab, id: str, words: str) -> None:
@@ -71,7 +58,7 @@ def test_permission(lab: Lab) -> None:
     lab.ok("respond", id, "--allow")
     assert told(lab, id) == "Both."
     assert (lab.project / "four").exists()
-    assert hooks(lab) == []
+    assert lab.hooks() == []
 
     inside, beside = lab.project / "inside.txt", lab.project / "beside.txt"
     lab.ok("send", id, f"[[write: {inside}|1]][[read: {inside}]][[write: {inside}|2]][[write: {beside}|3]][[reply: W]]")
@@ -152,24 +139,6 @@ def test_plan(lab: Lab) -> None:
     assert told(lab, id) == "Done."
 
 
-def test_no_key_is_sent(lab: Lab) -> None:
-    """An answer does not go through the terminal: not one tmux command is given."""
-    id = lab.create("--permissions", "ask")
-    lab.ok("send", id, "[[bash: touch one]][[reply: Made.]]")
-    question(lab, id)
-    log, folder = lab.path / "tmux.log", lab.path / "bin"
-    folder.mkdir()
-    real = subprocess.run(["which", "tmux"], env=lab.env, capture_output=True, text=True, check=True).stdout.strip()
-    (folder / "tmux").write_text(f'#!/bin/sh\necho "$@" >>{log}\nexec {real} "$@"\n')
-    (folder / "tmux").chmod(0o755)
-    wrapped = {"PATH": f"{folder}:{lab.env['PATH']}"}
-    lab.ok("attach", id, "--json", env=wrapped)
-    lab.ok("respond", id, "--allow", env=wrapped)
-    logged = log.read_text() if log.exists() else ""
-    assert all(word not in logged for word in ("send-keys", "paste-buffer", "set-buffer")), logged
-    assert told(lab, id) == "Made."
-
-
 def test_a_person_was_first(lab: Lab) -> None:
     id = lab.create("--permissions", "ask")
     lab.ok("send", id, "[[bash: touch one]][[hold: on]][[reply: Made.]]")
@@ -181,7 +150,7 @@ def test_a_person_was_first(lab: Lab) -> None:
     lab.until((lab.project / "one").exists, "what the person allowed")
     subprocess.run(["curl", "-s", "-X", "POST", f"{lab.model.url}/control/release/on"], check=True)
     assert told(lab, id) == "Made."
-    lab.until(lambda: not hooks(lab), "the end of the hook that nobody answered")
+    lab.until(lambda: not lab.hooks(), "the end of the hook that nobody answered")
     assert lab.run("respond", id, "--allow").code == 1
 
 
@@ -223,38 +192,12 @@ def test_the_hook_was_killed(lab: Lab) -> None:
     lab.ok("send", id, "[[bash: touch one]][[reply: Made.]]")
     asked = question(lab, id)
     shown(lab, id, "1. Yes")
-    for pid in hooks(lab):
+    for pid in lab.hooks():
         os.kill(pid, signal.SIGKILL)
-    lab.until(lambda: not hooks(lab), "the end of the hook")
+    lab.until(lambda: not lab.hooks(), "the end of the hook")
     refused = lab.run("respond", id, "--allow")
     assert refused.code == 1, refused
     assert all(words in refused.err for words in ("nothing was sent", f"dev-sessions attach {id}", "--key"))
     assert [one["id"] for one in json.loads(lab.ok("pending", "--json"))] == [asked["id"]]
     lab.ok("respond", id, "--key", "1")
     assert told(lab, id) == "Made."
-
-
-def test_the_same_request_answers_once(lab: Lab) -> None:
-    id = lab.create("--permissions", "ask")
-    lab.ok("send", id, "[[bash: touch one]][[bash: touch two]][[reply: Made.]]")
-    question(lab, id)
-    first = lab.ok("respond", id, "--allow", "--request-id", "r1", "--json")
-    assert question(lab, id)["text"] == "Bash: touch two"
-    assert lab.ok("respond", id, "--allow", "--request-id", "r1", "--json") == first
-    assert lab.ok("status", id) == "waiting_for_input"
-    assert not (lab.project / "two").exists()
-
-
-@pytest.mark.parametrize("answer", [["--allow"], ["--choose", "3"], ["--text", " "], ["--choose", "1", "--text", "x"]])
-def test_what_is_no_answer_is_not_sent(shared: Lab, asker: str, answer: list[str]) -> None:
-    refused = shared.run("respond", asker, *answer)
-    assert (refused.code, "nothing was sent" in refused.err) == (2, True), refused
-    assert shared.ok("status", asker) == "waiting_for_input"
-
-
-@pytest.fixture(scope="module")
-def asker(shared: Lab) -> str:
-    id = shared.create()
-    shared.ok("send", id, "[[ask: Which colour?|Red|Blue]][[replytool]]")
-    question(shared, id)
-    return id

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Done, Lab
+from lab import Done, Lab, subagent
 from state_rows import ROWS, Row
 
 Scene = Callable[["Stage"], Iterator[None]]
@@ -299,6 +299,29 @@ def server_killed(stage: Stage) -> Iterator[None]:
     stage.think("[[reply: never]]")
     yield
     stage.lab.tmux("kill-server")
+
+
+@scene("a subagent's question open")
+def subagent_asks(stage: Stage) -> Iterator[None]:
+    asks = subagent("[[bash: touch x]][[reply: touched]]")
+    stage.think(f"{asks}[[hold: b]][[bash: ls]][[reply: done]]")
+    yield
+    stage.go()
+    (asked,) = stage.lab.pending("touch x")
+    assert asked["agent"]["task"] == "a helper"
+    yield
+    stage.lab.ok("respond", stage.id, "--allow")
+    stage.lab.until((stage.lab.project / "x").exists, "the subagent goes on")
+
+    def reported() -> bool:
+        """The agent is told that the subagent has ended, or that it was waited for (2.1.197 and older)."""
+        told = json.dumps(stage.lab.transcript(stage.id))
+        return "<task-notification>" in told or "async_launched" not in told
+
+    stage.held("b")
+    stage.lab.until(reported, "the end of the subagent")
+    stage.lab.model.release("b")
+    stage.becomes("idle")
 
 
 @scene("background work")
