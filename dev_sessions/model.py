@@ -34,7 +34,7 @@ class Message(NamedTuple):
         queued: it waits for a turn of its own.
         attempted: when it may first have reached the agent, or None.
         receipt: "started" or "accepted" once the agent was seen to have it, else None.
-        unconfirmed: its sender gave up waiting for a receipt.
+        unconfirmed: its sender gave up, was cut short, or has ended before there was a receipt.
     """
 
     number: int

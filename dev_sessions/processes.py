@@ -60,6 +60,11 @@ def _boot_id() -> str | None:
         return None
 
 
+def ourselves() -> dict[str, Any]:
+    """This process, as `noted` reads it back."""
+    return {"pid": os.getpid(), "started": start_time(os.getpid())}
+
+
 def noted(value: Any) -> tuple[int, str]:
     """A process that was noted as {"pid", "started"}, as (pid, start time); nobody's if the note does not tell."""
     if not isinstance(value, dict) or type(value.get("pid")) is not int:

@@ -359,5 +359,11 @@ def _message(number_: int, acts: dict[str, Any]) -> Message | None:
         bool(claim.get("queued", False)),
         None if attempt is None else as_number(attempt.get("at"), created),
         receipt if isinstance(receipt, str) else None,
-        "unconfirmed" in acts,
+        "unconfirmed" in acts or (receipt is None and _sender_gone(claim, attempt)),
     )
+
+
+def _sender_gone(claim: dict[str, Any], attempt: dict[str, Any] | None) -> bool:
+    """True if the process that was handing the message over has ended; a queued one has none until it is attempted."""
+    by = (attempt or {}).get("by") or (None if claim.get("queued") else claim.get("by"))
+    return by is not None and not processes.is_running(*processes.noted(by))

@@ -44,7 +44,7 @@ HOLD_GRACE = 1.0
 # An agent that took a prompt and has said `idle` for this long since before it will not start on it (a hook of the
 # user's own may block a prompt after ours has reported it). Seconds.
 START_GRACE = 5.0
-# A sender waits this long at most for a receipt; one that was killed says nothing any more. Seconds.
+# A sender waits this long at most for a receipt; whether it still runs is not known of every one. Seconds.
 FLIGHT_SECONDS = 120.0
 # Stamps of files may run ahead of the clock by a tick. Seconds.
 _CLOCK_SLACK = 1.0
@@ -345,26 +345,26 @@ def _turn(message: Message, fold: _Fold, status: str, now: float) -> Turn:
     running = next((entry for entry in fold.open if entry.number == message.number), None)
     if running is not None:
         return Turn(message.number, WAITING if status == WAITING else WORKING, message.created, prompt=running.prompt)
+    patience = START_GRACE if message.unconfirmed else FLIGHT_SECONDS  # a report may follow a sender's end
     if message.attempted is None and message.queued:
         return Turn(message.number, QUEUED, message.created)
     if message.attempted is None:
         if status == EXITED:
             error = "the agent ended before the message was delivered"
             return Turn(message.number, EXITED, message.created, message.created, error=error)
-        if _passed(now, message.created) <= FLIGHT_SECONDS:
+        if _passed(now, message.created) <= patience:
             return Turn(message.number, WORKING, message.created)
         error = "its sender ended before it was delivered"
         return Turn(message.number, FAILED, message.created, message.created, error=error)
     cut = next((at for at in fold.revivals if message.attempted <= at), None)
     if cut is not None:
-        lost = message.receipt is None
-        error = "the agent ended before it took the message" if lost else CUT
-        state = FAILED if lost else INTERRUPTED
+        lost = FAILED, "the agent ended before it took the message"
+        state, error = lost if message.receipt is None else (INTERRUPTED, CUT)
         return Turn(message.number, state, message.created, cut, error=error)
     if status == EXITED:
         error = "the agent ended before it took the message"
         return Turn(message.number, EXITED, message.created, message.attempted, error=error)
-    if message.receipt is None and (message.unconfirmed or _passed(now, message.attempted) > FLIGHT_SECONDS):
+    if message.receipt is None and _passed(now, message.attempted) > patience:
         error = "the agent has not confirmed that it took the message"
         return Turn(message.number, FAILED, message.created, message.attempted, error=error)
     # On its way, or the agent was seen to have it and none of its facts that still exist tells of it.

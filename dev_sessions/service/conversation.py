@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
+from .. import processes
 from ..backends.base import Delivery, Interrupts
 from ..errors import (
     AgentExited,
     DeliveryFailed,
-    DeliveryUnknown,
     SessionNotFound,
+    StoreError,
     TimedOut,
     Unsupported,
     UsageError,
@@ -91,23 +93,25 @@ def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str
 def hand_over(house: House, session: Session, message: Message, state: State) -> str:
     """Deliver a claimed message and note what became of it; returns "started" or "accepted".
 
-    The caller holds the session's lock. A message that is known not to have reached the agent is withdrawn.
+    The caller holds the session's lock. If the delivery ends in an error of any kind, a message that cannot have
+    reached the agent is withdrawn, and one that may have is unconfirmed: its turn is not waited for any longer. A
+    queued one that the agent refused stays queued, and the courier tries again.
     """
     attempted = [message.attempted is not None]
 
     def attempt() -> None:
-        session.folder.note(message.number, "attempt", {"at": time.time()})
+        session.folder.note(message.number, "attempt", {"at": time.time(), "by": processes.ourselves()})
         attempted[0] = True
 
     delivery = Delivery(message, house.settings.receipt_timeout, attempt, house.say)
     try:
         house.backend(session).deliver(session, delivery)
-    except DeliveryUnknown:
-        session.folder.note(message.number, "unconfirmed", {"at": time.time()})
-        raise
-    except BaseException:
-        if not attempted[0] and not message.queued:
-            session.folder.note(message.number, "withdrawn", {"at": time.time()})
+    except BaseException as error:
+        refused = isinstance(error, (DeliveryFailed, WaitingForInput))
+        if not message.queued or (attempted[0] and not refused):
+            # What cannot be noted any more (a full disk) is concluded from the end of this process.
+            with suppress(OSError, StoreError):
+                session.folder.note(message.number, "unconfirmed" if attempted[0] else "withdrawn", {"at": time.time()})
         raise
     receipt = "accepted" if state.status == WORKING else "started"
     session.folder.note(message.number, "receipt", {"receipt": receipt, "at": time.time()})
@@ -191,6 +195,7 @@ def _claim(
         "wire": wire.text,
         "queued": queued,
         "sender": house.settings.parent,
+        "by": processes.ourselves(),
     }
     if known:
         folder.reclaim_message(number, text, claim)

@@ -247,7 +247,7 @@ def _enter(house: House, backend: Backend, params: dict[str, Any], request_id: s
             "created_at": time.time(),
             "created_by": __version__,
             "ready_at": None,
-            "creator": {"pid": os.getpid(), "started": processes.start_time(os.getpid())},
+            "creator": processes.ourselves(),
             "request_id": request_id,
             "backend": {},
         }

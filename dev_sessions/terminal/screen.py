@@ -133,14 +133,21 @@ class Screen:
                 raise
             raise ScreenGone(f"the tmux session {self.name} has ended") from error
 
-    def _leave_copy_mode(self) -> None:
-        """A person who scrolled may have left the pane in copy mode, where keys do not reach the program."""
-        if self._ask("#{pane_in_mode}") != "0":
-            self.command(f"send-keys -t {quoted(self._target)} -X cancel")
+    def _let_keys_through(self) -> None:
+        """Leave a mode in which keys do not reach the program: a person may have scrolled, or opened the clock.
+
+        `-q` leaves every mode, one over the other too (tmux 3.2 and newer). A pane that takes no keys at all
+        (`select-pane -d`) takes them again.
+        """
+        if self._ask("#{pane_in_mode}#{pane_input_off}") == "00":
+            return
+        self.command(f"copy-mode -q -t {quoted(self._target)}")
+        if self._ask("#{pane_input_off}") == "1":
+            self.command(f"select-pane -e -t {quoted(self._target)}")
 
     def keys(self, *names: str) -> None:
         """Press keys, by tmux's names for them (`Enter`, `Escape`, `C-s`)."""
-        self._leave_copy_mode()
+        self._let_keys_through()
         self.command(f"send-keys -t {quoted(self._target)} {' '.join(names)}")
 
     def paste(self, buffer: str, pieces: list[str], script: str) -> None:
@@ -152,6 +159,7 @@ class Screen:
             script: path of a file to write the tmux commands to (a command typed on this connection is limited to the
                 terminal's line length); the caller removes it.
         """
+        self._let_keys_through()
         target = quoted(self._target)
         with open(script, "w", encoding="utf-8", newline="") as file:
             for piece in pieces:

@@ -331,13 +331,33 @@ def test_two_pastes_at_once_do_not_mix(tmux, tmp_path):
             tmux.kill_session(f"pair-{number}", "k")
 
 
-def test_the_screen_of_a_person_in_copy_mode_takes_keys_all_the_same(tmux, echo):
+# What a person, or a key binding, may have left a pane in.
+MODES = {
+    "copy mode": [("copy-mode",)],
+    "clock": [("clock-mode",)],
+    "tree": [("choose-tree",)],
+    "client list": [("choose-client",)],
+    "buffer list": [("set-buffer", "x"), ("choose-buffer",)],
+    "options": [("customize-mode",)],
+    "search in copy mode": [("copy-mode",), ("send-keys", "-X", "search-backward", "ready")],
+    "one over the other": [("copy-mode",), ("clock-mode",), ("choose-tree",)],
+    "input off": [("select-pane", "-d")],
+    "input off, in a mode": [("clock-mode",), ("select-pane", "-d")],
+}
+
+
+def test_keys_reach_the_program_whatever_mode_its_pane_was_left_in(tmux, echo, tmp_path):
     name, taken = echo
+    pressed = b""
     with Screen(tmux, name) as screen:
         sees(screen, "ready")
-        tmux.run("copy-mode", "-t", f"={name}:")
-        screen.keys("z")
-        until(lambda: taken.exists() and taken.read_bytes() == b"z", "the key has arrived")
+        for letter, (mode, commands) in zip("abcdefghijk", MODES.items(), strict=False):
+            for words in commands:
+                tmux.run(*words, *(() if words[0] == "set-buffer" else ("-t", f"={name}:")))
+            screen.paste("b4", [f"{mode};"], str(tmp_path / "paste.tmux"))
+            screen.keys(letter)
+            pressed += b"\x1b[200~" + f"{mode};".encode() + b"\x1b[201~" + letter.encode()
+            until(lambda: taken.exists() and taken.read_bytes() == pressed, f"a key in: {mode}")  # noqa: B023 (called at once)
 
 
 def test_the_pane_is_meant_though_a_person_opened_another(tmux, tmp_path):

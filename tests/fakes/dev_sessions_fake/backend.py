@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -24,7 +25,17 @@ from dev_sessions.backends.base import (
     Wire,
 )
 from dev_sessions.backends.ending import end
-from dev_sessions.errors import AgentExited, DeliveryUnknown, LaunchFailed, QuestionGone, TimedOut, WaitingForInput
+from dev_sessions.errors import (
+    AgentExited,
+    DeliveryFailed,
+    DeliveryUnknown,
+    LaunchFailed,
+    QuestionGone,
+    ScreenGone,
+    TimedOut,
+    TmuxError,
+    WaitingForInput,
+)
 from dev_sessions.model import Entry, Fact, Message, Part, Probe, Question
 from dev_sessions.terminal.tmux import Tmux
 from dev_sessions.waiting import Watcher
@@ -35,6 +46,15 @@ LIMIT = 100_000
 STEPS = ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))
 # Between two looks where no event came. Seconds.
 TICK = 0.2
+# What a delivery of the real ones may end in, wherever it stands.
+_CUTS = {
+    "tmux": TmuxError("tmux send-keys: not in a mode"),
+    "gone": ScreenGone("the tmux session has ended"),
+    "disk": OSError(28, "No space left on device", "paste.tmux"),
+    "refused": DeliveryFailed("the agent does not take it"),
+    "asks": WaitingForInput("the agent asks something"),
+    "odd": ValueError("nobody has thought of this"),
+}
 # tmux gives the pane its own environment; only what describes the terminal goes on to the agent.
 _CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
 
@@ -99,7 +119,9 @@ class BareBackend:
             raise WaitingForInput(f"{session.id} asks something", next=f"dev-sessions attach {session.id}")
         if message.attempted is None:
             delivery.attempt()
+            _cut(message.wire, "before")
             files.write_json(_path(session, "inbox", _inbox(message)), {"text": message.wire})
+            _cut(message.wire, "after")
         if not _await(session, lambda: self.received(session, message), delivery.timeout):
             raise DeliveryUnknown(
                 f"no receipt from {session.id} within {delivery.timeout:g} s",
@@ -282,6 +304,18 @@ def _probe(session: Session) -> Probe:
     if probe.activity == "waiting" and probe.detail:
         return probe._replace(question=Question("start", "dialog", probe.detail, (), probe.since))
     return probe
+
+
+def _cut(text: str, when: str) -> None:
+    """Break off a delivery, before or after the program can take it, as `[[cut: ERROR before]]` in its text says."""
+    found = re.search(r"\[\[cut: (\w+) (\w+)\]\]", text)
+    if found is None or found[2] != when:
+        return
+    if found[1] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if found[1] == "interrupt":
+        raise KeyboardInterrupt
+    raise _CUTS[found[1]]
 
 
 def _await(session: Session, there: Callable[[], bool], seconds: float) -> bool:
