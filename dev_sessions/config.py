@@ -87,6 +87,7 @@ class Settings(NamedTuple):
         ready_timeout: seconds that an agent may take to be ready for input (`DEV_SESSIONS_READY_TIMEOUT`, 60).
         receipt_timeout: seconds to wait for an agent's receipt of a message (`DEV_SESSIONS_RECEIPT_TIMEOUT`, 30).
         debug: show tracebacks (`DEV_SESSIONS_DEBUG=1`).
+        tmux: name of the tmux server for new sessions (`DEV_SESSIONS_TMUX`, as `tmux -L` takes it); None: the user's.
         root: the folder that a caller elsewhere has named as the one its sessions have to work in; None: it has not.
         allowed: the folders that sessions for callers elsewhere may work in; None: there are no such callers.
     """
@@ -100,6 +101,7 @@ class Settings(NamedTuple):
     ready_timeout: float
     receipt_timeout: float
     debug: bool
+    tmux: str | None = None
     root: str | None = None
     allowed: tuple[str, ...] | None = None
 
@@ -129,6 +131,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ready_timeout=_seconds(env, "DEV_SESSIONS_READY_TIMEOUT", 60.0),
         receipt_timeout=_seconds(env, "DEV_SESSIONS_RECEIPT_TIMEOUT", 30.0),
         debug=is_true(env.get("DEV_SESSIONS_DEBUG")),
+        tmux=_tmux_server(env),
     )
 
 
@@ -324,6 +327,16 @@ def _whole(env: Mapping[str, str], name: str, default: int) -> int:
     if not value.isdecimal():
         raise UsageError(f"{name} must be a whole number, not {value!r}", next=f"unset {name}")
     return int(value)
+
+
+def _tmux_server(env: Mapping[str, str]) -> str | None:
+    name = env.get("DEV_SESSIONS_TMUX") or None
+    if name is not None and ("/" in name or not name.isprintable() or name in (".", "..")):
+        raise UsageError(
+            f"DEV_SESSIONS_TMUX must be the name of a tmux server, not {name!r}",
+            next="export DEV_SESSIONS_TMUX=dev-sessions, or unset it",
+        )
+    return name
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

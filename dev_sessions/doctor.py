@@ -15,6 +15,7 @@ from . import __version__, config, git, skills
 from .backends import own_programs
 from .errors import DevSessionsError
 from .store import Store
+from .terminal.server import listener, mismatched, removed
 from .terminal.tmux import Tmux
 from .values import NamedTuple
 
@@ -88,15 +89,35 @@ def _tmux(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("tmux", "problem", f"{told} is too old", "install tmux 3.2 or newer")
     else:
         yield Finding("tmux", "ok", f"{told} ({tmux.program})")
-    # What a server leaves of its socket tells nothing: ask it.
-    runs = tmux.run("list-sessions", check=False)
-    text = f"answers on {tmux.expected_socket()}" if runs else "none runs; the first session starts one"
-    yield Finding("tmux server", "ok", text)
+    for one in _servers(environ):
+        yield _server(one)
     if _kills_at_logout():
         remedy = "loginctl enable-linger, or KillUserProcesses=no in /etc/systemd/logind.conf"
         yield Finding("KillUserProcesses", "problem", "the system ends your sessions when you log out", remedy)
     else:
         yield Finding("KillUserProcesses", "ok", "sessions outlive your logout")
+
+
+def _servers(environ: Mapping[str, str]) -> list[Tmux]:
+    """The tmux server of new sessions, and those that sessions on record were started on."""
+    records = Store(config.state_folder(environ)).load().values()
+    private = [record.get("backend") or {} for record in records]
+    sockets = {str(one["socket"]) for one in private if one.get("socket") and one.get("pane")}
+    return [Tmux(environ), *(Tmux(environ, path) for path in sorted(sockets - {Tmux(environ).expected_socket()}))]
+
+
+def _server(tmux: Tmux) -> Finding:
+    path, pid = tmux.expected_socket(), listener(tmux)
+    # What a server leaves of its socket tells nothing: ask it.
+    answers = bool(tmux.run("list-sessions", check=False))
+    gone, other = removed(tmux, pid), mismatched(tmux, pid)
+    if why := gone or other:
+        return Finding("tmux server", "problem" if gone or not answers else "note", why.message, why.data["next"])
+    if not answers:
+        return Finding("tmux server", "ok", f"none runs on {path}; the first session starts one")
+    shared = os.path.basename(path) == "default"
+    hint = "; sessions end with it (export DEV_SESSIONS_TMUX=dev-sessions gives new ones a server of their own)"
+    return Finding("tmux server", "ok", f"answers on {path}{hint if shared else ''}")
 
 
 def _kills_at_logout(root: str = "/etc/systemd") -> bool:
@@ -213,9 +234,9 @@ def _sessions(environ: Mapping[str, str], listed: Callable[[], list[dict[str, An
 
 def _terminals(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """The tmux sessions that some dev-sessions has made, each with its key."""
-    told = Tmux(environ).run("list-sessions", "-F", "#{session_name} #{@dev_sessions_key}", check=False)
-    pairs = [line.rpartition(" ") for line in told.splitlines()]
-    return [(name, key) for name, _, key in pairs if key and name]
+    words = ("list-sessions", "-F", "#{session_name} #{@dev_sessions_key}")
+    told = [line.rpartition(" ") for tmux in _servers(environ) for line in tmux.run(*words, check=False).splitlines()]
+    return [(name, key) for name, _, key in told if key and name]
 
 
 def _left_worktrees(environ: Mapping[str, str], listed: list[dict[str, Any]]) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BLOCK = re.compile(rb"%begin (\d+ \d+) 1\r?\n(.*?)%(end|error) \1 1\r?\n", re.DOTALL)
 # Only then the client is attached, and told what moves; it carries out commands before.
-_ATTACHED = re.compile(rb"%session-changed [^\n]*\n")
+_ATTACHED = re.compile(rb"%session-changed (\$\d+) [^\n]*\n")
 _ANSWER_SECONDS = 10.0
 _NEEDED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TMUX_TMPDIR")
 
@@ -32,20 +32,28 @@ class Screen:
         tmux: the server.
         name: the session's exact name.
         pane: the id of the program's pane; None: the session's active one.
+        key: the key that `Tmux.new_session` was given; with it, a pane is found that is elsewhere by now, as after a
+            person has renamed the session or moved the pane.
 
     Raises:
         ScreenGone: there is no such session, or the pane is not one of it.
     """
 
-    def __init__(self, tmux: Tmux, name: str, pane: str | None = None) -> None:
+    def __init__(self, tmux: Tmux, name: str, pane: str | None = None, key: str | None = None) -> None:
         self.name = name
         self._target = pane or f"={name}:"
         self._tmux = tmux
         with tmux.alone():
-            self._attach()
+            try:
+                self._attach(f"={name}")
+            except ScreenGone:
+                found = tmux.session_of(pane, key) if pane and key else None
+                if found is None:
+                    raise
+                self._attach(found[0])
 
-    def _attach(self) -> None:
-        argv = self._tmux.command("-u", "-N", "-C", "attach-session", "-E", "-t", f"={self.name}", "-f", "ignore-size")
+    def _attach(self, session: str) -> None:
+        argv = self._tmux.command("-u", "-N", "-C", "attach-session", "-E", "-t", session, "-f", "ignore-size")
         # Little to introduce itself with (see `tmux`), and no TMUX, inside of which tmux would refuse to nest.
         environ = {name: value for name, value in self._tmux.environ.items() if name in _NEEDED}
         self._client = pexpect.spawn(
@@ -62,7 +70,8 @@ class Screen:
         self._ended = False
         try:
             self._expect(_ATTACHED)
-            if self._ask("#{session_name}") != self.name:
+            attached = self._client.match[1].decode()
+            if self._ask("#{session_id}") != attached:
                 raise ScreenGone(f"the agent's pane in the tmux session {self.name} is gone")
         except BaseException:
             self._detach()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 WIDTH, HEIGHT = 200, 50
-_KEY = "@dev_sessions_key"
+# The key of a session of ours: on its tmux session, which a person may rename, and on its pane, which may be moved.
+_KEY, _PANE_KEY = "@dev_sessions_key", "@dev_sessions_pane"
 # How long to let others go first. Seconds.
 _PATIENCE = 5.0
 
@@ -35,17 +36,20 @@ class Tmux:
 
     Args:
         environ: the environment to call tmux with (`TMUX`, `TMUX_TMPDIR`, `PATH` matter).
-        socket: path of the server's socket; None: the server that the caller's environment means.
+        socket: path of the server's socket; None: the server that the caller's environment means, or the one that
+            `DEV_SESSIONS_TMUX` names (as `tmux -L` does).
     """
 
     def __init__(self, environ: Mapping[str, str], socket: str | None = None) -> None:
         self.environ = _without_stale_server(environ)
         self.socket = socket
+        self._name = environ.get("DEV_SESSIONS_TMUX") or None
         self.program = _program(environ)
 
     def command(self, *words: str) -> list[str]:
         """The argv that runs `words` on this server."""
-        where = ["-S", self.socket] if self.socket else []
+        named = ["-L", self._name] if self._name else []
+        where = ["-S", self.socket] if self.socket else named
         return [self.program, *where, *words]
 
     def run(self, *words: str, check: bool = True) -> str:
@@ -54,18 +58,24 @@ class Tmux:
         Raises:
             TmuxError: tmux refused it; with ``check=False`` the answer is empty instead.
         """
+        done = self._tried(*words)
+        if done.returncode == 0:
+            return done.stdout.decode(errors="replace")
+        if check:
+            raise self._refused(words[0], done)
+        return ""
+
+    def _refused(self, command: str, done: subprocess.CompletedProcess[bytes]) -> TmuxError:
+        words_of_tmux = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        return TmuxError(f"tmux {command}: {words_of_tmux}", next="run the same tmux command by hand to see more")
+
+    def _tried(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         try:
-            done = self._done(*words)
+            return self._done(*words)
         except OSError as error:
             raise TmuxError(
                 f"cannot run {self.program}: {error.strerror}", next="check the tmux installation"
             ) from error
-        if done.returncode == 0:
-            return done.stdout.decode(errors="replace")
-        if check:
-            words_of_tmux = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-            raise TmuxError(f"tmux {words[0]}: {words_of_tmux}", next="run the same tmux command by hand to see more")
-        return ""
 
     def _done(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """tmux in a session of its own: a Ctrl-C in the terminal is for us, and does not cut it short.
@@ -85,7 +95,9 @@ class Tmux:
         """The socket of the server that the caller's environment means, whether or not that server runs."""
         inside = self.environ.get("TMUX", "").partition(",")[0]
         folder = os.path.join(self.environ.get("TMUX_TMPDIR") or "/tmp", f"tmux-{os.getuid()}")
-        return self.socket or inside or os.path.join(os.path.realpath(folder), "default")
+        if self.socket or (inside and not self._name):
+            return self.socket or inside
+        return os.path.join(os.path.realpath(folder), self._name or "default")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -116,41 +128,56 @@ class Tmux:
 
         The pane stays when its program ends, so that its last words can be read, until `release`.
         """
+        from .server import unreachable
+
+        if not os.path.exists(self.expected_socket()) and (why := unreachable(self)):
+            raise why  # else tmux would start a second server, and nobody would find the first one again
         for tries_left in (2, 1, 0):
             try:
                 return self._new_session(name, argv, key)
-            except TmuxError:
+            except TmuxError as error:
                 # A server ends with its last session; one that ends just now takes ours along, and nothing was made.
                 if not tries_left or self.has_session(name):
-                    raise
+                    raise unreachable(self) or error from error
         raise AssertionError("not reached")
 
     def _new_session(self, name: str, argv: Sequence[str], key: str) -> tuple[str, str]:
-        target = f"={name}:"
         # Cut short, the client would be gone, and the server might make the session when we have looked for it already.
         with self.alone(), uninterrupted():
-            shown = self._make(target, name, argv, key)
+            shown = self._make(name, argv, key)
         if not shown.strip():
             raise TmuxError("tmux has started no session and does not say why", next="check: tmux new-session -d")
         pane, _, self.socket = shown.rstrip("\n").partition(" ")
         return self.socket, pane
 
-    def _make(self, target: str, name: str, argv: Sequence[str], key: str) -> str:
-        return self.run(
+    def _make(self, name: str, argv: Sequence[str], key: str) -> str:
+        done = self._tried(
             *("new-session", "-d", "-s", name, "-x", str(WIDTH), "-y", str(HEIGHT)),
             *("-P", "-F", "#{pane_id} #{socket_path}"),
             *argv,
-            *(";", "set-option", "-t", target, _KEY, key),
-            *(";", "set-option", "-t", target, "destroy-unattached", "off"),
-            *(";", "set-option", "-t", target, "status", "on"),
-            *(";", "set-option", "-w", "-t", target, "remain-on-exit", "on"),
-            *(";", "set-option", "-w", "-t", target, "window-size", "latest"),
-            *(";", "set-option", "-w", "-t", target, "aggressive-resize", "off"),
+            *(";", *_options(_target(name), key)),
         )
+        shown = done.stdout.decode(errors="replace")
+        if done.returncode and not shown.strip():
+            raise self._refused("new-session", done)
+        if done.returncode:  # a hook of the user's (after-new-session) has renamed it already
+            self.run(*_options(shown.splitlines()[0].rpartition("\t")[2], key))
+        return shown
 
     def release(self, name: str) -> None:
-        """From now on the session ends together with its program."""
-        self.run("set-option", "-w", "-t", f"={name}:", "remain-on-exit", "off", check=False)
+        """From now on the session ends together with its program; `name` may also be the id of the program's pane."""
+        self.run("set-option", "-w", "-t", _target(name), "remain-on-exit", "off", check=False)
+
+    def free_name(self, name: str) -> str:
+        """`name`, or the first of `name-2`, `name-3`, ... of which there is no session."""
+        names = (name if number == 1 else f"{name}-{number}" for number in range(1, 1000))
+        return next((one for one in names if not self.has_session(one)), name)
+
+    def session_of(self, pane: str, key: str) -> tuple[str, str] | None:
+        """Id and name of the session that a pane of ours is in by now; None if it is not there, or is not ours."""
+        asked = f"#{{{_KEY}}} #{{{_PANE_KEY}}} #{{session_id}} #{{session_name}}"
+        words = self.run("display-message", "-p", "-t", pane, asked, check=False).rstrip("\n").split(" ", 3)
+        return (words[2], words[3]) if len(words) == 4 and key in words[:2] else None
 
     def has_session(self, name: str) -> bool | None:
         """True or False; None if tmux cannot be asked."""
@@ -160,10 +187,50 @@ class Tmux:
             return None
 
     def kill_session(self, name: str, key: str) -> None:
-        """End the session that `new_session` made with that key; fine if there is none (or another of that name)."""
-        if self.run("show-options", "-v", "-t", f"={name}:", _KEY, check=False).strip() == key:
+        """End the session that `new_session` made with that key, also if it has another name by now.
+
+        Fine if there is none, or another one of that name.
+        """
+        found = f"={name}"
+        if self.run("show-options", "-v", "-t", f"{found}:", _KEY, check=False).strip() != key:
+            told = self.run("list-sessions", "-F", f"#{{session_id}} #{{{_KEY}}}", check=False).splitlines()
+            found = next((line.partition(" ")[0] for line in told if line.partition(" ")[2] == key), "")
+        if found:
             with self.alone():
-                self.run("kill-session", "-t", f"={name}", check=False)
+                self.run("kill-session", "-t", found, check=False)
+
+
+def _target(name: str) -> str:
+    """A pane by its id, or the active one of a session by the session's exact name."""
+    return name if name.startswith("%") else f"={name}:"
+
+
+def _options(target: str, key: str) -> tuple[str, ...]:
+    """The commands that make a new session ours, whatever the user's configuration says.
+
+    Where a small terminal is attached to any session, the window begins with that size (3.3a).
+    """
+    return (
+        *("set-option", "-t", target, _KEY, key),
+        *(";", "set-option", "-p", "-t", target, _PANE_KEY, key),
+        *(";", "set-option", "-t", target, "destroy-unattached", "off"),
+        *(";", "if-shell", "-F", "#{exit-unattached}", "set-option -s exit-unattached off"),
+        *(";", "set-option", "-t", target, "status", "on"),
+        *(";", "set-option", "-w", "-t", target, "remain-on-exit", "on"),
+        *(";", "resize-window", "-t", target, "-x", str(WIDTH), "-y", str(HEIGHT)),
+        *(";", "set-option", "-w", "-t", target, "window-size", "latest"),
+        *(";", "set-option", "-w", "-t", target, "aggressive-resize", "off"),
+    )
+
+
+def version(program: str, environ: Mapping[str, str]) -> str | None:
+    """What a tmux program says of its version ("tmux 3.3a"), without asking any server; None if it does not."""
+    try:
+        told = subprocess.run([program, "-V"], env=environ, capture_output=True, timeout=2.0, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    word = told.stdout.decode(errors="replace").split()
+    return f"tmux {word[1]}" if len(word) > 1 else None
 
 
 def _without_stale_server(environ: Mapping[str, str]) -> dict[str, str]:

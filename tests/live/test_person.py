@@ -2,17 +2,88 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+from typing import Any
+
 from lab import Lab
+
+
+def pane(lab: Lab, id: str) -> str:
+    """The id of the pane that a session's agent is in."""
+    record = json.loads((lab.folder(id) / "record.json").read_text())
+    return str(record["backend"]["pane"])
+
+
+def terminal(lab: Lab, id: str) -> dict[str, str]:
+    found: dict[str, str] = lab.run("inspect", id, "--json").json["terminal"]
+    return found
+
+
+def is_fine(lab: Lab, id: str, word: str) -> None:
+    """Messages get in, once each, and a running turn can be ended."""
+    assert lab.ok("ask", id, f"[[reply: {word}]]") == word
+    lab.ok("send", id, f"[[hold: {word}]]")
+    assert lab.ok("interrupt", id) == "interrupted"
 
 
 def test_a_mode_that_a_person_has_left_open(shared: Lab, talker: str) -> None:
     for mode in ("clock-mode", "copy-mode", "choose-tree", "customize-mode"):
         shared.tmux(mode, "-t", f"=dev-{talker}:")
         assert shared.ok("ask", talker, f"[[reply: {mode} is left]]") == f"{mode} is left"
-    shared.ok("send", talker, "[[bash: sleep 300]]")
+    shared.ok("send", talker, "[[hold: mode]]")
     shared.tmux("clock-mode", "-t", f"=dev-{talker}:")
     shared.ok("send", talker, "[[reply: queued]]", "--queue")
+    assert shared.ok("interrupt", talker) == "interrupted"
     shared.tmux("clock-mode", "-t", f"=dev-{talker}:")
-    shared.ok("interrupt", talker)
-    assert shared.run("wait", talker).code in (0, 5)
     shared.until(lambda: shared.run("last-message", talker).out == "queued\n", "the queued one is answered")
+
+
+def test_a_session_that_a_person_has_renamed_and_moved(lab: Lab) -> None:
+    id = lab.create("--id", "moved")
+    lab.tmux("new-session", "-d", "-s", "mine", "cat")
+    lab.tmux("rename-session", "-t", "=dev-moved", "by hand")
+    lab.tmux("new-session", "-d", "-s", "dev-moved", "cat")
+    is_fine(lab, id, "renamed")
+    assert terminal(lab, id)["session"] == "by hand"
+    assert terminal(lab, id)["attach"].endswith(f"attach-session -t {pane(lab, id)}")
+    lab.tmux("join-pane", "-d", "-s", pane(lab, id), "-t", "=mine:")
+    is_fine(lab, id, "joined")
+    assert terminal(lab, id)["session"] == "mine"
+    os.kill(lab.pid(id), signal.SIGKILL)
+    assert lab.run("wait", id).code == 5
+    # Its name is taken by now: the next life gets another one, and all that a person has stays.
+    assert "dev-moved-2" in lab.run("revive", "--all").err
+    is_fine(lab, id, "revived")
+    lab.ok("kill", id)
+    assert sorted(lab.tmux("list-sessions", "-F", "#{session_name}").split()) == ["dev-moved", "mine"]
+    lab.tmux("kill-server")
+
+
+def test_a_server_of_its_own_and_one_whose_socket_is_gone(lab: Lab) -> None:
+    """Sessions on the user's server and on one of our own go on side by side, each where it was begun."""
+    own: dict[str, Any] = {"env": {"DEV_SESSIONS_TMUX": "ours"}}
+    here, there = lab.create("--id", "here"), lab.create("--id", "there", **own)
+    assert lab.tmux("list-sessions", "-F", "#{session_name}").split() == ["dev-here"]
+    for more in ({}, own):
+        for id in (here, there):
+            assert lab.ok("ask", id, f"[[reply: {id}]]", **more) == id
+    assert terminal(lab, there)["socket"].endswith("/ours")
+    assert any("/ours" in one["text"] for one in lab.run("doctor", "--json", **own).json["findings"])
+    os.unlink(terminal(lab, here)["socket"])
+    for words in (("send", here, "hi"), ("create",), ("attach", here)):
+        done = lab.run(*words)
+        assert done.code == 1, done
+        assert "was removed" in done.err
+    assert lab.ok("ask", there, "[[reply: untouched]]") == "untouched"
+    told = [one for one in lab.run("doctor", "--json").json["findings"] if one["level"] == "problem"]
+    remedy = next(one["remedy"] for one in told if one["check"] == "tmux server")
+    assert f"kill -USR1 {remedy.split()[2]}" in remedy
+    os.kill(int(remedy.split()[2]), signal.SIGUSR1)
+    lab.until(lambda: os.path.exists(terminal(lab, here)["socket"]), "the socket is there again")
+    assert lab.ok("ask", here, "[[reply: back]]") == "back"
+    lab.tmux("kill-server")
+    assert lab.ok("status", there) == "idle"
+    lab.ok("revive", here)
+    assert lab.ok("ask", here, "[[reply: revived]]") == "revived"

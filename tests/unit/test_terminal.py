@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev_sessions.terminal.screen import Screen, ScreenGone, quoted
+from dev_sessions.terminal.server import unreachable
 from dev_sessions.terminal.tmux import Tmux, TmuxError
 
 # Shows what it is given, byte by byte, with bracketed paste on; ends at a "q".
@@ -161,7 +164,7 @@ def test_it_returns_where_the_program_is(tmux, environ):
 def test_an_exact_name_is_meant(tmux, echo):
     name, _ = echo
     assert tmux.has_session(name[:-1]) is False
-    tmux.kill_session(name[:-1], "key")
+    tmux.kill_session(name[:-1], "another key")
     assert tmux.has_session(name) is True
 
 
@@ -220,6 +223,7 @@ def test_tmux_cannot_be_asked(environ, tmp_path):
         ({"TMUX": "/dev/null,123,0", "TMUX_TMPDIR": "/"}, "/dev/null"),
         ({"TMUX": "/nowhere/gone,123,0", "TMUX_TMPDIR": "/"}, f"/tmux-{os.getuid()}/default"),
         ({"TMUX_TMPDIR": "/"}, f"/tmux-{os.getuid()}/default"),
+        ({"TMUX": "/dev/null,1,0", "TMUX_TMPDIR": "/", "DEV_SESSIONS_TMUX": "ours"}, f"/tmux-{os.getuid()}/ours"),
         ({}, os.path.realpath(f"/tmp/tmux-{os.getuid()}") + "/default"),
     ],
 )
@@ -233,27 +237,119 @@ def test_a_named_socket_is_used(tmux, environ):
     assert elsewhere.expected_socket() == tmux.socket
 
 
-def test_a_session_survives_a_hostile_configuration(environ, tmp_path):
+HOSTILE = {
+    "many options": (
+        "set -g destroy-unattached on\nset -g base-index 1\nset -g pane-base-index 1\nset -g prefix C-a\n"
+        "set -g mouse on\nset -g remain-on-exit off\nset -g exit-empty off\nset -g status off"
+    ),
+    "exit-unattached": "set -g exit-unattached on",
+    "a hook that renames": "set-hook -g session-created 'rename-session hooked'",
+    "a hook that renames at once": "set-hook -g after-new-session 'rename-session hooked'",
+}
+
+
+@pytest.fixture
+def configured(environ, tmp_path, request):
+    """A server that has a configuration of the user's, ended with the test."""
     home, folder = tmp_path / "home", Path(tempfile.mkdtemp(prefix="ds-tmux-"))
     home.mkdir()
-    (home / ".tmux.conf").write_text(
-        "set -g destroy-unattached on\nset -g base-index 1\nset -g pane-base-index 1\nset -g prefix C-a\n"
-        "set -g mouse on\nset -g remain-on-exit off\nset -g exit-empty off\nset -g status off\n"
-    )
-    hostile = Tmux({**environ, "HOME": str(home), "TMUX_TMPDIR": str(folder)})
-    try:
-        # tmux 3.3a loses, once in a hundred times, what a program says that ends in the same moment.
-        wait = f"until [ -e '{home}/gate' ]; do sleep 0.01; done"
-        hostile.new_session("s", ["/bin/sh", "-c", f"echo last words; {wait}; exit 3"], "k")
-        with Screen(hostile, "s") as screen:
+    (home / ".tmux.conf").write_text(f"{getattr(request, 'param', '')}\n")
+    server = Tmux({**environ, "HOME": str(home), "TMUX_TMPDIR": str(folder)})
+    yield server
+    server.run("kill-server", check=False)
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("configured", HOSTILE.values(), ids=HOSTILE, indirect=True)
+def test_a_session_survives_a_hostile_configuration(configured, tmp_path):
+    # tmux 3.3a loses, once in a hundred times, what a program says that ends in the same moment.
+    wait = f"until [ -e '{tmp_path}/gate' ]; do sleep 0.01; done"
+    _, pane = configured.new_session("s", ["/bin/sh", "-c", f"echo last words; {wait}; exit 3"], "k")
+    for _ in range(2):  # with no client between them
+        with Screen(configured, "s", pane, "k") as screen:
             sees(screen, "last words")
-            (home / "gate").touch()
-            until(screen.dead, "the program has ended")
-            assert screen.last_words().strip() == "last words"
-        assert hostile.has_session("s") is True
+    with Screen(configured, "s", pane, "k") as screen:
+        (tmp_path / "gate").touch()
+        until(screen.dead, "the program has ended")
+        assert screen.last_words().strip() == "last words"
+    configured.kill_session("s", "k")
+    assert configured.session_of(pane, "k") is None
+
+
+def attached(tmux, name, columns, rows):
+    """A person's terminal of that size on a session."""
+    argv = tmux.command("attach-session", "-t", f"={name}")
+    client = pexpect.spawn(argv[0], argv[1:], env={**tmux.environ, "TERM": "xterm"}, dimensions=(rows, columns))
+    until(lambda: f"{columns}x{rows}" in tmux.run("list-clients", "-F", "#{client_width}x#{client_height}"), "attached")
+    return client
+
+
+def test_a_small_terminal_elsewhere_does_not_shrink_a_new_session(configured):
+    configured.new_session("mine", ["/bin/cat"], "m")
+    client = attached(configured, "mine", 60, 10)
+    try:
+        _, pane = configured.new_session("s", ["/bin/cat"], "k")
+        size = "#{window_width}x#{window_height} #{window-size}"
+        assert configured.run("display-message", "-p", "-t", pane, size).strip() == "200x50 latest"
     finally:
-        hostile.run("kill-server", check=False)
-        subprocess.run(["rm", "-rf", str(folder)], check=True)
+        client.close(force=True)
+
+
+def test_a_session_that_is_renamed_and_its_pane_moved_is_found_by_its_key(configured, tmp_path):
+    """Another session has the name by then, and is never meant."""
+    _, pane = configured.new_session("s", ["/bin/sh", "-c", "echo ours; exec cat"], "k")
+    configured.run("rename-session", "-t", "=s", "by hand")
+    configured.new_session("s", ["/bin/sh", "-c", "echo theirs; exec cat"], "another")
+    assert configured.session_of(pane, "k")[1] == "by hand"
+    assert configured.free_name("s") == "s-2"
+    with Screen(configured, "s", pane, "k") as screen:
+        sees(screen, "ours")
+    configured.run("join-pane", "-d", "-s", pane, "-t", "=s:")
+    assert configured.session_of(pane, "k")[1] == "s"
+    with Screen(configured, "by hand", pane, "k") as screen:
+        assert "theirs" not in sees(screen, "ours")
+    configured.run("break-pane", "-d", "-s", pane)
+    with pytest.raises(ScreenGone):
+        Screen(configured, "by hand", pane, "another key")
+    configured.kill_session("by hand", "k")  # it ended as its last pane left it
+    assert configured.has_session("s") is True
+
+
+def test_where_the_socket_was_removed_the_signal_that_brings_it_back_is_told(configured):
+    configured.new_session("s", ["/bin/cat"], "k")
+    path, configured.socket = configured.socket, None
+    assert unreachable(configured) is None
+    os.unlink(path)
+    with pytest.raises(TmuxError) as caught:
+        configured.new_session("second", ["/bin/cat"], "k2")
+    assert str(path) in caught.value.message
+    remedy = caught.value.data["next"].partition(" makes")[0]
+    subprocess.run(remedy, shell=True, check=True)
+    until(lambda: os.path.exists(path), "the socket is there")
+    assert configured.has_session("s") is True
+    assert unreachable(configured) is None
+    shutil.rmtree(os.path.dirname(path))
+    why = unreachable(configured)
+    assert why.data["next"].startswith("mkdir -m 700 -p ")
+    subprocess.run(why.data["next"].partition(" makes")[0], shell=True, check=True)
+    until(lambda: configured.has_session("s"), "the socket is there again")
+
+
+def test_a_client_of_another_version_is_told_with_both(configured, tmp_path):
+    """A program that says what tmux 3.6 says to a server of 3.5."""
+    configured.new_session("s", ["/bin/cat"], "k")
+    newer = tmp_path / "tmux"
+    refusal = 'echo "open terminal failed: not a terminal" >&2; exit 1'
+    newer.write_text(f'#!/bin/sh\n[ "$1" = -V ] && {{ echo tmux 9.9z; exit; }}\n{refusal}\n')
+    newer.chmod(0o755)
+    other = Tmux({**configured.environ, "PATH": f"{tmp_path}:{configured.environ['PATH']}"})
+    with pytest.raises(TmuxError) as caught:
+        other.new_session("second", ["/bin/cat"], "k2")
+    own = configured.run("-V").strip()
+    assert f"is {own}" in caught.value.message
+    assert "is tmux 9.9z" in caught.value.message
+    assert "/exe -S" in caught.value.data["next"]
+    assert unreachable(configured) is None
 
 
 def test_a_released_session_ends_with_its_program(tmux, echo):
@@ -433,6 +529,7 @@ def test_closing_leaves_the_session_and_no_client(tmux, echo):
 COMING_AND_GOING = """
 import os, sys
 from dev_sessions.terminal.screen import Screen
+from dev_sessions.terminal.server import unreachable
 from dev_sessions.terminal.tmux import Tmux
 tmux = Tmux(os.environ)
 for number in range(12):

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ...errors import TmuxError
     from ...model import Entry, Message, Question
     from ...terminal.screen import Screen
     from ...terminal.tmux import Tmux
@@ -85,9 +86,14 @@ class ClaudeBackend:
         return ClaudeConversation(session)
 
     def places(self, session: Session) -> Places:
+        from ...errors import TmuxError
         from .places import places
 
-        return places(session)
+        try:
+            tmux = _tmux(session)
+        except TmuxError:
+            tmux = None
+        return places(session, tmux)
 
     def stop(self, session: Session) -> None:
         from .stop import stop
@@ -117,7 +123,12 @@ class ClaudeBackend:
         revive(launch, _GRACE)
 
     def attach_command(self, session: Session) -> list[str]:
-        return _tmux(session).command("attach-session", "-t", f"={evidence.pane_name(session.id)}")
+        tmux, name, pane = _tmux(session), evidence.pane_name(session), str(session.private.get("pane") or "")
+        found = tmux.session_of(pane, session.record["key"]) if pane else None
+        if found is None and (why := _unreachable(tmux)):
+            raise why
+        # Where a person has renamed the session or moved the pane, its id is what still leads there.
+        return tmux.command("attach-session", "-t", f"={name}" if found is None or found[1] == name else pane)
 
 
 @contextmanager
@@ -129,7 +140,7 @@ def _screen(session: Session) -> Iterator[Screen]:
             yield screen
     except ScreenGone as error:
         if evidence.look(session).running:
-            raise TmuxError(
+            raise _unreachable(_tmux(session)) or TmuxError(
                 f"the connection to the terminal of {session.id} was lost", next=f"dev-sessions status {session.id}"
             ) from error
         raise AgentExited(
@@ -139,16 +150,25 @@ def _screen(session: Session) -> Iterator[Screen]:
 
 def _opened(session: Session) -> Screen:
     """A view of the session; a client that tmux drops at its start, under load, is replaced while the agent lives."""
-    from ...errors import ScreenGone
+    from ...errors import ScreenGone, TmuxError
     from ...terminal.screen import Screen
 
+    tmux, name, pane = _tmux(session), evidence.pane_name(session), session.private.get("pane")
     for tries_left in (2, 1, 0):
         try:
-            return Screen(_tmux(session), evidence.pane_name(session.id), session.private.get("pane"))
+            return Screen(tmux, name, pane, session.record["key"])
         except ScreenGone:
             if not tries_left or not evidence.look(session).running:
                 raise
+        except TmuxError as error:
+            raise _unreachable(tmux) or error from error
     raise AssertionError("not reached")
+
+
+def _unreachable(tmux: Tmux) -> TmuxError | None:
+    from ...terminal.server import unreachable
+
+    return unreachable(tmux)
 
 
 def _tmux(session: Session) -> Tmux:

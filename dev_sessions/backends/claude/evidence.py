@@ -264,9 +264,9 @@ def config_of(transcript: str | None) -> str | None:
     return os.path.dirname(projects) if os.path.basename(projects) == "projects" else None
 
 
-def pane_name(id: str) -> str:
-    """The tmux session's name: `tmux attach -t dev-<id>` is what a person types."""
-    return f"dev-{id}"
+def pane_name(session: Session) -> str:
+    """The tmux session's name at its start: `tmux attach -t dev-<id>` is what a person types."""
+    return str(session.private.get("terminal") or f"dev-{session.id}")
 
 
 def config_folder(session: Session) -> str:

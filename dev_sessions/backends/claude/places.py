@@ -9,15 +9,23 @@ from . import evidence, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...terminal.tmux import Tmux
     from ..base import Session
 
 
-def places(session: Session) -> Places:
-    """See `base.Backend.places`."""
+def places(session: Session, tmux: Tmux | None) -> Places:
+    """See `base.Backend.places`.
+
+    Args:
+        tmux: the server to ask what the session is called by now; None if there is no tmux on this machine any more.
+    """
     payloads = [hooks.parse(payload) for payload in session.folder.facts()]
     files = {"settings": os.path.join(session.folder.agent_path, "settings.json")}
     files["transcript"] = evidence.transcript_path(session, payloads) or _expected(session)
-    terminal = {"socket": str(session.private.get("socket") or ""), "session": evidence.pane_name(session.id)}
+    pane = session.private.get("pane")
+    found = tmux.session_of(pane, session.record["key"]) if tmux and pane else None
+    name = found[1] if found else evidence.pane_name(session)
+    terminal = {"socket": str(session.private.get("socket") or ""), "session": name}
     version = session.private.get("version")
     return Places(files, terminal, str(version) if version else None, any(payloads))
 

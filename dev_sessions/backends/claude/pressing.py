@@ -70,7 +70,7 @@ def with_screen(session: Session, seen: Observation, tmux: Tmux) -> Observation:
     last = next((fact.kind for fact in reversed(seen.facts) if fact.kind in ("asked", "ended", "accepted")), None)
     if last == "asked" or probe.now - probe.since <= ASK_GRACE:
         return seen
-    target = session.private.get("pane") or f"={evidence.pane_name(session.id)}:"
+    target = session.private.get("pane") or f"={evidence.pane_name(session)}:"
     screen = tmux.run("capture-pane", "-p", "-t", target, check=False)
     options = tuple(option.text for option in dialogs.options(screen))
     told = question._replace(text=f"{question.text}:\n{dialogs.shown(screen)}", options=options)

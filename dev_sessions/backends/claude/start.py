@@ -7,6 +7,7 @@ import uuid
 
 from ...errors import LaunchFailed, ScreenGone, WaitingForInput
 from ...terminal.screen import Screen
+from ...terminal.server import unreachable
 from ...terminal.tmux import Tmux
 from ...waiting import Watcher
 from . import contained, dialogs, evidence, hooks, version
@@ -45,7 +46,10 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
         uuid: Claude's own id of the conversation.
         conversation: what its command line says of it.
     """
-    name = evidence.pane_name(launch.session.id)
+    wanted = f"dev-{launch.session.id}"
+    name = tmux.free_name(wanted)
+    if name != wanted:
+        launch.say(f"there is another tmux session called {wanted}; that of {launch.session.id} is {name}")
     if launch.session.contained:
         launch = contained.prepared(launch)
     launch = _keep(
@@ -53,6 +57,7 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
         uuid=uuid,
         config=starting.config_folder(launch.environment, launch.path),
         socket=tmux.expected_socket(),
+        terminal=name,
         version=version.known(program, launch.environment),
         program=program,
     )
@@ -61,14 +66,14 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
     socket, pane = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script], launch.session.record["key"])
     launch = _keep(launch, socket=socket, pane=pane)
     try:
-        with Screen(tmux, name, pane) as screen, Watcher() as watcher:
+        with Screen(tmux, name, pane, launch.session.record["key"]) as screen, Watcher() as watcher:
             _Start(launch, screen, watcher, begun).run()
         _keep_what_it_is(launch)
     except ScreenGone as error:
-        raise LaunchFailed(
+        raise unreachable(tmux) or LaunchFailed(
             "the agent's tmux session ended while Claude was starting", next="run claude by hand in that folder"
         ) from error
-    tmux.release(name)
+    tmux.release(pane)
 
 
 def _keep_what_it_is(launch: Launch) -> None:
@@ -201,9 +206,10 @@ class _Start:
     def _unknown(self, what: str, screen: str) -> WaitingForInput:
         id = self._launch.session.id
         self._launch.session.folder.set_notice(dialogs.shown(screen), time.time())
+        press = f"dev-sessions respond {id} --key K or " if dialogs.is_dialog(screen) else ""
         return WaitingForInput(
             f"{what}. The session {id} stays; its screen shows:\n{dialogs.shown(screen)}",
-            next=f"dev-sessions attach {id} to answer, or dev-sessions kill {id}",
+            next=f"{press}dev-sessions attach {id} to answer, or dev-sessions kill {id}",
             session=id,
         )
 

@@ -28,6 +28,6 @@ def stop(session: Session, tmux: Tmux, grace: float) -> None:
     relatives = processes.family(process[0] if process and processes.is_running(*process) else 0, mark)
     if process is not None:
         end([process], *steps)
-    tmux.kill_session(evidence.pane_name(session.id), session.record["key"])
+    tmux.kill_session(evidence.pane_name(session), session.record["key"])
     # Those that were born while the agent was ending are found by the mark only.
     end(sorted({*relatives, *processes.family(0, mark)}), *steps)
