@@ -37,6 +37,15 @@ def start_time(pid: int) -> str | None:
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
+def is_stopped(pid: int) -> bool:
+    """True if a signal has stopped that process, and none has let it go on yet (Linux)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, IndexError):
+        return False
+
+
 def start_time_in(words: str) -> str | None:
     """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or `START_BY_PS`.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from lab import Lab
@@ -38,6 +40,29 @@ def test_a_mode_that_a_person_has_left_open(shared: Lab, talker: str) -> None:
     assert shared.ok("interrupt", talker) == "interrupted"
     shared.tmux("clock-mode", "-t", f"=dev-{talker}:")
     shared.until(lambda: shared.run("last-message", talker).out == "queued\n", "the queued one is answered")
+
+
+def test_a_claude_that_a_person_has_suspended(shared: Lab, talker: str) -> None:
+    pid = shared.pid(talker)
+    ways = {"typed": lambda: shared.keys(talker, "C-z"), "sent": lambda: os.kill(pid, signal.SIGSTOP)}
+    for word, suspend in ways.items():
+        suspend()
+        shared.until(lambda: is_suspended(pid), "it is suspended")
+        assert shared.ok("status", talker) == "idle"
+        assert shared.ok("ask", talker, f"[[reply: on after {word}]]") == f"on after {word}"
+    shared.ok("send", talker, "[[hold: suspended]]")
+    shared.keys(talker, "C-z")
+    shared.until(lambda: is_suspended(pid), "it is suspended while it works")
+    assert shared.ok("interrupt", talker) == "interrupted"
+    is_fine(shared, talker, "after all")
+
+
+def is_suspended(pid: int) -> bool:
+    """True if it is stopped, or its terminal is as a shell has it."""
+    if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+        return True
+    stty = ["stty", "-a", "-F", f"/proc/{pid}/fd/0"]
+    return " icanon" in subprocess.run(stty, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_session_that_a_person_has_renamed_and_moved(lab: Lab) -> None:

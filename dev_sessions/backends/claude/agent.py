@@ -53,7 +53,7 @@ class ClaudeBackend:
     def deliver(self, session: Session, delivery: Delivery) -> None:
         from . import delivery as delivering
 
-        with _screen(session) as screen:
+        with _keyboard(session) as screen:
             delivering.deliver(session, screen, delivery)
 
     def received(self, session: Session, message: Message) -> bool:
@@ -103,7 +103,7 @@ class ClaudeBackend:
     def interrupt(self, session: Session, timeout: float) -> None:
         from .interrupt import interrupt
 
-        with _screen(session) as screen:
+        with _keyboard(session) as screen:
             interrupt(session, screen, timeout)
 
     def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
@@ -114,7 +114,7 @@ class ClaudeBackend:
     def press(self, session: Session, question: Question, key: str) -> str:
         from .pressing import press
 
-        with _screen(session) as screen:
+        with _keyboard(session) as screen:
             return press(session, screen, question, key)
 
     def revive(self, launch: Launch) -> None:
@@ -129,6 +129,16 @@ class ClaudeBackend:
             raise why
         # Where a person has renamed the session or moved the pane, its id is what still leads there.
         return tmux.command("attach-session", "-t", f"={name}" if found is None or found[1] == name else pane)
+
+
+@contextmanager
+def _keyboard(session: Session) -> Iterator[Screen]:
+    """The session's screen, of a Claude that reads keys."""
+    from .suspended import go_on
+
+    with _screen(session) as screen:
+        go_on(session, screen)
+        yield screen
 
 
 @contextmanager

@@ -206,10 +206,10 @@ class _Start:
     def _unknown(self, what: str, screen: str) -> WaitingForInput:
         id = self._launch.session.id
         self._launch.session.folder.set_notice(dialogs.shown(screen), time.time())
-        press = f"dev-sessions respond {id} --key K or " if dialogs.is_dialog(screen) else ""
+        press = f"dev-sessions respond {id} --key K, or " if dialogs.is_dialog(screen) else ""
         return WaitingForInput(
             f"{what}. The session {id} stays; its screen shows:\n{dialogs.shown(screen)}",
-            next=f"{press}dev-sessions attach {id} to answer, or dev-sessions kill {id}",
+            next=f"{press}dev-sessions attach {id}, to answer; or dev-sessions kill {id}",
             session=id,
         )
 
