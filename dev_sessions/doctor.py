@@ -155,6 +155,8 @@ def _agent(program: Program, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(program.name, "note", f"{told} is newer than was tried ({path}; {tried})", None)
     else:
         yield Finding(program.name, "ok", f"{told} ({path}; {tried})")
+    for text, remedy in program.troubles(program.home(environ)):
+        yield Finding(f"{program.name} settings", "problem", text, remedy)
     if program.logged_in(environ):
         yield Finding(f"{program.name} login", "ok", "there are signs of a login")
     else:

@@ -12,7 +12,7 @@ from ..values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _SECONDS = 10.0
 
@@ -31,6 +31,7 @@ class Program(NamedTuple):
         login_variables: any of them stands for a login.
         install: how to get it.
         socket: of its server, in its home; empty if it has none.
+        troubles: what in its home keeps its sessions from working, each with its remedy.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Program(NamedTuple):
     login_variables: tuple[str, ...]
     install: str
     socket: str = ""
+    troubles: Callable[[str], list[tuple[str, str]]] = lambda home: []
 
     def path(self, environ: Mapping[str, str]) -> str | None:
         """The program, or None if there is none that can be run."""

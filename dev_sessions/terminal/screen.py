@@ -16,6 +16,8 @@ from ..errors import ScreenGone, TmuxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .tmux import Tmux
 
 _BLOCK = re.compile(rb"%begin (\d+ \d+) 1\r?\n(.*?)%(end|error) \1 1\r?\n", re.DOTALL)
@@ -41,6 +43,8 @@ class Screen:
 
     def __init__(self, tmux: Tmux, name: str, pane: str | None = None, key: str | None = None) -> None:
         self.name = name
+        # What to press in the place of a key, where the program's user has bound it to something else.
+        self.bound: Mapping[str, tuple[str, ...]] = {}
         self._target = pane or f"={name}:"
         self._tmux = tmux
         with tmux.alone():
@@ -154,10 +158,15 @@ class Screen:
         if self._ask("#{pane_input_off}") == "1":
             self.command(f"select-pane -e -t {quoted(self._target)}")
 
-    def keys(self, *names: str) -> None:
-        """Press keys, by tmux's names for them (`Enter`, `Escape`, `C-s`)."""
+    def keys(self, *names: str, exactly: bool = False) -> None:
+        """Press keys, by tmux's names for them (`Enter`, `Escape`, `C-s`).
+
+        Args:
+            exactly: these, whatever `bound` says.
+        """
         self._let_keys_through()
-        self.command(f"send-keys -t {quoted(self._target)} {' '.join(names)}")
+        pressed = [key for name in names for key in ((name,) if exactly else self.bound.get(name, (name,)))]
+        self.command(f"send-keys -t {quoted(self._target)} {' '.join(pressed)}")
 
     def paste(self, buffer: str, pieces: list[str], script: str) -> None:
         """Paste texts one after the other, each in brackets of its own, as a terminal's user would.

@@ -65,6 +65,40 @@ def is_suspended(pid: int) -> bool:
     return " icanon" in subprocess.run(stty, capture_output=True, text=True, check=True).stdout
 
 
+MOVED = {
+    "enter": "chat:newline",
+    "meta+enter": "chat:submit",
+    "ctrl+s": "chat:undo",
+    "ctrl+g": "chat:stash",
+    "escape": None,
+    "ctrl+q": "chat:cancel",
+    "ctrl+e": "chat:externalEditor",
+}
+
+
+def test_keys_that_the_user_has_bound_anew(lab: Lab) -> None:
+    def bind(bindings: dict[str, str | None]) -> None:
+        path = lab.home / ".claude" / "keybindings.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"bindings": [{"context": "Chat", "bindings": bindings}]}))
+
+    bind(MOVED)
+    id = lab.create()
+    is_fine(lab, id, "moved")
+    lab.keys(id, "-l", "a draft")
+    lab.until(lambda: "a draft" in lab.screen(id), "the draft")
+    assert lab.ok("ask", id, "[[reply: past a draft]]") == "past a draft"
+    lab.until(lambda: "a draft" in lab.screen(id), "the draft is back")
+    bind({"enter": "chat:newline"})
+    for words in (("send", id, "hi"), ("create",)):
+        done = lab.run(*words, "--json")
+        assert done.code == 1, done
+        assert "chat:submit" in done.json["error"]["message"]
+    assert "keybindings.json" in lab.run("doctor").out
+    bind(MOVED)
+    is_fine(lab, id, "moved again")
+
+
 def test_a_session_that_a_person_has_renamed_and_moved(lab: Lab) -> None:
     id = lab.create("--id", "moved")
     lab.tmux("new-session", "-d", "-s", "mine", "cat")

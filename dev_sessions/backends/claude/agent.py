@@ -25,11 +25,12 @@ class ClaudeBackend:
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
+        from . import keys, version
         from . import launch as starting
-        from . import version
 
         Tmux(environ)
         program = starting.binary(environ)
+        keys.refuse_unusable(starting.config_folder(environment))
         starting.refuse_root(environment, permissions)
         version.refuse_unsupported(program, environment)
 
@@ -52,8 +53,10 @@ class ClaudeBackend:
 
     def deliver(self, session: Session, delivery: Delivery) -> None:
         from . import delivery as delivering
+        from . import keys
 
         with _keyboard(session) as screen:
+            screen.bound = keys.pressed(evidence.config_folder(session))
             delivering.deliver(session, screen, delivery)
 
     def received(self, session: Session, message: Message) -> bool:
@@ -101,9 +104,11 @@ class ClaudeBackend:
         stop(session, _tmux(session), _GRACE)
 
     def interrupt(self, session: Session, timeout: float) -> None:
+        from . import keys
         from .interrupt import interrupt
 
         with _keyboard(session) as screen:
+            screen.bound = keys.pressed(evidence.config_folder(session))
             interrupt(session, screen, timeout)
 
     def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:

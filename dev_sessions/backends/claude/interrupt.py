@@ -37,8 +37,10 @@ def interrupt(session: Session, screen: Screen, timeout: float) -> None:
                     f"the turn of {session.id} did not end; its screen shows:\n{dialogs.shown(screen.capture())}",
                     next=f"dev-sessions attach {session.id}",
                 )
-            if not pressed or (time.monotonic() - pressed >= _AGAIN and evidence.look(session).activity is not None):
-                screen.keys("Escape")
+            activity = evidence.look(session).activity
+            if not pressed or (activity is not None and time.monotonic() - pressed >= _AGAIN):
+                # What waits for an answer has keys of its own.
+                screen.keys("Escape", exactly=activity == "waiting")
                 pressed = time.monotonic()
             watcher.wait(0.2)
             screen.drain()

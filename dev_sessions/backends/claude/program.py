@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..installed import Program
+from .keys import troubles
 from .version import NEWEST, OLDEST
 
 PROGRAM = Program(
@@ -15,4 +16,5 @@ PROGRAM = Program(
     login_file=".credentials.json",
     login_variables=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
     install="npm install -g @anthropic-ai/claude-code",
+    troubles=troubles,
 )
