@@ -81,6 +81,25 @@ def test_without_tmux_it_is_not_and_the_rest_is_still_told(machine: Machine) -> 
     assert {"claude", "disk"} <= {one["check"] for one in findings}
 
 
+def test_a_tmux_that_is_newer_than_the_server_that_runs(lab: Lab, machine: Machine) -> None:
+    lab.tmux("new-session", "-d", "-s", "mine")
+    assert "answers on" in machine.found("tmux server", "ok")["text"]
+    (machine.bin / "tmux").unlink()
+    newer = machine.program("tmux", "tmux 9.9z")
+    newer.write_text(newer.read_text() + '[ "$1" = -V ]\n')  # and no server answers it
+    found = machine.found("tmux server", "problem")
+    assert "is tmux 9.9z" in found["text"]
+    assert "kill" in found["remedy"]
+    lab.tmux("kill-session", "-t", "=mine")
+
+
+def test_key_bindings_that_leave_no_key_to_submit_with(machine: Machine) -> None:
+    (machine.home / ".claude").mkdir()
+    content = {"bindings": [{"context": "Chat", "bindings": {"enter": "chat:newline"}}]}
+    (machine.home / ".claude/keybindings.json").write_text(json.dumps(content))
+    assert "chat:submit" in machine.found("claude settings", "problem")["text"]
+
+
 @pytest.mark.parametrize(
     ("version", "level", "words"),
     [("2.0.1", "problem", "too old"), ("9.9.9", "note", "newer than was tried"), ("what?", "problem", "does not tell")],
