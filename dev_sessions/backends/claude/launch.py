@@ -28,6 +28,8 @@ _VARIABLES = {
     "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
     # An arrow key in an empty input box opens a view of all agents, and moves the session to a process elsewhere.
     "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
+    # A screen reader's plain lines (a setting of the user's) have no input box that could be recognised.
+    "CLAUDE_AX_SCREEN_READER": "0",
     # What was cut stays cut: a revived agent does nothing before it is told to.
     "CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "0",
     # An old and long conversation is revived whole, without a question whether a summary would do (as it stands in
