@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
 
 # What a long paste of a person's looks like to hooks and model (2.1.283 and newer).
-_PASTED = re.compile(r'(?<!\n)\n*<pasted_content id="([0-9a-f]{4})">\n')
+# It puts two line feeds before the tag, which take nothing from those of the text.
+_PASTED = re.compile(r'\n{0,2}<pasted_content id="([0-9a-f]{4})">\n')
 
 
 # What is said of a plan that the report does not hold (2.1.330; see `plans`).
