@@ -228,7 +228,7 @@ class PressesKeys(Protocol):
         """Press one key on what `question` shows and return the screen that follows. Called under the lock.
 
         Raises:
-            QuestionGone: the screen shows no choice, or another one; no key was pressed.
+            QuestionGone: the screen shows the input box, where a key would be typed; no key was pressed.
         """
 
 

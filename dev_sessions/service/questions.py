@@ -7,7 +7,7 @@ import os
 from .. import files
 from ..backends.base import PressesKeys, Responds
 from ..errors import QuestionGone, Unsupported, UsageError
-from ..model import asker
+from ..model import Question, asker
 from .answering import answer, summary
 from .conversation import refuse_unless_there, still_there
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..backends.base import Session
-    from ..model import Question, State
+    from ..model import State
     from .house import House
 
 # How long an agent may take to go on with an answer. Seconds.
@@ -50,7 +50,7 @@ def respond(house: House, params: dict[str, Any], request_id: str) -> dict[str, 
             return known
         state = house.state(session)
         refuse_unless_there(session, state)
-        question = _meant(session, state, params.get("question"))
+        question = _meant(session, state, params.get("question"), _on_screen(house, session, params))
         result = {
             "session": session.id,
             "question": question.id,
@@ -93,8 +93,15 @@ def _unsupported(session: Session, capability: str) -> Unsupported:
     )
 
 
-def _meant(session: Session, state: State, wanted: Any) -> Question:
-    """The question to answer.
+def _on_screen(house: House, session: Session, params: dict[str, Any]) -> Question | None:
+    """What a key is for where the agent reports no question: a view or menu that a person has left open, if any is."""
+    if params.get("key") is None or not isinstance(house.backend(session), PressesKeys):
+        return None
+    return Question("screen", "dialog", "", (), 0.0)
+
+
+def _meant(session: Session, state: State, wanted: Any, unreported: Question | None) -> Question:
+    """The question to answer; `unreported`, if there is none.
 
     Raises:
         QuestionGone: that one is not open, or none is. UsageError: several are open, and none was named.
@@ -109,6 +116,8 @@ def _meant(session: Session, state: State, wanted: Any) -> Question:
                 questions=shown,
             )
         return found
+    if not state.questions and unreported is not None:
+        return unreported
     if not state.questions:
         raise QuestionGone(
             f"{session.id} asks nothing; nothing was sent. It is {state.status}",

@@ -138,6 +138,14 @@ class Screen:
         """Where the cursor stands, as "column,row"."""
         return self._ask("#{cursor_x},#{cursor_y}")
 
+    def row(self) -> int:
+        """The cursor's row, counted from 0 at the top."""
+        return int(self._ask("#{cursor_y}"))
+
+    def height(self) -> int:
+        """Rows of the pane."""
+        return int(self._ask("#{pane_height}"))
+
     def _ask(self, variable: str) -> str:
         try:
             return self.command(f"display-message -p -t {quoted(self._target)} {quoted(variable)}").strip()

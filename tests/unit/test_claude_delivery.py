@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 
 import pytest
@@ -62,7 +63,12 @@ def test_typed_as_it_is(text):
         "exit",
         "quit",
         " exit ",
-        ":wq",
+        "Quit",
+        ":q",
+        ":wq!",
+        ":whatever",
+        "the word ultraplan",
+        "x" + "!" * 600,
         "a\tb",
         "a\r\nb",
         "a\rb",
@@ -83,6 +89,7 @@ def test_typed_as_it_is(text):
         '<pasted_content id="0a1f">\nx\n</pasted_content id="0a1f">\n',
         "x" * 20_001,
         "line\n" * 4_001,
+        "so.many.pieces." * 400,
     ],
     ids=ascii,
 )
@@ -118,29 +125,59 @@ def test_what_is_typed_is_what_the_box_takes_unchanged(text):
         assert PATH in wire.text
 
 
-@given(TEXTS | LONG)
-def test_pieces(text):
-    pieces = delivery.pieces(text)
-    assert "".join(pieces) == f"{text} "
+# What Claude recognises in a paste: the path of an image (it splits at line feeds and at blanks before a path, drops
+# quotes and backslashes), a report of the terminal's focus, and "!" at the beginning (2.1.150 to 2.1.332).
+_RECOGNISED = re.compile(r"\.\\?(p\\?n\\?g|jpe?g|gif|webp)|\[[IO]$|^!", re.IGNORECASE)
+PICTURES = [
+    "shot.png",
+    "SHOT.PNG",
+    "a.b.jpeg",
+    '"/tmp/my shot.gif"',
+    "'/tmp/x.webp'",
+    "/tmp/my\\ shot.jpg",
+    "shot.\\png",
+    "file:///tmp/x.png",
+    "see /tmp/a.png /tmp/b.jpg",
+    "C:\\x\\y.PNG",
+    "q.png ",
+]
+
+
+@given(TEXTS | LONG | st.lists(st.sampled_from([*PICTURES, "!ls", "a.!b", "[I", "[O", "x [I", "", "!"])).map("\n".join))
+def test_no_piece_is_recognised_as_anything_but_text(text):
+    if delivery.wire(text, PATH).via == "file":
+        return
+    pieces = delivery.pieces(text.rstrip())
+    assert "".join(pieces) == f"{text.rstrip()} "
     for piece in pieces:
         assert 0 < len(piece) <= 600
-        assert piece.count("\n") <= 1
-        assert "\n" not in piece[:-1]
+        assert "\n" not in piece[1:]
+        assert not _RECOGNISED.search(piece)
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_the_path_of_a_picture_is_recognised_in_no_piece(picture):
+    whole = f"see\n{picture}\nthere"
+    assert _RECOGNISED.search(whole)
+    assert not any(_RECOGNISED.search(piece) for piece in delivery.pieces(whole))
 
 
 @pytest.mark.parametrize(
-    ("text", "sizes"),
+    ("text", "pieces"),
     [
-        ("", [1]),
-        ("a", [2]),
-        ("x" * 599, [600]),
-        ("x" * 600, [600, 1]),
-        ("x" * 1200, [600, 600, 1]),
-        ("a\nb\n", [2, 2, 1]),
+        ("", [" "]),
+        ("a", ["a "]),
+        ("x" * 599, ["x" * 599 + " "]),
+        ("x" * 600, ["x" * 600, " "]),
+        ("x" * 1200, ["x" * 600, "x" * 600, " "]),
+        ("x" * 599 + "!!y", ["x" * 598, "x!!y "]),
+        ("a\nb\n", ["a", "\nb", "\n "]),
+        ("one. Two ... 3.5", ["one. Two ... 3.", "5 "]),
     ],
+    ids=lambda value: None if isinstance(value, list) else value[:10],
 )
-def test_sizes_of_pieces(text, sizes):
-    assert [len(piece) for piece in delivery.pieces(text)] == sizes
+def test_pieces(text, pieces):
+    assert delivery.pieces(text) == pieces
 
 
 # What Claude reports only when its turn comes

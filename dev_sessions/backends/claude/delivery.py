@@ -2,7 +2,7 @@
 
 The receipt is Claude's own report (UserPromptSubmit) of a prompt equal to ours; without hooks, its transcript. The
 screen only steers: text is pasted into a box that is empty, and Enter is pressed only while the box shows our text.
-A key on a dialog would answer it. (Claude Code 2.1.330, tmux 3.3a.)
+A key on a dialog would answer it. (Claude Code 2.1.150 to 2.1.332, tmux 3.3a.)
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import os
 import re
 import time
 import unicodedata
+from contextlib import suppress
 
 from ... import files
-from ...errors import DeliveryFailed, DeliveryUnknown, UsageError, WaitingForInput
+from ...errors import DeliveryFailed, DeliveryUnknown, DevSessionsError, UsageError, WaitingForInput
 from ...records import Payload
 from ...waiting import Watcher
 from ..base import Wire
@@ -27,14 +28,26 @@ if TYPE_CHECKING:
     from ...terminal.screen import Screen
     from ..base import Delivery, Session
 
-# Longer texts go by file: a paste of 100,000 characters takes Claude about 5 s, and the box outgrows the screen.
-_TERMINAL_LIMIT = 20_000
+# Longer texts, and those of more pieces, go by file: 1000 pastes take Claude about 5 s, and the box outgrows the
+# screen.
+_TERMINAL_LIMIT, _PIECES = 20_000, 1000
 # One paste of more than 2 line feeds or 700 to 802 characters reaches the model marked as pasted from elsewhere.
 _PIECE = 600
-# Whole messages that the input box takes for a command of its own.
-_COMMANDS = ("exit", "quit", ":q", ":q!", ":wq")
+# Whole messages that end Claude: exit, quit, and the editor's commands, of which it knows :q, :q!, :wq and :wq!.
+_ENDS = re.compile(r"exit|quit|:\S*", re.IGNORECASE)
+# Words that make Claude treat the paste around them as pasted from elsewhere (2.1.332).
+_MARKING = ("pasted_content", "ultraplan")
+# Between two pieces: before a line feed, and within ".png" and "[I" (see `pieces`).
+_SEAM = re.compile(r"(?=\n)|(?<=\.)(?=[\w\\])|(?<=\[)(?=[IO])")
+_SHORT = re.compile(rf"(?s).{{1,{_PIECE}}}(?=[\s\w]|\Z)")
+_SEAMLESS = re.compile(rf"[^\s\w]{{{_PIECE}}}")
+# A window of so many rows or fewer marks each pasted line feed as pasted content.
+_LOW = 10
 # How long to wait for a sign that Enter was read before looking after it, and for the cursor to follow a key. Seconds.
 _ENTER_AGAIN, _FOLLOW = 0.3, 1.0
+# How long Claude may show no input box before somebody has to leave what it shows; how long it may take to leave its
+# transcript for us; how long to clear the box after a failure. Seconds.
+_STILL, _LEAVING, _TIDY = 2.0, 10.0, 3.0
 _ZERO_WIDTH_JOINER = "\u200d"
 # Letters and marks that show nothing; Claude drops them (2.1.330).
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
@@ -53,7 +66,7 @@ _EMOJI = re.compile(f"{_PICTURE}{_TONE}(?:\u200d{_PICTURE}{_TONE})*")
 def wire(text: str, path: str) -> Wire:
     """How `text` travels: typed if the terminal takes it unchanged, else as a line that points to the file `path`."""
     typed = text.rstrip()
-    if len(typed) <= _TERMINAL_LIMIT and _survives(typed):
+    if len(typed) <= _TERMINAL_LIMIT and _survives(typed) and len(pieces(typed)) <= _PIECES:
         return Wire("terminal", typed)
     pointer = f"[dev-sessions] Your message is in the file {path} - read all of it and act on it as if it stood here."
     if not _survives(pointer):
@@ -71,7 +84,9 @@ def _survives(text: str) -> bool:
     characters, joiners and variation selectors (but those within emoji), composes what is not in NFC, and has tags of
     its own around pasted text.
     """
-    if text.lstrip().startswith(("/", "!")) or text.strip() in _COMMANDS or "pasted_content" in text:
+    if text.lstrip().startswith(("/", "!")) or _ENDS.fullmatch(text.strip()) or _SEAMLESS.search(text):
+        return False
+    if any(word in text.lower() for word in _MARKING):
         return False
     if not text.isascii() and _JOINING.search(_EMOJI.sub("", text)):
         return False
@@ -87,15 +102,16 @@ def _printable(sign: str) -> bool:
 
 
 def pieces(text: str) -> list[str]:
-    """`text` in pastes of at most `_PIECE` characters and one line feed, so that none is marked as pasted content.
+    """`text` in pastes of which Claude recognises none as anything but text (2.1.150 to 2.1.332).
 
-    The last one ends with a blank, which Claude trims: without it a trailing backslash would turn our Enter into a
-    line feed, and a trailing "@" would open a menu.
+    Each has at most `_PIECE` characters and one line feed, lest it is marked as pasted content; the line feed comes
+    first, for an older Claude goes into shell mode at a paste that begins with "!", and none begins with that. None
+    holds a dot and a word behind it: a paste in which a path ends in ".png" (or another of a list) is replaced by the
+    image, or inserted late, behind the next ones. None ends in "[I" or "[O", which are cut off as reports of the
+    terminal's focus. The last one ends with a blank, which Claude trims: without it a trailing backslash would turn
+    our Enter into a line feed, and a trailing "@" would open a menu.
     """
-    found = []
-    for line in f"{text} ".splitlines(keepends=True):
-        found += [line[begin : begin + _PIECE] for begin in range(0, len(line), _PIECE)]
-    return found
+    return [piece for part in _SEAM.split(f"{text} ") for piece in _SHORT.findall(part)]
 
 
 def clear(screen: Screen, text: str) -> None:
@@ -122,14 +138,15 @@ class _Attempt:
         self._text = delivery.message.wire
         self._deadline = time.monotonic() + delivery.timeout
         self._begun = delivery.message.attempted or time.time()
+        # What was done to the box: a draft is stashed, and the box was empty before our text.
+        self._stashed = self._emptied = False
 
     def run(self) -> None:
         box = self._box()
         if self._delivery.message.attempted is None or dialogs.holds(box, self._text):
             # A second attempt at a message whose text still stands in the box only lacks the Enter.
             if not dialogs.holds(box, self._text):
-                self._make_room()
-                self._paste()
+                self._write()
             if self._delivery.message.attempted is None:
                 self._begun = time.time()
                 self._delivery.attempt()
@@ -139,34 +156,80 @@ class _Attempt:
         """What the input box shows; waits for the box.
 
         Raises:
-            WaitingForInput: a dialog is open.
-            DeliveryFailed: no box appeared in time.
+            WaitingForInput: something else has the keys, and a person has to leave it.
         """
-        while True:
-            screen = self._screen.capture()
-            box = dialogs.input_box(screen)
-            if box is not None:
-                return box
-            if dialogs.is_dialog(screen):
+        until, left = time.monotonic() + _STILL, False
+        while (box := dialogs.input_box(screen := self._screen.capture(), self._screen.row())) is None:
+            if dialogs.is_dialog(screen) or time.monotonic() >= until:
                 raise self._waiting(screen)
-            if not self._wait(1.0):
-                raise self._failed("Claude's input box is not on the screen", screen)
+            if dialogs.is_transcript(screen) and not left:
+                until, left = time.monotonic() + _LEAVING, True
+                self._delivery.say(f"left the view of the transcript in {self._session.id}")
+                self._screen.keys(dialogs.TRANSCRIPT_KEY)
+            self._wait(until - time.monotonic())
+        return box
+
+    def _write(self) -> None:
+        """Have our text in the box, or the box as it was.
+
+        A person's draft is stashed: Claude gives it back after our message is submitted.
+        """
+        self._refuse_marks()
+        try:
+            self._make_room()
+            self._emptied = True
+            self._paste()
+        except BaseException:
+            with suppress(DevSessionsError):
+                self._tidy()
+            raise
+
+    def _refuse_marks(self) -> None:
+        if "\n" in self._text and (rows := self._screen.height()) <= _LOW:
+            raise DeliveryFailed(
+                f"the terminal of {self._session.id} has only {rows} rows, where Claude marks lines as pasted from "
+                "elsewhere; nothing was sent",
+                next=f"enlarge or detach the terminal that shows {self._session.id}, or send one line",
+            )
 
     def _make_room(self) -> None:
-        """Have an empty box. A person's draft is stashed: Claude gives it back after our message is submitted."""
-        box = self._box()
-        if box.text and dialogs.only_placeholder(self._screen.capture(styled=True)):
-            return
+        seen = None
+        while (box := self._box()).text and not self._is_placeholder():
+            if box != seen and (seen is None or box.text == "!"):
+                seen = box
+                self._empty(box)
+            elif not self._wait(1.0):
+                raise self._failed("the input box does not get empty: is somebody typing?", self._screen.capture())
+
+    def _is_placeholder(self) -> bool:
+        return dialogs.only_placeholder(self._screen.capture(styled=True))
+
+    def _empty(self, box: dialogs.Box) -> None:
         if box.text == "!":
-            self._screen.keys("BSpace")  # out of shell mode, with nothing typed in it yet
+            self._screen.keys("BSpace")  # out of shell mode, with nothing typed in it
         elif self._left_by_us(box):
             clear(self._screen, box.text)
-        elif box.text:
+        else:
             self._delivery.say(f"set aside what stood in the input box of {self._session.id}; it comes back there")
             self._screen.keys("C-s")
-        while self._box().text:
+            self._stashed = True
+
+    def _tidy(self) -> None:
+        """Take out of the box what came into it since it was empty, and give the draft back that was stashed.
+
+        Whatever a person typed meanwhile can be had again with Ctrl+Y.
+        """
+        self._deadline = time.monotonic() + _TIDY
+        if self._emptied:
+            self._clear()
+        if self._stashed and not self._box().text:
+            self._screen.keys("C-s")
+
+    def _clear(self) -> None:
+        while (box := self._box()).text and not self._is_placeholder():
+            clear(self._screen, box.text)
             if not self._wait(1.0):
-                raise self._failed("the input box does not get empty: is somebody typing?", self._screen.capture())
+                return
 
     def _left_by_us(self, box: dialogs.Box) -> bool:
         """True for messages that an interrupt gave back into the box, or that commands of ours cut short left there."""
@@ -187,11 +250,7 @@ class _Attempt:
                 self._make_room()
                 self._put()
             elif not self._wait(1.0):
-                screen = self._screen.capture()
-                if ours:
-                    # Never unseen: Claude takes keys that come in one read with a paste for a part of it.
-                    clear(self._screen, box.text)
-                raise self._failed("the message did not appear in the input box as it is", screen)
+                raise self._failed("the message did not appear in the input box as it is", self._screen.capture())
 
     def _put(self) -> None:
         script = os.path.join(self._session.folder.agent_path, "paste.tmux")
@@ -216,7 +275,7 @@ class _Attempt:
         return received(self._session, self._text, self._begun, ask_queue=late)
 
     def _shows_ours(self) -> bool:
-        return dialogs.holds(dialogs.input_box(self._screen.capture()), self._text)
+        return dialogs.holds(dialogs.input_box(self._screen.capture(), self._screen.row()), self._text)
 
     def _enter_was_lost(self, pressed: float) -> bool:
         """True if Claude has provably read on past our Enter, and the text still stands in the box.
@@ -244,8 +303,8 @@ class _Attempt:
 
     def _waiting(self, screen: str) -> WaitingForInput:
         return WaitingForInput(
-            f"{self._session.id} waits for an answer; nothing was sent. Its screen shows:\n{dialogs.shown(screen)}",
-            next=f"dev-sessions attach {self._session.id}",
+            f"{self._session.id} does not show its input box; nothing was sent. It shows:\n{dialogs.shown(screen)}",
+            next=f"dev-sessions respond {self._session.id} --key Escape, or dev-sessions attach {self._session.id}",
         )
 
     def _unconfirmed(self) -> DeliveryUnknown:

@@ -1,8 +1,9 @@
 """What stands on Claude Code's screen: the input box, or a dialog. Pure functions over the text of a capture.
 
-Used only where Claude has no event to offer: before its first hook, and for the input box. As of 2.1.150 to 2.1.330,
-classic renderer: the box stands between two rules and its first line begins with the prompt sign in the first column;
-a dialog's selected option is marked with the same sign, indented.
+Used only where Claude has no event to offer: before its first hook, and for the input box. As of 2.1.150 to 2.1.332,
+classic renderer: the box is between two rules, of which the upper one may end with the session's name; its first line
+begins with the prompt sign in the first column, the next ones with two blanks, and the cursor is in it. A dialog's
+selected option is marked with the same sign, indented.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import re
 from itertools import takewhile
 from typing import NamedTuple
 
-_RULE = re.compile(r"^[─━]{20,}")
+_RULE = re.compile(r"^[─━]{3,}")
+_RULE_SIGNS = ("─", "━")
 _PROMPT_SIGN = "❯"
 _PROMPT_SIGNS = (_PROMPT_SIGN, "!")
 _PLACEHOLDERS = ("Press up to edit queued messages",)
@@ -19,6 +21,9 @@ _SELECTED = re.compile(r"^\s+❯\s|^❯ \d+\.")
 _OPTION = re.compile(r"^\s*(❯)?\s*(?:\d+\.\s+)?(\S.*?)\s*$")
 # What 2.1.197 and older show in the place of the middle of a text of more than 10,000 characters, squeezed.
 _TRUNCATED = re.compile(r"\[\.\.\.Truncatedtext#\d+\+\d+lines\.\.\.\]")
+# Below the last rule while the whole transcript is shown in the place of the box, and the key that leaves it again.
+_TRANSCRIPT = re.compile(r"^[─━]{3,}\n\s+Showing detailed transcript · ctrl\+o to toggle\b", re.MULTILINE)
+TRANSCRIPT_KEY = "C-o"
 _HINT = re.compile(r"Esc to (cancel|exit)|Enter to (confirm|select)|↑/↓", re.IGNORECASE)
 
 
@@ -73,42 +78,65 @@ class Box(NamedTuple):
     whole: bool
 
 
-def input_box(screen: str) -> Box | None:
-    """The input box, or None if none is shown."""
+def input_box(screen: str, row: int | None = None) -> Box | None:
+    """The input box, or None if none is shown.
+
+    Args:
+        row: the cursor's, counted from 0 at the top: only a box with the cursor in it is one that takes keys. None: the
+            last box on the screen, wherever the cursor is.
+    """
     lines = screen.split("\n")
-    rules = [index for index, line in enumerate(lines) if _RULE.match(line)]
-    if not rules:
+    rules = [index for index, line in enumerate(lines) if _RULE.fullmatch(line)]
+    bottom = next((rule for rule in rules if rule > row), None) if row is not None else next(reversed(rules), None)
+    if bottom is None:
         return None
-    top = rules[-2] if len(rules) > 1 else -1
-    content = lines[top + 1 : rules[-1]]
-    begun = bool(content) and content[0].startswith(_PROMPT_SIGNS)
-    if not begun and (top >= 0 or not _continued(content, lines[rules[-1] + 1 :])):
+    top = bottom - 1
+    while top >= 0 and not lines[top].startswith(_PROMPT_SIGNS):
+        if lines[top] and not lines[top].startswith("  "):
+            return None
+        top -= 1
+    if row is not None and row < top:
         return None
-    if begun and content[0].startswith(_PROMPT_SIGN):
+    content = lines[max(top, 0) : bottom]
+    if top < 0:
+        return Box(_text(content), False) if _continued(content, lines[bottom + 1 :]) else None
+    if top > 0 and not lines[top - 1].endswith(_RULE_SIGNS):
+        return None
+    if content[0].startswith(_PROMPT_SIGN):
         content[0] = content[0][1:]
+    return Box(_text(content), True)
+
+
+def _text(content: list[str]) -> str:
     text = "\n".join(content).replace("\xa0", " ").strip()
-    return Box("" if text in _PLACEHOLDERS else text, begun)
+    return "" if text in _PLACEHOLDERS else text
 
 
 def _continued(lines: list[str], below: list[str]) -> bool:
     """True if these can be the last lines of a box whose first one has left the screen; dialogs have options below."""
-    indented = any(line.strip() for line in lines) and all(line.startswith("  ") for line in lines if line)
-    return indented and not any(_SELECTED.match(line) for line in below)
+    return any(line.strip() for line in lines) and not any(_SELECTED.match(line) for line in below)
 
 
 def only_placeholder(styled: str) -> bool:
-    """True if what stands in the input box is Claude's own suggestion: dim, but for the sign under the cursor.
+    """True if the input box holds a suggestion of Claude's: dim, but for the sign under the cursor.
 
     Args:
         styled: a capture with its colour sequences.
     """
-    plain_lines = [_STYLE.sub("", line) for line in styled.split("\n")]
-    rules = [index for index, line in enumerate(plain_lines) if _RULE.match(line)]
-    if len(rules) < 2:
+    lines = styled.split("\n")
+    plain_lines = [_STYLE.sub("", line) for line in lines]
+    rules = [index for index, line in enumerate(plain_lines) if _RULE.fullmatch(line)]
+    if not rules:
         return False
-    bright = "".join(_bright(line) for line in styled.split("\n")[rules[-2] + 1 : rules[-1]])
-    text = bright.replace("\xa0", " ").strip()
-    return text.startswith(_PROMPT_SIGN) and len(text.lstrip(_PROMPT_SIGN).strip()) <= 1
+    first = next((index for index in reversed(range(rules[-1])) if plain_lines[index].startswith(_PROMPT_SIGN)), None)
+    if first is None:
+        return False
+    bright = _squeezed_box("".join(_bright(line) for line in lines[first : rules[-1]]))
+    return len(bright) <= 1 and len(bright) < len(_squeezed_box("".join(plain_lines[first : rules[-1]])))
+
+
+def _squeezed_box(text: str) -> str:
+    return "".join(text.removeprefix(_PROMPT_SIGN).split())
 
 
 _STYLE = re.compile(r"\x1b\[([0-9;:]*)m")
@@ -199,6 +227,11 @@ def known(screen: str) -> Known | None:
 def is_dialog(screen: str) -> bool:
     """True if something on the screen waits for a choice."""
     return input_box(screen) is None and len(options(screen)) > 1
+
+
+def is_transcript(screen: str) -> bool:
+    """True if the whole transcript is shown in the place of the input box; `TRANSCRIPT_KEY` leaves it."""
+    return _TRANSCRIPT.search(screen) is not None
 
 
 def shown(screen: str) -> str:

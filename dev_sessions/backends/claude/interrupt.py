@@ -78,7 +78,7 @@ def _take_back(session: Session, screen: Screen) -> bool:
 
 def _given_back(session: Session, screen: Screen) -> str | None:
     """What stands in the input box, if it is a message of ours."""
-    box = dialogs.input_box(screen.capture())
+    box = dialogs.input_box(screen.capture(), screen.row())
     if box is None or not box.text:
         return None
     sent = [message.wire for message in session.folder.messages() if message.attempted is not None]

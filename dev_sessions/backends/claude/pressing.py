@@ -29,9 +29,9 @@ def press(session: Session, screen: Screen, question: Question, key: str) -> str
             f"no key called {key!r}", next="a letter, a digit, Enter, Escape, Tab, Space, Up, Down, Left or Right"
         )
     before = screen.capture()
-    if not dialogs.is_dialog(before):
+    if dialogs.input_box(before, screen.row()) is not None:
         raise QuestionGone(
-            f"the screen of {session.id} shows no choice; no key was pressed. It shows:\n{dialogs.shown(before)}",
+            f"{session.id} shows its input box; no key was pressed. It shows:\n{dialogs.shown(before)}",
             next=f"dev-sessions attach {session.id}",
         )
     until = time.monotonic() + _FOLLOWS
