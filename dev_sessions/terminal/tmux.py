@@ -161,7 +161,7 @@ class Tmux:
         if done.returncode and not shown.strip():
             raise self._refused("new-session", done)
         if done.returncode:  # a hook of the user's (after-new-session) has renamed it already
-            self.run(*_options(shown.splitlines()[0].rpartition("\t")[2], key))
+            self.run(*_options(shown.partition(" ")[0], key))
         return shown
 
     def release(self, name: str) -> None:

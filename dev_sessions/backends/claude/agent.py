@@ -23,14 +23,14 @@ _GRACE = 3.0
 class ClaudeBackend:
     """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives`, `Contained`, `Attaches`."""
 
-    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str, path: str) -> None:
         from ...terminal.tmux import Tmux
         from . import keys, version
         from . import launch as starting
 
         Tmux(environ)
         program = starting.binary(environ)
-        keys.refuse_unusable(starting.config_folder(environment))
+        keys.refuse_unusable(starting.config_folder(environment, path))
         starting.refuse_root(environment, permissions)
         version.refuse_unsupported(program, environment)
 

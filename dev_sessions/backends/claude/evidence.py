@@ -255,7 +255,7 @@ def told_transcript(session: Session, fields: dict[str, Any]) -> str | None:
     If its CLAUDE_CONFIG_DIR is relative, so is the name: to the folder that Claude was started in (2.1.332).
     """
     path = hooks.words(fields, "transcript_path")
-    return os.path.join(str(session.record["path"]), path) if path and "\0" not in path else None
+    return os.path.join(str(session.record.get("path") or ""), path) if path and "\0" not in path else None
 
 
 def config_of(transcript: str | None) -> str | None:

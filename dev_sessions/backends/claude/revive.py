@@ -35,7 +35,7 @@ def revive(launch: Launch, grace: float) -> None:
     launch = launch._replace(environment=_environment(launch))
     if not session.contained:
         starting.refuse_root(launch.environment, launch.permissions)
-        keys.refuse_unusable(starting.config_folder(launch.environment))
+        keys.refuse_unusable(starting.config_folder(launch.environment, launch.path))
     version.refuse_unsupported(program, launch.environment)
     id, words = _conversation(launch)
     tmux = _tmux(session)
