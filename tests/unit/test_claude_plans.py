@@ -54,3 +54,11 @@ def test_a_plan_that_was_never_written(transcript: Path) -> None:
     assert text(plans.told(asked(), str(transcript))) == hooks.PLAN_UNTOLD
     assert text(plans.told(asked(), "/nowhere")) == hooks.PLAN_UNTOLD
     assert text(plans.told(asked(), None)) == hooks.PLAN_UNTOLD
+
+
+def test_a_plan_is_told_in_full_while_it_is_open_though_others_ask_too(transcript: Path) -> None:
+    other = Fact("asked", 3.0, question=hooks.asked("r", "Bash", {"command": "ls"}, 3.0))
+    found = plans.told([*asked(), other], str(transcript))
+    assert (text(found[:-1]), found[-1]) == ("# The new plan\n\n1. ü", other)
+    over = [*asked(), other, Fact("answered", 2.0, text="q")]
+    assert plans.told(over, str(transcript)) == over

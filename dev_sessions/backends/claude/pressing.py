@@ -67,11 +67,13 @@ def with_screen(session: Session, seen: Observation, tmux: Tmux) -> Observation:
     probe, question = seen.probe, seen.probe.question
     if question is None or question.kind != "dialog" or session.folder.notice() is not None:
         return seen
-    last = next((fact.kind for fact in reversed(seen.facts) if fact.kind in ("asked", "ended", "accepted")), None)
+    answered = {fact.text for fact in seen.facts if fact.kind == "answered"}
+    told = (fact for fact in reversed(seen.facts) if fact.question is None or fact.question.id not in answered)
+    last = next((fact.kind for fact in told if fact.kind in ("asked", "ended", "accepted")), None)
     if last == "asked" or probe.now - probe.since <= ASK_GRACE:
         return seen
     target = session.private.get("pane") or f"={evidence.pane_name(session)}:"
     screen = tmux.run("capture-pane", "-p", "-t", target, check=False)
     options = tuple(option.text for option in dialogs.options(screen))
-    told = question._replace(text=f"{question.text}:\n{dialogs.shown(screen)}", options=options)
-    return seen._replace(probe=probe._replace(question=told))
+    whole = question._replace(text=f"{question.text}:\n{dialogs.shown(screen)}", options=options)
+    return seen._replace(probe=probe._replace(question=whole))
