@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+# By this variable the processes of an agent are known; these belong to no process that is not its.
+KEY = "DEV_SESSIONS_KEY"
+OF_A_SESSION = (KEY, "DEV_SESSIONS_ID", "DEV_SESSIONS_DEPTH")
 # In the place of the start time of a process that ran before the machine was started last.
 EARLIER_BOOT = "before the last boot"
 # `ps` writes times in the caller's language and time zone, unless it is given these.
@@ -122,18 +125,23 @@ def family(root: int, mark: bytes) -> list[tuple[int, str]]:
         mark: an environment entry `NAME=value`.
     """
     table = _process_table() if root or not _LINUX else {}
-    wanted = set(_descendants(root, table)) if root else set()
-    wanted.update(pid for pid in table or map(int, filter(str.isdecimal, os.listdir("/proc"))) if _carries(pid, mark))
+    wanted = set(_descendants((root,), table)) if root else set()
+    wanted.update(pid for pid in table or map(int, filter(str.isdecimal, os.listdir("/proc"))) if carries(pid, mark))
     wanted -= {root, os.getpid()}
     found = [(pid, start_time(pid)) for pid in sorted(wanted, reverse=True) if not _is_tmux(pid)]
     return [(pid, started) for pid, started in found if started is not None]
 
 
-def _descendants(root: int, table: dict[int, int]) -> Iterable[int]:
+def descendants(roots: Iterable[int]) -> Iterable[int]:
+    """The pids of all descendants of these processes."""
+    return _descendants(roots, _process_table())
+
+
+def _descendants(roots: Iterable[int], table: dict[int, int]) -> Iterable[int]:
     children: dict[int, list[int]] = {}
     for pid, parent in table.items():
         children.setdefault(parent, []).append(pid)
-    stack = list(children.get(root, ()))
+    stack = [child for root in roots for child in children.get(root, ())]
     while stack:
         pid = stack.pop()
         yield pid
@@ -155,12 +163,24 @@ def _process_table() -> dict[int, int]:
     return table
 
 
-def _carries(pid: int, mark: bytes) -> bool:
+def carries(pid: int, mark: bytes) -> bool:
+    """True if the process was started with that entry, `NAME=value`, in its environment (Linux)."""
+    return mark in _environment(pid)
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable of the environment that the process was started with; None without it, or if it may not be seen."""
+    begin = f"{name}=".encode()
+    entry = next((one for one in _environment(pid) if one.startswith(begin)), None)
+    return None if entry is None else os.fsdecode(entry[len(begin) :])
+
+
+def _environment(pid: int) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
+            return file.read().split(b"\0")
     except OSError:
-        return False
+        return []
 
 
 def _is_tmux(pid: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import files
+from .. import files, processes
 from ..errors import DeliveryFailed, WaitingForInput
 from ..model import EXITED, IDLE, QUEUED
 from ..waiting import Watcher
@@ -34,7 +34,7 @@ def start(house: House, session: Session) -> None:
     if session.folder.courier():
         return
     # Not marked as a process of the agent that happens to call us: `kill` of that agent must not end it.
-    environ = {name: value for name, value in house.settings.environ.items() if name != "DEV_SESSIONS_KEY"}
+    environ = {name: value for name, value in house.settings.environ.items() if name != processes.KEY}
     environ["DEV_SESSIONS_HOME"] = house.settings.home
     log = os.path.join(session.folder.path, "courier.log")
     if not os.path.exists(log):

@@ -266,7 +266,7 @@ def _recent(house: House) -> set[str]:
 
 def plan(house: House, session: Session, environment: dict[str, str], trust: bool = True) -> Launch:
     """How to start the agent of a session, as its record tells; `environment` lacks what names the session."""
-    named = {"DEV_SESSIONS_ID": session.id, "DEV_SESSIONS_KEY": session.record["key"]}
+    named = {"DEV_SESSIONS_ID": session.id, processes.KEY: session.record["key"]}
     return Launch(
         session=session,
         path=session.record["path"],

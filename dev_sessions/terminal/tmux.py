@@ -16,7 +16,7 @@ import os
 import subprocess
 from contextlib import contextmanager
 
-from .. import locks
+from .. import locks, processes
 from ..errors import TmuxError
 from ..signals import uninterrupted
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 200, 50
 # The key of a session of ours: on its tmux session, which a person may rename, and on its pane, which may be moved.
 _KEY, _PANE_KEY = "@dev_sessions_key", "@dev_sessions_pane"
+# Our place in the server's list of variables that a client hands to the session that it makes or attaches to.
+_INDEX = 6767
 # How long to let others go first. Seconds.
 _PATIENCE = 5.0
 
@@ -41,7 +43,10 @@ class Tmux:
     """
 
     def __init__(self, environ: Mapping[str, str], socket: str | None = None) -> None:
-        self.environ = _without_stale_server(environ)
+        # A server that starts with one of our commands hands its environment to whatever anybody opens in it later.
+        self.environ = {
+            name: value for name, value in _without_stale_server(environ).items() if name not in processes.OF_A_SESSION
+        }
         self.socket = socket
         self._name = environ.get("DEV_SESSIONS_TMUX") or None
         self.program = _program(environ)
@@ -213,6 +218,10 @@ def _options(target: str, key: str) -> tuple[str, ...]:
     return (
         *("set-option", "-t", target, _KEY, key),
         *(";", "set-option", "-p", "-t", target, _PANE_KEY, key),
+        # What the agent opens in tmux, windows here and sessions of its own, carries its mark as all it starts does.
+        # A client without a mark takes it away again: a person who attaches here, or opens a session.
+        *(";", "set-environment", "-t", target, processes.KEY, key),
+        *(";", "set-option", "-g", f"update-environment[{_INDEX}]", processes.KEY),
         *(";", "set-option", "-t", target, "destroy-unattached", "off"),
         *(";", "if-shell", "-F", "#{exit-unattached}", "set-option -s exit-unattached off"),
         *(";", "set-option", "-t", target, "status", "on"),

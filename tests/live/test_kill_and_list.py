@@ -57,16 +57,22 @@ def test_kill_leaves_no_process(lab: Lab) -> None:
         f"setsid {LASTING} >/dev/null 2>&1 & echo $! >>pids",
         f"(setsid nohup {deaf} >/dev/null 2>&1 </dev/null & echo $! >>pids)",
         "tmux -S agent.sock new-session -d 'echo $$ >>pids; exec cat'",
+        # In the tmux server that all sessions share: a session of its own, and a window that outlives its terminal.
+        "tmux new-session -d -s server 'echo $$ >>pids; exec cat'",
+        "tmux new-window -d 'echo $$ >>pids; trap \"\" HUP; exec sleep 600'",
     ]
+    lab.tmux("new-session", "-d", "-s", "mine", "cat")
     script = "".join(f"[[bash: {command}]]" for command in commands)
     assert lab.ok("ask", id, f"{script}[[reply: Started.]]") == "Started."
     assert lab.ok("ask", id, f"[[bash_bg: echo $$ >>pids; {LASTING}]][[reply: In the background.]]")
-    lab.until(lambda: len(noted.read_text().split()) == 5, "five processes")
+    lab.until(lambda: len(noted.read_text().split()) == 7, "seven processes")
     pids = [int(word) for word in noted.read_text().split()]
     assert all(running(pid) for pid in pids)
     assert lab.ok("kill", id) == f"Killed session {id}"
     assert [pid for pid in pids if running(pid)] == []
-    # The agent's own tmux server ends with its last session.
+    assert lab.tmux("list-sessions", "-F", "#{session_name}") == "mine\n"
+    lab.tmux("kill-session", "-t", "mine")
+    # A tmux server ends with its last session.
     lab.until(lambda: lab.processes() == [], "no process is left")
 
 

@@ -77,7 +77,7 @@ ONLY = {
     "records": {"files", "processes", "model", "errors", "past", "values"},
     "past": {"files", "values"},
     "waiting": {"processes"},
-    "terminal": {"terminal", "errors", "locks", "signals"},
+    "terminal": {"terminal", "errors", "locks", "processes", "signals"},
     "transport": {"service", "wire", "errors", "transport", "config"},
     "gateway": {"gateway", "wire", "errors", "files", "values"},
     "client": {"wire", "errors"},

@@ -183,25 +183,3 @@ def test_part_of_a_mark_is_no_mark(tree):
 def test_a_family_never_holds_the_caller(tree):
     _, mark, _ = tree
     assert os.getpid() not in {pid for pid, _ in processes.family(os.getpid(), mark)}
-
-
-def test_a_tmux_server_is_left_alone(tmp_path_factory):
-    # It may hold the sessions of others, whoever started it.
-    mark = f"UNIT_FAMILY={os.urandom(8).hex()}"
-    name, _, value = mark.partition("=")
-    folder = tmp_path_factory.mktemp("t")
-    socket = f"/tmp/ds-unit-{os.getpid()}.sock"
-    env = {"PATH": os.environ["PATH"], "HOME": str(folder), name: value}
-    try:
-        subprocess.run(["tmux", "-S", socket, "new-session", "-d", "exec sleep 600"], env=env, check=True, timeout=20)
-        asked = ["tmux", "-S", socket, "display-message", "-p", "#{pid} #{pane_pid}"]
-        server, pane = map(
-            int, subprocess.run(asked, env=env, capture_output=True, check=True, timeout=20).stdout.split()
-        )
-        found = {pid for pid, _ in processes.family(0, mark.encode())}
-        assert server not in found
-        assert pane in found
-    finally:
-        subprocess.run(["tmux", "-S", socket, "kill-server"], env=env, capture_output=True, timeout=20)
-        if os.path.exists(socket):
-            os.unlink(socket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 from ... import processes
+from .. import relatives
 from ..ending import end
 from . import evidence
 
@@ -23,11 +24,9 @@ def stop(session: Session, tmux: Tmux, grace: float) -> None:
         grace: seconds to end by itself, for the agent and then for what it left running.
     """
     process = session.folder.process()
-    mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
     steps = (signal.SIGTERM, grace), (signal.SIGKILL, grace)
-    relatives = processes.family(process[0] if process and processes.is_running(*process) else 0, mark)
+    known = relatives.found(session, process[0] if process and processes.is_running(*process) else 0)
     if process is not None:
         end([process], *steps)
     tmux.kill_session(evidence.pane_name(session), session.record["key"])
-    # Those that were born while the agent was ending are found by the mark only.
-    end(sorted({*relatives, *processes.family(0, mark)}), *steps)
+    relatives.end_all(session, known, *steps)

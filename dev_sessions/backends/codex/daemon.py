@@ -44,7 +44,6 @@ printf '{{"pid": %s, "stat": "%s", "boot": "%s"}}\\n' $$ "$stat" "$boot" >"$1.$$
 shift 2
 exec "$@"
 """
-_OF_A_SESSION = ("DEV_SESSIONS_ID", "DEV_SESSIONS_KEY", "DEV_SESSIONS_DEPTH")
 
 
 def reach(place: Place, timeout: float = ANSWER_SECONDS) -> Connection | None:
@@ -199,7 +198,7 @@ def _spawn(place: Place, program: str, environ: Mapping[str, str]) -> int:
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What the server gets of a caller's environment: what it needs to reach its model, and no mark of a session."""
     kept = config.agent_environment(environ)
-    return {name: value for name, value in kept.items() if name not in _OF_A_SESSION}
+    return {name: value for name, value in kept.items() if name not in processes.OF_A_SESSION}
 
 
 def _failed(place: Place, program: str, ended: bool, timeout: float) -> LaunchFailed:

@@ -9,30 +9,26 @@ from __future__ import annotations
 import signal
 import time
 
-from ... import processes
-from ..ending import end
+from .. import relatives
 from . import holders
 from .connection import Lost, Silent
 from .protocol import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..base import Session
     from .connection import Connection
     from .rollout import Story
 
-_GRACE = 2.0
+# What ends them, and how long each may take. Seconds.
+_STEPS = (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)
 # The system tells the start of a process to a hundredth of a second, and its own age as well. Seconds.
 _TICKS = 0.03
-# What begets others as fast as they are ended is not waited for. Sweeps.
-_ROUNDS = 5
 
 
 def end_all(session: Session) -> None:
     """End every command of the session."""
-    _end(lambda: _marked(session))
+    relatives.end_all(session, (), *_STEPS)
 
 
 def end_of_turn(session: Session, connection: Connection, story: Story) -> None:
@@ -43,26 +39,13 @@ def end_of_turn(session: Session, connection: Connection, story: Story) -> None:
     began -= _TICKS
     if all(at is not None and at >= began for _, at in _born(session)):
         _clean(session, connection)
-    _end(lambda: [process for process, at in _born(session) if at is not None and at >= began])
-
-
-def _end(wanted: Callable[[], list[tuple[int, str]]]) -> None:
-    """End what is wanted, until nothing is: a process shows no mark while it becomes another program."""
-    for _ in range(_ROUNDS):
-        found = wanted()
-        if not found:
-            return
-        end(found, (signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE))
+    relatives.end_while(lambda: [process for process, at in _born(session) if at is not None and at >= began], *_STEPS)
 
 
 def _born(session: Session) -> list[tuple[tuple[int, str], float | None]]:
     """The commands of the session that run, and when each was started."""
     # The clock is read for each, after the search: what passes between the two would make a process older than it is.
-    return [(process, holders.born(process[0], time.time())) for process in _marked(session)]
-
-
-def _marked(session: Session) -> list[tuple[int, str]]:
-    return processes.family(0, f"DEV_SESSIONS_KEY={session.record['key']}".encode())
+    return [(process, holders.born(process[0], time.time())) for process in relatives.found(session)]
 
 
 def _clean(session: Session, connection: Connection) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dev_sessions import files, processes
+from dev_sessions.backends import relatives
 from dev_sessions.backends.base import (
     Answer,
     Conversation,
@@ -157,12 +158,10 @@ class BareBackend:
 
     def stop(self, session: Session) -> None:
         process = session.folder.process()
-        mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
-        root = process[0] if process and processes.is_running(*process) else 0
-        relatives = processes.family(root, mark)
+        known = relatives.found(session, process[0] if process and processes.is_running(*process) else 0)
         end([process] if process else [], *STEPS)
         Tmux(session.environ, session.private.get("socket")).kill_session(_pane(session), session.record["key"])
-        end(sorted({*relatives, *processes.family(0, mark)}), *STEPS)
+        relatives.end_all(session, known, *STEPS)
 
 
 class FakeBackend(BareBackend):
