@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 
 from . import config, locks
 from .errors import DevSessionsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SECONDS = 120.0
 
@@ -32,8 +38,9 @@ def branch(path: str) -> str:
 
 
 def top(path: str) -> str | None:
-    """The top folder of the checkout that a folder is in; None if it is in none."""
-    return _asked(path, "rev-parse", "--show-toplevel")
+    """The top folder of the checkout that a folder is in; of a bare repository, the folder itself; None in neither."""
+    found = _asked(path, "rev-parse", "--show-toplevel")
+    return found or (path if _asked(path, "rev-parse", "--is-bare-repository") == "true" else None)
 
 
 def head(path: str) -> str | None:
@@ -46,33 +53,56 @@ def uncommitted(path: str) -> int:
     return len((_asked(path, "status", "--porcelain") or "").splitlines())
 
 
-def add_worktree(top: str, path: str, branch: str, commit: str) -> None:
+def add_worktree(top: str, path: str, branches: Sequence[str], commit: str) -> tuple[str, str | None]:
     """Check a commit out into a new folder, on a new branch. What an attempt that was cut left there is taken away.
 
     One at a time in a repository, whoever asks: git stumbles over a worktree that another git is just making
     ("failed to read .git/worktrees/NAME/commondir", 2.39).
 
+    Args:
+        branches: names for the branch, the best one first: git takes no `a/b` beside an `a`.
+
+    Returns:
+        The name that git took, and what was said by a hook of the user's that failed once all was there, or None.
+
     Raises:
-        DevSessionsError: git refuses, in its own words.
+        DevSessionsError: git refuses, in its own words; nothing is left then.
     """
     shared = _asked(top, "rev-parse", "--git-common-dir")
     if shared is None:
         raise DevSessionsError(f"no worktree at {path}: {top} is no git checkout", next=f"git -C {top} status")
     release = locks.take_folder(os.path.join(top, shared))
     try:
-        _add_worktree(top, path, branch, commit)
+        refusals = []
+        for branch in branches:
+            _take_away(top, path, branches)
+            done = _run(top, "worktree", "add", "--quiet", "-b", branch, path, commit)
+            said = (
+                "git is not there" if done is None else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+            )
+            if done is not None and (done.returncode == 0 or _is_whole(path, branch)):
+                return branch, said if done.returncode else None
+            refusals.append(said)
+        _take_away(top, path, branches)
     finally:
         release()
+    by_hand = shlex.join(["git", "-C", top, "worktree", "add", "-b", branches[0], path, commit])
+    raise DevSessionsError(
+        f"no worktree at {path}: {refusals[0]}", next=f"mend what git says; by hand it is: {by_hand}"
+    )
 
 
-def _add_worktree(top: str, path: str, branch: str, commit: str) -> None:
+def _is_whole(path: str, branch: str) -> bool:
+    """True if all is checked out: git has failed then because a post-checkout hook of the user's did."""
+    there = _asked(path, "symbolic-ref", "--quiet", "HEAD") == f"refs/heads/{branch}"
+    return there and _asked(path, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def _take_away(top: str, path: str, branches: Sequence[str]) -> None:
     _asked(top, "worktree", "remove", "--force", "--force", path)
+    shutil.rmtree(path, ignore_errors=True)
     _asked(top, "worktree", "prune")
-    _asked(top, "branch", "-D", branch)
-    done = _run(top, "worktree", "add", "--quiet", "-b", branch, path, commit)
-    if done is None or done.returncode:
-        why = "git is not there" if done is None else " ".join((done.stderr or "no word").split())
-        raise DevSessionsError(f"no worktree at {path}: {why}", next=f"git -C {top} worktree list")
+    _asked(top, "branch", "-D", *branches)
 
 
 def changes(path: str, commit: str) -> str:

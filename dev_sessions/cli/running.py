@@ -188,7 +188,7 @@ def _shown(state: dict[str, Any]) -> dict[str, Any]:
     shown["kept"] = bool(state.get("session")) and not state.get("killed")
     if "worktree" in state:
         shown |= {name: state[name] for name in ("worktree", "branch", "commit")}
-        shown["changes"] = fan_out.changes(state)
+        shown |= {"hook": state.get("hook"), "changes": fan_out.changes(state)}
     return shown
 
 
@@ -222,6 +222,8 @@ def _say_what_is_left(out: Output, run: Run, found: list[dict[str, Any]]) -> Non
         if one.get("worktree"):
             changes = "".join(f"\n  {line}" for line in one["changes"].splitlines()) or " nothing changed"
             out.note(f"{one['name']}: {one['worktree']} (branch {one['branch']}):{changes}")
+            if one.get("hook"):
+                out.note(f"{one['name']}: a hook of the repository failed when the worktree was made: {one['hook']}")
     kept = [one["session"] for one in found if one["kept"]]
     if kept:
         out.note(f"still there: {' '.join(kept)}; dev-sessions kill {' '.join(kept)} ends them")

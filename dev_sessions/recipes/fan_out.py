@@ -123,9 +123,10 @@ class FanOut:
             if self._run.worktree and branch.name != JOIN:
                 branch = branch._replace(options={**branch.options, "path": self._worktree(branch, log)})
         except (DevSessionsError, OSError) as error:
-            message = error.message if isinstance(error, DevSessionsError) else str(error)
             self._phase(branch.name, work.ERROR)
-            return log.note(outcome=work.ERROR, error=message, next=f"dev-sessions fan-out --resume {self._run.id}")
+            told = error if isinstance(error, DevSessionsError) else DevSessionsError(str(error))
+            mend, again = told.data.get("next"), f"dev-sessions fan-out --resume {self._run.id}"
+            return log.note(outcome=work.ERROR, error=told.message, next=f"{mend}; then {again}" if mend else again)
         client, id = self._clients(branch.name), self._run.request_id(branch.name)
         return work.work(client, branch, id, log, lambda phase: self._phase(branch.name, phase), self._run.keep)
 
@@ -144,11 +145,13 @@ class FanOut:
         if "worktree" not in state:
             path = str(branch.options["path"])
             top, commit = git.top(path) or path, git.head(path) or "HEAD"
-            tree, name = self._run.worktree_path(branch.name), f"fan-out/{self._run.id}/{branch.name}"
+            tree = self._run.worktree_path(branch.name)
             os.makedirs(os.path.dirname(tree), mode=0o700, exist_ok=True)
-            git.add_worktree(top, tree, name, commit)
+            # The second one is for a repository with a branch that is called fan-out.
+            names = [sign.join(("fan-out", self._run.id, branch.name)) for sign in "/-"]
+            name, hook = git.add_worktree(top, tree, names, commit)
             inside = os.path.relpath(os.path.realpath(path), os.path.realpath(top))
-            state = log.note(worktree=tree, branch=name, commit=commit, inside=inside)
+            state = log.note(worktree=tree, branch=name, commit=commit, inside=inside, hook=hook)
         return os.path.normpath(os.path.join(str(state["worktree"]), str(state["inside"])))
 
     def _joined(self, join: Branch, done: dict[str, str]) -> dict[str, Any]:

@@ -398,6 +398,11 @@ def git(top: Path, *words: str) -> str:
 
 
 def test_each_branch_in_a_worktree_of_its_own(run: Commands, task: Any, checkout: Path) -> None:
+    """Also beside a branch that is called fan-out, and with a hook of the user's that fails in each new worktree."""
+    git(checkout, "branch", "fan-out")
+    hook = checkout / ".git" / "hooks" / "post-checkout"
+    hook.write_text("#!/bin/sh\necho no tools here; exit 3\n")
+    hook.chmod(0o755)
     words = [
         task("a", "[[bash: echo a >>file.txt; echo new >n.txt]][[reply: x]]"),
         task("b", "[[bash: pwd]][[replytool]]"),
@@ -411,9 +416,12 @@ def test_each_branch_in_a_worktree_of_its_own(run: Commands, task: Any, checkout
     assert "sub/file.txt | 1 +" in a["changes"]
     assert "n.txt | new" in a["changes"]
     assert (checkout / "sub" / "file.txt").read_text() == "one\n"  # nothing was merged
-    assert a["branch"] in git(checkout, "branch", "--list", "fan-out/*")
+    assert a["branch"] == f"fan-out-{done.json['run']}-a"
+    assert a["branch"] in git(checkout, "branch", "--list", "fan-out-*")
+    assert a["hook"] == "no tools here"
     shown = run("fan-out", "--resume", done.json["run"])
     assert a["worktree"] in shown.err
+    assert "no tools here" in shown.err
     assert "file.txt | 1 +" in shown.err
 
 
@@ -436,6 +444,24 @@ def test_a_worktree_that_cannot_be_made(run: Commands, task: Any, tmp_path: Path
     assert done.code == 2
     assert "no git checkout" in done.err
     assert ids(run) == []
+
+
+def test_a_worktree_that_git_refuses(run: Commands, task: Any, checkout: Path) -> None:
+    """The remedy is what has to be mended, then the run goes on; nothing is left meanwhile."""
+    hook = checkout / ".git" / "hooks" / "post-checkout"
+    hook.write_text("#!/bin/sh\nrm -r sub; echo no tools here; exit 3\n")
+    hook.chmod(0o755)
+    done = run("fan-out", task("a", "[[reply: x]]"), *FAKE, "--worktree", "-p", str(checkout / "sub"), "--json")
+    (one,) = done.json["branches"]
+    assert (done.code, one["outcome"]) == (5, "error")
+    assert "no tools here" in one["error"]
+    assert "git -C" in one["next"]
+    again = one["next"].rpartition("then dev-sessions ")[2].split()
+    assert len(git(checkout, "worktree", "list").splitlines()) == 1
+    assert git(checkout, "branch", "--format=%(refname:short)") == "trunk\n"
+    assert not list(Path(done.json["folder"]).glob("worktrees/*"))
+    hook.unlink()
+    assert "## a: completed" in run.ok(*again)
 
 
 # consult, and the terminal.

@@ -30,6 +30,7 @@ DIFFERS = {
     "test_each_branch_in_a_worktree_of_its_own": "fan-out --worktree is refused",
     "test_doctor_tells_of_a_worktree_once_no_session_works_in_it": "the same",
     "test_a_worktree_that_cannot_be_made": "the same",
+    "test_a_worktree_that_git_refuses": "the same",
     "test_gateway.py": "it is about gateways already",
     "test_doctor.py": "doctor looks at the machine that it runs on",
     "test_attach_needs_a_terminal_and_names_the_command": "attach prints the line to run on the host",

@@ -30,21 +30,85 @@ def checkout(tmp_path: Path) -> Path:
 def test_many_at_once_in_one_repository(checkout: Path, tmp_path: Path) -> None:
     names = [f"w{number}" for number in range(AT_ONCE)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        made = [pool.submit(git.add_worktree, str(checkout), str(tmp_path / name), name, "HEAD") for name in names]
+        made = [pool.submit(git.add_worktree, str(checkout), str(tmp_path / name), [name], "HEAD") for name in names]
     assert [one.exception() for one in made] == [None] * AT_ONCE
     assert len(run(checkout, "worktree", "list").splitlines()) == 1 + AT_ONCE
 
 
 def test_what_a_cut_attempt_left_is_taken_away(checkout: Path, tmp_path: Path) -> None:
     tree = tmp_path / "one"
-    git.add_worktree(str(checkout), str(tree), "one", "HEAD")
+    git.add_worktree(str(checkout), str(tree), ["one"], "HEAD")
     (tree / "half").touch()
-    git.add_worktree(str(checkout), str(tree), "one", "HEAD")
+    git.add_worktree(str(checkout), str(tree), ["other", "one"], "HEAD")
     assert not (tree / "half").exists()
+    assert run(checkout, "branch", "--format=%(refname:short)", "--list", "o*").split() == ["other"]
 
 
 def test_the_words_of_git(checkout: Path, tmp_path: Path) -> None:
-    with pytest.raises(DevSessionsError, match="nothing"):
-        git.add_worktree(str(checkout), str(tmp_path / "one"), "one", "nothing")
+    with pytest.raises(DevSessionsError, match="nothing") as caught:
+        git.add_worktree(str(checkout), str(tmp_path / "one"), ["one"], "nothing")
+    assert f"git -C {checkout} worktree add -b one {tmp_path}/one nothing" in caught.value.data["next"]
     with pytest.raises(DevSessionsError, match="is no git checkout"):
-        git.add_worktree(str(tmp_path), str(tmp_path / "one"), "one", "HEAD")
+        git.add_worktree(str(tmp_path), str(tmp_path / "one"), ["one"], "HEAD")
+
+
+def hook(checkout: Path, *lines: str) -> None:
+    path = checkout / ".git" / "hooks" / "post-checkout"
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ["branch fan-out"],
+        ["branch fan-out/R"],
+        ["branch fan-out", "pack-refs --all"],
+        ["branch fan-out/R/a/deeper"],
+        ["branch fan-out/R/a"],
+        ["tag fan-out"],
+        ["tag fan-out/R/a"],
+        ["config core.hooksPath /nonexistent"],
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_is_free(checkout: Path, tmp_path: Path, before: list[str]) -> None:
+    for line in before:
+        run(checkout, *line.split())
+    there = run(checkout, "for-each-ref", "refs/heads").splitlines()
+    name, said = git.add_worktree(str(checkout), str(tmp_path / "one"), ["fan-out/R/a", "fan-out-R-a"], "HEAD")
+    clash = before[0] in ("branch fan-out", "branch fan-out/R", "branch fan-out/R/a/deeper")
+    assert (name, said) == ("fan-out-R-a" if clash else "fan-out/R/a", None)
+    assert run(tmp_path / "one", "symbolic-ref", "HEAD") == f"refs/heads/{name}\n"
+    assert {*there} <= {*run(checkout, "for-each-ref", "refs/heads").splitlines()}
+
+
+def test_a_hook_that_fails_once_all_is_there(checkout: Path, tmp_path: Path) -> None:
+    hook(checkout, "echo no tools here; touch made; exit 3")
+    assert git.add_worktree(str(checkout), str(tmp_path / "one"), ["a", "b"], "HEAD") == ("a", "no tools here")
+    assert git.branch(str(tmp_path / "one")) == "a"
+    assert (tmp_path / "one" / "made").exists()
+
+
+def test_nothing_is_left_of_one_that_cannot_be(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "f").write_text("x")
+    run(checkout, "add", "f")
+    run(checkout, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "f")
+    hook(checkout, "rm f; echo no tools here; exit 3")
+    with pytest.raises(DevSessionsError, match="no tools here"):
+        git.add_worktree(str(checkout), str(tmp_path / "one"), ["a", "b"], "HEAD")
+    assert not (tmp_path / "one").exists()
+    assert len(run(checkout, "worktree", "list").splitlines()) == 1
+    assert len(run(checkout, "branch").splitlines()) == 1
+
+
+def test_a_locked_worktree_of_a_cut_attempt_and_a_bare_repository(checkout: Path, tmp_path: Path) -> None:
+    tree = str(tmp_path / "one")
+    git.add_worktree(str(checkout), tree, ["one"], "HEAD")
+    run(checkout, "worktree", "lock", tree)
+    assert git.add_worktree(str(checkout), tree, ["one"], "HEAD") == ("one", None)
+    bare = tmp_path / "bare.git"
+    run(checkout, "clone", "-q", "--bare", str(checkout), str(bare))
+    assert git.top(str(bare)) == str(bare)
+    assert git.add_worktree(str(bare), str(tmp_path / "two"), ["two"], "HEAD") == ("two", None)
+    assert git.top(str(tmp_path)) is None
