@@ -188,6 +188,20 @@ class Lab:
                 found.append(attached["prompt"])
         return found
 
+    def prompts_since(self, id: str, before: list[str], count: int) -> list[str]:
+        """The prompts behind those, once there are so many: the transcript lags behind a turn's end."""
+        self.until(lambda: len(self.prompts(id)) >= len(before) + count, f"{count} prompts in the transcript")
+        return self.prompts(id)[len(before) :]
+
+    def input_box(self, id: str) -> str:
+        """The text in Claude's input box: the lines between the last two rules on the screen, without the sign."""
+        rows = self.screen(id).split("\n")
+        rules = [index for index, row in enumerate(rows) if row.rstrip().endswith("──")]
+        if len(rules) < 2:
+            return "no input box"
+        content = [row.replace("\xa0", " ").rstrip() for row in rows[rules[-2] + 1 : rules[-1]]]
+        return "\n".join(row[2:] for row in content).strip()
+
     def until(self, condition: Any, what: str, timeout: float = 30.0) -> Any:
         """Wait for a condition of the outside world (a file, a screen); returns its first true value."""
         end = time.monotonic() + timeout

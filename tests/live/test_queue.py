@@ -43,12 +43,6 @@ def hold_and_queue(lab: Lab, id: str, gate: str, after: str = "[[reply: first]]"
     return first
 
 
-def prompts_since(lab: Lab, id: str, before: list[str], count: int) -> list[str]:
-    """The prompts behind those, once there are so many: the transcript lags behind a turn's end."""
-    lab.until(lambda: len(lab.prompts(id)) >= len(before) + count, f"{count} prompts in the transcript")
-    return lab.prompts(id)[len(before) :]
-
-
 def check_delivered(lab: Lab, id: str, first: int, before: list[str], outcome: str) -> None:
     """All is over: three turns of their own, in order, each with its own reply; nothing is left running."""
     # Of the first turn the transcript may hold a note of its interrupt, or nothing.
@@ -175,7 +169,7 @@ def test_killed_courier_is_replaced_by_the_next_queued_send(shared: Lab, talker:
         "reply three",
         "reply four",
     ]
-    assert prompts_since(shared, talker, before, 5)[1:] == [*QUEUED, "[[reply: reply four]]"]
+    assert shared.prompts_since(talker, before, 5)[1:] == [*QUEUED, "[[reply: reply four]]"]
     no_courier(shared)
 
 
@@ -193,7 +187,7 @@ def test_courier_killed_between_two_messages(shared: Lab, talker: str) -> None:
     shared.model.release("second")
     assert shared.ok("wait", talker) == "completed"
     assert shared.ok("last-message", talker) == "c"
-    assert prompts_since(shared, talker, before, 3)[1:] == texts
+    assert shared.prompts_since(talker, before, 3)[1:] == texts
     no_courier(shared)
 
 
@@ -204,7 +198,7 @@ def test_queue_on_an_idle_session_delivers_at_once(shared: Lab, talker: str) -> 
     assert told["receipt"] == "started"
     assert shared.ok("wait", talker) == "completed"
     assert shared.ok("last-message", talker) == "at once"
-    assert prompts_since(shared, talker, before, 1) == ["[[reply: at once]]"]
+    assert shared.prompts_since(talker, before, 1) == ["[[reply: at once]]"]
     assert couriers(shared) == []
 
 
@@ -235,7 +229,7 @@ def test_same_request_id_of_a_queued_message(shared: Lab, talker: str) -> None:
     assert later.code == 0
     assert later.json["turn"] == first.json["turn"]
     assert shared.ok("wait", talker) == "completed"
-    assert prompts_since(shared, talker, before, 2)[1:] == ["[[reply: queued once]]"]
+    assert shared.prompts_since(talker, before, 2)[1:] == ["[[reply: queued once]]"]
     no_courier(shared)
 
 
@@ -255,7 +249,7 @@ def test_plain_send_does_not_overtake_or_lose_what_is_queued(shared: Lab, talker
     replies = {turn["turn"]: turn["reply"] for turn in over.json["turns"]}
     assert replies[queued["turn"]] == "queued"
     assert replies[joined["turn"]] == "joined"
-    new = prompts_since(shared, talker, before, 3)
+    new = shared.prompts_since(talker, before, 3)
     assert sorted(new) == sorted(["[[hold: mixed]][[reply: first]]", "[[reply: joined]]", "[[reply: queued]]"])
     no_courier(shared)
 
@@ -289,7 +283,7 @@ def test_queued_behind_a_question(shared: Lab, talker: str) -> None:
     assert shared.ok("wait", talker) == "completed"
     assert shared.ok("last-message", talker) == "after the question"
     assert "Right" in shared.ok("last-message", talker, "-n", "2")
-    assert len(prompts_since(shared, talker, before, 2)) == 2
+    assert len(shared.prompts_since(talker, before, 2)) == 2
     no_courier(shared)
 
 

@@ -50,16 +50,6 @@ def said_to_model(lab: Lab) -> list[str]:
     return found
 
 
-def input_box(lab: Lab, id: str) -> str:
-    """What stands in the input box: the lines between the last two rules on the screen, without the prompt sign."""
-    rows = lab.screen(id).split("\n")
-    rules = [index for index, row in enumerate(rows) if row.startswith("─" * 20)]
-    if len(rules) < 2:
-        return "no input box"
-    content = [row.replace("\xa0", " ").rstrip() for row in rows[rules[-2] + 1 : rules[-1]]]
-    return "\n".join(row[2:] for row in content).strip()
-
-
 def ask_whole(lab: Lab, id: str, *words: str, text: str, **options: Any) -> dict[str, Any]:
     """Ask with the text that `words` name; everything that a user can see of its journey is checked."""
     before = lab.prompts(id)
@@ -82,7 +72,7 @@ def ask_whole(lab: Lab, id: str, *words: str, text: str, **options: Any) -> dict
         assert pointer in new[0]
         assert new[0] in said_to_model(lab)
         assert told["reply"].startswith("echo: ")
-    assert input_box(lab, id) == "" or input_box(lab, id).startswith("Try ")
+    assert lab.input_box(id) == "" or lab.input_box(id).startswith("Try ")
     return dict(told)
 
 
@@ -322,12 +312,6 @@ def test_no_such_session(shared: Lab, talker: str) -> None:
     }
 
 
-def prompts_since(lab: Lab, id: str, before: list[str], count: int) -> list[str]:
-    """The prompts behind those, once there are so many: the transcript lags behind a turn's end."""
-    lab.until(lambda: len(lab.prompts(id)) >= len(before) + count, f"{count} prompts in the transcript")
-    return lab.prompts(id)[len(before) :]
-
-
 def test_same_request_id_answers_again(shared: Lab, talker: str) -> None:
     shared.ok("wait", talker)
     before = shared.prompts(talker)
@@ -339,13 +323,13 @@ def test_same_request_id_answers_again(shared: Lab, talker: str) -> None:
     third = shared.run(*words)
     assert third.json == first.json
     assert shared.ok("wait", talker) == "completed"
-    assert prompts_since(shared, talker, before, 1) == ["[[reply: once\\nonly]]"]
+    assert shared.prompts_since(talker, before, 1) == ["[[reply: once\\nonly]]"]
     at_once = [shared.start("send", talker, "--json", "--request-id", "race", "[[reply: race]]") for _ in range(3)]
     answers = [shared.finish(process) for process in at_once]
     assert {answer.code for answer in answers} == {0}
     assert len({answer.out for answer in answers}) == 1
     shared.ok("wait", talker)
-    assert prompts_since(shared, talker, before, 2)[1:] == ["[[reply: race]]"]
+    assert shared.prompts_since(talker, before, 2)[1:] == ["[[reply: race]]"]
 
 
 @pytest.mark.parametrize("draft", ["what I was about to say", "line one of mine\nline two of mine\nline three"])
@@ -356,13 +340,13 @@ def test_draft_of_a_person_is_kept_apart(shared: Lab, talker: str, draft: str) -
         if number:
             shared.keys(talker, "C-j")
         shared.keys(talker, "-l", line)
-    shared.until(lambda: input_box(shared, talker) == draft, "the draft in the box")
+    shared.until(lambda: shared.input_box(talker) == draft, "the draft in the box")
     text = f"ours alone\nby {len(draft)}\nand more"
     assert shared.ok("ask", talker, text).startswith("echo: ours alone")
-    shared.until(lambda: input_box(shared, talker) == draft, "the draft back in the box")
-    assert prompts_since(shared, talker, before, 1) == [text]
+    shared.until(lambda: shared.input_box(talker) == draft, "the draft back in the box")
+    assert shared.prompts_since(talker, before, 1) == [text]
     shared.keys(talker, "C-c")
-    shared.until(lambda: input_box(shared, talker) != draft, "an empty box")
+    shared.until(lambda: shared.input_box(talker) != draft, "an empty box")
     # A second Ctrl+C while Claude says so would end it.
     shared.until(lambda: "again to exit" not in shared.screen(talker), "the end of the offer to exit")
 
@@ -377,7 +361,7 @@ def test_send_while_a_turn_runs(shared: Lab, talker: str) -> None:
     assert (second["receipt"], second["turn"]) == ("accepted", first["turn"] + 1)
     shared.model.release("thinking")
     assert shared.ok("wait", talker) == "completed"
-    assert Counter(prompts_since(shared, talker, before, 2)) == Counter(
+    assert Counter(shared.prompts_since(talker, before, 2)) == Counter(
         ["[[hold: thinking]][[reply: thought]]", "meanwhile\nanother\none\nof four lines"]
     )
     before = shared.prompts(talker)
@@ -388,7 +372,7 @@ def test_send_while_a_turn_runs(shared: Lab, talker: str) -> None:
     assert told["receipt"] == "accepted"
     gate.touch()
     assert shared.ok("wait", talker) == "completed"
-    assert prompts_since(shared, talker, before, 2)[1:] == ["during the tool\nanother\none\nof four lines"]
+    assert shared.prompts_since(talker, before, 2)[1:] == ["during the tool\nanother\none\nof four lines"]
 
 
 def test_interrupt_ends_the_running_turn_first(shared: Lab, talker: str) -> None:
@@ -413,7 +397,7 @@ def test_two_at_once_to_one_session(shared: Lab, talker: str) -> None:
     answers = [shared.finish(process) for process in [shared.start("send", talker, text) for text in texts]]
     assert [answer.code for answer in answers] == [0, 0]
     assert shared.ok("wait", talker) == "completed"
-    assert Counter(prompts_since(shared, talker, before, 2)) == Counter(texts)
+    assert Counter(shared.prompts_since(talker, before, 2)) == Counter(texts)
 
 
 def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> None:
@@ -437,10 +421,10 @@ def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> No
         assert shared.ok("wait", talker) == "completed", number
         texts.append(text)
         shared.until(lambda text=text: text in shared.prompts(talker), f"text {number} in the transcript")
-        assert f"number {number}" not in input_box(shared, talker)
+        assert f"number {number}" not in shared.input_box(talker)
     found = Counter(prompt for prompt in shared.prompts(talker) if prompt.startswith("number "))
     assert found == Counter(texts)
-    assert "number" not in input_box(shared, talker)
+    assert "number" not in shared.input_box(talker)
 
 
 def test_no_receipt_within_the_bound(shared: Lab) -> None:
@@ -474,7 +458,7 @@ def test_no_receipt_within_the_bound(shared: Lab) -> None:
     assert shared.ok("last-message", id) == "late"
     assert shared.run(*words, "--json").json == later.json
     assert shared.ok("ask", id, "[[reply: and on]]") == "and on"
-    assert prompts_since(shared, id, [], 3) == ["[[reply: ready]]", text, "[[reply: and on]]"]
+    assert shared.prompts_since(id, [], 3) == ["[[reply: ready]]", text, "[[reply: and on]]"]
     shared.ok("kill", id)
 
 
@@ -496,7 +480,7 @@ def test_bound_too_short_at_any_point(shared: Lab, talker: str) -> None:
         assert shared.ok("wait", talker) == "completed"
         texts.append(text)
         shared.until(lambda text=text: text in shared.prompts(talker), f"text {bound} in the transcript")
-        assert "bound" not in input_box(shared, talker)
+        assert "bound" not in shared.input_box(talker)
     assert shared.prompts(talker)[len(before) :] == texts
 
 

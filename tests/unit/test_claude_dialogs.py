@@ -257,6 +257,73 @@ def test_no_box_holds_nothing():
     assert not dialogs.holds(None, "hello")
 
 
+# Each with the cursor's row: what has the keys is the box that the cursor is in.
+VIEWS = {
+    "2.1.150-agents": (24, None),
+    "2.1.150-help-in-full": (24, None),
+    "2.1.150-history-search": (30, None),
+    "2.1.150-menu-of-commands": (22, "/mo"),
+    "2.1.150-rewind": (43, None),
+    "2.1.150-transcript": (28, None),
+    "2.1.332-help": (18, ""),
+    "2.1.332-history-entry": (18, "second one"),
+    "2.1.332-history-search": (20, None),
+    "2.1.332-menu-of-files": (18, "@"),
+    "2.1.332-model-picker": (22, None),
+    "2.1.332-shell": (18, "!"),
+    "2.1.332-transcript": (21, None),
+}
+
+
+def view(name):
+    return (DATA / "views" / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_only_a_box_with_the_cursor_takes_keys(name):
+    row, text = VIEWS[name]
+    assert dialogs.input_box(view(name), row) == (None if text is None else dialogs.Box(text, True))
+    assert dialogs.is_transcript(view(name)) == name.endswith("transcript")
+
+
+def test_every_recorded_view_is_tested():
+    assert {path.stem for path in (DATA / "views").iterdir()} == set(VIEWS)
+
+
+@pytest.mark.parametrize("name", each("box-multi-line", "box-one-line", "busy-draft", "box-overflowing"))
+def test_the_cursor_elsewhere_means_no_box(name):
+    lines = screen(name).split("\n")
+    rules = [index for index, line in enumerate(lines) if line.startswith("───")]
+    inside = [row for row in range(len(lines)) if dialogs.input_box(screen(name), row) is not None]
+    assert inside == list(range(rules[-2] + 1 if len(rules) > 1 else 0, rules[-1]))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["────── a rather long name of a session ─", " a rather long name of a se… ─", "─── History 8/8 ─────"],
+)
+def test_the_rule_of_a_small_window_with_a_name(rule):
+    shown = f"❯ said before\n\n{rule}\n❯ a draft that\n  wraps\n{'─' * 12}\n  bypass on\n"
+    assert dialogs.input_box(shown, 4) == dialogs.Box("a draft that\n  wraps", True)
+    assert dialogs.input_box(shown, 0) is None
+    assert dialogs.input_box(shown.replace(rule, ""), 4) is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "claudes"),
+    [
+        ("\x1b[39m❯\xa0", False),
+        ("\x1b[39m❯\xa0x\x1b[7m", False),
+        ("\x1b[39m❯\xa0\x1b[7mx\x1b[0m\x1b[39m\x1b[49m", False),
+        ('\x1b[39m❯\xa0\x1b[7mT\x1b[0m\x1b[2mry "fix it"\x1b[0m', True),
+    ],
+    ids=["empty", "one sign", "one sign under the cursor", "a suggestion"],
+)
+def test_a_draft_of_one_sign_is_no_suggestion(shown, claudes):
+    rule = "─" * 40
+    assert dialogs.only_placeholder(f"{rule}\n{shown}\n{rule}\n  \x1b[2mbypass\x1b[0m\n") == claudes
+
+
 LONG = "".join(f"sentence {number} of many. " for number in range(500)).rstrip()
 
 

@@ -262,6 +262,7 @@ def test_who_asks():
         ("  indented", "  indented"),
         ('\n\n<pasted_content id="0a1f">\na\nb\n</pasted_content id="0a1f">\n', "a\nb"),
         ('Do this: \n\n<pasted_content id="0a1f">\na\n</pasted_content id="0a1f">\n', "Do this: a"),
+        ('do\n\n\n<pasted_content id="0a1f">\nultraplan\n</pasted_content id="0a1f">\n\nend', "do\nultraplan\nend"),
         ("<pasted_content>by hand</pasted_content>", "<pasted_content>by hand</pasted_content>"),
     ],
 )

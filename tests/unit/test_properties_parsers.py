@@ -173,6 +173,9 @@ def test_any_text_can_be_a_screen(text):
 def check_screen(text):
     box, options = dialogs.input_box(text), dialogs.options(text)
     assert not (box and dialogs.is_dialog(text))
+    lines = text.split("\n")
+    for row in range(len(lines)):
+        assert dialogs.input_box(text, row) is None or any(line.startswith("───") for line in lines[row + 1 :])
     known = dialogs.known(text)
     assert known is None or any(option.text.startswith(known.answer) for option in options)
     assert dialogs.only_placeholder(text) in (True, False)
