@@ -22,6 +22,15 @@ class Left(NamedTuple):
     undo: tuple[str, ...] = ()
 
 
+@pytest.fixture
+def spoken(shared: Lab, talker: str) -> str:
+    """A session with a conversation to look at."""
+    if not shared.prompts(talker):
+        shared.ok("ask", talker, "before")
+        shared.prompts_since(talker, [], 1)
+    return talker
+
+
 def words(*wanted: str) -> Callable[[str], bool]:
     return lambda screen: all(word in screen for word in wanted)
 
@@ -46,23 +55,23 @@ PASSABLE = {
     "one sign, the cursor on it": Left("x", ("C-a",), words("❯ x"), ("C-e", "C-u")),
     "a menu of files": Left("@", (), words("❯ @"), ("C-u",)),
     "a menu of commands": Left("/mod", (), words("/model"), ("C-u",)),
-    "an entry of the history": Left("", ("Up",), words("─ History")),
+    "an entry of the history": Left("", ("Up",), lambda screen: "❯ \n" not in screen),
 }
 
 
 @pytest.mark.parametrize("left", PASSABLE.values(), ids=PASSABLE.keys())
-def test_what_is_left_is_no_hindrance(shared: Lab, talker: str, left: Left) -> None:
-    before = shared.prompts(talker)
-    leave(shared, talker, left)
-    draft = shared.input_box(talker) if left.undo else ""
+def test_what_is_left_is_no_hindrance(shared: Lab, spoken: str, left: Left) -> None:
+    before = shared.prompts(spoken)
+    leave(shared, spoken, left)
+    draft = shared.input_box(spoken) if left.undo else ""
     began = time.monotonic()
-    assert shared.ok("ask", talker, LINES).startswith("echo: ours alone")
-    assert shared.prompts_since(talker, before, 1) == [LINES]
+    assert shared.ok("ask", spoken, LINES).startswith("echo: ours alone")
+    assert shared.prompts_since(spoken, before, 1) == [LINES]
     assert time.monotonic() - began < 25
-    shared.until(lambda: shared.input_box(talker) == draft, f"{draft!r} back in the box")
+    shared.until(lambda: shared.input_box(spoken) == draft, f"{draft!r} back in the box")
     for key in left.undo:
-        shared.keys(talker, key)
-    shared.until(lambda: shared.input_box(talker) == "", "an empty box")
+        shared.keys(spoken, key)
+    shared.until(lambda: shared.input_box(spoken) == "", "an empty box")
 
 
 # A person has to decide: said at once, with the screen and the way out, which works.
@@ -70,59 +79,58 @@ BLOCKING = {
     "search in the history": Left("", ("C-r",), words("search prompts:")),
     "model picker": Left("", ("M-p",), words("Select model")),
     "settings": Left("/status", ("Enter",), words("Esc to")),
-    "help in full": Left("/help", ("Enter",), words("Esc to close")),
+    "help in full": Left("/help", ("Enter",), words("For more help")),
     "background tasks": Left("/tasks", ("Enter",), words("Esc to")),
     "rewind": Left("", ("Escape", "Escape"), words("Rewind")),
 }
 
 
 @pytest.mark.parametrize("left", BLOCKING.values(), ids=BLOCKING.keys())
-def test_what_a_person_has_to_leave_is_said_at_once(shared: Lab, talker: str, left: Left) -> None:
-    before = shared.prompts(talker)
-    leave(shared, talker, left)
+def test_what_a_person_has_to_leave_is_said_at_once(shared: Lab, spoken: str, left: Left) -> None:
+    before = shared.prompts(spoken)
+    leave(shared, spoken, left)
     began = time.monotonic()
-    refused = shared.run("send", talker, "--json", "--request-id", str(began), LINES)
+    refused = shared.run("send", spoken, "--json", "--request-id", str(began), LINES)
     assert refused.code == 6, refused
     assert time.monotonic() - began < 15
     error = json.loads(refused.out)["error"]
-    assert f"respond {talker} --key" in error["data"]["next"]
-    assert left.shows(shared.screen(talker))  # no key was pressed
+    assert f"respond {spoken} --key" in error["data"]["next"]
+    assert left.shows(shared.screen(spoken))  # no key was pressed
     for _ in range(3):
-        if shared.run("respond", talker, "--key", "Escape").code != 0:
+        if shared.run("respond", spoken, "--key", "Escape").code != 0:
             break
-    shared.until(lambda: shared.input_box(talker) == "", "an empty box")
-    refused = shared.run("respond", talker, "--key", "Escape")
+    shared.until(lambda: shared.input_box(spoken) == "", "an empty box")
+    refused = shared.run("respond", spoken, "--key", "Escape")
     assert refused.code != 0
-    again = shared.run("send", talker, "--json", "--request-id", str(began), LINES)
+    again = shared.run("send", spoken, "--json", "--request-id", str(began), LINES)
     assert again.json["receipt"] == "started", again
-    assert shared.ok("wait", talker) == "completed"
-    assert shared.prompts_since(talker, before, 1) == [LINES]
+    assert shared.ok("wait", spoken) == "completed"
+    assert shared.prompts_since(spoken, before, 1) == [LINES]
 
 
 @pytest.mark.parametrize("size", ["40x12", "30x11"])
-def test_a_small_window_with_a_long_name(shared: Lab, talker: str, size: str) -> None:
-    shared.ok("ask", talker, "before")
-    before = shared.prompts(talker)
+def test_a_small_window_with_a_long_name(shared: Lab, spoken: str, size: str) -> None:
+    before = shared.prompts(spoken)
     width, height = size.split("x")
-    window = ("-t", f"=dev-{talker}:")
-    shared.keys(talker, "-l", "/rename a rather long name of a session")
-    shared.keys(talker, "Enter")
-    shared.until(lambda: "a rather long name of a session ─" in shared.screen(talker), "the name in the rule")
+    window = ("-t", f"=dev-{spoken}:")
+    shared.keys(spoken, "-l", "/rename a rather long name of a session")
+    shared.keys(spoken, "Enter")
+    shared.until(lambda: "a rather long name of a session ─" in shared.screen(spoken), "the name in the rule")
     shared.tmux("resize-window", *window, "-x", width, "-y", height)
-    shared.until(lambda: "─" * (int(width) + 1) not in shared.screen(talker), "the small window")
-    shared.keys(talker, "-l", "a draft that takes more than one row")
-    shared.until(lambda: "one row" in shared.screen(talker), "the draft")
-    assert shared.ok("ask", talker, LINES).startswith("echo: ours alone")
-    assert shared.prompts_since(talker, before, 1) == [LINES]
-    shared.until(lambda: "one row\n──" in shared.screen(talker), "the draft back in the box")
-    shared.keys(talker, "C-u", "C-u")
+    shared.until(lambda: "─" * (int(width) + 1) not in shared.screen(spoken), "the small window")
+    shared.keys(spoken, "-l", "a draft that takes more than one row")
+    shared.until(lambda: "one row" in shared.screen(spoken), "the draft")
+    assert shared.ok("ask", spoken, LINES).startswith("echo: ours alone")
+    assert shared.prompts_since(spoken, before, 1) == [LINES]
+    shared.until(lambda: "one row\n──" in shared.screen(spoken), "the draft back in the box")
+    shared.keys(spoken, "C-u", "C-u")
     shared.tmux("resize-window", *window, "-x", "40", "-y", "9")
-    shared.until(lambda: shared.screen(talker).count("\n") <= 9, "a window too low for lines")
-    refused = shared.run("send", talker, LINES)
+    shared.until(lambda: shared.screen(spoken).count("\n") <= 9, "a window too low for lines")
+    refused = shared.run("send", spoken, LINES)
     assert refused.code == 1
     assert "rows" in refused.err
     assert "enlarge" in refused.err
-    assert shared.ok("ask", talker, "one line").startswith("echo: one line")
+    assert shared.ok("ask", spoken, "one line").startswith("echo: one line")
     shared.tmux("resize-window", *window, "-x", "200", "-y", "50")
 
 
