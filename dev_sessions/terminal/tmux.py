@@ -213,7 +213,8 @@ def _target(name: str) -> str:
 def _options(target: str, key: str) -> tuple[str, ...]:
     """The commands that make a new session ours, whatever the user's configuration says.
 
-    Where a small terminal is attached to any session, the window begins with that size (3.3a).
+    Keys for our pane are never copied to a person's panes beside it (`synchronize-panes`). Where a small terminal is
+    attached to any session, a new window begins with that size (3.3a), and gets ours.
     """
     return (
         *("set-option", "-t", target, _KEY, key),
@@ -222,6 +223,7 @@ def _options(target: str, key: str) -> tuple[str, ...]:
         # A client without a mark takes it away again: a person who attaches here, or opens a session.
         *(";", "set-environment", "-t", target, processes.KEY, key),
         *(";", "set-option", "-g", f"update-environment[{_INDEX}]", processes.KEY),
+        *(";", "set-option", "-p", "-t", target, "synchronize-panes", "off"),
         *(";", "set-option", "-t", target, "destroy-unattached", "off"),
         *(";", "if-shell", "-F", "#{exit-unattached}", "set-option -s exit-unattached off"),
         *(";", "set-option", "-t", target, "status", "on"),

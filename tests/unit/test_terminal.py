@@ -460,8 +460,13 @@ def test_the_pane_is_meant_though_a_person_opened_another(tmux, tmp_path):
     _, pane = tmux.new_session("panes", ["/bin/sh", "-c", "echo ours; exec cat"], "k")
     tmux.run("split-window", "-t", "=panes:", "/bin/sh", "-c", "echo theirs; exec cat")
     tmux.run("new-window", "-t", "=panes:", "/bin/sh", "-c", "echo theirs; exec cat")
+    tmux.run("set-option", "-w", "-t", pane, "synchronize-panes", "on")
     with Screen(tmux, "panes", pane) as screen:
         assert "theirs" not in sees(screen, "ours")
+        screen.keys("for-us", "Enter")
+        sees(screen, "for-us")
+    panes = tmux.run("list-panes", "-s", "-t", "=panes:", "-F", "#{pane_id}").split()
+    assert sum("for-us" in tmux.run("capture-pane", "-p", "-t", one) for one in panes) == 1
     tmux.kill_session("panes", "k")
     with pytest.raises(ScreenGone):
         Screen(tmux, "keeper", pane)
