@@ -45,6 +45,8 @@ TABLE = {
         [("Chat", {"ctrl+e": "chat:externalEditor", "ctrl+a": "chat:undo"})],
         {"C-a": ("Home",), "C-e": ("End",)},
     ),
+    "the transcript's": ([("Global", {"ctrl+o": None, "ctrl+t": "app:toggleTranscript"})], {"C-o": ("C-t",)}),
+    "no transcript": ([("Global", {"ctrl+o": None})], {}),
     "keys that edit, unbound": ([("Chat", {"ctrl+u": None, "ctrl+e": None, "home": "chat:undo"})], {}),
 }
 

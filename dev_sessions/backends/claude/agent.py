@@ -25,12 +25,11 @@ class ClaudeBackend:
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str, path: str) -> None:
         from ...terminal.tmux import Tmux
-        from . import keys, version
         from . import launch as starting
+        from . import version
 
         Tmux(environ)
         program = starting.binary(environ)
-        keys.refuse_unusable(starting.config_folder(environment, path))
         starting.refuse_root(environment, permissions)
         version.refuse_unsupported(program, environment)
 

@@ -27,7 +27,10 @@ _OURS: dict[str, tuple[str, str | None, str]] = {
     "C-a": ("ctrl+a", None, "goes to the beginning of a line (ctrl+a or home)"),
     "C-e": ("ctrl+e", None, "goes to the end of a line (ctrl+e or end)"),
     "BSpace": ("backspace", None, "deletes a character (backspace)"),
+    "C-o": ("ctrl+o", "app:toggleTranscript", "leaves the view of the transcript (app:toggleTranscript)"),
 }
+# Where nothing leaves it, nothing opens it either.
+_OPTIONAL = ("C-o",)
 _INSTEAD = {"C-a": ("Home", "home"), "C-e": ("End", "end")}
 _CONTEXTS = ("Chat", "Global")
 _ALIASES = {"control": "ctrl", "alt": "meta", "opt": "meta", "option": "meta", "return": "enter", "esc": "escape"}
@@ -97,7 +100,7 @@ def _read(folder: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
             names = [(name,)]
         if names:
             found[ours] = names[-1]
-        else:
+        elif ours not in _OPTIONAL:
             missing.append(ours)
     return found, missing
 

@@ -11,7 +11,7 @@ import uuid
 
 from ...errors import LaunchFailed, WaitingForInput
 from ...terminal.tmux import Tmux
-from . import evidence, hooks, keys, transcript, version
+from . import evidence, hooks, transcript, version
 from . import launch as starting
 from .start import begin
 from .stop import stop
@@ -35,7 +35,6 @@ def revive(launch: Launch, grace: float) -> None:
     launch = launch._replace(environment=_environment(launch))
     if not session.contained:
         starting.refuse_root(launch.environment, launch.permissions)
-        keys.refuse_unusable(starting.config_folder(launch.environment, launch.path))
     version.refuse_unsupported(program, launch.environment)
     id, words = _conversation(launch)
     tmux = _tmux(session)

@@ -10,7 +10,7 @@ from ...terminal.screen import Screen
 from ...terminal.server import unreachable
 from ...terminal.tmux import Tmux
 from ...waiting import Watcher
-from . import contained, dialogs, evidence, hooks, version
+from . import contained, dialogs, evidence, hooks, keys, version
 from . import launch as starting
 
 TYPE_CHECKING = False
@@ -52,10 +52,12 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
         launch.say(f"there is another tmux session called {wanted}; that of {launch.session.id} is {name}")
     if launch.session.contained:
         launch = contained.prepared(launch)
+    folder = starting.config_folder(launch.environment, launch.path)
+    keys.refuse_unusable(folder)
     launch = _keep(
         launch,
         uuid=uuid,
-        config=starting.config_folder(launch.environment, launch.path),
+        config=folder,
         socket=tmux.expected_socket(),
         terminal=name,
         version=version.known(program, launch.environment),
