@@ -139,9 +139,8 @@ class Conversation(Protocol):
 class Backend(Protocol):
     """The core verbs. Constructed without arguments; holds no state between calls."""
 
-    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str, path: str) -> None:
-        """Called by `create` before anything is made, with the caller's environment and the agent's to be,
-        which is to work in the folder `path`.
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
+        """Called by `create` before anything is made, with the caller's environment and the agent's to be.
 
         Raises:
             LaunchFailed: the agent cannot be started here.

@@ -59,7 +59,7 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
     backend = load(str(params.get("cli") or "claude"))
     path = _checked(house, params)
     environment = _environment(house, params)
-    _check_agent(house, backend, {**params, "path": path}, environment)
+    _check_agent(house, backend, params, environment)
     session: Session | None = None
     try:
         session = _enter(house, backend, {**params, "path": path}, request_id)
@@ -81,7 +81,7 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
 
 def _check_agent(house: House, backend: Backend, params: dict[str, Any], environment: dict[str, str]) -> None:
     if params.get("mode") != "docker":
-        backend.check(house.settings.environ, environment, params["permissions"], params["path"])
+        backend.check(house.settings.environ, environment, params["permissions"])
     elif isinstance(backend, Contained):
         backend.check_contained(house.settings.environ, environment)
     else:

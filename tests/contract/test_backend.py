@@ -431,10 +431,10 @@ def test_an_unknown_agent_is_refused_with_the_known_names() -> None:
 
 
 def test_check_refuses_a_machine_that_lacks_the_program(desk: Desk, tmp_path: Path) -> None:
-    desk.backend.check(desk.env, desk.env, "full", str(desk.lab.project))
+    desk.backend.check(desk.env, desk.env, "full")
     bare = {**desk.lab.env, "PATH": str(tmp_path / "empty")}
     with pytest.raises(Exception, match=desk.kit.missing):
-        desk.backend.check(bare, bare, "full", str(desk.lab.project))
+        desk.backend.check(bare, bare, "full")
 
 
 # launch, stop

@@ -23,7 +23,7 @@ _GRACE = 3.0
 class ClaudeBackend:
     """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives`, `Contained`, `Attaches`."""
 
-    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str, path: str) -> None:
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
         from . import launch as starting
         from . import version

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class CodexBackend:
     """See `base`: `Backend`, `Interrupts`, `Responds`, `Revives`, `Sleeps`, `Attaches`, `Goals` and `Listens`."""
 
-    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str, path: str) -> None:
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from . import places
 
         places.binary(environ)

@@ -63,7 +63,7 @@ _CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "
 class BareBackend:
     """The core verbs and nothing else: what the least able backend is."""
 
-    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str, path: str) -> None:
+    def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         Tmux(environ)
 
     def launch(self, launch: Launch) -> None:
