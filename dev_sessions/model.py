@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 IDLE, WORKING, WAITING, EXITED = "idle", "working", "waiting_for_input", "exited"
 # What else a turn can be, or `wait` can say.
 QUEUED, COMPLETED, FAILED, INTERRUPTED = "queued", "completed", "failed", "interrupted"
+# Why a turn failed, where that is worth a word of its own: the model's service refused it, for the account has reached
+# a limit.
+LIMIT = "limit"
 
 STATUSES = (IDLE, WORKING, WAITING, EXITED)
 PERMISSIONS = ("full", "edit", "ask", "plan")
@@ -143,7 +146,8 @@ class Fact(NamedTuple):
     kind "returned": the held prompt `text` was taken back by a person, and will not run.
     kind "started": the held prompt `text` has become the turn `prompt`.
     kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
-        `background` counts what it left running.
+        `background` counts what it left running. `reason` is "limit" if a limit of the account ended it, which ends at
+        `resets_at` (seconds since the epoch; None: the agent does not say).
     kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
         `text` is no more; an agent that asks one at a time need not say so, the probe does. The end of a turn, and a
         prompt that begins one, end the questions of the session's own agent, not those of its subagents.
@@ -162,6 +166,13 @@ class Fact(NamedTuple):
     background: int = 0
     question: Question | None = None
     held: bool = False
+    reason: str | None = None
+    resets_at: float | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Of an end, what it says about the turns that it ends."""
+        return {"reply": self.reply, "error": self.error, "reason": self.reason, "resets_at": self.resets_at}
 
 
 class Probe(NamedTuple):
@@ -176,6 +187,7 @@ class Probe(NamedTuple):
             whose end it has told nobody.
         question: the question that the probe found open, where no fact tells.
         background: it says that something it started goes on in the background.
+        paused_until: a limit has stopped it, which resets then, and it will go on by itself.
     """
 
     now: float
@@ -185,6 +197,7 @@ class Probe(NamedTuple):
     detail: str | None = None
     question: Question | None = None
     background: bool = False
+    paused_until: float | None = None
 
 
 class Turn(NamedTuple):
@@ -192,7 +205,7 @@ class Turn(NamedTuple):
 
     `state` is queued, working, waiting_for_input, completed, failed, interrupted or exited. Two turns with the same
     `ended` were closed by the same end: the agent had taken the second while the first was running. `prompt` is the
-    agent's own id of the turn, once it is known.
+    agent's own id of the turn, once it is known. `reason` and `resets_at` are those of the fact that ended it.
     """
 
     number: int
@@ -202,6 +215,8 @@ class Turn(NamedTuple):
     reply: str | None = None
     error: str | None = None
     prompt: str | None = None
+    reason: str | None = None
+    resets_at: float | None = None
 
     @property
     def open(self) -> bool:
@@ -213,7 +228,7 @@ class State(NamedTuple):
 
     `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
     `questions` are all that are open, the oldest first; `question` is that one. `last` is the turn that ended last,
-    whosoever's it was: its number is 0 if it was of no message of ours.
+    whosoever's it was: its number is 0 if it was of no message of ours. `paused_until` is that of the probe.
     """
 
     status: str
@@ -224,6 +239,7 @@ class State(NamedTuple):
     error: str | None = None
     questions: tuple[Question, ...] = ()
     last: Turn | None = None
+    paused_until: float | None = None
 
 
 class Entry(NamedTuple):

@@ -35,6 +35,7 @@ from .model import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
 WAITING_ACTIVITY, BUSY_ACTIVITY = "waiting", "busy"
 
@@ -60,8 +61,8 @@ ASK_GRACE = 1.0
 class _Open:
     """A prompt that the agent has taken and not yet finished.
 
-    `number` is None if it is no message of ours. `queued`: the agent has said that it put the prompt into its queue,
-    and not yet that it takes it from there. `followed`: it began as the agent came to it in its queue.
+    `number` is None if it is no message of ours. `queued`: it is in the agent's own queue, and not yet taken from
+    there. `followed`: it began as the agent came to it in its queue.
     """
 
     __slots__ = ("began", "followed", "held", "number", "prompt", "queued", "text")
@@ -192,16 +193,15 @@ class _Fold:
     def _ended(self, fact: Fact) -> None:
         held = [entry for entry in self.open if entry.held and entry.prompt in (fact.prompt, None)]
         if len(held) == len(self.open):  # of a turn whose beginning was not told
-            self.last = Turn(0, fact.outcome, fact.at, fact.at, fact.reply, fact.error, fact.prompt)
-        for entry in self.open:
-            if entry not in held:
-                self._close(entry, fact.outcome, fact.at, reply=fact.reply, error=fact.error)
+            self.last = Turn(0, fact.outcome, fact.at, fact.at, prompt=fact.prompt, **fact.told)
+        for entry in [entry for entry in self.open if entry not in held]:
+            self._close(entry, fact.outcome, fact.at, **fact.told)
         self.open = held
         self.background = fact.background
         self.last_end = fact
 
-    def _close(self, entry: _Open, state: str, at: float, reply: str | None = None, error: str | None = None) -> None:
-        self.last = Turn(entry.number or 0, state, entry.began, at, reply, error, entry.prompt)
+    def _close(self, entry: _Open, state: str, at: float, **told: Any) -> None:
+        self.last = Turn(entry.number or 0, state, entry.began, at, prompt=entry.prompt, **told)
         if entry.number is not None:
             self.closed[entry.number] = self.last
 
@@ -228,7 +228,7 @@ class _Fold:
                 return False
             end = self.last_end
             if end is not None and end.at > entry.began:
-                self._close(entry, end.outcome, end.at, reply=end.reply, error=end.error)
+                self._close(entry, end.outcome, end.at, **end.told)
                 return True
         elif probe.since < entry.began and idle_for < START_GRACE:
             return False
@@ -284,15 +284,15 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     fold = _Fold(messages)
     for fact in facts:
         fold.take(fact)
-    if fold.ends_by(probe.now):
-        probe = probe._replace(running=False)
+    probe = probe._replace(running=False) if fold.ends_by(probe.now) else probe
     fold.settle(probe)
     questions = () if probe.running is False else _open_questions(fold, probe)
     question = questions[0] if questions else None
     status = _status(fold, question, probe)
     turns = tuple(_turn(message, fold, status, probe.now) for message in messages)
     gone = (fold.gone or probe.detail or "the agent ended") if status == EXITED else None
-    return State(status, turns, _current(turns), question, fold.background, gone, questions, fold.last)
+    told = (fold.background, gone, questions, fold.last, probe.paused_until)
+    return State(status, turns, _current(turns), question, *told)
 
 
 def of_an_older(facts: Iterable[Fact]) -> list[Fact]:

@@ -21,6 +21,7 @@ __all__ = [
     "Answer",
     "Attaches",
     "Backend",
+    "ContinuesAtReset",
     "Conversation",
     "Delivery",
     "Heard",
@@ -54,6 +55,7 @@ class Launch(NamedTuple):
         timeout: seconds until the agent has to be ready for input.
         say: tells the user what was done on the way.
         keep: called with the backend's private state as soon as it is known, before the agent can do any work.
+        continue_at_reset: it may go on by itself when a limit of its account resets (see `ContinuesAtReset`).
     """
 
     session: Session
@@ -65,6 +67,7 @@ class Launch(NamedTuple):
     timeout: float
     say: Callable[[str], None]
     keep: Callable[[dict[str, Any]], None]
+    continue_at_reset: bool = False
 
 
 class Wire(NamedTuple):
@@ -285,6 +288,18 @@ class Contained(Protocol):
         """
 
 
+@runtime_checkable
+class ContinuesAtReset(Protocol):
+    """An agent whose turn a limit of its account has stopped can go on by itself once that resets."""
+
+    def check_continues(self, environ: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        """Called by `create` before anything is made, with the caller's environment and the agent's to be.
+
+        Raises:
+            Unsupported: this release of the agent cannot.
+        """
+
+
 class Heard(NamedTuple):
     """What came in through a listener.
 
@@ -329,6 +344,7 @@ class Listens(Protocol):
 
 CAPABILITIES: dict[str, type] = {
     "attach": Attaches,
+    "continue_at_reset": ContinuesAtReset,
     "docker": Contained,
     "goal": Goals,
     "interrupt": Interrupts,

@@ -36,6 +36,11 @@ class Session(NamedTuple):
         return self.record.get("mode") == "docker"
 
     @property
+    def continues(self) -> bool:
+        """True if its agent may go on by itself when a limit of its account resets."""
+        return bool(self.record.get("continue_at_reset"))
+
+    @property
     def being_created(self) -> bool:
         """True if a `create` is at work on it; the process of that may live on, as a gateway does."""
         return not self.record.get("ready_at") and processes.is_running(*processes.noted(self.record.get("creator")))

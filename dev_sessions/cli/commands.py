@@ -8,7 +8,7 @@ import sys
 
 from .. import config
 from ..errors import UsageError
-from ..model import asker, ways
+from ..model import LIMIT, WORKING, asker, ways
 from .output import outcome_code, stripped
 
 TYPE_CHECKING = False
@@ -93,6 +93,9 @@ def status(out: Output, client: Client, id: str) -> int:
         _show_question(out, id, state["question"])
     elif state["error"]:
         out.note(f"{id}: {state['error']}")
+    elif state.get("reason") == LIMIT:
+        why = "it goes on by itself after" if state["status"] == WORKING else "its last turn ended by"
+        out.note(f"{id}: {why} {limit(state['resets_at'])}")
     return 0
 
 
@@ -316,6 +319,17 @@ def explain(out: Output, outcome: dict[str, Any]) -> None:
     elif outcome["error"]:
         turn = f" (turn {outcome['turn']})" if outcome["turn"] else ""
         out.note(f"{id}{turn}: {outcome['error']}")
+        if outcome.get("reason") == LIMIT:
+            out.note(f"{id}{turn}: {limit(outcome['resets_at'])}")
+
+
+def limit(resets_at: float | None) -> str:
+    """What a person is told of a limit that ended a turn."""
+    if resets_at is None:
+        return "a limit of the account; the agent does not say when it resets"
+    import time
+
+    return f"a limit of the account, which resets at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(resets_at))}"
 
 
 def _show_question(out: Output, id: str, question: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from . import completing
 from .output import Output
 from .starting import (
     Cli,
+    ContinueAtReset,
     Description,
     Env,
     Mode,
@@ -105,6 +106,7 @@ def sync_delegate(
     group: NewGroup = None,
     env: Env = None,
     no_trust: NoTrust = False,
+    continue_at_reset: ContinueAtReset = False,
     timeout: Timeout = None,
     keep: Keep = False,
     request_id: RequestId = None,
@@ -118,7 +120,8 @@ def sync_delegate(
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
+    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust, continue_at_reset)
+    options["id"] = id
     return _run(json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, keep, request_id, options))
 
 
@@ -137,6 +140,7 @@ def handoff(
     group: NewGroup = None,
     env: Env = None,
     no_trust: NoTrust = False,
+    continue_at_reset: ContinueAtReset = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -144,7 +148,8 @@ def handoff(
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
+    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust, continue_at_reset)
+    options["id"] = id
     return _run(json, lambda out, client: recipes.handoff(out, client, said, quiet, options))
 
 
@@ -208,6 +213,7 @@ def fan_out(
     group: NewGroup = None,
     env: Env = None,
     no_trust: NoTrust = False,
+    continue_at_reset: ContinueAtReset = False,
     timeout: Timeout = None,
     keep: Keep = False,
     json: Json = False,
@@ -225,7 +231,8 @@ def fan_out(
         if sources:
             raise typer.BadParameter("--resume goes on with the plan that the run began with: give none")
         return _guarded(json, lambda out: running.resume(out, resume, stream))
-    given, options = pairs(var, "--var"), for_create(cli, mode, permissions, path, "", model, group, env, no_trust)
+    given = pairs(var, "--var")
+    options = for_create(cli, mode, permissions, path, "", model, group, env, no_trust, continue_at_reset)
     return _guarded(
         json,
         lambda out: running.begin(

@@ -10,6 +10,7 @@ from . import commands, completing, composites, gateway, machine
 from .output import Output
 from .starting import (
     Cli,
+    ContinueAtReset,
     Description,
     Env,
     Mode,
@@ -85,6 +86,7 @@ def create(
     group: NewGroup = None,
     env: Env = None,
     no_trust: NoTrust = False,
+    continue_at_reset: ContinueAtReset = False,
     file: File = None,
     template: Template = None,
     var: Var = None,
@@ -97,7 +99,8 @@ def create(
     With --file or --template, also send it its first message.
     """
     said = (None, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust) | {"id": id}
+    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust, continue_at_reset)
+    options["id"] = id
     return _run(json, lambda out, client: commands.create(out, client, quiet, said, request_id, **options))
 
 

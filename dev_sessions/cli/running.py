@@ -9,10 +9,10 @@ import time
 from .. import config, templates
 from ..backends import known
 from ..errors import Unsupported, UsageError
-from ..model import PERMISSIONS
+from ..model import LIMIT, PERMISSIONS
 from ..recipes import fan_out, plan, runs, work
 from . import briefs
-from .commands import message, question_text
+from .commands import limit, message, question_text
 from .output import outcome_code
 from .progress import Progress
 
@@ -180,11 +180,12 @@ def _interrupted(progress: Progress, run: Run, fan: fan_out.FanOut) -> int:
 
 
 _FIELDS = ("name", "session", "cli", "path", "outcome", "reply", "report", "error", "next", "question", "turn")
+_ENDING = ("reason", "resets_at")
 
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
     """A branch as `--json` prints it."""
-    shown = {name: state.get(name) for name in _FIELDS}
+    shown = {name: state.get(name) for name in (*_FIELDS, *_ENDING)}
     shown["kept"] = bool(state.get("session")) and not state.get("killed")
     if "worktree" in state:
         shown |= {name: state[name] for name in ("worktree", "branch", "commit")}
@@ -211,6 +212,8 @@ def _text(one: dict[str, Any]) -> str:
         lines.append(one["reply"])
     elif one["error"]:
         lines.append(one["error"] + (f"\nnext: {one['next']}" if one["next"] else ""))
+    if one["reason"] == LIMIT:
+        lines.append(limit(one["resets_at"]))
     return "\n\n".join(lines)
 
 

@@ -18,6 +18,12 @@ Env = Annotated[
     list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable for the agent; repeatable.")
 ]
 NoTrust = Annotated[bool, typer.Option("--no-trust", help="Fail if the agent asks whether the folder is trusted.")]
+ContinueAtReset = Annotated[
+    bool,
+    typer.Option(
+        "--continue-at-reset", help="At a usage limit, let it wait and go on by itself once that resets (Claude Code)."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the id alone.")]
 Template = Annotated[
     str | None,
@@ -59,6 +65,7 @@ def for_create(
     group: str | None,
     env: list[str] | None,
     no_trust: bool,
+    continue_at_reset: bool = False,
 ) -> dict[str, Any]:
     """What `create` takes."""
     return {
@@ -71,4 +78,5 @@ def for_create(
         "group": group,
         "env": pairs(env),
         "trust": not no_trust,
+        "continue_at_reset": continue_at_reset,
     }

@@ -82,7 +82,8 @@ def carry(client: Client, branch: Branch, request_id: str, log: Log, tell: Tell)
     ended = client.wait([id], turn=turn, timeout=branch.timeout)[0]
     reply = next((one["reply"] for one in ended["turns"] if one["turn"] == turn), None)
     done = {"reply": reply, "report": templates.report(reply)} if ended["outcome"] == COMPLETED else {}
-    log.note(outcome=ended["outcome"], error=ended["error"], question=ended["question"], next=None, **done)
+    done |= {name: ended.get(name) for name in ("error", "reason", "resets_at", "question")}
+    log.note(outcome=ended["outcome"], next=None, **done)
     return {**ended, "reply": reply}
 
 

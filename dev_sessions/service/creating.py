@@ -10,7 +10,7 @@ import time
 
 from .. import __version__, config, names, processes
 from ..backends import adapter_of, load
-from ..backends.base import Contained, Launch, Session, capabilities
+from ..backends.base import Contained, ContinuesAtReset, Launch, Session, capabilities
 from ..errors import DevSessionsError, LaunchFailed, Unsupported, UsageError, WaitingForInput
 from ..model import EXITED, PERMISSIONS
 from ..signals import uninterrupted
@@ -34,9 +34,9 @@ _HELP = "dev-sessions create --help"
 def create(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """Start an agent and return its public record, with its `status`, when it is ready for input.
 
-    Parameters: `cli`, `mode`, `permissions`, `path`, `description`, `model`, `id`, `group`, `env`, `trust`, and
-    `message`, which is then sent as the first one (its receipt is the result's `message`). If the start fails, neither
-    process nor record is left, except where a person has to answer something first.
+    Parameters: `cli`, `mode`, `permissions`, `path`, `description`, `model`, `id`, `group`, `env`, `trust`,
+    `continue_at_reset`, and `message`, which is then sent as the first one (its receipt is the result's `message`). If
+    the start fails, neither process nor record is left, except where a person has to answer something first.
     """
     if params.get("message") is not None:
         checked_text(params["message"])
@@ -80,8 +80,16 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
 
 
 def _check_agent(house: House, backend: Backend, params: dict[str, Any], environment: dict[str, str]) -> None:
+    if params.get("continue_at_reset") and not isinstance(backend, ContinuesAtReset):
+        raise Unsupported(
+            f"--continue-at-reset is not supported for {params.get('cli') or 'claude'}",
+            next="leave --continue-at-reset away, and send it something once the limit has reset",
+            capability="continue_at_reset",
+        )
     if params.get("mode") != "docker":
         backend.check(house.settings.environ, environment, params["permissions"])
+        if params.get("continue_at_reset") and isinstance(backend, ContinuesAtReset):
+            backend.check_continues(house.settings.environ, environment)
     elif isinstance(backend, Contained):
         backend.check_contained(house.settings.environ, environment)
     else:
@@ -242,6 +250,7 @@ def _enter(house: House, backend: Backend, params: dict[str, Any], request_id: s
             "parent": house.settings.parent,
             "depth": house.settings.depth + 1,
             "model": params.get("model"),
+            "continue_at_reset": bool(params.get("continue_at_reset")),
             "adapter": adapter_of(backend),
             "capabilities": capabilities(backend),
             "created_at": time.time(),
@@ -277,6 +286,7 @@ def plan(house: House, session: Session, environment: dict[str, str], trust: boo
         timeout=house.settings.ready_timeout,
         say=house.say,
         keep=lambda private: change(house, session, backend=private),
+        continue_at_reset=session.continues,
     )
 
 

@@ -39,7 +39,7 @@ _FIELDS_OF_FACTS = {
     "joined": ("prompt", "text"),
     "started": ("prompt", "text"),
     "returned": ("prompt", "text"),
-    "ended": ("prompt", "outcome", "reply", "error", "background"),
+    "ended": ("prompt", "outcome", "reply", "error", "reason", "resets_at", "background"),
     "gone": ("error",),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..errors import UsageError
-from ..model import EXITED, FAILED, IDLE, INTERRUPTED, WAITING, WORKING
+from ..model import EXITED, FAILED, IDLE, INTERRUPTED, LIMIT, WAITING, WORKING
 from ..turns import batch, verdict
 
 TYPE_CHECKING = False
@@ -122,11 +122,9 @@ class GoalOver:
         if goal is None:
             return {**answer(session, state, None, "cleared", ()), "error": "the goal was taken away", "goal": None}
         if goal["status"] != "active":
-            return {
-                **answer(session, state, None, goal["status"], ()),
-                "error": _why(session, state, goal),
-                "goal": goal,
-            }
+            limited = _limit(state.last) if goal["status"] == "usageLimited" else {}
+            said = {**answer(session, state, None, goal["status"], ()), **limited}
+            return {**said, "error": _why(session, state, goal), "goal": goal}
         return self._standing(session, state, goal)
 
     def _standing(self, session: Session, state: State, goal: dict[str, Any]) -> dict[str, Any] | None:
@@ -138,7 +136,8 @@ class GoalOver:
         last = state.last if state.last and state.last.state in (FAILED, INTERRUPTED) else None
         word = last.state if last else INTERRUPTED
         why = f"the goal stands still{_because(last.error if last else None)}; {_go_on(session)}"
-        return {**answer(session, state, None, word, ()), "error": why, "goal": goal}
+        said = {**answer(session, state, None, word, ()), **_ending(last)}
+        return {**said, "error": why, "goal": goal}
 
 
 _WHYS = {
@@ -147,6 +146,11 @@ _WHYS = {
     "usageLimited": "the account has reached a limit",
     "budgetLimited": "the budget is spent; give it more: dev-sessions goal {id} --budget N",
 }
+
+
+def _limit(last: Turn | None) -> dict[str, Any]:
+    """Of a goal that a limit has stopped; when that resets, the turn says that ran into it."""
+    return {"reason": LIMIT, "resets_at": last.resets_at if last and last.reason == LIMIT else None}
 
 
 def _why(session: Session, state: State, goal: dict[str, Any]) -> str | None:
@@ -191,9 +195,15 @@ def answer(session: Session, state: State, turn: Turn | None, word: str, turns: 
         "outcome": word,
         "turns": [_turn(one) for one in turns],
         "error": error,
+        **_ending(turn),
         "question": state.question.to_json() if word == WAITING and state.question else None,
     }
 
 
 def _turn(turn: Turn) -> dict[str, Any]:
-    return {"turn": turn.number or None, "outcome": turn.state, "reply": turn.reply, "error": turn.error}
+    number = turn.number or None
+    return {"turn": number, "outcome": turn.state, "reply": turn.reply, "error": turn.error, **_ending(turn)}
+
+
+def _ending(turn: Turn | None) -> dict[str, Any]:
+    return {"reason": turn.reason if turn else None, "resets_at": turn.resets_at if turn else None}

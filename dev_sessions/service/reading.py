@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
-from ..model import EXITED, IDLE, QUEUED, STATUSES, WAITING, WORKING
+from ..model import EXITED, IDLE, LIMIT, QUEUED, STATUSES, WAITING, WORKING
 from ..values import as_number
 
 TYPE_CHECKING = False
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def status(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """{"session", "status", "turn", "question", "background", "queued", "error"} of the session `id`."""
+    """What the session `id` does: "session", "status", "turn", "question", "background", "queued", "error".
+
+    "reason" and "resets_at" say whether a limit has ended the last turn of an agent at rest, or has stopped one that
+    will go on by itself; both are null else.
+    """
     session = house.session(params["id"])
     state = house.state(session)
     queued = [turn.number for turn in state.turns if turn.state == QUEUED]
@@ -27,6 +31,7 @@ def status(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
         )
     elif queued and state.status == EXITED:
         house.say(f"{len(queued)} queued message(s) were not delivered: the agent is gone")
+    last, paused = state.last if state.status == IDLE else None, state.paused_until
     return {
         "session": session.id,
         "status": state.status,
@@ -35,6 +40,8 @@ def status(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
         "background": state.background,
         "queued": queued,
         "error": state.error,
+        "reason": LIMIT if paused else last.reason if last else None,
+        "resets_at": paused or (last.resets_at if last else None),
     }
 
 

@@ -168,6 +168,8 @@ def _killed(session: Session) -> dict[str, Any]:
         "outcome": EXITED,
         "turns": [],
         "error": "the session was killed",
+        "reason": None,
+        "resets_at": None,
         "question": None,
     }
 
@@ -187,5 +189,7 @@ def _timed_out(session: Session, turn: int | None, complaint: str | None) -> dic
         "outcome": TIMEOUT,
         "turns": [],
         "error": "timed out; the agent goes on" + (f". It has complained: {complaint}" if complaint else ""),
+        "reason": None,
+        "resets_at": None,
         "question": None,
     }

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,10 @@ COMMANDS = (
     *("sync-delegate", "fan-out", "consult", "handoff"),
     *("install-skill", "doctor", "templates", "skill", "gateway"),
 )
-START = "--cli -m --mode --permissions -p --path --model --group --env --no-trust --template --var"
+START = "--cli -m --mode --permissions -p --path --model --group --env --no-trust --continue-at-reset --template --var"
 FLAGS = {
-    "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --no-trust -f --file"
-    " --template --var -q --quiet --request-id --json -h --help",
+    "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --no-trust"
+    " --continue-at-reset -f --file --template --var -q --quiet --request-id --json -h --help",
     "send": "-f --file --template --var --queue --interrupt --request-id --json -h --help",
     "ask": "-f --file --template --var -t --timeout --interrupt --request-id --json -h --help",
     "wait": "--group --any -t --timeout -i --interval --turn --settled --goal --next-turn --json -h --help",
@@ -56,10 +57,10 @@ FLAGS = {
 
 SESSION = {
     *("id", "cli", "mode", "permissions", "path", "host", "description", "group", "parent", "depth", "model"),
-    *("capabilities", "created_at", "created_by", "status"),
+    *("capabilities", "created_at", "created_by", "status", "continue_at_reset"),
 }
 RECEIPT = {"session", "turn", "receipt", "via", "request_id"}
-OUTCOME = {"session", "turn", "outcome", "turns", "error", "question"}
+OUTCOME = {"session", "turn", "outcome", "turns", "error", "reason", "resets_at", "question"}
 # Exactly these; a field that was released stays, and one that is new has to be added here.
 FIELDS = {
     "create": SESSION,
@@ -67,12 +68,12 @@ FIELDS = {
     "send": RECEIPT,
     "wait": OUTCOME,
     "ask": OUTCOME | {"reply", "receipt", "via"},
-    "status": {"session", "status", "turn", "question", "background", "queued", "error"},
+    "status": {"session", "status", "turn", "question", "background", "queued", "error", "reason", "resets_at"},
     "interrupt": {"session", "interrupted", "status", "was", "outcome"},
     "revive": {"session", "outcome", "status", "interrupted", "queued"},
     "attach": {"session", "argv"},
     "kill": {"session", "outcome"},
-    "turn": {"turn", "outcome", "reply", "error"},
+    "turn": {"turn", "outcome", "reply", "error", "reason", "resets_at"},
     "question": {"id", "kind", "text", "options", "since", "parts", "agent"},
     "error": {"code", "message", "data"},
 }
@@ -325,6 +326,31 @@ def test_ask_that_fails_explains_on_stderr(run: Commands, talker: str) -> None:
     assert (done.code, done.err) == (5, "")
     assert set(done.json) == FIELDS["ask"]
     assert (done.json["outcome"], done.json["error"], done.json["reply"]) == ("failed", "no credit", None)
+
+
+def test_a_limit_is_told_with_the_time_of_its_reset(run: Commands) -> None:
+    id = run.create()
+    done = run("ask", id, "[[limit: 1800000000]]")
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1.8e9))
+    limit = f"a limit of the account, which resets at {when}"
+    assert done[:2] == (5, "")
+    assert done.err.splitlines()[-1] == f"dev-sessions: {id} (turn 1): {limit}"
+    state = run("status", id)
+    assert state == (0, "idle\n", f"dev-sessions: {id}: its last turn ended by {limit}\n")
+    for found in (run("wait", id, "--json").json, run.json("status", id)):
+        assert (found["reason"], found["resets_at"]) == ("limit", 1.8e9)
+    (ended,) = (one for one in map(json.loads, run.ok("events", id).splitlines()) if one["event"] == "ended")
+    assert (ended["reason"], ended["resets_at"]) == ("limit", 1.8e9)
+    assert run("ask", id, "[[limit]]").err.splitlines()[-1].endswith("the agent does not say when it resets")
+    assert run.ok("ask", id, "[[reply: again]]") == "again"
+    assert run.json("status", id)["reason"] is None
+    assert run.json("wait", id, "--turn", "1")["resets_at"] == 1.8e9
+    run.ok("kill", id)
+
+
+def test_an_agent_that_cannot_go_on_by_itself_is_refused(run: Commands) -> None:
+    done = run("create", "--cli", "fake", "--continue-at-reset", "--json")
+    assert (done.code, done.json["error"]["data"]["capability"]) == (4, "continue_at_reset")
 
 
 def test_ask_that_times_out(run: Commands) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from conftest import Commands
 
-FIELDS = {"session", "turn", "outcome", "turns", "error", "question", "reply", "kept"}
+FIELDS = {"session", "turn", "outcome", "turns", "error", "reason", "resets_at", "question", "reply", "kept"}
 BLOCKED = r'I could not.\n```json\n{"status": "BLOCKED", "open_questions": ["which one?"]}\n```'
 
 

@@ -25,7 +25,7 @@ FIELDS = {
     "started": {"turn", "prompt", "text"},
     "joined": {"turn", "prompt", "text"},
     "asked": {"turn", "question"},
-    "ended": {"turn", "turns", "prompt", "outcome", "reply", "error", "background"},
+    "ended": {"turn", "turns", "prompt", "outcome", "reply", "error", "reason", "resets_at", "background"},
     "gone": {"error"},
     "killed": set(),
 }

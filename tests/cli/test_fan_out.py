@@ -119,12 +119,12 @@ def test_stream_tells_each_as_it_comes(run: Commands, task: Any) -> None:
 
 
 def test_one_that_fails_costs_the_others_nothing(run: Commands, task: Any) -> None:
-    words = [task("bad", "[[error: out of tokens]]"), task("dead", "[[die: gone]]"), task("good", "[[reply: fine]]")]
+    words = [task("bad", "[[limit]]"), task("dead", "[[die: gone]]"), task("good", "[[reply: fine]]")]
     done = run("fan-out", *words, *FAKE)
     assert done.code == 5
     assert "## good: completed\n\nfine" in done.out
     assert "## bad: failed" in done.out
-    assert "out of tokens" in done.out
+    assert "used up\n\na limit of the account" in done.out
     assert "## dead: exited" in done.out
     assert len(ids(run)) == 2  # they may be looked at
     assert all(id in done.err for id in ids(run))

@@ -19,8 +19,11 @@ from dev_sessions.client import Client
 
 PUBLIC = {
     *("id", "cli", "mode", "permissions", "path", "host", "description", "group", "parent", "depth", "model"),
-    *("capabilities", "created_at", "created_by", "status"),
+    *("capabilities", "created_at", "created_by", "status", "continue_at_reset"),
 }
+
+
+NO_LIMIT = {"reason": None, "resets_at": None}
 
 
 class Desk:
@@ -203,6 +206,7 @@ def test_send_wait_and_read(desk: Desk) -> None:
         "background": 0,
         "queued": [],
         "error": None,
+        **NO_LIMIT,
     }
     assert desk.client.last_message(id) == []
     with meanwhile(lambda: desk.release(id, "a")):
@@ -213,8 +217,9 @@ def test_send_wait_and_read(desk: Desk) -> None:
             "turn": 1,
             "outcome": "completed",
             "error": None,
+            **NO_LIMIT,
             "question": None,
-            "turns": [{"turn": 1, "outcome": "completed", "reply": "done", "error": None}],
+            "turns": [{"turn": 1, "outcome": "completed", "reply": "done", "error": None, **NO_LIMIT}],
         }
     ]
     assert outcomes[0] in desk.events
@@ -444,8 +449,9 @@ def test_ask_is_send_and_wait_and_the_reply(desk: Desk) -> None:
         "receipt": "started",
         "via": "terminal",
         "error": None,
+        **NO_LIMIT,
         "question": None,
-        "turns": [{"turn": 1, "outcome": "completed", "reply": "last", "error": None}],
+        "turns": [{"turn": 1, "outcome": "completed", "reply": "last", "error": None, **NO_LIMIT}],
     }
     assert desk.client.ask(id, "ignored: it is the same request", request_id="r-1") == answer
     failed = desk.client.ask(id, "[[error: no credit]]")

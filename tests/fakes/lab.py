@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,6 +100,19 @@ class Lab:
             "projects": {str(folder): {"hasTrustDialogAccepted": True} for folder in folders},
         }
         (self.home / ".claude.json").write_text(json.dumps(first_run))
+
+    def log_in(self) -> None:
+        """Have Claude find a subscription's login, which nobody checks, in the place of the API key."""
+        token = {"accessToken": "sk-ant-oat01-offline", "refreshToken": "sk-ant-ort01-offline"}
+        token |= {"expiresAt": int((time.time() + 86_400) * 1000), "scopes": ["user:inference", "user:profile"]}
+        credentials = self.home / ".claude" / ".credentials.json"
+        credentials.parent.mkdir(exist_ok=True)
+        credentials.write_text(json.dumps({"claudeAiOauth": token | {"subscriptionType": "max"}}))
+        first_run = json.loads((self.home / ".claude.json").read_text())
+        account = {"accountUuid": str(uuid.UUID(int=1)), "organizationUuid": str(uuid.UUID(int=2))}
+        account |= {"emailAddress": "a@example.com", "billingType": "stripe_subscription"}
+        (self.home / ".claude.json").write_text(json.dumps(first_run | {"oauthAccount": account}))
+        del self.env["ANTHROPIC_API_KEY"]
 
     def argv(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "dev_sessions", *args]

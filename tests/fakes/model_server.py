@@ -13,6 +13,8 @@ counted, so no state is kept.  Without a directive the prompt is echoed.
     sha: PATH        sha256sum, then its output         drop           close without an answer
     and              between two tools: both in one response, before the result of either
     error: STATUS    an API error, always               error: STATUS xN   the first N times only
+    limit: TIME      the account is at its usage limit, which resets then (seconds since the epoch; without
+                     a TIME it does not say when); what is behind it is done if the agent goes on by itself
 
 `\n` in a TEXT is a newline.  A prompt that only points at a message file makes the agent `cat` it,
 and the directives found there are carried out.  Side requests (titles, summaries, quota probes) are
@@ -40,7 +42,7 @@ from urllib.parse import unquote, urlsplit
 import responses
 
 TOOL_VERBS = ("ask", "bash", "bash_bg", "plan", "read", "sha", "tool", "write")
-OTHER_VERBS = ("and", "delay", "drop", "error", "hold", "reply", "replytool", "stream")
+OTHER_VERBS = ("and", "delay", "drop", "error", "hold", "limit", "reply", "replytool", "stream")
 ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error"}
 ERROR_TYPES |= {529: "overloaded_error"}  # any other: api_error
 POINTER_WORDS = ("dev-sessions", "message", "file")  # all in a prompt that points at a message file
@@ -62,6 +64,8 @@ _STEERED_IN = re.compile(
     r"(?s)[\w ]+ sent a (?:new )?message while you were working:\n(.*?)"
     r"\n\n(?=This is how|This came from|IMPORTANT:)"
 )
+# The prompt with which Claude goes on by itself when a limit has reset.
+_CONTINUED = re.compile(r"^Your claude\.ai usage limit has reset\.")
 _PASTE_TAGS = re.compile(r"</?pasted_content\b[^>]*>")
 _PATH = re.compile(r"(?<![\w.:/~-])/[^\s\"'`<>|;&()]*[\w-]")
 
@@ -122,6 +126,8 @@ def find_prompt(body: dict[str, Any]) -> tuple[str, list[str]]:
                 results.append(text)
             elif words.startswith("[Request interrupted by user"):
                 prompt, results = "", []
+            elif _CONTINUED.match(words):
+                prompt, results = re.split(r"\[\[limit[^\]]*\]\]", prompt, maxsplit=1)[-1], []
             elif words and (scripted or not steered or not prompt):
                 prompt, results = words, []
             if role == "system" or block["type"] == "tool_result":
@@ -185,6 +191,20 @@ def tool_call(step: Step) -> tuple[str, dict[str, Any]]:
     return "Bash", {"command": command, "description": "Run the scripted command", **background}
 
 
+def _limited(resets_at: int) -> dict[str, object]:
+    """The headers by which Anthropic tells a subscriber's client that the limit of five hours is used up."""
+    prefix = "anthropic-ratelimit-unified-"
+    return {
+        f"{prefix}status": "rejected",
+        f"{prefix}reset": resets_at,
+        f"{prefix}representative-claim": "five_hour",
+        f"{prefix}5h-status": "rejected",
+        f"{prefix}5h-reset": resets_at,
+        f"{prefix}5h-utilization": 1.0,
+        "retry-after": 3600,
+    }
+
+
 class _Answer:
     """One response of the messages endpoint, streamed or in one piece."""
 
@@ -235,6 +255,11 @@ class _Answer:
         else:
             self.handler.send_json({"type": "error", "error": error}, status)
 
+    def limit(self, resets_at: int | None) -> None:
+        error = {"type": "rate_limit_error", "message": "scripted limit"}
+        headers = {} if resets_at is None else {name: str(value) for name, value in _limited(resets_at).items()}
+        self.handler.send_json({"type": "error", "error": error}, 429, headers)
+
     def finish(self) -> None:
         if not self._content:
             self.text("ok")
@@ -275,15 +300,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.release(unquote(path.removeprefix("/control/release/")))
         self.send_json({"input_tokens": len(raw) // 4} if path.endswith("/count_tokens") else {})
 
-    def send_head(self, status: int, kind: str, length: tuple[str, str]) -> None:
+    def send_head(self, status: int, kind: str, *headers: tuple[str, str]) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header(*length)
+        for name, value in headers:
+            self.send_header(name, value)
         self.end_headers()
 
-    def send_json(self, value: Any, status: int = 200) -> None:
+    def send_json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(value).encode()
-        self.send_head(status, "application/json", ("Content-Length", str(len(data))))
+        self.send_head(status, "application/json", ("Content-Length", str(len(data))), *(headers or {}).items())
         if self.command != "HEAD":
             self.wfile.write(data)
 
@@ -373,6 +399,9 @@ class ModelServer(ThreadingHTTPServer):
                     if not times or self._errors[prompt, step] <= int(times):
                         answer.fail(int(status), f"scripted error {int(status)}")
                         return
+                case "limit":
+                    answer.limit(int(float(argument)) if argument else None)
+                    return
                 case _:
                     answer.tool(*(responses.tool_call(*step) if codex else tool_call(step)))
                     if steps[place + 1 : place + 2] != [Step("and", "")]:

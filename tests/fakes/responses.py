@@ -128,6 +128,14 @@ class Answer:
         else:
             self.handler.send_json({"error": error}, status)
 
+    def limit(self, resets_at: int | None) -> None:
+        """What ChatGPT's service answers when the plan's usage is used up."""
+        told = {} if resets_at is None else {"resets_at": resets_at}
+        error = {"type": "usage_limit_reached", "message": "scripted limit", "plan_type": "plus"}
+        headers = {"x-codex-primary-used-percent": "100.0", "x-codex-primary-window-minutes": "300"}
+        headers |= {} if resets_at is None else {"x-codex-primary-reset-at": str(resets_at)}
+        self.handler.send_json({"error": error | told}, 429, headers)
+
     def finish(self) -> None:
         if not self._said:
             self.text("ok")

@@ -37,6 +37,9 @@ class Row(NamedTuple):
         background: how many pieces of background work `status` counts during the situation.
         permissions: what the session was created with.
         hooks: the user's own settings let hooks run.
+        limit: it is a limit of the account that ends it: `reason` and `resets_at` say so.
+        login: Claude has logged in with a subscription, instead of an API key.
+        options: what the session was created with besides.
     """
 
     name: str
@@ -56,6 +59,9 @@ class Row(NamedTuple):
     background: int = 0
     permissions: str = "full"
     hooks: bool = True
+    limit: bool = False
+    login: bool = False
+    options: tuple[str, ...] = ()
 
     @property
     def code(self) -> int:
@@ -127,6 +133,14 @@ _FAILS = _turn(
     FAILURES,
     error="scripted error 400",
 )
+_LIMIT = _turn(
+    "a usage limit",
+    "the model thinks, nothing has come yet",
+    "the account's usage limit is reached (429), and resets in an hour",
+    "failed",
+    FAILURES,
+    error="limit",
+)._replace(limit=True, login=True)
 _JOINED = _turn(
     "accepted while a tool runs",
     "a tool runs, and two more messages are accepted",
@@ -238,11 +252,28 @@ ROWS: tuple[Row, ...] = (
     _turn(
         "the API fails after retries",
         "the API is overloaded (529), and Claude Code tries again and again",
-        "it gives up",
+        "the API refuses more requests of this key (429), and Claude Code gives up; it does not say when that ends",
         "failed",
         FAILURES,
-        error="529",
-    ),
+        error="429",
+    )._replace(limit=True),
+    _LIMIT,
+    _turn(
+        "a usage limit, to go on at its reset",
+        "the usage limit is reached, and Claude waits for it to reset (`create --continue-at-reset`)",
+        "it resets, and Claude goes on by itself",
+        "completed",
+        FAILURES,
+        reply=((1, "went on"),),
+    )._replace(login=True, options=("--continue-at-reset",)),
+    _turn(
+        "a usage limit, to go on at its reset, and Esc",
+        "the usage limit is reached, and Claude waits for it to reset (`create --continue-at-reset`)",
+        "a person presses Esc",
+        "failed",
+        FAILURES,
+        error="limit",
+    )._replace(limit=True, login=True, options=("--continue-at-reset",)),
     _turn(
         "killed at work",
         "the model thinks, nothing has come yet",
@@ -329,6 +360,6 @@ ROWS: tuple[Row, ...] = (
     ),
     *(
         row._replace(name=f"no hooks: {row.name}", part=NO_HOOKS, hooks=False)
-        for row in (_THINKING, _QUESTION, _ESC_BEFORE, _ESC_AFTER, _FAILS, _JOINED, _FOLLOWING)
+        for row in (_THINKING, _QUESTION, _ESC_BEFORE, _ESC_AFTER, _LIMIT, _JOINED, _FOLLOWING)
     ),
 )

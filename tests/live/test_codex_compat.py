@@ -28,7 +28,7 @@ ROWS = (
     "interrupted by us in a tool",
     "accepted while the model thinks",
     "a person's own prompt",
-    "the API fails at once",
+    "a usage limit",
     "the server killed at work",
 )
 
@@ -65,7 +65,7 @@ def rows() -> list[Any]:
     """What this Codex never writes down is why a turn failed."""
     found = [row for row in states.CODEX_ROWS if row.name in ROWS]
     reason = "this version of Codex keeps no reason"
-    return [row._replace(error=reason) if row.name == "the API fails at once" else row for row in found]
+    return [row._replace(error=reason, limit=False) if row.name == "a usage limit" else row for row in found]
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)

@@ -32,7 +32,6 @@ SHARED = (
     "Esc in a tool",
     "a person's own prompt",
     "a person's own prompt, nothing ever sent",
-    "the API fails at once",
 )
 ROW = {row.name: row for row in ROWS}
 OWN = (
@@ -41,6 +40,7 @@ OWN = (
         end="they join the running turn: one end, and one reply, for all three",
         reply=((1, "three"), (2, "three"), (3, "three")),
     ),
+    ROW["a usage limit"]._replace(login=False),
     ROW["killed at work"]._replace(
         name="the server killed at work",
         end="the app-server is killed with signal 9",

@@ -152,10 +152,10 @@ def test_a_question_and_its_answer(shared: Lab, talker: str) -> None:
 
 @on_the_oldest
 def test_a_failure_of_the_service(shared: Lab, talker: str) -> None:
-    shared.ok("send", talker, "[[error: 400]]")
+    shared.ok("send", talker, "[[error: 429]]")
     told = waited(shared, talker, 5)
-    assert told["outcome"] == "failed"
-    assert "scripted error 400" in told["error"]
+    assert (told["outcome"], told["reason"], told["resets_at"]) == ("failed", "limit", None)
+    assert "scripted error 429" in told["error"]
     assert shared.ok("ask", talker, "[[reply: better]]") == "better"
 
 

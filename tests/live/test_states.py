@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,10 @@ class Stage:
             settings = lab.home / ".claude" / "settings.json"
             settings.parent.mkdir(exist_ok=True)
             settings.write_text(json.dumps({"disableAllHooks": True}))
-        self.id = lab.create("--permissions", row.permissions, "--env", "CLAUDE_CODE_MAX_RETRIES=2")
+        if row.login:
+            lab.log_in()
+        self.id = lab.create("--permissions", row.permissions, "--env", "CLAUDE_CODE_MAX_RETRIES=2", *row.options)
+        self.resets_at: int | None = None
         self.asked = 0
         self.waits: list[subprocess.Popen[str]] = []
 
@@ -91,6 +95,20 @@ while not os.path.exists("{name}.end"):
 
     def status(self) -> str:
         return self.lab.ok("status", self.id)
+
+    def reach_limit(self, seconds: int, rest: str = "") -> None:
+        """Like `think`; what comes is a limit that resets in so many seconds."""
+        self.resets_at = int(time.time()) + seconds
+        self.think(f"[[limit: {self.resets_at}]]{rest}")
+
+    def paused(self) -> None:
+        """Wait until the agent is seen to wait for a limit to reset."""
+
+        def is_paused() -> bool:
+            state = json.loads(self.lab.ok("status", self.id, "--json"))
+            return (state["status"], state["reason"], state["resets_at"]) == ("working", "limit", self.resets_at)
+
+        self.lab.until(is_paused, "the agent waits for a limit to reset")
 
     def becomes(self, status: str) -> None:
         """Wait for a change that no `wait` of ours waits for."""
@@ -257,10 +275,37 @@ def fails(stage: Stage) -> Iterator[None]:
 def fails_late(stage: Stage) -> Iterator[None]:
     yield
     # The third request, the last one of this session's two retries, is held back.
-    stage.send("[[error: 529 x2]][[hold: a]][[error: 529]]")
+    stage.send("[[error: 529 x2]][[hold: a]][[error: 429]]")
     stage.held("a")
     yield
     stage.go()
+
+
+@scene("a usage limit")
+def limited(stage: Stage) -> Iterator[None]:
+    yield
+    stage.reach_limit(3600)
+    yield
+    stage.go()
+
+
+@scene("a usage limit, to go on at its reset")
+def limited_for_now(stage: Stage) -> Iterator[None]:
+    yield
+    stage.reach_limit(-100, "[[reply: went on]]")  # Claude looks after it every half minute
+    stage.go()
+    stage.paused()
+    yield
+
+
+@scene("a usage limit, to go on at its reset, and Esc")
+def limited_and_cancelled(stage: Stage) -> Iterator[None]:
+    yield
+    stage.reach_limit(3600)
+    stage.go()
+    stage.paused()
+    yield
+    stage.lab.keys(stage.id, "Escape")
 
 
 def kill_agent(stage: Stage) -> None:
@@ -365,7 +410,7 @@ class Looker:
     """Checks what the commands say against a row."""
 
     def __init__(self, stage: Stage) -> None:
-        self.lab, self.id, self.row = stage.lab, stage.id, stage.row
+        self.lab, self.id, self.row, self.stage = stage.lab, stage.id, stage.row, stage
 
     def status(self, expected: str, question: str = "", background: int = 0) -> None:
         shown = self.lab.run("status", self.id)
@@ -401,6 +446,9 @@ class Looker:
         assert found["turn"] == (row.turns[-1][0] if row.turns else None)
         assert [(turn["turn"], turn["reply"]) for turn in found["turns"] if turn["reply"]] == list(row.reply)
         assert row.error in (found["error"] or "")
+        limit = ("limit", self.stage.resets_at) if row.limit else (None, None)
+        for one in (found, *found["turns"], self.lab.run("status", self.id, "--json").json):
+            assert (one["reason"], one["resets_at"]) == limit
         for number, outcome in row.turns:
             one = self.answer(self.wait("--turn", str(number), "--json"), outcome, row.later_code)
             assert one["turn"] == number

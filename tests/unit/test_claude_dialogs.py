@@ -46,6 +46,11 @@ TEXTS = {
     "interrupted-before-output": "[[hold: g]] [[reply: no]]",
 }
 OPTIONS = {
+    "2.1.330/dialog-limit": [
+        "*Stop and wait for limit to reset",
+        "Wait here, then continue automatically at 9:06pm",
+        "Switch to usage credits",
+    ],
     "2.1.330/dialog-trust": ["*No, exit", "Yes, I trust this folder"],
     "2.1.330/dialog-trust-yes": ["No, exit", "*Yes, I trust this folder"],
     "2.1.330/dialog-mcp": [
@@ -343,3 +348,20 @@ def test_a_box_that_shows_a_long_text_without_its_middle(shown, held):
     # As 2.1.150 and 2.1.197 do with more than 10,000 characters; they hand over all of it.
     box = dialogs.input_box(screen("2.1.150/box-one-line").replace("fix the parser, please", shown))
     assert dialogs.holds(box, LONG) == held
+
+
+# The choices at a usage limit
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_choices_at_a_limit_are_known_by_the_command_that_opens_them(name):
+    assert dialogs.is_limit_menu(screen(name)) == (plain(name) == "dialog-limit")
+
+
+def test_a_box_below_the_choices_is_not_the_choices():
+    menu = screen("2.1.330/dialog-limit")
+    above, _, _ = menu.partition("\n───")
+    assert not dialogs.is_limit_menu(above)
+    assert not dialogs.is_limit_menu(f"{above}\n{'─' * 80}\n❯ text\n{'─' * 80}\n")
+    # Somebody else's dialog, further down than that of an earlier limit.
+    assert not dialogs.is_limit_menu(f"{above}\n● Bash(ls)\n{screen('2.1.330/dialog-permission-write')}")

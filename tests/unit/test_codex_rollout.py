@@ -62,6 +62,48 @@ def test_the_reason_of_a_failure_is_told_where_codex_writes_it_down() -> None:
     assert ended[2].error == "scripted error 400"
 
 
+def ending(error: object, *windows: dict[str, float | None] | None) -> rollout.Event:
+    """The end of a turn that failed by `error`, after Codex was told of these windows (0.171.0)."""
+    limits = dict(zip(("primary", "secondary"), windows, strict=False))
+    told = [
+        {"type": "task_started", "turn_id": "t"},
+        {"type": "token_count", "info": None, "rate_limits": limits or None},
+        {"type": "task_complete", "turn_id": "t", "last_agent_message": None, "error": error, "started_at": 1},
+    ]
+    lines = [{"timestamp": "2026-11-28T01:09:16.263Z", "type": "event_msg", "payload": one} for one in told]
+    return rollout.tell([json.dumps(line).encode() for line in lines]).events[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("usage_limit_exceeded", "limit"),
+        ("rate_limit_exceeded", "limit"),
+        ({"response_too_many_failed_attempts": {"http_status_code": 429}}, "limit"),
+        ({"response_too_many_failed_attempts": {"http_status_code": 500}}, None),
+        ("server_overloaded", None),
+        (None, None),
+    ],
+)
+def test_a_limit_is_known_by_its_kind(kind: object, reason: str | None) -> None:
+    assert ending({"message": "no", "codex_error_info": kind}).reason == reason
+
+
+def test_a_limit_resets_when_no_window_is_used_up_any_more() -> None:
+    error = {"message": "no", "codex_error_info": "usage_limit_exceeded"}
+    used, late, left = ({"used_percent": n, "resets_at": at} for n, at in ((100.0, 50), (101, 70), (99.0, 90)))
+    assert [ending(error, *windows).resets_at for windows in ((used, late), (used, left), (left, None), ())] == [
+        70,
+        50,
+        None,
+        None,
+    ]
+    assert ending(error, {"used_percent": 100.0, "resets_at": None}).resets_at is None
+    assert ending({"message": "no", "codex_error_info": "other"}, used).resets_at is None
+    (_, fact) = rollout.facts([rollout.Event("began", 1.0, "t"), ending(error, used)])
+    assert (fact.outcome, fact.reason, fact.resets_at) == ("failed", "limit", 50)
+
+
 def test_every_beginning_of_a_story_is_a_story(version: str) -> None:
     """Whoever reads while Codex writes sees a part: a turn that runs is `working` until its end is there."""
     every = lines(version, "turns.jsonl")

@@ -218,6 +218,23 @@ def test_errors_have_the_form_of_the_api(server: Any, status: int, kind: str) ->
     assert (answer["http"], answer["type"], answer["error"]["type"]) == (status, "error", kind)
 
 
+def test_a_limit_is_told_as_a_plan_and_what_follows_it_waits_for_the_agent(server: Any) -> None:
+    prompt = user("[[limit: 1800000000]][[reply: on]]")
+    body = json.dumps({"tools": TOOLS, "messages": [prompt]}).encode()
+    for path, header in (("messages", "anthropic-ratelimit-unified-reset"), ("responses", "x-codex-primary-reset-at")):
+        codex = {"tools": TOOLS, "input": [{"type": "message", **prompt}]}
+        sent = body if path == "messages" else json.dumps(codex).encode()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{server.url}/v1/{path}", sent)
+        with caught.value as error:
+            assert (error.code, error.headers[header]) == (429, "1800000000")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{server.url}/v1/messages", body.replace(b": 1800000000", b""))
+    with caught.value as error:
+        assert (error.code, error.headers["anthropic-ratelimit-unified-reset"]) == (429, None)
+    assert texts(ask(server, prompt, user("Your claude.ai usage limit has reset. Continue."))) == ["on"]
+
+
 def test_a_counted_error_goes_away(server: Any) -> None:
     prompt = user("[[error: 529 x2]][[reply: fine]]")
     assert [ask(server, prompt)["http"] for _ in range(3)] == [529, 529, 200]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev_sessions.backends.claude import transcript
-from dev_sessions.model import COMPLETED, FAILED, INTERRUPTED
+from dev_sessions.model import COMPLETED, FAILED, INTERRUPTED, LIMIT
 
 RECORDED = Path(__file__).parents[1] / "data" / "claude-2.1.330" / "transcripts"
 
@@ -222,6 +222,14 @@ def test_an_api_error_ends_its_turn():
     ]
     assert facts[1].error == "API Error: 400 scripted error 400"
     assert (facts[1].reply, facts[1].prompt) == (None, facts[0].prompt)
+
+
+def test_a_limit_ends_its_turn_and_tells_when_it_resets():
+    ended = [fact for fact in told("limit") if fact.kind == "ended"]
+    assert [(fact.outcome, fact.reason, fact.resets_at) for fact in ended] == [
+        (FAILED, LIMIT, 1795900000),
+        (COMPLETED, None, None),
+    ]
 
 
 def test_the_agent_wakes_itself():

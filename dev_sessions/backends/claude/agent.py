@@ -21,7 +21,9 @@ _GRACE = 3.0
 
 
 class ClaudeBackend:
-    """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives`, `Contained`, `Attaches`."""
+    """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives`, `Contained`, `Attaches`,
+    `ContinuesAtReset`.
+    """
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         from ...terminal.tmux import Tmux
@@ -39,6 +41,12 @@ class ClaudeBackend:
 
         Tmux(environ)
         version.refuse_unsupported(contained.binary(environ), environment)
+
+    def check_continues(self, environ: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        from . import launch as starting
+        from . import limits, version
+
+        version.refuse_without(starting.binary(environ), environment, limits.SINCE, "continue_at_reset")
 
     def launch(self, launch: Launch) -> None:
         from .start import start

@@ -48,6 +48,8 @@ _ENTER_AGAIN, _FOLLOW = 0.3, 1.0
 # How long Claude may show no input box before somebody has to leave what it shows; how long it may take to leave its
 # transcript for us; how long to clear the box after a failure. Seconds.
 _STILL, _LEAVING, _TIDY = 2.0, 10.0, 3.0
+# A menu that has just come ignores keys for a moment; two Escapes in an empty box open another one. Seconds.
+_MENU_AGAIN = 1.0
 _ZERO_WIDTH_JOINER = "\u200d"
 # Letters and marks that show nothing; Claude drops them (2.1.330).
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
@@ -158,14 +160,19 @@ class _Attempt:
         Raises:
             WaitingForInput: something else has the keys, and a person has to leave it.
         """
-        until, left = time.monotonic() + _STILL, False
+        until, left, pressed = time.monotonic() + _STILL, False, 0.0
         while (box := dialogs.input_box(screen := self._screen.capture(), self._screen.row())) is None:
-            if dialogs.is_dialog(screen) or time.monotonic() >= until:
+            menu = dialogs.is_limit_menu(screen)
+            if (dialogs.is_dialog(screen) and not menu) or time.monotonic() >= until:
                 raise self._waiting(screen)
             if dialogs.is_transcript(screen) and not left:
                 until, left = time.monotonic() + _LEAVING, True
                 self._delivery.say(f"left the view of the transcript in {self._session.id}")
                 self._screen.keys(dialogs.TRANSCRIPT_KEY)
+            if menu and time.monotonic() - pressed >= _MENU_AGAIN:
+                until = until if pressed else time.monotonic() + _LEAVING
+                self._close_menu(again=pressed > 0)
+                pressed = time.monotonic()
             self._wait(until - time.monotonic())
         return box
 
@@ -191,6 +198,12 @@ class _Attempt:
                 "elsewhere; nothing was sent",
                 next=f"enlarge or detach the terminal that shows {self._session.id}, or send one line",
             )
+
+    def _close_menu(self, again: bool) -> None:
+        """Decline what Claude offers at a usage limit: it stops, and waits for us."""
+        if not again:
+            self._delivery.say(f"closed the choices that Claude offered in {self._session.id} at a usage limit")
+        self._screen.keys("Escape", exactly=True)
 
     def _make_room(self) -> None:
         seen = None

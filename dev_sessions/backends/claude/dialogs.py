@@ -16,6 +16,7 @@ _RULE = re.compile(r"^[─━]{3,}")
 _RULE_SIGNS = ("─", "━")
 _PROMPT_SIGN = "❯"
 _PROMPT_SIGNS = (_PROMPT_SIGN, "!")
+_LIMIT_COMMAND = f"{_PROMPT_SIGN} /rate-limit-options"
 _PLACEHOLDERS = ("Press up to edit queued messages",)
 _SELECTED = re.compile(r"^\s+❯\s|^❯ \d+\.")
 _OPTION = re.compile(r"^\s*(❯)?\s*(?:\d+\.\s+)?(\S.*?)\s*$")
@@ -222,6 +223,17 @@ def known(screen: str) -> Known | None:
         if option.text.startswith(_DECLINING):
             return Known("", option.text, f"declined an offer of Claude's with {option.text!r}")
     return None
+
+
+def is_limit_menu(screen: str) -> bool:
+    """True if the screen shows the choices that Claude offers by itself at a usage limit (2.1.332).
+
+    They come by a command of its own, whose echo is the line above them. Escape takes the first one: stop, and wait.
+    """
+    lines = [line.rstrip() for line in screen.split("\n") if line.strip()]
+    echoes = [index for index, line in enumerate(lines) if line == _LIMIT_COMMAND]
+    below = lines[echoes[-1] + 1 :] if echoes else []
+    return bool(below) and bool(_RULE.match(below[0])) and is_dialog("\n".join(below))
 
 
 def is_dialog(screen: str) -> bool:

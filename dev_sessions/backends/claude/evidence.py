@@ -11,11 +11,11 @@ import os
 import time
 
 from ... import files, processes
-from ...model import INTERRUPTED, Fact, Probe, Question
+from ...model import INTERRUPTED, LIMIT, Fact, Probe, Question
 from ...turns import WAITING_ACTIVITY
 from ...values import as_number
 from ..session import Observation, Sources
-from . import hooks, plans, questions, transcript
+from . import hooks, limits, plans, questions, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # `statusUpdatedAt` may be older than the report that it follows by the time that a hook takes to write. Seconds.
 _SLACK = 2.0
-# The transcript's lines reach the disk some 0.1 s after the status file changes, later under load. Seconds.
-_TRANSCRIPT_LAG = 1.5
 # How long a status file may take to be written. Seconds.
 _WRITING = 0.05
 _ACTIVITIES = {"busy": "busy", "idle": "idle", "shell": "idle", "waiting": WAITING_ACTIVITY}
@@ -47,6 +45,7 @@ def observe(session: Session) -> Observation:
     when = _unclear_since(facts, probe) if reported else first_attempt(session)
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []
     facts = _with_transcript(facts, entries, reported)
+    facts, probe = limits.told(facts, probe, path, session.continues)
     return Observation(facts, _settled(probe, facts) if reported else _without_hooks(probe, facts, session, path))
 
 
@@ -165,7 +164,8 @@ def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str 
     settled = _settled(probe, facts)
     if settled is not probe:
         return settled
-    late = _is_late(probe)
+    # Behind a limit comes a menu, and no call of the model's.
+    late = _is_late(probe) and not (facts and facts[-1].reason == LIMIT)
     if probe.activity != WAITING_ACTIVITY or not path or probe.question is None or session.folder.notice():
         return probe
     call = transcript.open_tool_call(transcript.since(path, probe.since - 60.0))
@@ -189,7 +189,7 @@ def _settled(probe: Probe, facts: list[Fact]) -> Probe:
 
 def _is_late(probe: Probe) -> bool:
     """True while the transcript may lag behind the status. A status of the future was stamped by a clock set back."""
-    return -1.0 <= probe.now - probe.since < _TRANSCRIPT_LAG
+    return -1.0 <= probe.now - probe.since < transcript.LAG
 
 
 def _unclear_since(facts: list[Fact], probe: Probe) -> float | None:
@@ -231,7 +231,7 @@ def _with_transcript(facts: list[Fact], entries: list[dict[str, Any]], reported:
 
 def _reported(end: Fact, ends: list[Fact]) -> bool:
     """True if a hook has told of that end too; before 2.1.194 its report has no prompt to know it by."""
-    near = (one for one in ends if one.prompt is None and abs(one.at - end.at) < _TRANSCRIPT_LAG)
+    near = (one for one in ends if one.prompt is None and abs(one.at - end.at) < transcript.LAG)
     return any(one.prompt == end.prompt for one in ends) or (end.outcome != INTERRUPTED and any(near))
 
 
@@ -280,4 +280,7 @@ def sources(session: Session) -> Sources:
     own = os.path.join(config_folder(session), "sessions", f"{process[0]}.json") if process else ""
     # Claude writes its status file in place (2.1.330); the folder, which it shares with all others, only bears it.
     status = own if not process or os.path.exists(own) else _found_status(session, process)[0]
-    return Sources((status,), (process,) if process else (), (folder.facts_path, folder.messages_path, folder.path))
+    # That it does not go on after all, only the transcript says.
+    spoken = transcript_path(session, []) if session.continues else None
+    paths = (status, spoken) if spoken else (status,)
+    return Sources(paths, (process,) if process else (), (folder.facts_path, folder.messages_path, folder.path))

@@ -4,7 +4,7 @@ A hook is one line of `sh` inside the settings that the session is started with:
 costs about 5 ms, and neither blocks nor fails the agent (a hook that fails is shown on the user's screen; exit code 2
 of a UserPromptSubmit hook would block the prompt). The user's own hooks run beside ours and are not touched.
 
-Payload fields as of Claude Code 2.1.150 to 2.1.330, found by experiment.
+Payload fields as of Claude Code 2.1.150 to 2.1.332, found by experiment.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import shlex
 
 from ... import files
-from ...model import COMPLETED, FAILED, INTERRUPTED, Fact, Part, Question, Subagent
+from ...model import COMPLETED, FAILED, INTERRUPTED, LIMIT, Fact, Part, Question, Subagent
 from .rules import always
 
 TYPE_CHECKING = False
@@ -183,7 +183,16 @@ def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
         outcome=FAILED,
         error=told[0] if told else "the model could not be reached",
         background=len(_several(fields, "background_tasks")),
+        reason=reason(fields),
     )
+
+
+def reason(fields: dict[str, Any]) -> str | None:
+    """Why a turn failed, by the kind of error that reports and transcript share; the time of a reset is in the latter.
+
+    "rate_limit" is the answer 429: a limit of the plan's, or of an API key (2.1.150 to 2.1.332).
+    """
+    return LIMIT if fields.get("error") == "rate_limit" else None
 
 
 def _given_back(payload: Payload, fields: dict[str, Any]) -> Fact:

@@ -55,10 +55,14 @@ def interrupt(session: Session, screen: Screen, timeout: float) -> None:
 
 
 def _at_rest(session: Session, screen: Screen, pressed: bool) -> bool:
-    """True if no turn runs. A Claude without a status file says so by the turn's end, or by giving the prompt back."""
+    """True if no turn runs. A Claude without a status file says so by the turn's end, or by giving the prompt back.
+
+    One that waits for a limit to reset is idle: Escape ends that waiting too.
+    """
     activity = evidence.look(session).activity
     if activity is not None:
-        return activity == "idle"
+        waits = session.continues and evidence.observe(session).probe.paused_until is not None
+        return activity == "idle" and not waits
     marks = [fact.kind for fact in evidence.observe(session).facts if fact.kind in ("accepted", "ended", "alive")]
     return marks[-1:] != ["accepted"] or (pressed and _given_back(session, screen) is not None)
 

@@ -153,6 +153,8 @@ def _settings(launch: Launch) -> dict[str, Any]:
     readable = [f"Read(/{folder.messages_path}/**)"]
     return {
         **_SETTINGS,
+        # Unset, a usage limit is no end: what it has stopped runs on hours later (2.1.234 and newer).
+        "autoContinueAtUsageLimit": launch.continue_at_reset,
         "hooks": hooks.settings(folder.facts_path, questions.pipes_path(folder)),
         "permissions": {"allow": readable, "disableAutoMode": "disable"},
     }

@@ -6,8 +6,8 @@ import re
 import time
 
 from ...errors import QuestionGone, UsageError
-from ...model import Question
-from ...turns import ASK_GRACE, WAITING_ACTIVITY
+from ...model import IDLE, Question
+from ...turns import ASK_GRACE, BUSY_ACTIVITY, WAITING_ACTIVITY
 from ...waiting import Watcher
 from . import dialogs, evidence
 
@@ -63,17 +63,26 @@ def _settle(session: Session, question: Question) -> None:
 
 
 def with_screen(session: Session, seen: Observation, tmux: Tmux) -> Observation:
-    """What was seen, with the screen's text in the place of a dialog of which nothing but its being there is known."""
+    """What was seen, with the screen's text in the place of a dialog of which nothing but its being there is known.
+
+    The menu that Claude shows at a usage limit is none that anybody has to answer.
+    """
     probe, question = seen.probe, seen.probe.question
     if question is None or question.kind != "dialog" or session.folder.notice() is not None:
         return seen
     answered = {fact.text for fact in seen.facts if fact.kind == "answered"}
     told = (fact for fact in reversed(seen.facts) if fact.question is None or fact.question.id not in answered)
     last = next((fact.kind for fact in told if fact.kind in ("asked", "ended", "accepted")), None)
-    if last == "asked" or probe.now - probe.since <= ASK_GRACE:
+    fresh = probe.now - probe.since <= ASK_GRACE
+    if last == "asked" or (fresh and last != "ended"):
         return seen
     target = session.private.get("pane") or f"={evidence.pane_name(session)}:"
     screen = tmux.run("capture-pane", "-p", "-t", target, check=False)
+    if dialogs.is_limit_menu(screen):
+        # Our settings have answered it, and the next delivery closes it. The report of the end may still come.
+        return seen._replace(probe=probe._replace(activity=IDLE if last == "ended" else BUSY_ACTIVITY, question=None))
+    if fresh:
+        return seen
     options = tuple(option.text for option in dialogs.options(screen))
     whole = question._replace(text=f"{question.text}:\n{dialogs.shown(screen)}", options=options)
     return seen._replace(probe=probe._replace(question=whole))

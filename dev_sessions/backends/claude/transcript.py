@@ -11,6 +11,7 @@ import os
 
 from ... import files
 from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
+from ...values import as_number
 from . import hooks
 from .hooks import plain
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FIRST_BLOCK, _BLOCK = 64 * 1024, 256 * 1024
+# Lines reach the disk some 0.1 s after the status file changes, later under load. Seconds.
+LAG = 1.5
 # Entries that stand in the order of their times; an attachment may be older than the line before it.
 _IN_ORDER = ("user", "assistant", "system", "queue-operation")
 _INTERRUPTED = "[Request interrupted"
@@ -169,7 +172,7 @@ class _Reader:
 
     def _user(self, entry: dict[str, Any]) -> Fact | None:
         text = _prompt_text(entry)
-        if text is None or entry.get("isMeta"):
+        if text is None or (entry.get("isMeta") and not goes_on(entry)):
             return None
         at, prompt = stamp(entry), hooks.words(entry, "promptId")
         if text.startswith(_INTERRUPTED):
@@ -189,7 +192,7 @@ class _Reader:
         texts = _assistant_texts(entry)
         if texts and entry.get("isApiErrorMessage"):
             # Nothing marks the end of a turn that failed (2.1.330); an older version's mark finds it ended.
-            return self._end(entry, FAILED, error=texts[-1])
+            return self._end(entry, FAILED, error=texts[-1], reason=hooks.reason(entry), resets_at=reset(entry))
         self._reply = texts[-1] if texts else self._reply
         return None
 
@@ -225,13 +228,23 @@ class _Reader:
             self._waiting.remove(text)
         return Fact(kind, at, text=text)
 
-    def _end(
-        self, entry: dict[str, Any], outcome: str, reply: str | None = None, error: str | None = None
-    ) -> Fact | None:
+    def _end(self, entry: dict[str, Any], outcome: str, **told: Any) -> Fact | None:
         if not self._running:
             return None  # the second of the two entries that end a turn
         self._running = False
-        return Fact("ended", stamp(entry), prompt=self._prompt, outcome=outcome, reply=reply, error=error)
+        return Fact("ended", stamp(entry), prompt=self._prompt, outcome=outcome, **told)
+
+
+def goes_on(entry: dict[str, Any]) -> bool:
+    """True of the prompt with which Claude goes on by itself when a limit has reset (2.1.332)."""
+    origin = entry.get("origin")
+    return isinstance(origin, dict) and origin.get("kind") == "auto-continuation"
+
+
+def reset(entry: dict[str, Any]) -> float | None:
+    """When the limit that an API error speaks of resets, if it says."""
+    limits = entry.get("quotaLimits")
+    return as_number(limits.get("resetsAt")) or None if isinstance(limits, dict) else None
 
 
 def replies(path: str, count: int, skip: frozenset[str] = frozenset(), before: float = float("inf")) -> list[Entry]:

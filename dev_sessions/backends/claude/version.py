@@ -12,7 +12,7 @@ import os
 import re
 
 from ... import files
-from ...errors import DevSessionsError, LaunchFailed
+from ...errors import DevSessionsError, LaunchFailed, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,19 @@ def refuse_unsupported(program: str, environment: Mapping[str, str]) -> None:
             f"{program} is Claude Code {found}; dev-sessions works with {OLDEST} and newer (tried up to {NEWEST})",
             next="claude update, or set DEV_SESSIONS_CLAUDE to a newer claude",
             version=found,
+        )
+
+
+def refuse_without(program: str, environment: Mapping[str, str], since: str, capability: str) -> None:
+    """Raises:
+    Unsupported: this release is older than `since`, the first that can do it. One of an unknown version is not refused.
+    """
+    found = known(program, environment) or ask(program, environment)
+    if found and _numbers(found) < _numbers(since):
+        raise Unsupported(
+            f"{program} is Claude Code {found}; --{capability.replace('_', '-')} needs {since} or newer",
+            next="claude update, or leave the option away",
+            capability=capability,
         )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 
-from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
-from ...values import NamedTuple
+from ...model import COMPLETED, FAILED, INTERRUPTED, LIMIT, Entry, Fact
+from ...values import NamedTuple, as_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _MARKS = (
     b'"custom_tool_call"',
     b'"custom_tool_call_output"',
     b'"thread_goal_updated"',
+    b'"rate_limits"',
 )
 
 # What a command's output begins with that the model did not wait for, and that goes on.
@@ -53,7 +54,7 @@ class Call(NamedTuple):
 class Event(NamedTuple):
     """One line that matters. `kind` is "began", "ended", "said" (by the user) or "replied".
 
-    `left` is how many commands were running when a turn ended.
+    `left` is how many commands were running when a turn ended. `reason` and `resets_at` are those of a `Fact`.
     """
 
     kind: str
@@ -64,6 +65,8 @@ class Event(NamedTuple):
     outcome: str = ""
     error: str | None = None
     left: int = 0
+    reason: str | None = None
+    resets_at: float | None = None
 
 
 class Story(NamedTuple):
@@ -124,6 +127,7 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
     running: str | None = None
     goal: dict[str, Any] | None = None
     left: set[str] = set()
+    reset: float | None = None
     for kind, payload, at in _payloads(lines):
         _note_left(left, payload)
         if kind == "response_item":
@@ -132,15 +136,18 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
         if payload.get("type") == "thread_goal_updated":
             goal = payload["goal"] if isinstance(payload.get("goal"), dict) else None
             continue
+        if payload.get("type") == "token_count":
+            reset = _reset(payload.get("rate_limits"))
+            continue
         found = event(payload, at, running)
         if found is None or (found.kind in ("said", "replied") and _told_already(events, found)):
             continue
         if found.kind == "began":
-            running = found.turn
+            running, reset = found.turn, None
         elif found.kind == "ended":
             running = None
             calls.clear()
-            found = found._replace(left=len(left))
+            found = found._replace(left=len(left), resets_at=reset if found.reason == LIMIT else None)
         events.append(found)
     return Story(events, list(calls.values()), running, size, goal, len(left))
 
@@ -187,7 +194,8 @@ def event(payload: dict[str, Any], at: float, running: str | None) -> Event | No
             if error is None and payload.get("last_agent_message") is None and "started_at" not in payload:
                 error = _UNTOLD
             outcome = FAILED if error is not None else COMPLETED
-            return Event("ended", at, turn, str(payload.get("last_agent_message") or ""), None, outcome, error)
+            reply, reason = str(payload.get("last_agent_message") or ""), _reason(payload.get("error"))
+            return Event("ended", at, turn, reply, None, outcome, error, reason=reason)
         case "turn_aborted":
             return Event("ended", at, turn, outcome=INTERRUPTED)
         case "item_completed":
@@ -231,6 +239,24 @@ def _words(error: Any) -> str | None:
     said = inner.get("error") if isinstance(inner, dict) else None
     message = said.get("message") if isinstance(said, dict) else said
     return str(message) if message else text
+
+
+def _reason(error: Any) -> str | None:
+    """Why a turn failed, by Codex's own kinds of errors (0.169.0, 0.171.0): a limit is what the model's service answers
+    with the status 429, of a plan or of an API key.
+    """
+    kind = error.get("codex_error_info") if isinstance(error, dict) else None
+    if isinstance(kind, dict):
+        details = next(iter(kind.values()), None)
+        return LIMIT if isinstance(details, dict) and details.get("http_status_code") == 429 else None
+    return LIMIT if kind in ("usage_limit_exceeded", "rate_limit_exceeded") else None
+
+
+def _reset(limits: Any) -> float | None:
+    """When an account can be used again, by what the service said last: once no window of it is used up any more."""
+    windows = [limits.get(name) for name in ("primary", "secondary")] if isinstance(limits, dict) else []
+    full = [one for one in windows if isinstance(one, dict) and as_number(one.get("used_percent")) >= 100]
+    return max((as_number(one.get("resets_at")) for one in full), default=0.0) or None
 
 
 def _note_call(calls: dict[str, Call], payload: dict[str, Any], at: float) -> None:
@@ -292,7 +318,8 @@ def facts(events: Iterable[Event]) -> list[Fact]:
             found += joined(event.at, event.text, event.turn)
         elif event.kind == "ended":
             ended = Fact("ended", event.at, prompt=event.turn, outcome=event.outcome, error=event.error)
-            found.append(ended._replace(reply=event.text or None, background=event.left))
+            ended = ended._replace(reply=event.text or None, background=event.left)
+            found.append(ended._replace(reason=event.reason, resets_at=event.resets_at))
     return found
 
 

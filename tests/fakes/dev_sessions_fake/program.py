@@ -9,6 +9,7 @@ A prompt holds directives, `[[verb: argument]]`, carried out in order.  A prompt
     bash: COMMAND    run it                           replytool        say what it printed
     bash_bg: COMMAND leave it running at the turn's end; the agent wakes by itself when it is over
     error: TEXT      the turn fails                   die              end at once, without a word
+    limit: TIME      the turn fails by a limit that resets then (seconds since the epoch)
     die: TEXT        say why, then end                join             while busy: become part of the running turn
     late: NAME       take this prompt, but say so only once agent/release/NAME exists
 
@@ -34,7 +35,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 TICK = float(os.environ.get("FAKE_TICK", "0.01"))
-VERBS = "ask bash bash_bg deaf delay die error hold join late may reply replytool"
+VERBS = "ask bash bash_bg deaf delay die error hold join late limit may reply replytool"
 _DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::((?:(?!\]\]).)*))?\]\]", re.DOTALL)
 _POINTER = "[file] "
 
@@ -64,7 +65,11 @@ class Interrupted(Exception):
 
 
 class Failed(Exception):
-    """The running turn has failed."""
+    """The running turn has failed; `fields` are more of what is said about its end."""
+
+    def __init__(self, error: str, **fields: Any) -> None:
+        super().__init__(error)
+        self.fields = fields
 
 
 class Agent:
@@ -191,7 +196,7 @@ class Agent:
         try:
             self.carry_out(prompt, said)
         except Failed as error:
-            ending = {"outcome": "failed", "error": str(error)}
+            ending = {"outcome": "failed", "error": str(error), **error.fields}
         except Interrupted:
             ending = {"outcome": "interrupted"}
             for dropped in self.waiting:  # what it had not begun ends with it
@@ -230,6 +235,8 @@ class Agent:
                 self.background.append(subprocess.Popen(["/bin/sh", "-c", argument], stdin=subprocess.DEVNULL))
             elif verb == "error":
                 raise Failed(argument)
+            elif verb == "limit":
+                raise Failed("used up", reason="limit", resets_at=float(argument) if argument else None)
             elif verb == "die":
                 self.die(argument)
 
