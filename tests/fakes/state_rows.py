@@ -267,9 +267,9 @@ ROWS: tuple[Row, ...] = (
         reply=((1, "went on"),),
     )._replace(login=True, options=("--continue-at-reset",)),
     _turn(
-        "a usage limit, to go on at its reset, and Esc",
+        "a usage limit, to go on at its reset, interrupted",
         "the usage limit is reached, and Claude waits for it to reset (`create --continue-at-reset`)",
-        "a person presses Esc",
+        "`dev-sessions interrupt`, or a person's Esc",
         "failed",
         FAILURES,
         error="limit",

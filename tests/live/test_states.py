@@ -298,14 +298,14 @@ def limited_for_now(stage: Stage) -> Iterator[None]:
     yield
 
 
-@scene("a usage limit, to go on at its reset, and Esc")
-def limited_and_cancelled(stage: Stage) -> Iterator[None]:
+@scene("a usage limit, to go on at its reset, interrupted")
+def limited_and_interrupted(stage: Stage) -> Iterator[None]:
     yield
     stage.reach_limit(3600)
     stage.go()
     stage.paused()
     yield
-    stage.lab.keys(stage.id, "Escape")
+    assert stage.lab.ok("interrupt", stage.id) == "interrupted"
 
 
 def kill_agent(stage: Stage) -> None:
