@@ -45,6 +45,21 @@ def copy_of(path: Path, name: str) -> ModuleType:
     return module
 
 
+# Models as this Codex knows them: one that is offered the older tools about subagents and calls its tools one by one,
+# and one of the newer tools that runs scripts (0.169 and newer).
+OLDER_TOOLS, NEWER_TOOLS = "gpt-5", "gpt-6.2-sol"
+
+
+def subagent(model: str, task: str, name: str = "look_up") -> str:
+    """The directive that makes an agent of that model start a subagent, whose script is `task`."""
+    given = {"message": task}
+    if model == NEWER_TOOLS:
+        given |= {"task_name": name, "fork_turns": "none"}
+    # Brackets as JSON escapes, lest they end the directive.
+    text = json.dumps(given).replace("[[", r"\u005b\u005b").replace("]]", r"\u005d\u005d")
+    return f"[[tool: {'collaboration' if model == NEWER_TOOLS else 'multi_agent_v1'}.spawn_agent {text}]]"
+
+
 class CodexLab(Lab):
     """Args:
     codex: path of the real `codex`.
@@ -76,6 +91,10 @@ class CodexLab(Lab):
         (path,) = self.codex_home.glob(f"sessions/*/*/*/rollout-*-{self.private(id)['thread']}.jsonl")
         lines = Path(path).read_text().split("\n")
         return [json.loads(line) for line in lines[:-1]]
+
+    def answered(self, id: str) -> int:
+        """How many turns of a session's own thread have ended, whatever its subagents do."""
+        return sum(line["payload"].get("type") == "task_complete" for line in self.rollout(id))
 
     def prompts(self, id: str) -> list[str]:
         """What a person or we have said in a Codex session, in order, taken from its rollout."""

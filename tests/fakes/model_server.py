@@ -403,7 +403,7 @@ class ModelServer(ThreadingHTTPServer):
                     answer.limit(int(float(argument)) if argument else None)
                     return
                 case _:
-                    answer.tool(*(responses.tool_call(*step) if codex else tool_call(step)))
+                    answer.tool(*(responses.tool_call(*step, results) if codex else tool_call(step)))
                     if steps[place + 1 : place + 2] != [Step("and", "")]:
                         break
         answer.finish()

@@ -7,16 +7,20 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 # What Codex adds to the user's words by itself.
 ADDED = ("# AGENTS.md instructions", "<environment_context>", "<user_instructions>", "<skill", "<permissions")
+ADDED += ("<subagent_notification>",)
 ABORTED = "<turn_aborted>"
 # What Codex says at the beginning of a turn that nobody asked for; the goal's objective is its script.
 GOAL = '<codex_internal_context source="goal">'
 # Longer than any command of a test that is not meant to go on in the background.
 YIELD_MS = 30_000
+_AGENT = re.compile(r'"agent_id": ?"([^"]+)"')
 
 
 def as_messages(body: dict[str, Any]) -> dict[str, Any]:
@@ -34,16 +38,33 @@ def as_messages(body: dict[str, Any]) -> dict[str, Any]:
             found[-1]["content"].append(block)
         elif role:
             found.append({"role": role, "content": [block]})
-    return {"messages": found, "tools": body.get("tools") or [], "model": body.get("model")}
+    return {"messages": found, "tools": _tools(body), "model": body.get("model")}
+
+
+def _tools(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tools on offer. What is made for newer models gets them in the input."""
+    more = (item["tools"] for item in body.get("input") or () if item.get("type") == "additional_tools")
+    return [*(body.get("tools") or ()), *(tool for tools in more for tool in tools)]
+
+
+def _runs_scripts(body: dict[str, Any]) -> bool:
+    """True if the model reaches its tools through JavaScript: newer ones do, but for the tools about agents."""
+    spaces = [tool for tool in _tools(body) if tool.get("name") == "functions"]
+    return any(tool.get("name") == "exec" for space in spaces for tool in space.get("tools") or ())
 
 
 def _block(item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Role and content block of one input item; no role for what the script does not care for."""
     match item.get("type"):
-        case "function_call":
+        case "function_call" | "custom_tool_call":
             return "assistant", {"type": "tool_use"}
-        case "function_call_output":
+        case "function_call_output" | "custom_tool_call_output":
             return "user", {"type": "tool_result", "content": _output(item.get("output"))}
+        case "agent_message":  # from one agent to another (multi_agent_v2); what it says stands behind "Payload:"
+            parts = item.get("content") or ()
+            text = "".join(part.get("text") or part.get("encrypted_content") or "" for part in parts)
+            text = text.partition("Payload:\n")[2]
+            return "user" if "[[" in text else "", {"type": "text", "text": text}
         case "message" if item.get("role") in ("user", "assistant"):
             text = "".join(part.get("text", "") for part in item.get("content") or ())
             if text.startswith(ABORTED):
@@ -60,12 +81,16 @@ def _output(value: Any) -> str:
     return text.partition("\nOutput:\n")[2] or text
 
 
-def tool_call(verb: str, argument: str) -> tuple[str, dict[str, Any]]:
-    """The tool's name and input for a tool step."""
+def tool_call(verb: str, argument: str, results: Sequence[str] = ()) -> tuple[str, dict[str, Any]]:
+    """The tool's name (behind its namespace and a dot, if it has one) and input for a tool step.
+
+    AGENT in it is the id of the subagent that was started last, by the `results` of the tools before.
+    """
     head, _, rest = argument.partition(" " if verb == "tool" else "|")
     match verb:
         case "tool":
-            return head, json.loads(rest or "{}")
+            started = _AGENT.findall("\n".join(results))
+            return head, json.loads(rest.replace("AGENT", started[-1]) if started else rest or "{}")
         case "ask":
             labels = [label.strip() for label in rest.split("|")]
             options = [{"label": label, "description": f"Choose {label}"} for label in labels]
@@ -90,6 +115,7 @@ class Answer:
     def __init__(self, handler: Any, body: dict[str, Any]) -> None:
         self.handler = handler
         self.begun = False
+        self._scripts = _runs_scripts(body)
         self._id = f"resp_{uuid.uuid4().hex}"
         self._said = 0
 
@@ -114,7 +140,14 @@ class Answer:
         self._done(item | {"content": [{"type": "output_text", "text": text}]})
 
     def tool(self, name: str, given: dict[str, Any]) -> None:
+        space, _, name = name.rpartition(".")
+        if self._scripts and name in ("exec_command", "write_stdin", "apply_patch"):
+            call = {"call_id": f"call_{uuid.uuid4().hex[:24]}", "name": "exec", "status": "completed"}
+            script = f"const r = await tools.{name}({json.dumps(given)}); text(r.output); text(JSON.stringify(r));"
+            self._done({"type": "custom_tool_call", "id": f"ctc_{uuid.uuid4().hex}", "input": script} | call)
+            return
         call = {"call_id": f"call_{uuid.uuid4().hex[:24]}", "name": name, "arguments": json.dumps(given)}
+        call |= {"namespace": space} if space else {}
         self._done({"type": "function_call", "id": f"fc_{uuid.uuid4().hex}"} | call)
 
     def _done(self, item: dict[str, Any]) -> None:

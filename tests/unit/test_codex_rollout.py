@@ -160,12 +160,12 @@ def test_before_the_next_turn_only_the_probe_tells_of_that_death(version: str) -
 
 def test_replies_but_for_those_of_the_running_turn(version: str) -> None:
     told = story(version, "turns.jsonl")
-    said = [entry.text for entry in rollout.replies(told.events, None, 9)]
+    said = [entry.text for entry in rollout.replies(told.events, (), 9)]
     assert said[:3] == ["hello", "first", "second"]
     assert said[-1] == "both"
     last = told.events[-1].turn
-    assert "both" not in [entry.text for entry in rollout.replies(told.events, last, 9)]
-    assert [entry.text for entry in rollout.replies(told.events, None, 1)] == ["both"]
+    assert "both" not in [entry.text for entry in rollout.replies(told.events, [last], 9)]
+    assert [entry.text for entry in rollout.replies(told.events, (), 1)] == ["both"]
 
 
 def test_our_ids_of_messages_are_in_it(version: str) -> None:

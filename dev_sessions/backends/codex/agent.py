@@ -48,10 +48,10 @@ class CodexBackend:
         return evidence.sources(session)
 
     def history(self, session: Session, count: int, running: bool) -> list[Entry]:
-        from . import rollout
+        from . import rollout, view
 
         path = evidence.record_path(session)
-        return rollout.newest(path, count, running) if path else []
+        return rollout.newest(path, count, view.look(session, path).open if running else None) if path else []
 
     def conversation(self, session: Session) -> Conversation:
         from .conversation import CodexConversation
@@ -69,9 +69,9 @@ class CodexBackend:
         stop(session)
 
     def interrupt(self, session: Session, timeout: float) -> None:
-        from . import delivery as delivering
+        from .interrupt import interrupt
 
-        delivering.interrupt(session, timeout)
+        interrupt(session, timeout)
 
     def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
         from .asking import respond

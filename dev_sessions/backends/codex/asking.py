@@ -13,7 +13,7 @@ import time
 
 from ...errors import DeliveryUnknown, QuestionGone, TimedOut
 from ...waiting import Watcher
-from . import daemon, evidence, places, questions, rollout, thread
+from . import daemon, evidence, places, questions, rollout, thread, view
 from .connection import Lost, Silent
 from .protocol import Refused
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ...model import Question
     from ..base import Answer, Session
+    from .agents import Thread
     from .connection import Connection
     from .questions import Request
 
@@ -49,9 +50,9 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
     if connection is None:
         raise _gone(session, "its app-server has ended, and the turn with it")
     with connection:
-        request = _asked(session, question, connection)
+        asker, request = _asked(session, question, connection)
         _send(session, connection, request, answer)
-        if not _took(session, connection, request, answer, timeout):
+        if not _took(session, connection, asker, request, answer, timeout):
             raise QuestionGone(
                 f"somebody else has answered {session.id} in the same moment, and was first"
                 + ("; but it was told your reason" if answer.why else ""),
@@ -61,13 +62,15 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
             )
 
 
-def _asked(session: Session, question: Question, connection: Connection) -> Request:
-    """The request that the question was made of, if it is open still."""
+def _asked(session: Session, question: Question, connection: Connection) -> tuple[Thread, Request]:
+    """The thread that asks, and the request that the question was made of, if it is open still."""
+    path = evidence.rollout_path(session)
     try:
-        if thread.status(session, connection).waiting:
-            for request in questions.requests(connection, session.private["thread"]):
-                if request.id == question.id:
-                    return request
+        for one in view.at_work(session, path) if path else ():
+            if thread.status_of(one.id, connection).waiting:
+                for request in questions.requests(connection, one.id):
+                    if request.id == question.id:
+                        return one, request
     except (Lost, Silent) as error:
         raise _gone(session, str(error)) from error
     raise _gone(session, "it was answered, or its turn has ended")
@@ -92,9 +95,9 @@ def _send(session: Session, connection: Connection, request: Request, answer: An
 
 def _explain(session: Session, connection: Connection, request: Request, why: str) -> None:
     said = [{"type": "text", "text": why}]
-    turn = request.params.get("turnId")
+    asker, turn = request.params.get("threadId"), request.params.get("turnId")
     try:
-        connection.call("turn/steer", threadId=session.private["thread"], expectedTurnId=turn, input=said)
+        connection.call("turn/steer", threadId=asker, expectedTurnId=turn, input=said)
     except Refused as error:
         raise _gone(session, error.message) from error
 
@@ -107,32 +110,33 @@ def _result(request: Request, answer: Answer) -> dict[str, Any]:
     return {"answers": {id: {"answers": [*words]} for id, words in given.items()}}
 
 
-def _took(session: Session, connection: Connection, request: Request, answer: Answer, timeout: float) -> bool:
+def _took(
+    session: Session, connection: Connection, asker: Thread, request: Request, answer: Answer, timeout: float
+) -> bool:
     """Wait until the agent has gone on; True if it did so by our answer.
 
     Raises:
         DeliveryUnknown: it still waits, or does not tell.
     """
     until, resolved = time.monotonic() + timeout, 0.0
-    path = evidence.rollout_path(session) or ""
     with Watcher() as watcher:
-        watcher.watch_path(path)
+        watcher.watch_path(asker.path)
         watcher.watch_descriptor(connection.descriptor)
         while (now := time.monotonic()) < until:
             if not resolved and _is_resolved(session, connection, request):
                 resolved = now
-            output = rollout.output(path, request.call, evidence.past(session)[0])
+            output = rollout.output(asker.path, request.call, asker.begin)
             if output is not None:
                 return is_ours(output, request, answer)
             if resolved and now - resolved > (_LAG if answer.decision in ("allow", "always") else _LONG_LAG):
-                return _goes_on(session, path, answer)
+                return _goes_on(asker, answer)
             watcher.wait(_TICK)
     raise _unknown(session, f"nothing came of it within {timeout:g} s")
 
 
-def _goes_on(session: Session, path: str, answer: Answer) -> bool:
+def _goes_on(asker: Thread, answer: Answer) -> bool:
     """True if a call that has not returned may have had that answer: a command that was allowed may run for long."""
-    several = len(rollout.read(path, evidence.past(session)[0]).calls) > 1
+    several = len(rollout.read(asker.path, asker.begin).calls) > 1
     return several or answer.decision in ("allow", "always")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, TimedOut, WaitingForInput
+from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, WaitingForInput
 from ...waiting import Watcher
 from ..base import Wire
-from . import evidence, goals, leftovers, rollout, thread
+from . import evidence, rollout, thread, view
 from .connection import Lost, Silent
 from .protocol import METHOD_MISSING, Refused
 
@@ -54,8 +54,8 @@ def received(session: Session, message: Message) -> bool:
         return False
     if evidence.is_steered(session, message.number):
         return True
-    story = rollout.read(path, evidence.past(session)[0])
-    return evidence.client_id(session, message.number) in evidence.clients(session, story)
+    story = rollout.read(path, view.past(session).size)
+    return evidence.client_id(session, message.number) in view.clients(session, story)
 
 
 def _refuse_if_gone(session: Session) -> None:
@@ -70,12 +70,12 @@ def _refuse_if_gone(session: Session) -> None:
 def _deliver(session: Session, delivery: Delivery, connection: Connection) -> None:
     message = delivery.message
     path = evidence.rollout_path(session) or ""
-    story = evidence.keep_past(session, path)
+    story = view.keep_past(session, path)
     running = story.open
     _refuse_if_asked(session, connection, story)
     if message.attempted is None:
         delivery.attempt()
-    elif evidence.client_id(session, message.number) in evidence.clients(session, story):
+    elif evidence.client_id(session, message.number) in view.clients(session, story):
         return  # it has come meanwhile
     elif running is None and _runs_untold(session, connection):
         _await_receipt(session, delivery, path, story.size)
@@ -85,7 +85,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
         "clientUserMessageId": evidence.client_id(session, message.number),
     }
     if running and _steer(session, connection, running, given):
-        evidence.note_steered(session, message, running, evidence.clients(session, story))
+        evidence.note_steered(session, message, running, view.clients(session, story))
         return
     try:
         taken = thread.call(session, connection, "turn/start", **given)["turn"]["id"]
@@ -94,7 +94,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection) -> No
             f"Codex does not take the message: {error.message}", next=f"dev-sessions status {session.id}"
         ) from error
     if taken == running:
-        evidence.note_steered(session, message, taken, evidence.clients(session, story))
+        evidence.note_steered(session, message, taken, view.clients(session, story))
         return
     _await_receipt(session, delivery, path, story.size)
 
@@ -155,46 +155,3 @@ def _unconfirmed(session: Session, delivery: Delivery, why: str) -> DeliveryUnkn
         turn=message.number,
         request_id=message.request_id,
     )
-
-
-def interrupt(session: Session, timeout: float) -> None:
-    """End the running turn; see `base.Interrupts.interrupt`."""
-    path = evidence.rollout_path(session)
-    if path is None:
-        return
-    story = rollout.read(path, evidence.past(session)[0])
-    if story.open is None and story.goal is None:
-        return
-    with thread.connect(session, timeout) as connection, Watcher() as watcher:
-        watcher.watch_path(path)
-        goals.pause(session, connection)
-        _end_turn(session, connection)
-        until = time.monotonic() + timeout
-        while _goes_on(session, path, story.open) and _runs(session):
-            left = until - time.monotonic()
-            if left <= 0:
-                raise TimedOut(
-                    f"the turn of {session.id} goes on: Codex was asked to end it, and has not",
-                    next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",
-                )
-            watcher.wait(min(_TICK, left))
-        if story.open is not None:
-            leftovers.end_of_turn(session, connection, story)
-
-
-def _goes_on(session: Session, path: str, turn: str | None) -> bool:
-    """True if that turn is open, or any if it had not begun: one that follows it is not the one that was to end."""
-    running = rollout.read(path, evidence.past(session)[0]).open
-    return running is not None and turn in (None, running)
-
-
-def _runs(session: Session) -> bool:
-    """False if the turn ended untold: with its server, which did not answer and was replaced."""
-    return evidence.observe([session])[0].probe.activity != "idle"
-
-
-def _end_turn(session: Session, connection: Connection) -> None:
-    try:
-        thread.call(session, connection, "turn/interrupt", turnId="")
-    except Refused:
-        pass  # none runs; the rollout will say so

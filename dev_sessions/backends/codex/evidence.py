@@ -9,9 +9,10 @@ import time
 
 from ... import files, processes
 from ...model import Fact, Message, Probe
-from ...turns import rests
 from ..session import Observation, Sources
-from . import holders, places, rollout
+from . import agents, holders, places, rollout
+from .look import Look
+from .view import clients, past, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,28 +20,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..base import Session
-    from .connection import Connection
-    from .protocol import Status
-    from .questions import Request
-
-# A server that hangs must not hang our readers. Seconds.
-_ASK_SECONDS = 2.0
-# What died, if a turn has no end and nobody runs it. It was the server of somebody else's Codex, perhaps.
-DIED = "the Codex app-server ended in the middle of the turn"
-# A server may call a thread idle for some 50 ms after its turn has begun. Seconds.
-_SETTLED = 1.0
+    from .agents import Thread
+    from .view import View
 
 
 def observe(sessions: Sequence[Session]) -> list[Observation]:
     """See `base.Backend.observe`."""
-    line = _Line()
-    try:
-        return [_observe(session, line) for session in sessions]
-    finally:
-        line.close()
+    with Look() as look:
+        return [_observe(session, look) for session in sessions]
 
 
-def _observe(session: Session, line: _Line) -> Observation:
+def _observe(session: Session, look: Look) -> Observation:
     now = time.time()
     if session.private.get("thread") is None:
         return Observation([], _unborn(session, now))
@@ -48,56 +38,35 @@ def _observe(session: Session, line: _Line) -> Observation:
     if path is None:
         gone = "the thread was archived or deleted, or never written"
         archived = record_path(session)
-        facts = told(session, archived)[0] if archived else past(session)[1]
+        facts = told(session, archived, look).facts if archived else [*past(session).facts]
         return Observation(facts, Probe(now, False, detail=gone))
-    facts, story = told(session, path)
-    holder = _holder(session, story, line, now)
-    if story.open is not None and holder is None:
+    view = told(session, path, look)
+    open = view.own.story.open
+    if open is not None and look.runner(session, view.own) is None:
         # Whoever ran it wrote its end before he let go of the thread: if that is not there now, it will not come.
-        facts, again = told(session, path)
-        if again.open == story.open:
+        view = told(session, path, look)
+        if view.own.story.open == open and not view.working:
+            facts = _with_steered(session, view.own.story, view.facts)
             died = max(_last_change(path), *(fact.at for fact in facts))
-            return Observation(_with_steered(session, again, facts), Probe(now, True, "idle", died, detail=DIED))
-        story = again
-    facts = _with_steered(session, story, facts)
-    if story.open is not None:
-        probe = Probe(now, True, "busy", story.events[-1].at)
-        asked = _asked(session, line, story, holder, now) if story.calls and holder is not None else []
-        if asked:
-            probe = probe._replace(activity="waiting", since=asked[-1].at)
-        return Observation([*facts, *asked], probe)
-    return Observation(facts, _at_rest(session, line, story, facts, now))
+            return Observation(facts, Probe(now, True, "idle", died, detail=rollout.DIED))
+    facts = _with_steered(session, view.own.story, view.facts)
+    working = [view.own, *view.working] if view.own.story.open is not None else view.working
+    if not working:
+        return Observation(facts, _at_rest(session, look, view, facts, now))
+    probe = Probe(now, True, "busy", max(thread.story.events[-1].at for thread in working))
+    asked = [fact for thread in working for fact in _asked(session, look, thread, view, now)]
+    if asked:
+        probe = probe._replace(activity="waiting", since=max(fact.at for fact in asked))
+    return Observation([*facts, *asked], probe)
 
 
-def _holder(session: Session, story: rollout.Story, line: _Line, now: float) -> int | None:
-    """Who runs the open turn; None if nobody does, or none is open."""
-    if story.open is None:
-        return None
-    holder = held_by(session)
-    if holder == holders.UNTOLD and now - story.events[-1].at > _SETTLED:
-        status = line.status(session, holder)
-        return holder if status is not None and status.kind == "active" else None
-    return holder if holder is None or _may_run(session, story, holder, line, now) else None
-
-
-def _may_run(session: Session, story: rollout.Story, holder: int, line: _Line, now: float) -> bool:
-    """False if whoever holds the thread was born after its turn had begun: the one who ran it is dead."""
-    if holder <= 0:
-        return True
-    began = next(event.at for event in reversed(story.events) if event.kind == "began")
-    born = holders.born(holder, now)
-    if born is not None and born <= began:
-        return True
-    # The clock may have been set meanwhile, so it is asked, if it can be.
-    status = line.status(session, holder)
-    return born is None if status is None else status.kind in ("active", "")
-
-
-def _at_rest(session: Session, line: _Line, story: rollout.Story, facts: list[Fact], now: float) -> Probe:
+def _at_rest(session: Session, look: Look, view: View, facts: list[Fact], now: float) -> Probe:
     ended = max((fact.at for fact in facts), default=0.0)
-    if _goal_may_go_on(story) and line.pursues(session):
+    if _goal_may_go_on(view.own.story) and look.pursues(session, view.own):
         return Probe(now, True, "busy", ended + 0.001)
-    return Probe(now, True, "idle", ended, background=story.left > 0 and line.runs_commands(session))
+    threads = [view.own, *view.agents]
+    left = [one for one in threads if one.story.left or one.story.scripts or (one.own and view.scripts)]
+    return Probe(now, True, "idle", ended, background=any(look.runs_commands(session, one) for one in left))
 
 
 def _goal_may_go_on(story: rollout.Story) -> bool:
@@ -108,91 +77,23 @@ def _goal_may_go_on(story: rollout.Story) -> bool:
     return not ends or ends[-1].outcome != "interrupted"
 
 
-def _asked(session: Session, line: _Line, story: rollout.Story, holder: int, now: float) -> list[Fact]:
-    """What the thread asks now. An open call may be a question, or a tool that runs: only the server can tell."""
-    status = line.status(session, holder)
+def _asked(session: Session, look: Look, thread: Thread, view: View, now: float) -> list[Fact]:
+    """What a thread at work asks now. An open call may be a question, or a tool that runs: only the server can tell."""
+    holder = look.runner(session, thread) if thread.story.calls else None
+    status = None if holder is None else look.status(session, thread.id, holder)
     if status is None or not status.waiting:
         return []
     from . import questions
 
-    requests = line.requests(session)
-    calls = {call.id: call for call in story.calls}
+    requests = look.requests(session, thread.id)
+    calls = {call.id: call for call in thread.story.calls}
     if any(one.call not in calls for one in requests):  # it has begun after the record was read
-        path = rollout_path(session)
-        calls |= {call.id: call for call in rollout.read(path, past(session)[0]).calls} if path else {}
+        calls |= {call.id: call for call in rollout.read(thread.path, thread.begin).calls}
     found = [questions.question(one, calls.get(one.call), now) for one in requests]
-    found = found or [questions.of_call(story.calls[-1])]
-    return [Fact("asked", one.since, prompt=story.open, question=one, held=True) for one in found]
-
-
-def told(session: Session, path: str) -> tuple[list[Fact], rollout.Story]:
-    """The facts of the whole thread, and the story of its newest part."""
-    begin, before = past(session)
-    story = rollout.read(path, begin)
-    return [*before, *rollout.facts(story.events)], story
-
-
-class _Line:
-    """One connection for all looks of one read, made when it is needed first."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, Connection | None] = {}
-
-    def status(self, session: Session, holder: int) -> Status | None:
-        """What the thread does, if the server that holds it can be asked."""
-        from .protocol import status
-
-        answer = self._ask(session, holder, "thread/read")
-        return None if answer is None else status(answer.get("thread", {}).get("status"))
-
-    def requests(self, session: Session) -> list[Request]:
-        """What the thread asks, which has just said that it waits."""
-        from . import questions
-        from .connection import Lost, Silent
-
-        connection = self._open.get(places.place_of(session).socket)
-        try:
-            return questions.requests(connection, session.private["thread"]) if connection else []
-        except (Lost, Silent):
-            return []
-
-    def runs_commands(self, session: Session) -> bool:
-        """True if the thread is at hand, and nobody denies that commands of its turns go on."""
-        holder = held_by(session)
-        if holder is None:
-            return False  # they end with the thread's unloading
-        answer = self._ask(session, holder, "thread/backgroundTerminals/list")
-        return answer is None or bool(answer.get("data"))
-
-    def pursues(self, session: Session) -> bool:
-        """True if the thread is at hand, and has a goal that is active."""
-        holder = held_by(session)
-        if holder is None:
-            return False
-        answer = self._ask(session, holder, "thread/goal/get")
-        return bool(answer and answer.get("goal") and answer["goal"].get("status") == "active")
-
-    def _ask(self, session: Session, holder: int, method: str) -> dict[str, Any] | None:
-        from . import daemon
-        from .connection import Lost, Silent
-        from .protocol import Refused
-
-        place = places.place_of(session)
-        try:
-            if place.socket not in self._open:
-                self._open[place.socket] = None
-                self._open[place.socket] = daemon.reach(place, _ASK_SECONDS)
-            connection = self._open[place.socket]
-            if connection is None or (holder > 0 and holder != connection.peer[0]):
-                return None
-            return dict(connection.call(method, _ASK_SECONDS, threadId=session.private["thread"]))
-        except (Refused, Lost, Silent):
-            return None
-
-    def close(self) -> None:
-        for connection in self._open.values():
-            if connection is not None:
-                connection.close()
+    found = found or [questions.of_call(thread.story.calls[-1])]
+    agent = agents.subagent(thread)
+    prompt = view.open[0] if view.open else thread.story.open
+    return [Fact("asked", one.since, prompt=prompt, question=one._replace(agent=agent), held=True) for one in found]
 
 
 def record_path(session: Session) -> str | None:
@@ -271,61 +172,11 @@ def client_id(session: Session, number: int) -> str:
     return f"{session.record['key']}/{number}"
 
 
-# What the rollout told long ago, so that a long thread is as quick to read as a short one.
-
-
-def past(session: Session) -> tuple[int, list[Fact]]:
-    """Up to which byte of the rollout the facts are known, and these; but for what is long behind (see `keep_past`)."""
-    if session.folder.whole:
-        return 0, []
-    value = files.read_json(_past_path(session))
-    if not isinstance(value, dict) or not isinstance(value.get("size"), int):
-        return 0, []
-    return value["size"], [Fact(**fields) for fields in value.get("facts") or ()]
-
-
-def clients(session: Session, story: rollout.Story) -> set[str]:
-    """Our ids of the messages that Codex has got to, ever."""
-    value = files.read_json(_past_path(session))
-    return {*story.clients(), *(value.get("clients") or () if isinstance(value, dict) else ())}
-
-
-def keep_past(session: Session, path: str) -> rollout.Story:
-    """Note what the rollout has told so far, if no turn runs. Returns the newest of it. Called by writers only."""
-    begin, before = past(session)
-    story = rollout.read(path, begin)
-    # What has a goal is told from its beginning: the past keeps none. Nor does it keep what was left running.
-    over = story.open is None and story.goal is None and not (story.left and held_by(session) is not None)
-    if over and story.size - begin > _WORTH:
-        facts = _at_hand(session, [*before, *rollout.facts(story.events)])
-        shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
-        known = sorted(clients(session, story))
-        files.write_json(_past_path(session), {"size": story.size, "facts": shown, "clients": known})
-    return story
-
-
 def held_by(session: Session) -> int | None:
     """Who has the thread in hand, see `holders`; most probably the server that we know."""
     daemon = places.place_of(session).daemon()
     private = session.private
     return holders.holder(private["home"], private["thread"], rollout_path(session), daemon[0] if daemon else None)
-
-
-def _at_hand(session: Session, facts: list[Fact]) -> list[Fact]:
-    """The facts without those of messages that were put behind: nothing that came later depends on them."""
-    messages = session.folder.messages()
-    if not messages or not session.folder.past.stamp():
-        return facts
-    first = min(message.created for message in messages)
-    over = max((at for at in rests(messages, facts) if at < first), default=0.0)
-    return [fact for fact in facts if fact.at > over]
-
-
-_WORTH = 200_000
-
-
-def _past_path(session: Session) -> str:
-    return os.path.join(session.folder.agent_path, "past.json")
 
 
 def sources(session: Session) -> Sources:
@@ -335,7 +186,9 @@ def sources(session: Session) -> Sources:
     daemon = places.place_of(session).daemon()
     watched = {daemon} if daemon and processes.is_running(*daemon) else set()
     if path is not None:
-        paths.append(path)
+        behind = past(session)
+        found = agents.family(session.private["home"], dict(behind.agents), rollout.read(path, behind.size))
+        paths += [path, *(agent.path for agent in found)]
         watched |= _process(held_by(session))
     return Sources(tuple(paths), tuple(watched))
 

@@ -16,9 +16,10 @@ from .protocol import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..base import Session
     from .connection import Connection
-    from .rollout import Story
 
 # What ends them, and how long each may take. Seconds.
 _STEPS = (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)
@@ -31,14 +32,16 @@ def end_all(session: Session) -> None:
     relatives.end_all(session, (), *_STEPS)
 
 
-def end_of_turn(session: Session, connection: Connection, story: Story) -> None:
-    """End what the open turn of `story`, which is over by now, has left running; what is of an earlier one goes on."""
-    began = next((event.at for event in reversed(story.events) if event.kind == "began"), None)
-    if began is None:
-        return
+def end_of_turn(session: Session, connection: Connection, threads: Iterable[str], began: float) -> None:
+    """End what a turn that is over by now has left running, in these threads; what is of an earlier one goes on.
+
+    Args:
+        began: when it began.
+    """
     began -= _TICKS
     if all(at is not None and at >= began for _, at in _born(session)):
-        _clean(session, connection)
+        for thread in threads:
+            _clean(thread, connection)
     relatives.end_while(lambda: [process for process, at in _born(session) if at is not None and at >= began], *_STEPS)
 
 
@@ -48,9 +51,9 @@ def _born(session: Session) -> list[tuple[tuple[int, str], float | None]]:
     return [(process, holders.born(process[0], time.time())) for process in relatives.found(session)]
 
 
-def _clean(session: Session, connection: Connection) -> None:
-    """Have Codex end all that it knows of, of whatever turn: also a command without the mark."""
+def _clean(thread: str, connection: Connection) -> None:
+    """Have Codex end all that it knows of in a thread, of whatever turn: also a command without the mark."""
     try:
-        connection.call("thread/backgroundTerminals/clean", threadId=session.private["thread"])
+        connection.call("thread/backgroundTerminals/clean", threadId=thread)
     except (Refused, Lost, Silent):
         pass  # a version that cannot

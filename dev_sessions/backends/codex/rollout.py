@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
+from ... import files
 from ...model import COMPLETED, FAILED, INTERRUPTED, LIMIT, Entry, Fact
 from ...values import NamedTuple, as_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from typing import IO, Any
 
 # A line that holds none of these is none that we read: most of a rollout is context and tool output.
@@ -25,6 +27,8 @@ _MARKS = (
     b'"UserMessage"',
     b'"AgentMessage"',
     b'"CommandExecution"',
+    b'"CollabAgentToolCall"',
+    b'"SubAgentActivity"',
     b'"user_message"',
     b'"agent_message"',
     b'"function_call"',
@@ -38,8 +42,14 @@ _MARKS = (
 # What a command's output begins with that the model did not wait for, and that goes on.
 _LEFT = "\nProcess running with session ID "
 
+# The tool through which newer models run commands, by a script that may tell nobody what it has left running (0.169).
+_SCRIPT = "exec"
+
 # Codex 0.139 ends a failed turn like any other, and writes the reason nowhere; it has no answer, that is all.
 _UNTOLD = "the turn ended without an answer, and this version of Codex keeps no reason (codex --version)"
+
+# Why a turn has no end, if nobody runs it. It was the server of somebody else's Codex, perhaps.
+DIED = "the Codex app-server ended in the middle of the turn"
 
 
 class Call(NamedTuple):
@@ -54,7 +64,9 @@ class Call(NamedTuple):
 class Event(NamedTuple):
     """One line that matters. `kind` is "began", "ended", "said" (by the user) or "replied".
 
-    `left` is how many commands were running when a turn ended. `reason` and `resets_at` are those of a `Fact`.
+    `left` is how many commands were running when a turn ended. `reason` and `resets_at` are those of a `Fact`. `root` is
+    the turn that one is about which Codex has begun by itself, for a subagent's sake, or its own id (0.139 does not
+    tell).
     """
 
     kind: str
@@ -67,13 +79,15 @@ class Event(NamedTuple):
     left: int = 0
     reason: str | None = None
     resets_at: float | None = None
+    root: str | None = None
 
 
 class Story(NamedTuple):
     """What a rollout tells: events in their order, calls without an output, the turn that has not ended.
 
     `goal` is what it last told of the thread's goal; that it was taken away, it does not tell (0.169.0). `left` counts
-    the commands that go on by themselves, as far as it tells; those that died with their server, it does not tell.
+    the commands that go on by themselves, as far as it tells; those that died with their server, it does not tell, nor
+    those that `scripts` have started. `agents` are the threads that it has started as its subagents.
     """
 
     events: list[Event]
@@ -82,6 +96,8 @@ class Story(NamedTuple):
     size: int
     goal: dict[str, Any] | None = None
     left: int = 0
+    agents: tuple[str, ...] = ()
+    scripts: bool = False
 
     def clients(self) -> set[str]:
         """Our ids of the messages that Codex has taken."""
@@ -92,7 +108,17 @@ def find(home: str, thread: str, expected: str | None) -> str | None:
     """The path of a thread's rollout; None if it was archived, deleted, or never written."""
     if expected and os.path.exists(expected):
         return expected
-    return _below(os.path.join(home, "sessions"), thread)
+    top = os.path.join(home, "sessions")
+    return _below(os.path.join(top, _day(thread)), thread) or _below(top, thread)
+
+
+def _day(thread: str) -> str:
+    """The folder in which the rollout of a thread most probably is: an id tells when it was made (UUID version 7)."""
+    try:
+        made = int(thread.replace("-", "")[:12], 16) / 1000
+        return time.strftime("%Y/%m/%d", time.localtime(made))
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def find_archived(home: str, thread: str) -> str | None:
@@ -128,9 +154,13 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
     goal: dict[str, Any] | None = None
     left: set[str] = set()
     reset: float | None = None
+    agents: dict[str, None] = {}
+    scripts = False
     for kind, payload, at in _payloads(lines):
         _note_left(left, payload)
+        agents.update(dict.fromkeys(_started(payload, calls)))
         if kind == "response_item":
+            scripts = scripts or (payload.get("type") == "custom_tool_call" and payload.get("name") == _SCRIPT)
             _note_call(calls, payload, at)
             continue
         if payload.get("type") == "thread_goal_updated":
@@ -149,7 +179,7 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
             calls.clear()
             found = found._replace(left=len(left), resets_at=reset if found.reason == LIMIT else None)
         events.append(found)
-    return Story(events, list(calls.values()), running, size, goal, len(left))
+    return Story(events, list(calls.values()), running, size, goal, len(left), tuple(agents), scripts)
 
 
 def _payloads(lines: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any], float]]:
@@ -188,7 +218,7 @@ def event(payload: dict[str, Any], at: float, running: str | None) -> Event | No
     turn = payload.get("turn_id") or running
     match payload.get("type"):
         case "task_started":
-            return Event("began", at, turn)
+            return Event("began", at, turn, root=payload.get("root_turn_id"))
         case "task_complete":
             error = _words(payload.get("error"))
             if error is None and payload.get("last_agent_message") is None and "started_at" not in payload:
@@ -295,6 +325,21 @@ def _note_left(left: set[str], payload: dict[str, Any]) -> None:
             left.add(number)
 
 
+def _started(payload: dict[str, Any], calls: dict[str, Call]) -> list[str]:
+    """The threads of subagents that were started here: there are two kinds of these, and 0.139 has its own words."""
+    item = payload.get("item")
+    if isinstance(item, dict):
+        if item.get("type") == "SubAgentActivity" and item.get("kind") == "started":
+            return [str(item.get("agent_thread_id"))]
+        receivers = item.get("receiver_thread_ids") if item.get("type") == "CollabAgentToolCall" else None
+        return [str(one) for one in receivers] if isinstance(receivers, list) else []
+    call = calls.get(str(payload.get("call_id")))
+    if payload.get("type") != "function_call_output" or call is None or call.name != "spawn_agent":
+        return []
+    id = files.parse_object(str(payload.get("output")).encode(errors="replace")) or {}
+    return [id["agent_id"]] if isinstance(id.get("agent_id"), str) else []
+
+
 def given(payload: dict[str, Any]) -> dict[str, Any]:
     """The input of a tool call."""
     text = payload.get("arguments") or payload.get("input") or "{}"
@@ -328,11 +373,11 @@ def joined(at: float, text: str, turn: str | None) -> list[Fact]:
     return [Fact("accepted", at, text=text, prompt=turn, held=True), Fact("joined", at, text=text)]
 
 
-def newest(path: str, count: int, running: bool, span: int = 1 << 16) -> list[Entry]:
+def newest(path: str, count: int, unfinished: Collection[str | None] | None, span: int = 1 << 16) -> list[Entry]:
     """The last assistant texts, as `replies`, of as little of the file's end as holds them.
 
     Args:
-        running: leave out those of the turn that has not ended.
+        unfinished: None, or these turns are one that has not ended; what they have said is left out.
         span: how many bytes are read at first.
     """
     with open(path, "rb") as file:
@@ -342,7 +387,8 @@ def newest(path: str, count: int, running: bool, span: int = 1 << 16) -> list[En
             found = tell(_lines(file, begin, size))
             # The rest of a turn whose beginning is not read may be anybody's.
             first = next((i for i, event in enumerate(found.events) if event.kind == "began"), len(found.events))
-            texts = replies(found.events[first if begin else 0 :], found.open if running else None, count)
+            without = () if unfinished is None else (*unfinished, found.open)
+            texts = replies(found.events[first if begin else 0 :], without, count)
             if begin == 0 or len(texts) >= count:
                 return texts
             span *= 4
@@ -355,11 +401,11 @@ def _lines(file: IO[bytes], begin: int, end: int) -> list[bytes]:
     return lines[1 if begin else 0 : -1]
 
 
-def replies(events: Iterable[Event], open: str | None, count: int) -> list[Entry]:
-    """The last assistant texts, but for those of the turn `open`."""
+def replies(events: Iterable[Event], without: Collection[str | None], count: int) -> list[Entry]:
+    """The last assistant texts, but for those of some turns."""
     found = [
         Entry("assistant", event.text, event.at, event.turn)
         for event in events
-        if event.kind == "replied" and event.text and (open is None or event.turn != open)
+        if event.kind == "replied" and event.text and (event.turn is None or event.turn not in without)
     ]
     return found[-count:]

@@ -164,8 +164,13 @@ def call(session: Session, connection: Connection, method: str, **params: Any) -
 
 def status(session: Session, connection: Connection, method: str = "thread/read", **params: Any) -> Status:
     """What that server says that the thread does."""
+    return status_of(session.private["thread"], connection, method, **params)
+
+
+def status_of(thread: str, connection: Connection, method: str = "thread/read", **params: Any) -> Status:
+    """The same of any thread, by its id."""
     try:
-        answer = connection.call(method, threadId=session.private["thread"], **params)
+        answer = connection.call(method, threadId=thread, **params)
     except Refused:
         return Status("")
     return protocol.status(answer.get("thread", {}).get("status"))

@@ -1,0 +1,74 @@
+"""Ending a turn: the agent's own part of it, its subagents', and the commands that both have left running.
+
+`turn/interrupt` ends the turn of one thread, and no subagent's (0.139, 0.169, 0.171).
+"""
+
+from __future__ import annotations
+
+import time
+
+from ...errors import TimedOut
+from ...waiting import Watcher
+from . import agents, evidence, goals, leftovers, thread, view
+from .protocol import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..base import Session
+    from .agents import Thread
+    from .connection import Connection
+
+_TICK = 0.25
+
+
+def interrupt(session: Session, timeout: float) -> None:
+    """End the running turn; see `base.Interrupts.interrupt`."""
+    path = evidence.rollout_path(session)
+    before = view.look(session, path) if path else None
+    if path is None or before is None or not (before.open or before.working or before.own.story.goal):
+        return
+    with thread.connect(session, timeout) as connection:
+        goals.pause(session, connection)
+        if before.own.story.open or before.own.story.goal:
+            _end(session, connection, before.own)
+        _await_end(session, connection, path, timeout)
+        threads = [before.own.id, *(agent.id for agent in before.working)]
+        if before.open:
+            leftovers.end_of_turn(session, connection, threads, before.began)
+
+
+def _await_end(session: Session, connection: Connection, path: str, timeout: float) -> None:
+    """End the subagents too, and wait until all is over.
+
+    Raises:
+        TimedOut: something goes on.
+    """
+    until = time.monotonic() + timeout
+    asked: set[str | None] = set()
+    with Watcher() as watcher:
+        watcher.watch_path(path)
+        while working := view.at_work(session, path):
+            for agent in working:
+                if not agent.own and agent.story.open not in asked:
+                    watcher.watch_path(agent.path)
+                    asked.add(agent.story.open)
+                    _end(session, connection, agent)
+            left = until - time.monotonic()
+            if left <= 0:
+                own = any(one.own for one in working)
+                names = [f"its subagent {one.task or one.id}" for one in map(agents.subagent, working) if one]
+                raise TimedOut(
+                    f"not ended: {', '.join([*(['the turn'] if own else []), *names])} of {session.id}",
+                    next=f"dev-sessions attach {session.id}",
+                )
+            watcher.wait(min(_TICK, left))
+
+
+def _end(session: Session, connection: Connection, one: Thread) -> None:
+    try:
+        if one.own:
+            thread.call(session, connection, "turn/interrupt", turnId="")
+        else:
+            connection.call("turn/interrupt", threadId=one.id, turnId="")
+    except Refused:
+        pass  # none runs; the rollout will say so
