@@ -41,10 +41,11 @@ class Thread(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A turn of a subagent: from when to when. One that `died` was cut; `ended` is when it was last heard of."""
+    """A turn of a subagent: from when to when. One that `died` with its server ended when it was last heard of."""
 
     began: float
     ended: float
+    interrupted: bool = False
     died: bool = False
 
 
@@ -83,7 +84,7 @@ def _spans(story: Story, goes_on: bool) -> list[Span]:
     for event in story.events:
         # The rollout of one that was given its parent's history holds that up to the turn in which it was started.
         if event.kind in ("began", "ended") and began is not None:
-            found.append(Span(began, event.at))
+            found.append(Span(began, event.at, event.outcome == INTERRUPTED))
         if event.kind in ("began", "ended"):
             began = event.at if event.kind == "began" else None
     if began is not None:
@@ -151,14 +152,11 @@ class Whole:
         died = [span.ended for span in self._spans if span.died and self.began <= span.began <= over]
         if died:
             end = end._replace(outcome=INTERRUPTED, error=rollout.DIED)
-        left = end.left + sum(_left(agent.story, over) for agent in self._agents)
+        elif any(span.interrupted and span.ended == over > end.at for span in self._spans):
+            end = end._replace(outcome=INTERRUPTED)
+        left = end.left + sum(agent.story.left for agent in self._agents)
         self.events.append(end._replace(at=max([over, *died]), left=left))
         self.open, self._end = [], None
-
-
-def _left(story: Story, at: float) -> int:
-    """How many commands a subagent had left running by then."""
-    return next((event.left for event in reversed(story.events) if event.kind == "ended" and event.at <= at), 0)
 
 
 def subagent(thread: Thread) -> Subagent | None:

@@ -78,10 +78,8 @@ def _goal_may_go_on(story: rollout.Story) -> bool:
 
 
 def _asked(session: Session, look: Look, thread: Thread, view: View, now: float) -> list[Fact]:
-    """What a thread at work asks now. An open call may be a question, or a tool that runs: only the server can tell."""
-    holder = look.runner(session, thread) if thread.story.calls else None
-    status = None if holder is None else look.status(session, thread.id, holder)
-    if status is None or not status.waiting:
+    """What a thread at work asks now. An open call may be a question, or a tool that runs."""
+    if not look.waits(session, thread):
         return []
     from . import questions
 

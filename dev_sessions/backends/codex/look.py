@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _ASK_SECONDS = 2.0
 # A server may call a thread idle for some 50 ms after its turn has begun. Seconds.
 _SETTLED = 1.0
+# How often a server is asked again about a subagent that was just joined. Mostly the second answer tells (5 ms each).
+_GLANCES = 6
 
 
 class Look:
@@ -71,6 +73,20 @@ class Look:
         answer = self._ask(session, thread, holder, "thread/read")
         return None if answer is None else status(answer.get("thread", {}).get("status"))
 
+    def waits(self, session: Session, thread: Thread) -> bool:
+        """True if a thread that has an open call waits for a person's answer; that, only its server can tell.
+
+        And of a subagent the server itself does not know, as long as nobody has joined it (0.139, 0.169, 0.171). So it
+        is joined, which it does not notice, and which counts from then on; what it has asked is known a moment later.
+        """
+        holder = self.runner(session, thread) if thread.story.calls else None
+        status = None if holder is None else self.status(session, thread.id, holder)
+        if status is None or holder is None or status.waiting or status.kind != "active" or thread.own:
+            return status is not None and status.waiting
+        self._ask(session, thread.id, holder, "thread/resume", excludeTurns=True)
+        seen = (self.status(session, thread.id, holder) for _ in range(_GLANCES))
+        return any(one is not None and one.waiting for one in seen)
+
     def requests(self, session: Session, thread: str) -> list[Request]:
         """What a thread asks, which has just said that it waits."""
         from . import questions
@@ -98,7 +114,7 @@ class Look:
         answer = self._ask(session, thread.id, holder, "thread/goal/get")
         return bool(answer and answer.get("goal") and answer["goal"].get("status") == "active")
 
-    def _ask(self, session: Session, thread: str, holder: int, method: str) -> dict[str, Any] | None:
+    def _ask(self, session: Session, thread: str, holder: int, method: str, **params: Any) -> dict[str, Any] | None:
         from . import daemon
         from .connection import Lost, Silent
         from .protocol import Refused
@@ -111,6 +127,6 @@ class Look:
             connection = self._open[place.socket]
             if connection is None or (holder > 0 and holder != connection.peer[0]):
                 return None
-            return dict(connection.call(method, _ASK_SECONDS, threadId=thread))
+            return dict(connection.call(method, _ASK_SECONDS, threadId=thread, **params))
         except (Refused, Lost, Silent):
             return None
