@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from codex_lab import CodexLab
+from codex_lab import NEWER_TOOLS, CodexLab
 from lab import Done
 
 # How often a person and `respond` answer in the same instant.
@@ -102,6 +102,21 @@ def test_always_is_for_the_same_command(codex_shared: CodexLab, asker: str) -> N
     codex_shared.ok("respond", asker, "--allow")
     assert told(codex_shared, asker) == "48\n"
     assert not (codex_shared.codex_home / "rules").exists()  # where Codex would keep it for every session
+
+
+def test_what_a_script_of_the_model_wants_to_do(codex_shared: CodexLab) -> None:
+    """Newer models reach their tools by scripts alone, of which the rollout tells less."""
+    lab, id = codex_shared, codex_shared.create("--permissions", "ask", "--model", NEWER_TOOLS)
+    for script, shown in ((ASKING, "print(6 * 7)"), ("[[write: never.txt|one line]]", "+one line")):
+        lab.ok("send", id, f"{script}[[replytool]]")
+        assert shown in question(lab, id)["text"]
+        lab.ok("respond", id, "--deny")
+        assert "rejected by user" in told(lab, id)
+    assert not (lab.project / "never.txt").exists()
+    lab.ok("send", id, f"{ASKING}[[replytool]]")
+    question(lab, id)
+    lab.ok("respond", id, "--allow")
+    assert told(lab, id).startswith("42\n")
 
 
 def test_a_change_of_files(codex_shared: CodexLab, asker: str) -> None:

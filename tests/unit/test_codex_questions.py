@@ -34,7 +34,7 @@ def notice(method: str, number: int | None = None, **params: Any) -> Notice:
 
 def made(method: str, call: dict[str, Any] | None = None, name: str = "exec_command", **params: Any) -> Question:
     (request,) = still_open([notice(method, 3, itemId="call_1", startedAtMs=5500, **params)], "t")
-    return question(request, None if call is None else Call("call_1", name, call, 5.4), 9.0)
+    return question(request, [] if call is None else [Call("call_1", name, call, 5.4)], 9.0)
 
 
 def test_what_was_answered_since_is_not_open() -> None:
@@ -96,9 +96,18 @@ def test_a_call_that_the_record_does_not_hold_yet() -> None:
     assert "touch x" in made(COMMAND, None, command="/bin/bash -lc 'touch x'").text
 
 
+def test_what_a_script_wants_to_do() -> None:
+    script = {"input": "await tools.apply_patch('*** Begin Patch')"}
+    running = [Call("call_0", "exec", script, 5.4)]
+    (command,) = still_open([notice(COMMAND, 3, itemId="exec-1", command="/bin/bash -lc 'touch x'", cwd="/w")], "t")
+    assert question(command, running, 9.0).text == "exec_command: /bin/bash -lc 'touch x'\nworkdir: /w"
+    (change,) = still_open([notice(CHANGE, 4, itemId="exec-2", reason=None)], "t")
+    assert question(change, running, 9.0).text == f"exec: {script['input']}"
+
+
 def test_a_request_of_a_kind_that_we_cannot_answer_offers_no_answer() -> None:
     (request,) = still_open([notice("mcpServer/elicitation/request", 7, message="Which?")], "t")
-    found = question(request, None, 9.0)
+    found = question(request, [], 9.0)
     assert (found.kind, found.options, found.since) == ("permission", (), 9.0)
     assert "Which?" in found.text
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..base import Answer, Session
     from .agents import Thread
     from .connection import Connection
+    from .protocol import Notice
     from .questions import Request
 
 _TICK = 0.25
@@ -33,6 +34,7 @@ _TICK = 0.25
 _LAG, _LONG_LAG = 0.5, 3.0
 # What a refused call returns, and one whose turn was ended. (What an allowed command prints may hold the same words.)
 _REFUSED = re.compile(r"(?:\w+ failed\b.*|patch )rejected by user", re.DOTALL)
+_DECLINED = "declined"  # the server's word for it
 _ABORTED = re.compile(r"(?:Wall time: \S+ seconds\n)?aborted by user")
 # For the command word by word, and the files of the change; kept by the server alone, as long as it has the thread.
 _DECISIONS = {"allow": "accept", "always": "acceptForSession", "deny": "decline"}
@@ -119,12 +121,17 @@ def _took(
         DeliveryUnknown: it still waits, or does not tell.
     """
     until, resolved = time.monotonic() + timeout, 0.0
+    by_script = all(call.id != request.call for call in rollout.read(asker.path, asker.begin).calls)
     with Watcher() as watcher:
         watcher.watch_path(asker.path)
         watcher.watch_descriptor(connection.descriptor)
         while (now := time.monotonic()) < until:
-            if not resolved and _is_resolved(session, connection, request):
+            said = _said(session, connection)
+            if not resolved and any(_is_about(one, request) and one.method == questions.RESOLVED for one in said):
                 resolved = now
+            status = next((str(one.params["item"].get("status")) for one in said if _is_end_of(one, request)), None)
+            if status is not None and by_script:
+                return (status == _DECLINED) is (answer.decision == "deny")
             output = rollout.output(asker.path, request.call, asker.begin)
             if output is not None:
                 return is_ours(output, request, answer)
@@ -140,12 +147,21 @@ def _goes_on(asker: Thread, answer: Answer) -> bool:
     return several or answer.decision in ("allow", "always")
 
 
-def _is_resolved(session: Session, connection: Connection, request: Request) -> bool:
+def _said(session: Session, connection: Connection) -> list[Notice]:
     try:
-        news = connection.news()
+        return connection.news()
     except (Lost, Silent) as error:
         raise _unknown(session, str(error)) from error
-    return any(one.method == questions.RESOLVED and one.params.get("requestId") == request.number for one in news)
+
+
+def _is_about(notice: Notice, request: Request) -> bool:
+    return bool(notice.params.get("requestId") == request.number)
+
+
+def _is_end_of(notice: Notice, request: Request) -> bool:
+    """True if the server says that the call is over. Of the calls of a script the rollout does not tell it always."""
+    item = notice.params.get("item")
+    return notice.method == "item/completed" and isinstance(item, dict) and item.get("id") == request.call
 
 
 def _unknown(session: Session, why: str) -> DeliveryUnknown:

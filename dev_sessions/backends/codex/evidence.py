@@ -84,10 +84,10 @@ def _asked(session: Session, look: Look, thread: Thread, view: View, now: float)
     from . import questions
 
     requests = look.requests(session, thread.id)
-    calls = {call.id: call for call in thread.story.calls}
-    if any(one.call not in calls for one in requests):  # it has begun after the record was read
-        calls |= {call.id: call for call in rollout.read(thread.path, thread.begin).calls}
-    found = [questions.question(one, calls.get(one.call), now) for one in requests]
+    calls = thread.story.calls
+    if any(one.call not in (call.id for call in calls) for one in requests):  # it has begun after the record was read
+        calls = rollout.read(thread.path, thread.begin).calls
+    found = [questions.question(one, calls, now) for one in requests]
     found = found or [questions.of_call(thread.story.calls[-1])]
     agent = agents.subagent(thread)
     prompt = view.open[0] if view.open else thread.story.open

@@ -13,6 +13,7 @@ import re
 from ...model import Part, Question
 from ...values import NamedTuple, as_number
 from .protocol import Refused
+from .rollout import SCRIPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,8 +72,10 @@ def still_open(notices: Sequence[Notice], thread: str) -> list[Request]:
     return list(found.values())
 
 
-def question(request: Request, call: Call | None, now: float) -> Question:
-    """A request as a question; `call` is the model's, if it is known."""
+def question(request: Request, calls: Sequence[Call], now: float) -> Question:
+    """A request as a question; `calls` are those of the model that are open. A script has calls of its own."""
+    call = next((call for call in calls if call.id == request.call), None)
+    call = call or next((call for call in reversed(calls) if call.name == SCRIPT), None)
     params = request.params
     since = as_number(params.get("startedAtMs")) / 1000 or (call.at if call else now)
     if request.method == INPUT:
@@ -103,7 +106,10 @@ def _part(item: dict[str, Any]) -> Part:
 def _permission(request: Request, call: Call | None) -> str:
     """What is to be allowed, in full: the command or the change, where, and why it is asked."""
     params = request.params
-    lines = [_said(call) if call else f"{request.method}: {params.get('command') or json.dumps(params)}"]
+    if params.get("command") and (call is None or call.name == SCRIPT):
+        lines = [f"exec_command: {params['command']}", *([f"workdir: {params['cwd']}"] if params.get("cwd") else [])]
+    else:
+        lines = [_said(call) if call else f"{request.method}: {json.dumps(params)}"]
     network = params.get("networkApprovalContext")
     if isinstance(network, dict):
         lines.append(f"network: {network.get('protocol')} to {network.get('host')}")

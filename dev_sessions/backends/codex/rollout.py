@@ -43,7 +43,7 @@ _MARKS = (
 _LEFT = "\nProcess running with session ID "
 
 # The tool through which newer models run commands, by a script that may tell nobody what it has left running (0.169).
-_SCRIPT = "exec"
+SCRIPT = "exec"
 
 # Codex 0.139 ends a failed turn like any other, and writes the reason nowhere; it has no answer, that is all.
 _UNTOLD = "the turn ended without an answer, and this version of Codex keeps no reason (codex --version)"
@@ -160,7 +160,7 @@ def tell(lines: Iterable[bytes], size: int = 0) -> Story:
         _note_left(left, payload)
         agents.update(dict.fromkeys(_started(payload, calls)))
         if kind == "response_item":
-            scripts = scripts or (payload.get("type") == "custom_tool_call" and payload.get("name") == _SCRIPT)
+            scripts = scripts or (payload.get("type") == "custom_tool_call" and payload.get("name") == SCRIPT)
             _note_call(calls, payload, at)
             continue
         if payload.get("type") == "thread_goal_updated":
