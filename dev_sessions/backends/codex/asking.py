@@ -136,7 +136,7 @@ def _took(
             if output is not None:
                 return is_ours(output, request, answer)
             if resolved and now - resolved > (_LAG if answer.decision in ("allow", "always") else _LONG_LAG):
-                return _goes_on(asker, answer)
+                return by_script or _goes_on(asker, answer)
             watcher.wait(_TICK)
     raise _unknown(session, f"nothing came of it within {timeout:g} s")
 
@@ -159,7 +159,7 @@ def _is_about(notice: Notice, request: Request) -> bool:
 
 
 def _is_end_of(notice: Notice, request: Request) -> bool:
-    """True if the server says that the call is over. Of the calls of a script the rollout does not tell it always."""
+    """True if the server says that the call is over. It does not say so of a command in a script that was refused."""
     item = notice.params.get("item")
     return notice.method == "item/completed" and isinstance(item, dict) and item.get("id") == request.call
 
