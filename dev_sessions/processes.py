@@ -64,6 +64,17 @@ def start_time_in(words: str) -> str | None:
     return fields[19] if len(fields) > 19 else None
 
 
+def words_of(pid: int) -> str | None:
+    """What `start_time_in` reads of a process that has not written it down itself; None if it does not run."""
+    if not _LINUX:
+        return _start_time_by_ps(pid)
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return f"{file.read().strip()}\n{_boot_id() or ''}"
+    except OSError:
+        return None
+
+
 def _boot_id() -> str | None:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

@@ -17,6 +17,7 @@ from ...errors import LaunchFailed, StoreError
 from ...store import Store
 from ...waiting import Watcher
 from ..ending import end
+from . import places
 from .connection import Connection, Lost, Silent
 from .protocol import CLIENT, Refused, status
 
@@ -44,6 +45,7 @@ printf '{{"pid": %s, "stat": "%s", "boot": "%s"}}\\n' $$ "$stat" "$boot" >"$1.$$
 shift 2
 exec "$@"
 """
+_NO_MARK = b"="  # no entry of an environment
 
 
 def reach(place: Place, timeout: float = ANSWER_SECONDS) -> Connection | None:
@@ -81,6 +83,7 @@ def ensure(place: Place, key: str, program: str, environ: Mapping[str, str], tim
         if found is None:
             _end_ours(place)  # alive, and deaf on its socket
             found = _start(place, program, environ, timeout)
+        _note_behind_wrapper(place, found.peer[0])
         return found
 
 
@@ -150,9 +153,24 @@ def _start(place: Place, program: str, environ: Mapping[str, str], timeout: floa
     except (Silent, LaunchFailed) as error:
         _give_up(place, server)
         raise error if isinstance(error, LaunchFailed) else _foreign(place) from error
-    if found.peer[0] != pid:
+    if not _is_of(found.peer[0], pid):
         _give_up(place, server)  # somebody else's was faster
     return found
+
+
+def _is_of(server: int, started: int) -> bool:
+    """True if a server is what we have started, or was started by that: npm's `codex` is a script that goes on."""
+    try:
+        return server == started or os.getsid(server) == started
+    except OSError:
+        return False  # it has ended meanwhile
+
+
+def _note_behind_wrapper(place: Place, server: int) -> None:
+    """Note the server itself instead of the script that has started it, whose end may not be the server's."""
+    noted = place.daemon()
+    if noted is not None and noted[0] != server and _is_of(server, noted[0]) and processes.is_running(*noted):
+        place.note_daemon(server)
 
 
 def _awaited(place: Place, server: tuple[int, str], until: float) -> Connection | None:
@@ -170,8 +188,8 @@ def _awaited(place: Place, server: tuple[int, str], until: float) -> Connection 
 
 
 def _give_up(place: Place, server: tuple[int, str]) -> None:
-    """End a server that we have just started, and that may not have noted yet who it is."""
-    end([server], *_POLITELY)
+    """End a server that we have just started, and that may not have noted yet who it is; or a script that has."""
+    end([server, *processes.family(server[0], _NO_MARK)], *_POLITELY)
     place.forget_daemon()
 
 
@@ -207,7 +225,7 @@ def _failed(place: Place, program: str, ended: bool, timeout: float) -> LaunchFa
         return too_old(f"{program} cannot serve sessions on a socket. It says:\n{words}")
     why = "ended at its start" if ended else f"was not ready within {timeout:g} s"
     said = f"; it says:\n{words}" if words else ""
-    return LaunchFailed(f"Codex's app-server {why}{said}", next=_remedy(place, words))
+    return LaunchFailed(f"Codex's app-server {why}{said}", next=_remedy(place, program, words))
 
 
 def too_old(why: str) -> LaunchFailed:
@@ -217,7 +235,7 @@ def too_old(why: str) -> LaunchFailed:
     )
 
 
-def _remedy(place: Place, words: str) -> str:
+def _remedy(place: Place, program: str, words: str) -> str:
     """What to do about a server that does not start."""
     folder = os.path.dirname(place.socket)
     if os.path.lexists(folder) and not os.path.isdir(folder):
@@ -228,7 +246,8 @@ def _remedy(place: Place, words: str) -> str:
         return f"end the program that listens on {place.socket}, then try again"
     if os.path.lexists(place.socket) and not _is_socket(place.socket):
         return f"remove {place.socket}, which should be a socket, then try again"
-    return f"mend what it says (its configuration is {place.home}/config.toml), then try again"
+    script = f"; {program} is a script, which may have set CODEX_HOME" if places.is_script(program) else ""
+    return f"mend what it says (its configuration is {place.home}/config.toml{script}), then try again"
 
 
 def _is_socket(path: str) -> bool:

@@ -54,6 +54,12 @@ class Place:
         started = processes.start_time_in(f"{value.get('stat')}\n{value.get('boot') or ''}")
         return (value["pid"], started) if started else None
 
+    def note_daemon(self, pid: int) -> None:
+        """Note another process as the app-server that we have started last."""
+        stat, _, boot = (processes.words_of(pid) or "").partition("\n")
+        if stat:
+            files.write_json(self.note_path, {"pid": pid, "stat": stat, "boot": boot})
+
     def forget_daemon(self) -> None:
         files.remove(self.note_path)
 
@@ -111,3 +117,9 @@ def binary(environ: Mapping[str, str]) -> str:
         next="npm install -g @openai/codex, or set DEV_SESSIONS_CODEX to its path",
     )
     return programs.find(environ, "codex", "DEV_SESSIONS_CODEX", missing)
+
+
+def is_script(program: str) -> bool:
+    """True if a program is somebody's script: npm's, or a person's wrapper."""
+    with open(program, "rb") as file:
+        return file.read(2) == b"#!"

@@ -10,7 +10,7 @@ import os
 
 from ... import files
 from ...errors import DeliveryFailed, LaunchFailed
-from . import daemon, evidence, holders, places, protocol
+from . import daemon, evidence, holders, places, protocol, wrapper
 from .connection import Silent
 from .protocol import METHOD_MISSING, Refused, Status
 
@@ -36,14 +36,17 @@ _POLICIES = {
 def launch(launch: Launch) -> None:
     """Start a thread that can be read before its first turn and survives a crash; see `base.Backend.launch`."""
     session = launch.session
-    home = places.home_of(launch.environment)
-    launch.keep({"home": home})
-    keep_environment(session, launch.environment)
-    place = places.place_of(session._replace(record={**session.record, "backend": {"home": home}}))
     program = places.binary(session.environ)
-    with daemon.ensure(place, session.record["key"], program, launch.environment, launch.timeout) as connection:
+    home = wrapper.home_of(program, launch.environment)
+    launch.keep({"home": home})
+    environ = dict(launch.environment)
+    if environ.get("CODEX_HOME"):
+        environ["CODEX_HOME"] = home  # one that is relative means another folder to an agent
+    keep_environment(session, environ)
+    place = places.place_of(session._replace(record={**session.record, "backend": {"home": home}}))
+    with daemon.ensure(place, session.record["key"], program, environ, launch.timeout) as connection:
         _refuse_without_login(connection)
-        thread = _start(connection, launch)
+        thread = _start(connection, launch, environ)
         launch.keep({"home": home, "thread": thread["id"], "rollout": thread.get("path"), "program": program})
         # A thread is written down when it gets its name: before that, no other connection can read it.
         _write_down(connection, thread["id"], _name(launch))
@@ -64,13 +67,13 @@ def _name(launch: Launch) -> str:
     return f"{launch.session.id}: {launch.session.record.get('description') or 'dev-sessions'}"
 
 
-def _start(connection: Connection, launch: Launch) -> dict[str, Any]:
+def _start(connection: Connection, launch: Launch, environ: dict[str, str]) -> dict[str, Any]:
     try:
         answer = connection.call(
             "thread/start",
             launch.timeout,
             cwd=launch.path,
-            config=_config(dict(launch.environment)),
+            config=_config(environ),
             **_terms({"permissions": launch.permissions, "model": launch.model}),
         )
     except Refused as error:
