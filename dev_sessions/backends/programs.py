@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shlex
 import shutil
 import signal
+import time
 
 from ..errors import LaunchFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import IO
 
 
 def find(environ: Mapping[str, str], program: str, variable: str, missing: LaunchFailed) -> str:
@@ -61,6 +65,54 @@ def told(program: str, environ: Mapping[str, str], seconds: float) -> str | None
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.decode(errors="replace")
+
+
+def answer(
+    argv: list[str], environ: Mapping[str, str], said: bytes, wanted: Callable[[bytes], str | None], seconds: float
+) -> str | None:
+    """What `wanted` makes of the first line of a program's output that means anything to it. The program is then ended.
+
+    Args:
+        said: what the program is given on its standard input, which stays open.
+        seconds: how long it may take; None is returned then, as for one that ends or cannot be started.
+    """
+    import subprocess
+
+    try:
+        asked = subprocess.Popen(
+            argv,
+            env=dict(environ),
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return None
+    with asked:
+        try:
+            assert asked.stdin is not None
+            assert asked.stdout is not None
+            asked.stdin.write(said)
+            asked.stdin.flush()
+            lines = _lines(asked.stdout, time.monotonic() + seconds)
+            return next((found for line in lines if (found := wanted(line)) is not None), None)
+        except BrokenPipeError:
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(asked.pid, signal.SIGKILL)  # a wrapper may have started the real one
+
+
+def _lines(output: IO[bytes], until: float) -> Iterator[bytes]:
+    content = b""
+    while (left := until - time.monotonic()) > 0 and select.select([output], [], [], left)[0]:
+        read = os.read(output.fileno(), 1 << 16)
+        if not read:
+            return
+        *lines, content = (content + read).split(b"\n")
+        yield from lines
 
 
 def _not_executable(path: str) -> LaunchFailed:
