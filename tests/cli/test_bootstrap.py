@@ -77,7 +77,7 @@ def test_bootstrap_gets_an_agent_and_the_rest_and_the_second_time_nothing(newcom
 
 
 def test_bootstrap_takes_the_agent_that_is_there(newcomer: Newcomer) -> None:
-    newcomer.program("codex", "#!/bin/sh\necho codex-cli 0.169.0\n")
+    newcomer.program("codex", "#!/bin/sh\necho codex-cli 0.171.0\n")
     done = newcomer.make("bootstrap")
     assert done.returncode == 0, done
     assert newcomer.fetched() == []

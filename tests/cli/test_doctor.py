@@ -168,7 +168,7 @@ def test_gateway_mode_asks_the_gateway_and_leaves_the_host_alone(machine: Machin
 
 
 def test_a_socket_that_nobody_listens_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = machine.program("codex", "codex-cli 0.169.0")
+    program = machine.program("codex", "codex-cli 0.171.0")
     home = machine.home / ".codex/app-server-control"
     home.mkdir(parents=True)
     monkeypatch.chdir(home)  # a socket's path may have no more than some 100 characters

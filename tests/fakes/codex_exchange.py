@@ -260,6 +260,7 @@ def main() -> None:
             {"line": number, "asked": line.asked.get(frame.get("id", -1)), "frame": frame}
             for number, line in enumerate(lines)
             for frame in line.told
+            if frame.get("method") != "configWarning"  # about the machine of the recording
         ]
         written = sorted(lab.codex_home.glob("*sessions/**/rollout-*.jsonl"))
         _save("exchange.jsonl", rows, lab)

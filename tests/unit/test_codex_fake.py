@@ -18,7 +18,7 @@ import codex_exchange
 import pytest
 from codex_exchange import Frame, Line
 
-DATA = Path(__file__).parents[1] / "data" / "codex-0.169.0"
+DATA = Path(__file__).parents[1] / "data" / "codex-0.171.0"
 # What the real one says besides, and nobody of ours reads.
 LEFT_OUT = {
     "warning",
@@ -234,7 +234,7 @@ def newest(line: Line, thread: str) -> Frame:
 
 def test_it_names_its_version() -> None:
     argv = [sys.executable, "-m", "dev_sessions_fake.codex", "--version"]
-    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "codex-cli 0.169.0\n"
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "codex-cli 0.171.0\n"
 
 
 def test_a_turn_goes_on_when_its_client_is_gone(server: Server) -> None:

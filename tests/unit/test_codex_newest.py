@@ -31,7 +31,7 @@ def bytes_read() -> int:
 
 
 def test_of_a_long_one_little_is_read(tmp_path: Path) -> None:
-    turns = (DATA / "codex-0.169.0" / "turns.jsonl").read_bytes()
+    turns = (DATA / "codex-0.171.0" / "turns.jsonl").read_bytes()
     path = tmp_path / "long.jsonl"
     path.write_bytes(turns * 300)
     before = bytes_read()

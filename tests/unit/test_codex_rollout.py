@@ -58,7 +58,7 @@ def test_turns_end_as_they_ended(version: str) -> None:
 
 
 def test_the_reason_of_a_failure_is_told_where_codex_writes_it_down() -> None:
-    ended = [event for event in story("codex-0.169.0", "turns.jsonl").events if event.kind == "ended"]
+    ended = [event for event in story("codex-0.171.0", "turns.jsonl").events if event.kind == "ended"]
     assert ended[2].error == "scripted error 400"
 
 
@@ -206,7 +206,7 @@ def test_times_are_those_of_the_clock() -> None:
 
 
 def test_facts_are_told_in_words_that_all_agents_share() -> None:
-    told = story("codex-0.169.0", "turns.jsonl")
+    told = story("codex-0.171.0", "turns.jsonl")
     assert {fact.kind for fact in rollout.facts(told.events)} == {"accepted", "joined", "ended"}
     assert all(isinstance(fact, Fact) for fact in rollout.facts(told.events))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from codex_lab import copy_of
 
-DATA = Path(__file__).parents[1] / "data" / "codex-0.169.0"
+DATA = Path(__file__).parents[1] / "data" / "codex-0.171.0"
 
 
 STARTUP = copy_of(Path(__file__).with_name("test_startup.py"), "startup_of_codex")

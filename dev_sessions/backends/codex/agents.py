@@ -169,5 +169,7 @@ def subagent(thread: Thread) -> Subagent | None:
     except FileNotFoundError:
         payload = None  # archived meanwhile
     about = payload if isinstance(payload, dict) else {}
-    name = about.get("agent_path") or about.get("agent_nickname") or ""
-    return Subagent(thread.id, str(about.get("agent_role") or "subagent"), str(name))
+    for name in ("source", "subagent", "thread_spawn"):
+        about = found if isinstance(found := about.get(name), dict) else {}
+    called = about.get("agent_path") or about.get("agent_nickname") or ""
+    return Subagent(thread.id, str(about.get("agent_role") or "subagent"), str(called))

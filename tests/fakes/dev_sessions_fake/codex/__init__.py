@@ -1,4 +1,4 @@
-r"""A stand-in for the program `codex` 0.169.0, with a script in the place of a model.
+r"""A stand-in for the program `codex` 0.171.0, with a script in the place of a model.
 
     python -m dev_sessions_fake.codex --version
     python -m dev_sessions_fake.codex app-server --listen unix://[PATH]
@@ -22,4 +22,4 @@ with recordings.  A prompt holds directives, `[[verb: argument]]`, carried out i
 `FAKE_SOCKETS` the folder for sockets.
 """
 
-VERSION = "0.169.0"
+VERSION = "0.171.0"

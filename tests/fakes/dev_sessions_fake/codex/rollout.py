@@ -1,4 +1,4 @@
-"""The rollout file of a thread, line by line as Codex 0.169.0 writes it, and the turns that it tells of."""
+"""The rollout file of a thread, line by line as Codex 0.171.0 writes it, and the turns that it tells of."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class Rollout:
         self.line("response_item", payload, metadata=metadata)
 
     def _metadata(self) -> Fields:
-        return {"history_sequence": self._ordinal, "sampled_through_sequence": 0, "client_authored": False}
+        known = {"history_sequence": self._ordinal, "sampled_through_sequence": 0, "client_authored": False}
+        return {**known, "model_search_state": "unused"}
 
 
 def turns(path: str, running: str | None) -> list[Fields]:

@@ -97,7 +97,7 @@ class Turn(threading.Thread):
         """Write down and tell that it has begun. Under the server's lock."""
         thread, given = self._thread, self._thread.given
         self._told, self._began = True, int(time.time())
-        thread.rollout.event("task_started", turn_id=self.id, started_at=self._began)
+        thread.rollout.event("task_started", turn_id=self.id, root_turn_id=self.id, started_at=self._began)
         thread.rollout.context(self.id, cwd=thread.cwd, approval_policy=given["policy"], model=given["model"])
         thread.be("active")
         thread.tell("turn/started", turn=shown_turn(self.id, "inProgress", self._began))
