@@ -159,7 +159,9 @@ class Turn(threading.Thread):
         times = {"started_at": self._began, "completed_at": now}
         error = shown_error(words) if words is not None else None
         if outcome == "interrupted" and self._told:
-            thread.rollout.event("turn_aborted", turn_id=self.id, reason="interrupted", **times)
+            thread.rollout.event(
+                "turn_aborted", turn_id=self.id, root_turn_id=self.id, reason="interrupted", **times, duration_ms=0
+            )
         elif self._told:
             self._write_end(words, times)
         thread.be("systemError" if error else "idle")
@@ -176,8 +178,8 @@ class Turn(threading.Thread):
     def _write_end(self, words: str | None, times: Fields) -> None:
         last = self._said["text"] if self._said else None
         error = {"error": {"message": words, "codex_error_info": "other"}} if words is not None else {}
-        told = {"turn_id": self.id, "last_agent_message": None if error else last, **error, **times, "duration_ms": 0}
-        self._thread.rollout.event("task_complete", **told)
+        told = {"turn_id": self.id, "root_turn_id": self.id, "last_agent_message": None if error else last}
+        self._thread.rollout.event("task_complete", **told, **error, **times, duration_ms=0)
 
     # Steps.
 
