@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from codex_lab import CodexLab, copy_of
+from codex_lab import OLDER_TOOLS, CodexLab, copy_of
 from lab import ROOT
 
 states = copy_of(Path(__file__).with_name("test_codex_states.py"), "older_codex_states")
 questions = copy_of(Path(__file__).with_name("test_codex_questions.py"), "older_codex_questions")
+agents = copy_of(Path(__file__).with_name("test_codex_agents.py"), "older_codex_agents")
 OLDER, TOO_OLD = "0.139.0", "0.104.0"
 PROGRAMS = {OLDER: "bin/codex", TOO_OLD: "codex/codex"}
 ROWS = (
@@ -109,6 +110,12 @@ def test_questions_are_answered(codex_shared: CodexLab) -> None:
         check(codex_shared, id)
     for check in (questions.test_a_change_of_files, questions.test_questions_asked_together):
         check(codex_shared, id)
+
+
+def test_subagents(codex_shared: CodexLab) -> None:
+    agents.test_a_turn_is_over_when_its_subagents_are(codex_shared, OLDER_TOOLS)
+    agents.test_what_subagents_ask_is_seen_and_answered(codex_shared, OLDER_TOOLS)
+    agents.test_an_interrupt_ends_them_too_and_a_kill(codex_shared, OLDER_TOOLS)
 
 
 def test_codex_is_upgraded_under_a_session(codex_lab: CodexLab) -> None:

@@ -31,14 +31,17 @@ def interrupt(session: Session, timeout: float) -> None:
         goals.pause(session, connection)
         if before.own.story.open or before.own.story.goal:
             _end(session, connection, before.own)
-        _await_end(session, connection, path, timeout)
+        _await_end(session, connection, before.own, timeout)
         threads = [before.own.id, *(agent.id for agent in before.working)]
         if before.open:
             leftovers.end_of_turn(session, connection, threads, before.began)
 
 
-def _await_end(session: Session, connection: Connection, path: str, timeout: float) -> None:
+def _await_end(session: Session, connection: Connection, own: Thread, timeout: float) -> None:
     """End the subagents too, and wait until all is over.
+
+    Args:
+        own: the session's thread as it was before.
 
     Raises:
         TimedOut: something goes on.
@@ -46,8 +49,8 @@ def _await_end(session: Session, connection: Connection, path: str, timeout: flo
     until = time.monotonic() + timeout
     asked: set[str | None] = set()
     with Watcher() as watcher:
-        watcher.watch_path(path)
-        while working := view.at_work(session, path):
+        watcher.watch_path(own.path)
+        while working := _going_on(session, own):
             for agent in working:
                 if not agent.own and agent.story.open not in asked:
                     watcher.watch_path(agent.path)
@@ -55,13 +58,25 @@ def _await_end(session: Session, connection: Connection, path: str, timeout: flo
                     _end(session, connection, agent)
             left = until - time.monotonic()
             if left <= 0:
-                own = any(one.own for one in working)
-                names = [f"its subagent {one.task or one.id}" for one in map(agents.subagent, working) if one]
-                raise TimedOut(
-                    f"not ended: {', '.join([*(['the turn'] if own else []), *names])} of {session.id}",
-                    next=f"dev-sessions attach {session.id}",
-                )
+                raise _unending(session, working)
             watcher.wait(min(_TICK, left))
+
+
+def _going_on(session: Session, own: Thread) -> list[Thread]:
+    """What is at work still; not what works in a turn that follows the one that was to end."""
+    working = view.at_work(session, own.path)
+    following = next((one.story.open for one in working if one.own), None)
+    return [] if following is not None and own.story.open not in (None, following) else working
+
+
+def _unending(session: Session, working: list[Thread]) -> TimedOut:
+    subagents = [one.task or one.id for one in map(agents.subagent, working) if one is not None]
+    what = [f"the turn of {session.id}"] if any(one.own for one in working) else []
+    what += [f"the subagent {name} of {session.id}" for name in subagents]
+    return TimedOut(
+        f"not ended yet: {', '.join(what)}. Codex was asked to end it, and has not",
+        next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",
+    )
 
 
 def _end(session: Session, connection: Connection, one: Thread) -> None:
