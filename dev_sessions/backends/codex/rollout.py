@@ -64,8 +64,8 @@ class Call(NamedTuple):
 class Event(NamedTuple):
     """One line that matters. `kind` is "began", "ended", "said" (by the user) or "replied".
 
-    `left` is how many commands were running when a turn ended. `reason` and `resets_at` are those of a `Fact`. `root` is
-    the turn that one is about which Codex has begun by itself, for a subagent's sake, or its own id (0.139 does not
+    `left` is how many commands were running when a turn ended. `reason` and `resets_at` are those of a `Fact`. `root`
+    is the turn that one is about which Codex has begun by itself, for a subagent's sake, or its own id (0.139 does not
     tell).
     """
 
