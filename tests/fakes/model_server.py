@@ -16,6 +16,9 @@ counted, so no state is kept.  Without a directive the prompt is echoed.
     limit: TIME      the account is at its usage limit, which resets then (seconds since the epoch; without
                      a TIME it does not say when); what is behind it is done if the agent goes on by itself
 
+    agent: NAME|SCRIPT  Agent, a subagent with SCRIPT as its prompt; directives in its reply are what the
+                     agent that started it does when it wakes up (an argument may hold directives)
+
 `\n` in a TEXT is a newline.  A prompt that only points at a message file makes the agent `cat` it,
 and the directives found there are carried out.  Side requests (titles, summaries, quota probes) are
 answered `ok` at once and never run a directive.  `POST /control/release/NAME` releases a held name
@@ -41,15 +44,18 @@ from urllib.parse import unquote, urlsplit
 
 import responses
 
-TOOL_VERBS = ("ask", "bash", "bash_bg", "plan", "read", "sha", "tool", "write")
+TOOL_VERBS = ("agent", "ask", "bash", "bash_bg", "plan", "read", "sha", "tool", "write")
 OTHER_VERBS = ("and", "delay", "drop", "error", "hold", "limit", "reply", "replytool", "stream")
 ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error"}
 ERROR_TYPES |= {529: "overloaded_error"}  # any other: api_error
 POINTER_WORDS = ("dev-sessions", "message", "file")  # all in a prompt that points at a message file
 PING_SECONDS = 0.5
 
-# An argument may hold `[[ … ]]` itself, as shell code and JSON do (atomic, lest long texts take for ever).
-_VERB, _ARGUMENT = "|".join(TOOL_VERBS + OTHER_VERBS), r"(?>\[\[(?:(?!\[\[|\]\]).)*\]\]|.)*?"
+# An argument may hold `[[ … ]]` itself, as shell code, JSON and scripts do (atomic, lest long texts take for ever).
+_INNER = r"\[\[(?:(?!\[\[|\]\]).)*\]\]"
+for _ in range(3):
+    _INNER = rf"(?>\[\[(?:{_INNER}|(?!\[\[|\]\]).)*\]\])"
+_VERB, _ARGUMENT = "|".join(TOOL_VERBS + OTHER_VERBS), rf"(?>{_INNER}|.)*?"
 _DIRECTIVE = re.compile(rf"\[\[({_VERB})(?::({_ARGUMENT}))?\]\](?![\]}}])", re.DOTALL)
 # What the CLI adds to a user message by itself; none of it is the user's words.
 _TAGS = r"system-reminder|task-notification|(?:local-)?command-\w+|bash-\w+"
@@ -66,6 +72,8 @@ _STEERED_IN = re.compile(
 )
 # The prompt with which Claude goes on by itself when a limit has reset.
 _CONTINUED = re.compile(r"^Your claude\.ai usage limit has reset\.")
+# What a subagent said when it ended, as the CLI passes it on to the agent that started it.
+_RESULT = re.compile(r"<task-notification>.*?<result>(.*?)</result>.*?</task-notification>", re.DOTALL)
 _PASTE_TAGS = re.compile(r"</?pasted_content\b[^>]*>")
 _PATH = re.compile(r"(?<![\w.:/~-])/[^\s\"'`<>|;&()]*[\w-]")
 
@@ -119,7 +127,9 @@ def find_prompt(body: dict[str, Any]) -> tuple[str, list[str]]:
         for block in blocks if role in ("user", "system") else []:
             text = _PASTE_TAGS.sub("", block.get("text", ""))
             steered = _STEERED.match(text)
-            words = (steered[1] if steered else _ADDED.sub("", text)).strip() if role == "user" else ""
+            said = _RESULT.search(text)
+            own = said[1] if said and parse_directives(said[1]) else _ADDED.sub("", text)
+            words = (steered[1] if steered else own).strip() if role == "user" else ""
             scripted = parse_directives(words) or message_file(words)
             if block["type"] == "tool_result":
                 text = "\n".join(b.get("text", "") for b in _blocks(block.get("content")))
@@ -181,6 +191,8 @@ def tool_call(step: Step) -> tuple[str, dict[str, Any]]:
             return "ExitPlanMode", {"plan": argument.replace("\\n", "\n")}
         case "tool":
             return head, json.loads(rest or "{}")
+        case "agent":
+            return "Agent", {"description": head.strip(), "prompt": rest, "subagent_type": "general-purpose"}
         case "ask":
             labels = [label.strip() for label in rest.split("|")]
             options = [{"label": label, "description": f"Choose {label}"} for label in labels]

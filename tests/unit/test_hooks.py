@@ -425,3 +425,43 @@ def test_nobody_is_at_the_pipe_of_a_hook_that_was_killed(waiting):
     with pytest.raises(OSError, match="No such device"):
         woken(pipe, b"answered\n")
     subprocess.run(["/bin/sh", "-c", commands["Stop"]], input=b"{}", timeout=20, check=True)
+
+
+# Who reports
+
+
+def run_as(pane, event, facts, content=b"{}"):
+    """Run the hook of an event in a process whose TMUX_PANE is `pane` (None: not set); the names of the reports."""
+    command = hooks.settings(str(facts), f"{facts}/questions")[event][0]["hooks"][0]["command"]
+    env = {name: value for name, value in os.environ.items() if name != "TMUX_PANE"}
+    env |= {} if pane is None else {"TMUX_PANE": pane}
+    done = subprocess.run(["/bin/sh", "-c", command], input=content, capture_output=True, timeout=20, env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    return {file.name for file in facts.iterdir() if file.suffix == ".json"}
+
+
+# In a container the variable is not set, and a teammate's pane there may have any number; outside, ours may be anyone.
+@pytest.mark.parametrize(("own", "other"), [("%0", "%1"), ("%1", "%10"), ("%7", None), (None, "%0")])
+def test_only_the_process_that_reported_first_counts(tmp_path, own, other):
+    assert len(run_as(own, "SessionStart", tmp_path)) == 1
+    for event in hooks.EVENTS:
+        large = b'"' + b"x" * 200_000 + b'"'  # all of it is read, lest Claude fails to write it
+        assert len(run_as(other, event, tmp_path, large)) == 1, event
+    for count, event in enumerate(("UserPromptSubmit", "SessionStart", "Stop", "StopFailure", "SessionEnd"), start=2):
+        assert len(run_as(own, event, tmp_path)) == count, event
+
+
+def test_after_a_new_start_another_pane_counts(tmp_path):
+    run_as("%0", "SessionStart", tmp_path)
+    hooks.forget_pane(str(tmp_path))
+    assert len(run_as("%4", "UserPromptSubmit", tmp_path)) == 2  # a dialog before the start, a start not reported
+    assert len(run_as("%4", "SessionStart", tmp_path)) == 3
+    assert len(run_as("%0", "Stop", tmp_path)) == 3
+
+
+def test_a_process_that_does_not_count_lets_no_question_go(waiting):
+    process, pipe, commands = waiting
+    (pipe.parents[1] / "it's facts" / ".pane").write_text("%0\n")
+    subprocess.run(["/bin/sh", "-c", commands["Stop"]], input=b"{}", timeout=20, env={**os.environ, "TMUX_PANE": "%1"})
+    assert process.poll() is None
+    assert pipe.exists()

@@ -4,12 +4,18 @@ A hook is one line of `sh` inside the settings that the session is started with:
 costs about 5 ms, and neither blocks nor fails the agent (a hook that fails is shown on the user's screen; exit code 2
 of a UserPromptSubmit hook would block the prompt). The user's own hooks run beside ours and are not touched.
 
+A teammate that Claude starts in a tmux pane of its own (agent teams, 2.1.197 to 2.1.332) is another process with
+another conversation, and it gets the same settings. Its hooks write nothing: a report counts only if it comes from the
+pane of the process that reported first, which is the one that we started. A `claude` that the agent runs from its Bash
+tool does not get the settings. Subagents, and teammates without a pane, report under the agent's own session id.
+
 Payload fields as of Claude Code 2.1.150 to 2.1.332, found by experiment.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 
@@ -43,6 +49,11 @@ GIVEN_BACK = "prompt-given-back"
 _HANGUP = "-hangup.json"
 # A terminal that is closed cannot be opened any more.
 _HANGUP_TEST = f"[ -e /proc/$PPID/fd/0 ] && ! (: </proc/$PPID/fd/0) && e={_HANGUP}; "
+# In the folder of the reports: the value that TMUX_PANE has in the agent's own process; empty in most containers.
+_PANE = ".pane"
+_CLAIM = f'[ -e "$f/{_PANE}" ] || echo "$TMUX_PANE" >"$f/{_PANE}"; '
+# A hook that leaves its input unread may be reported as failed.
+_OURS_ONLY = f'read -r p <"$f/{_PANE}" && [ "$p" != "$TMUX_PANE" ] && exec cat >/dev/null; '
 # The kernel's random id costs no process to read; elsewhere pid and time have to do.
 _ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s)"
 _WRITE = 'cat >"$f/.$u" && mv "$f/.$u" "$f/$u$e"'
@@ -59,6 +70,7 @@ def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
     subagents while anything runs in the background; at the end of the session, all.
     """
     commands = dict.fromkeys(EVENTS, (_report(facts_path), 30))
+    commands["SessionStart"] = (_report(facts_path, _CLAIM), 30)
     commands["PermissionRequest"] = (_question(facts_path, questions_path), QUESTION_SECONDS)
     for name in ("Stop", "StopFailure"):
         commands[name] = (_last(facts_path, questions_path, which=_IS_OVER), 30)
@@ -69,23 +81,31 @@ def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
     }
 
 
-def _report(facts_path: str) -> str:
-    return f"f={shlex.quote(facts_path)}; umask 077; e=.json; {{ {_ID}; {_WRITE}; }} 2>/dev/null; exit 0"
+def forget_pane(facts_path: str) -> None:
+    """Let the next agent that starts be the one whose reports count; `launch` calls it before each start."""
+    files.remove(os.path.join(facts_path, _PANE))
+
+
+def _report(facts_path: str, before: str = "") -> str:
+    return (
+        f"f={shlex.quote(facts_path)}; umask 077; e=.json; "
+        f"{{ {before}{_OURS_ONLY}{_ID}; {_WRITE}; }} 2>/dev/null; exit 0"
+    )
 
 
 def _question(facts_path: str, questions_path: str) -> str:
     # Opened for both directions a pipe neither blocks nor ends, whoever else opens and closes it.
     return (
         f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; "
-        f'{{ {_ID}; mkfifo "$q/$u"; exec 3<>"$q/$u" && {_WRITE} && read -r a <&3 && [ "$a" = {ANSWERED} ] && '
-        f'cat "$q/$u.json"; rm -f "$q/$u"; }} 2>/dev/null; exit 0'
+        f'{{ {_OURS_ONLY}{_ID}; mkfifo "$q/$u"; exec 3<>"$q/$u" && {_WRITE} && read -r a <&3 && '
+        f'[ "$a" = {ANSWERED} ] && cat "$q/$u.json"; rm -f "$q/$u"; }} 2>/dev/null; exit 0'
     )
 
 
 def _last(facts_path: str, questions_path: str, before: str = "", which: str = "") -> str:
     return (
         f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; {{ "
-        f"{before}{_ID}; {_WRITE}; "
+        f"{_OURS_ONLY}{before}{_ID}; {_WRITE}; "
         f'for p in "$q"/*; do [ -p "$p" ] {which}&& echo over 1<>"$p"; done; }} 2>/dev/null; exit 0'
     )
 

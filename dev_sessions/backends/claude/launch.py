@@ -97,6 +97,7 @@ def write_script(launch: Launch, program: str, conversation: Sequence[str]) -> s
     settings = os.path.join(folder.agent_path, "settings.json")
     os.makedirs(questions.pipes_path(folder), mode=0o700, exist_ok=True)
     files.write_json(settings, _settings(launch))
+    hooks.forget_pane(folder.facts_path)
     argv = [program, *conversation, "--permission-mode", _MODES[launch.permissions], "--settings", settings]
     if launch.model:
         argv += ["--model", launch.model]
