@@ -141,13 +141,15 @@ def ways(id: str, question: Mapping[str, Any]) -> str:
 class Fact(NamedTuple):
     """What the agent said, in words that all agents share.
 
-    kind "accepted": it has taken the prompt `text`, as its turn `prompt`. With `held`, into a queue of its own.
+    kind "accepted": it has taken the prompt `text`, as its turn `prompt`. With `held`, into a queue of its own. With
+        `task`, it gave itself this prompt because the background task of that id has ended.
     kind "joined": the held prompt `text` has become part of the running turn.
     kind "returned": the held prompt `text` was taken back by a person, and will not run.
     kind "started": the held prompt `text` has become the turn `prompt`.
     kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
-        `background` counts what it left running. `reason` is "limit" if a limit of the account ended it, which ends at
-        `resets_at` (seconds since the epoch; None: the agent does not say).
+        `background` counts all that it left running; `subagents` are the ids of the subagents among that, None if it
+        did not say. `again`: it had ended the same turn before, and something made it go on. `reason` is "limit" if a
+        limit of the account ended it, which resets at `resets_at` (seconds since the epoch; None: it does not say).
     kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
         `text` is no more; an agent that asks one at a time need not say so, the probe does. The end of a turn, and a
         prompt that begins one, end the questions of the session's own agent, not those of its subagents.
@@ -168,6 +170,9 @@ class Fact(NamedTuple):
     held: bool = False
     reason: str | None = None
     resets_at: float | None = None
+    subagents: tuple[str, ...] | None = None
+    task: str | None = None
+    again: bool = False
 
     @property
     def told(self) -> dict[str, Any]:
@@ -229,6 +234,7 @@ class State(NamedTuple):
     `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
     `questions` are all that are open, the oldest first; `question` is that one. `last` is the turn that ended last,
     whosoever's it was: its number is 0 if it was of no message of ours. `paused_until` is that of the probe.
+    `delegated`: it is `working`, yet by its subagents alone: a message would begin a turn at once.
     """
 
     status: str
@@ -240,6 +246,7 @@ class State(NamedTuple):
     questions: tuple[Question, ...] = ()
     last: Turn | None = None
     paused_until: float | None = None
+    delegated: bool = False
 
 
 class Entry(NamedTuple):

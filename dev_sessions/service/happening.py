@@ -7,8 +7,9 @@ from collections import deque
 from contextlib import suppress
 
 from ..errors import UsageError
+from ..fold import Untaken
 from ..records import Folder
-from ..turns import Untaken, reduce
+from ..turns import reduce
 from ..values import as_number
 from ..waiting import Watcher
 from .listening import Ears

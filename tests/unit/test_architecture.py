@@ -23,6 +23,7 @@ FLOORS = [
     {
         "__init__",
         "model",
+        "fold",
         "turns",
         "wire",
         "errors",
@@ -46,7 +47,8 @@ FLOORS = [
 ]
 BESIDE = {
     "model": {"values"},
-    "turns": {"model"},
+    "fold": {"model"},
+    "turns": {"fold", "model"},
     "wire": {"errors", "values"},
     "config": {"errors", "values"},
     "files": {"errors"},
@@ -66,7 +68,8 @@ ONLY = {
     "model": {"values"},
     "errors": set(),
     "names": set(),
-    "turns": {"model"},
+    "fold": {"model"},
+    "turns": {"fold", "model"},
     "wire": {"errors", "values"},
     "processes": set(),
     "signals": set(),
@@ -265,7 +268,7 @@ def test_no_branch_on_the_name_of_an_agent_outside_the_backends():
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["model", "turns", "names", "wire", "errors"])
+@pytest.mark.parametrize("name", ["model", "fold", "turns", "names", "wire", "errors"])
 def test_the_ground_has_no_input_or_output(name):
     foreign = {
         dotted.partition(".")[0]

@@ -11,6 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from dev_sessions.fold import AWAKE_SECONDS, HOLD_GRACE, START_GRACE
 from dev_sessions.model import (
     COMPLETED,
     EXITED,
@@ -27,7 +28,7 @@ from dev_sessions.model import (
     Question,
     Subagent,
 )
-from dev_sessions.turns import AWAKE_SECONDS, FLIGHT_SECONDS, HOLD_GRACE, START_GRACE, batch, reduce, verdict
+from dev_sessions.turns import FLIGHT_SECONDS, batch, reduce, verdict
 
 STATES = (QUEUED, WORKING, WAITING, COMPLETED, FAILED, INTERRUPTED, EXITED)
 GRACE = max(HOLD_GRACE, START_GRACE) + 0.1

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dev_sessions.fold import AWAKE_SECONDS, ENDING_SECONDS, HOLD_GRACE, START_GRACE, UNREPORTED
 from dev_sessions.model import (
     COMPLETED,
     EXITED,
@@ -23,13 +24,10 @@ from dev_sessions.model import (
     Turn,
 )
 from dev_sessions.turns import (
-    AWAKE_SECONDS,
-    ENDING_SECONDS,
     FLIGHT_SECONDS,
-    HOLD_GRACE,
-    START_GRACE,
     batch,
     reduce,
+    rests,
     verdict,
 )
 
@@ -90,7 +88,7 @@ TABLE = {
     "liveness unknown": ([ONE], [ALIVE, TOOK], Probe(500, None), WORKING, [WORKING], 1),
     "a status older than the prompt": ([ONE], [ALIVE, TOOK], idle(2, 10.4), WORKING, [WORKING], 1),
     "idle": ([ONE], [ALIVE, TOOK, DONE], idle(15.1), IDLE, [COMPLETED], 1),
-    "Stop, and the status still busy": ([ONE], [ALIVE, TOOK, DONE], busy(10.3), IDLE, [COMPLETED], 1),
+    "Stop, and the status still busy": ([ONE], [ALIVE, TOOK, DONE], busy(10.3), WORKING, [WORKING], 1),
     "a turn that no fact told of": ([ONE], [ALIVE, TOOK, DONE], busy(20), WORKING, [COMPLETED], 1),
     "failed": ([ONE], [ALIVE, TOOK, ended(12, "p1", FAILED, error="API 400")], idle(12.1), IDLE, [FAILED], 1),
     "interrupted before output": ([ONE], [ALIVE, TOOK], idle(11), IDLE, [INTERRUPTED], 1),
@@ -307,6 +305,256 @@ TABLE = {
 }
 
 
+def launched(at, prompt, *ids, **more):
+    """An end that leaves subagents running."""
+    return ended(at, prompt, reply="launched", subagents=ids, background=len(ids), **more)
+
+
+def woken(at, prompt, task):
+    return Fact("accepted", at, text=f"<task-notification>{task}", prompt=prompt, task=task)
+
+
+def over(at, prompt, reply, *ids, **more):
+    return ended(at, prompt, reply=reply, subagents=ids, background=len(ids), **more)
+
+
+LEFT = [ALIVE, TOOK, launched(15, "p1", "a")]
+BOTH = [ALIVE, TOOK, launched(15, "p1", "a", "b")]
+ASIDE = [accepted(2, 20.2, "p2"), over(22, "p2", "an answer", "a")]
+
+# What subagents hold open. name: messages, facts, probe -> status, what became of each turn: its state, its reply
+HELD = {
+    "a subagent runs": ([ONE], LEFT, busy(10.3), WORKING, [(WORKING, None)]),
+    "it has ended, and the agent wakes up in a moment": ([ONE], LEFT, idle(30, 30.1), WORKING, [(WORKING, None)]),
+    "it has ended, and nobody was told": ([ONE], LEFT, idle(30, 30 + START_GRACE), IDLE, [(INTERRUPTED, None)]),
+    "the agent has woken up": ([ONE], [*LEFT, woken(30, "w", "a")], busy(30.1), WORKING, [(WORKING, None)]),
+    "and says what came of it": (
+        [ONE],
+        [*LEFT, woken(30, "w", "a"), over(33, "w", "done")],
+        idle(33.1),
+        IDLE,
+        [(COMPLETED, "done")],
+    ),
+    "and fails": (
+        [ONE],
+        [*LEFT, woken(30, "w", "a"), ended(33, "w", FAILED, error="529")],
+        idle(33.1),
+        IDLE,
+        [(FAILED, None)],
+    ),
+    "and is interrupted": ([ONE], [*LEFT, woken(30, "w", "a")], idle(31), IDLE, [(INTERRUPTED, None)]),
+    "and starts another": (
+        [ONE],
+        [*LEFT, woken(30, "w", "a"), over(33, "w", "on it", "c")],
+        busy(30.1),
+        WORKING,
+        [(WORKING, None)],
+    ),
+    "which ends too": (
+        [ONE],
+        [*LEFT, woken(30, "w", "a"), over(33, "w", "on it", "c"), woken(40, "v", "c"), over(41, "v", "done")],
+        idle(42),
+        IDLE,
+        [(COMPLETED, "done")],
+    ),
+    "and sends it on": (
+        [ONE],
+        [*LEFT, woken(30, "w", "a"), over(33, "w", "once more", "a")],
+        busy(30.1),
+        WORKING,
+        [(WORKING, None)],
+    ),
+    "one of two": (
+        [ONE],
+        [*BOTH, woken(30, "w", "a"), over(33, "w", "one", "b")],
+        busy(30.1),
+        WORKING,
+        [(WORKING, None)],
+    ),
+    "two of two": (
+        [ONE],
+        [*BOTH, woken(30, "w", "a"), over(33, "w", "one", "b"), woken(40, "v", "b"), over(41, "v", "two")],
+        idle(42),
+        IDLE,
+        [(COMPLETED, "two")],
+    ),
+    "two of two at once": (
+        [ONE],
+        [*BOTH, woken(30, "w", "a"), woken(30.1, "v", "b"), over(41, "v", "two")],
+        idle(42),
+        IDLE,
+        [(COMPLETED, "two")],
+    ),
+    "woken once for the first, told of the second meanwhile": (
+        [ONE],
+        [*BOTH, woken(30, "w", "a"), woken(31, "w", "b"), over(41, "w", "two")],
+        idle(42),
+        IDLE,
+        [(COMPLETED, "two")],
+    ),
+    "a message between, answered": (
+        [ONE, TWO],
+        [*LEFT, *ASIDE],
+        busy(10.3),
+        WORKING,
+        [(WORKING, None), (COMPLETED, "an answer")],
+    ),
+    "and both over": (
+        [ONE, TWO],
+        [*LEFT, *ASIDE, woken(30, "w", "a"), over(33, "w", "done")],
+        idle(34),
+        IDLE,
+        [(COMPLETED, "done"), (COMPLETED, "an answer")],
+    ),
+    "told of it in the turn between": (
+        [ONE, TWO],
+        [*LEFT, accepted(2, 20.2, "p2"), woken(21, "p2", "a"), over(22, "p2", "both")],
+        idle(23),
+        IDLE,
+        [(COMPLETED, "both"), (COMPLETED, "both")],
+    ),
+    "it ends in the turn between, and is told after it": (
+        [ONE, TWO],
+        [*LEFT, accepted(2, 20.2, "p2"), over(22, "p2", "mine")],
+        idle(22.01, 22.1),
+        WORKING,
+        [(WORKING, None), (COMPLETED, "mine")],
+    ),
+    "it ends in the turn between, and is never told": (
+        [ONE, TWO],
+        [*LEFT, accepted(2, 20.2, "p2"), over(22, "p2", "mine")],
+        idle(22.01, 22.01 + HOLD_GRACE),
+        IDLE,
+        [(COMPLETED, "mine"), (COMPLETED, "mine")],
+    ),
+    "the turn between starts one of its own": (
+        [ONE, TWO],
+        [*LEFT, accepted(2, 20.2, "p2"), over(22, "p2", "x", "a", "b"), woken(30, "w", "a"), over(31, "w", "one", "b")],
+        busy(30.1),
+        WORKING,
+        [(COMPLETED, "one"), (WORKING, None)],
+    ),
+    "a person's turn left it": (
+        [ONE],
+        [ALIVE, Fact("accepted", 5, text="hi", prompt="x"), launched(6, "x", "a"), TOOK, over(15, "p1", "mine", "a")],
+        busy(5.1),
+        WORKING,
+        [(COMPLETED, "mine")],
+    ),
+    "stopped by a key, of which the agent is told by no task": (
+        [ONE],
+        [*LEFT, Fact("accepted", 30, text="It was stopped.", prompt="w"), over(33, "w", "well")],
+        idle(33.1, 33.1 + HOLD_GRACE),
+        IDLE,
+        [(COMPLETED, "well")],
+    ),
+    "a turn that no prompt began left it": ([], [ALIVE, launched(6, "x", "a")], busy(5.1), WORKING, []),
+    "a command that runs on holds nothing": (
+        [ONE],
+        [ALIVE, TOOK, ended(15, "p1", reply="served", background=1, subagents=())],
+        Probe(20, True, "idle", 15.1, background=True),
+        IDLE,
+        [(COMPLETED, "served")],
+    ),
+    "the agent dies": ([ONE], LEFT, gone(20), EXITED, [(EXITED, None)]),
+    "and is started again by a person": ([ONE], [*LEFT, Fact("alive", 30)], idle(31), IDLE, [(EXITED, None)]),
+    "and is revived": ([ONE], [*LEFT, Fact("revived", 30)], idle(31), IDLE, [(INTERRUPTED, None)]),
+}
+
+AGAIN = ended(19, "p1", reply="better", again=True)
+# Ends that the agent took back; as above.
+GOES_ON = {
+    "a hook makes it go on": ([ONE], [ALIVE, TOOK, DONE], busy(10.3, 16), WORKING, [(WORKING, None)]),
+    "and it ends again": ([ONE], [ALIVE, TOOK, DONE, AGAIN], idle(19.1), IDLE, [(COMPLETED, "better")]),
+    "and fails": (
+        [ONE],
+        [ALIVE, TOOK, DONE, ended(19, "p1", FAILED, error="529")],
+        idle(19.1),
+        IDLE,
+        [(FAILED, None)],
+    ),
+    "an agent that names no turns": (
+        [ONE],
+        [ALIVE, TOOK._replace(prompt=None), DONE._replace(prompt=None), AGAIN._replace(prompt=None)],
+        idle(19.1),
+        IDLE,
+        [(COMPLETED, "better")],
+    ),
+    "and asks something": (
+        [ONE],
+        [ALIVE, TOOK, DONE, Fact("asked", 17, question=ASKED)],
+        waiting(17.1),
+        WAITING,
+        [(WAITING, None)],
+    ),
+    "and takes one more message": (
+        [ONE, TWO],
+        [ALIVE, TOOK, DONE, accepted(2, 20.2, "p1"), AGAIN._replace(at=25)],
+        busy(10.3),
+        WORKING,
+        [(WORKING, None), (WORKING, None)],
+    ),
+    "the next prompt shows that it was an end": (
+        [ONE, TWO],
+        [ALIVE, TOOK, DONE, accepted(2, 20.2, "p2")],
+        busy(10.3),
+        WORKING,
+        [(COMPLETED, "It is fixed."), (WORKING, None)],
+    ),
+    "with a subagent": (
+        [ONE],
+        [*LEFT, ended(19, "p1", reply="on", subagents=("a",), again=True), woken(30, "w", "a"), over(31, "w", "done")],
+        idle(32),
+        IDLE,
+        [(COMPLETED, "done")],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "row", [*HELD.values(), *GOES_ON.values()], ids=[*HELD, *(f"goes on: {one}" for one in GOES_ON)]
+)
+def test_work_that_outlives_its_end(row):
+    messages, facts, probe, status, found = row
+    state = reduce(messages, facts, probe)
+    assert (state.status, [(turn.state, turn.reply) for turn in state.turns]) == (status, found)
+
+
+@pytest.mark.parametrize(
+    ("facts", "probe", "delegated"),
+    [
+        (LEFT, busy(10.3), True),
+        ([*LEFT, woken(30, "w", "a")], busy(30.1), False),
+        ([*LEFT, accepted(2, 20.2, "p2")], busy(10.3), False),
+        ([*LEFT, *ASIDE], busy(10.3), True),
+        ([ALIVE, TOOK], busy(10.3), False),
+        (LEFT, gone(20), False),
+    ],
+)
+def test_whether_subagents_alone_are_at_work(facts, probe, delegated):
+    assert reduce([ONE, TWO], facts, probe).delegated is delegated
+
+
+def test_the_turn_that_ended_last_is_not_a_part_of_one_that_subagents_hold_open():
+    before = reduce([ONE], LEFT, busy(10.3)).last
+    facts = [*LEFT, woken(30, "w", "a"), over(33, "w", "on it", "c")]
+    assert before is None
+    assert reduce([ONE], facts, busy(30.1)).last is None
+    assert reduce([ONE], [*facts, woken(40, "v", "c"), over(41, "v", "done")], idle(42)).last == Turn(
+        1, COMPLETED, 10.2, 41, "done", prompt="p1"
+    )
+
+
+def test_subagents_that_nobody_was_told_of_say_so():
+    assert reduce([ONE], LEFT, idle(30, 40)).turns[0].error == UNREPORTED
+
+
+def test_a_moment_at_which_subagents_run_is_not_one_of_rest():
+    facts = [*LEFT, woken(30, "w", "a"), over(33, "w", "done"), accepted(2, 40, "p2"), ended(45, "p2")]
+    assert rests([ONE, TWO], facts) == [33, 45]
+    assert rests([ONE], [ALIVE, TOOK, DONE, AGAIN]) == [19]
+
+
 @pytest.mark.parametrize("row", TABLE.values(), ids=TABLE.keys())
 def test_table(row):
     messages, facts, probe, status, turn_states, current = row
@@ -380,7 +628,7 @@ def test_a_settled_question_is_not_told(settled):
 )
 def test_the_turn_that_ended_last_whosoever_began_it(more, last):
     facts = [accepted(1, 10.2, "p1"), ended(20, "p1", reply="one"), *more]
-    found = reduce([message(1)], facts, busy(30)).last
+    found = reduce([message(1)], facts, busy(30) if facts[-1].kind == "accepted" else idle(32)).last
     assert (found.number, found.state, found.reply) == last
 
 
@@ -449,8 +697,8 @@ def test_a_live_agent_has_no_error():
 
 def test_background_work_is_counted_until_the_agent_is_at_rest():
     facts = [TOOK, ended(15, "p1", background=2)]
-    assert reduce([ONE], facts, busy(10.3)).background == 2
-    assert reduce([ONE], [*facts, ended(40, "w", background=0)], busy(39)).background == 0
+    assert reduce([ONE], facts, Probe(16, True)).background == 2
+    assert reduce([ONE], [*facts, ended(40, "w", background=0)], idle(40.1)).background == 0
     assert reduce([ONE], facts, gone(50)).background == 0
 
 

@@ -36,6 +36,10 @@ EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "Stop
 # It puts two line feeds before the tag, which take nothing from those of the text.
 _PASTED = re.compile(r'\n{0,2}<pasted_content id="([0-9a-f]{4})">\n')
 
+# How Claude tells itself that a background task has ended.
+_NOTIFIED = re.compile(r"\s*<task-notification>\s*<task-id>([^<]+)</task-id>")
+# The background tasks that Claude itself takes for work of the agent, and of which it tells itself when they end.
+_AGENTS = ("subagent", "workflow")
 
 # What is said of a plan that the report does not hold (2.1.330; see `plans`).
 PLAN_UNTOLD = "The agent has a plan and asks to go on."
@@ -128,6 +132,8 @@ def _several(fields: dict[str, Any], name: str) -> list[Any]:
 
 def fact(payload: Payload, fields: dict[str, Any]) -> Fact | None:
     """The fact that a hook payload tells, or None."""
+    if "agent_id" in fields and fields.get("hook_event_name") != "PermissionRequest":
+        return None  # a subagent of its own: how its turns fail is reported as StopFailure too (2.1.332)
     rule = _RULES.get(str(fields.get("hook_event_name") or fields.get("type")))
     return rule(payload, fields) if rule else None
 
@@ -172,7 +178,14 @@ def _why(reason: str) -> str:
 
 
 def _prompt(payload: Payload, fields: dict[str, Any]) -> Fact:
-    return Fact("accepted", payload.at, text=plain(str(fields.get("prompt", ""))), prompt=words(fields, "prompt_id"))
+    text = plain(str(fields.get("prompt", "")))
+    return Fact("accepted", payload.at, text=text, prompt=words(fields, "prompt_id"), task=task_of(text))
+
+
+def task_of(prompt: str) -> str | None:
+    """The background task that has ended, if Claude gave itself that prompt to say so (2.1.150 to 2.1.332)."""
+    found = _NOTIFIED.match(prompt)
+    return found[1] if found else None
 
 
 def _queue_operation(payload: Payload, fields: dict[str, Any]) -> Fact | None:
@@ -191,7 +204,14 @@ def _stop(payload: Payload, fields: dict[str, Any]) -> Fact:
         outcome=COMPLETED,
         reply=words(fields, "last_assistant_message"),
         background=len(_several(fields, "background_tasks")),
+        subagents=_subagents(fields),
+        again=fields.get("stop_hook_active") is True,
     )
+
+
+def _subagents(fields: dict[str, Any]) -> tuple[str, ...]:
+    tasks = [task for task in _several(fields, "background_tasks") if isinstance(task, dict)]
+    return tuple(str(task.get("id")) for task in tasks if task.get("type") in _AGENTS)
 
 
 def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
