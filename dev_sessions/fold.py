@@ -26,6 +26,7 @@ AWAKE_SECONDS = 120.0
 # An agent that says it ends is taken at its word for this long; one that runs on after that has not ended. Seconds.
 ENDING_SECONDS = 5.0
 CUT = "the agent was gone in the middle of it, and was started again"
+STOPPED = "its subagents were stopped"
 UNREPORTED = "its subagents ended without a report"
 
 
@@ -57,10 +58,10 @@ class _Open:
     `number` is None if it is not a message of ours. `queued`: the agent has said that it put the prompt into its queue,
     and not yet that it takes it from there. `followed`: it began as the agent came to it in its queue. `task`: the
     background task whose end made the agent give itself this prompt. `waits`: the subagents that hold it open after
-    the agent itself has ended it; empty while the agent works on it.
+    the agent itself has ended it; empty while the agent works on it. `parts`: the prompts by which it told itself so.
     """
 
-    __slots__ = ("began", "followed", "held", "number", "prompt", "queued", "task", "text", "waits")
+    __slots__ = ("began", "followed", "held", "number", "parts", "prompt", "queued", "task", "text", "waits")
 
     def __init__(
         self, number: int | None, text: str, prompt: str | None, began: float, held: bool, queued: bool = False
@@ -69,6 +70,7 @@ class _Open:
         self.queued, self.followed = queued, False
         self.task: str | None = None
         self.waits: frozenset[str] = frozenset()
+        self.parts: frozenset[str] = frozenset()
 
 
 class Fold:
@@ -209,6 +211,13 @@ class Fold:
                 entry.held, entry.followed, entry.prompt = False, True, fact.prompt
                 return
 
+    def _stopped(self, fact: Fact) -> None:
+        for entry in self.open:
+            if entry.waits:
+                self._close(entry, INTERRUPTED, fact.at, error=STOPPED)
+        self.open = [entry for entry in self.open if not entry.waits]
+        self._listed = frozenset()
+
     def _asked(self, fact: Fact) -> None:
         if fact.question is not None:
             self.questions = (*(self.questions if fact.held else self._of_subagents()), fact.question)
@@ -230,7 +239,9 @@ class Fold:
         kept = []
         for entry in over or [_Open(None, fact.text, fact.prompt, fact.at, held=False)]:
             if entry.task is not None and owners:
-                continue  # a part of the turn that it reports to
+                for one in owners:
+                    one.parts |= {entry.prompt or ""}
+                continue
             if new:
                 entry.waits = new
                 kept.append(entry)
@@ -256,6 +267,12 @@ class Fold:
         if entry.number is not None:
             self.closed[entry.number] = self.last
 
+    def unfinished(self) -> tuple[frozenset[str], float]:
+        """The agent's ids of the turns that are open, and since when it has been at work on one that it gave no id."""
+        prompts = {entry.prompt for entry in self.open}.union(*(entry.parts for entry in self.open))
+        began = [entry.began for entry in self.open if entry.prompt is None and not entry.held]
+        return frozenset(prompt for prompt in prompts if prompt), min(began, default=float("inf"))
+
     def ends_by(self, now: float) -> bool:
         """True if the agent has just said that it ends: its process may take its time."""
         return self.gone is not None and passed(now, self.ending) <= ENDING_SECONDS
@@ -270,7 +287,7 @@ class Fold:
             self._forget()
             self.questions, self.background = (), 0
         elif probe.activity == IDLE:
-            self.open = [entry for entry in self.open if not self._stopped(entry, probe)]
+            self.open = [entry for entry in self.open if not self._cut(entry, probe)]
             self.open = [entry for entry in self.open if not self._abandoned(entry, probe)]
             self.background = max(1, self.background) if probe.background else 0
 
@@ -297,7 +314,7 @@ class Fold:
             self._close(entry, end.outcome, end.at, **end.told)
         return True
 
-    def _stopped(self, entry: _Open, probe: Probe) -> bool:
+    def _cut(self, entry: _Open, probe: Probe) -> bool:
         if entry.waits:
             return False
         idle_for = passed(probe.now, max(probe.since, entry.began))

@@ -150,6 +150,7 @@ class Fact(NamedTuple):
         `background` counts all that it left running; `subagents` are the ids of the subagents among that, None if it
         did not say. `again`: it had ended the same turn before, and something made it go on. `reason` is "limit" if a
         limit of the account ended it, which resets at `resets_at` (seconds since the epoch; None: it does not say).
+    kind "stopped": all its subagents were stopped by a key.
     kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
         `text` is no more; an agent that asks one at a time need not say so, the probe does. The end of a turn, and a
         prompt that begins one, end the questions of the session's own agent, not those of its subagents.

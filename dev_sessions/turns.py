@@ -12,8 +12,8 @@ The rules, in order of rank (`fold` applies 1 to 4):
    for those that started subagents which run on. These stay open until the agent was told how each of their subagents
    ended, and has ended the turn in which it was told: that end closes them, and its reply is theirs. A prompt by which
    the agent tells itself of them is a part of such a turn. Commands that run on hold nothing open.
-3. An end that the agent itself took back was none: it has ended the same turn again later, or it says that it is busy
-   and has been since before that end (a hook of the user's made it go on).
+3. An end that the agent itself took back was none (a hook of the user's made it go on): it has ended the same turn
+   again later, or asked something, or it says that it is busy and has been since before that end.
 4. Only after that comes the probe: an agent that is gone ends its turns as `exited`; one that says it is idle, and has
    been since after it took the prompt, was interrupted (no agent announces an interrupt).
 """
@@ -59,7 +59,7 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
         probe: what can be seen of the agent now.
     """
     fold = Fold(messages)
-    for fact in _that_count(facts, probe):
+    for fact in that_count(facts, probe):
         fold.take(fact)
     probe = probe._replace(running=False) if fold.ends_by(probe.now) else probe
     fold.settle(probe)
@@ -72,7 +72,7 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     return State(status, turns, _current(turns), question, *told, delegated=status == WORKING and fold.delegated)
 
 
-def _that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
+def that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
     """The facts without the ends that the agent took back."""
     kept: list[Fact] = []
     last: int | None = None  # where the last end is, until the agent begins another turn
@@ -81,10 +81,13 @@ def _that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]
             if last is not None and (fact.again or (fact.prompt is not None and fact.prompt == kept[last].prompt)):
                 del kept[last]
             last = len(kept)
+        elif last is not None and fact.kind == "asked" and kept[last].subagents == ():
+            del kept[last]  # nobody else is there to ask
+            last = None
         elif last is not None and _begins(fact, kept[last]):
             last = None
         kept.append(fact)
-    if last is not None and probe is not None and _goes_on(kept[last:], probe):
+    if last is not None and probe is not None and _goes_on(kept[last], probe):
         del kept[last]
     return kept
 
@@ -96,14 +99,11 @@ def _begins(fact: Fact, end: Fact) -> bool:
     return fact.kind in ("started", "alive", "revived", "gone")
 
 
-def _goes_on(since: list[Fact], probe: Probe) -> bool:
-    """True if the agent works on at the turn whose end is the first of these facts; its subagents do not count."""
-    end = since[0]
-    if end.subagents or probe.running is False:
-        return False
-    if probe.activity == BUSY_ACTIVITY:
-        return probe.since <= end.at
-    return probe.activity == WAITING_ACTIVITY and any(fact.kind == "asked" for fact in since)
+def _goes_on(end: Fact, probe: Probe) -> bool:
+    """True if the agent itself works on after that end; it says that it is busy on account of its subagents too."""
+    return (
+        not end.subagents and probe.running is not False and probe.activity == BUSY_ACTIVITY and probe.since <= end.at
+    )
 
 
 def of_an_older(facts: Iterable[Fact]) -> list[Fact]:
@@ -111,11 +111,19 @@ def of_an_older(facts: Iterable[Fact]) -> list[Fact]:
     return [Fact("alive", 0.0), *facts]
 
 
+def unfinished(facts: Iterable[Fact]) -> tuple[frozenset[str], float]:
+    """Of an agent that works: its ids of the turns that are open, and since when one is that it gave no id."""
+    fold = Fold(())
+    for fact in that_count(facts):
+        fold.take(fact)
+    return fold.unfinished()
+
+
 def rests(messages: Sequence[Message], facts: Iterable[Fact]) -> list[float]:
     """The times at which the agent ended a turn and had nothing more before it; what lay before is over for good."""
     fold = Fold(messages)
     found = []
-    for fact in _that_count(facts):
+    for fact in that_count(facts):
         fold.take(fact)
         if fact.kind == "ended" and not fold.open:
             found.append(fact.at)

@@ -113,7 +113,8 @@ def hand_over(house: House, session: Session, message: Message, state: State) ->
             with suppress(OSError, StoreError):
                 session.folder.note(message.number, "unconfirmed" if attempted[0] else "withdrawn", {"at": time.time()})
         raise
-    receipt = "accepted" if state.status == WORKING and state.paused_until is None else "started"
+    rests = state.status != WORKING or state.delegated or state.paused_until is not None
+    receipt = "started" if rests else "accepted"
     session.folder.note(message.number, "receipt", {"receipt": receipt, "at": time.time()})
     compact(house, session)
     return receipt

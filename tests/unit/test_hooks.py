@@ -188,11 +188,30 @@ def test_a_prompt():
 
 
 def test_an_end_with_background_work():
-    tasks = [{"id": "1"}, {"id": "2"}]
+    tasks = [{"id": "1", "type": "shell"}, {"id": "2", "type": "subagent"}, {"id": "3", "type": "workflow"}, "?"]
     found = fact(hook_event_name="Stop", prompt_id="p1", last_assistant_message="Done.", background_tasks=tasks)
     assert (found.kind, found.outcome, found.prompt) == ("ended", COMPLETED, "p1")
-    assert (found.reply, found.error, found.background) == ("Done.", None, 2)
-    assert fact(hook_event_name="Stop").background == 0
+    assert (found.reply, found.error, found.background) == ("Done.", None, 4)
+    assert (found.subagents, found.again) == (("2", "3"), False)
+    assert (fact(hook_event_name="Stop").background, fact(hook_event_name="Stop").subagents) == (0, ())
+
+
+def test_an_end_after_one_that_a_hook_took_back():
+    assert fact(hook_event_name="Stop", stop_hook_active=True).again is True
+
+
+def test_what_happens_to_a_subagent_is_not_reported_as_the_agents_own():
+    """Its failure is a StopFailure too, which names the agent's prompt (2.1.332)."""
+    failure = {"hook_event_name": "StopFailure", "prompt_id": "p1", "error": "unknown"}
+    assert fact(**failure, agent_id="a1") is None
+    assert fact(**failure).kind == "ended"
+    assert fact(hook_event_name="PermissionRequest", agent_id="a1", tool_name="Bash").kind == "asked"
+
+
+def test_a_prompt_by_which_it_tells_itself_of_a_task():
+    text = "<task-notification>\n<task-id>a1</task-id>\n<status>completed</status>\n</task-notification>"
+    assert fact(hook_event_name="UserPromptSubmit", prompt=text).task == "a1"
+    assert fact(hook_event_name="UserPromptSubmit", prompt=f"See: {text}").task is None
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,24 @@ GRACE = max(HOLD_GRACE, START_GRACE) + 0.1
 
 
 class Agent:
-    """An agent that takes prompts, holds those that come while it is busy, and reports as Claude Code 2.1.330 does."""
+    """An agent that takes prompts, holds those that come while it is busy, starts subagents, and reports as Claude
+    Code 2.1.332 does.
+    """
 
     def __init__(self, now):
         self.facts = [Fact("alive", now)]
         self.life, self.lives, self.prompts = True, 1, 0
         self.activity, self.since = "idle", now
         self.running = None  # (prompt id, the prompts that its end answers)
+        self.again = False  # it has ended that turn before, and something made it go on
+        self.subagents = {}  # those that run: whether an end has listed them
+        self.started = 0
+        self.ended = []  # those whose end it was not told yet
+        self.wakes = set()  # those whose end began the running turn
+        self.told = set()  # those whose end it was told in the running turn
+        self.known = set()  # or ever
+        self.waiting = []  # [prompts, the subagents that hold off their end]
+        self.left = []  # those of whose subagents nothing will be told: (one of them, its answer, since when)
         self.held = []  # prompts, each (our number or None, text)
         self.asking = False
         self.subagents_ask = []  # ids of questions
@@ -53,7 +64,10 @@ class Agent:
         self.facts.append(Fact(kind, now, **more))
 
     def show(self, activity, now):
-        self.activity, self.since = activity, now
+        """Its own word: busy, and not a moment idle, while subagents run."""
+        activity = "busy" if activity == "idle" and self.subagents else activity
+        if activity != self.activity:
+            self.activity, self.since = activity, now
 
     def take(self, number, text, now):
         if self.running:
@@ -63,9 +77,43 @@ class Agent:
         self.say("accepted", now, text=text, prompt=self.running[0])
 
     def _begin(self, prompts, now):
+        for held, answer, at in self.left:
+            if now - at >= HOLD_GRACE:
+                self._answer(held[0], answer)
+            else:
+                self.waiting.append(held)
         self.prompts += 1
-        self.running = (f"p{self.prompts}", prompts)
+        self.left, self.running, self.told, self.again = [], (f"p{self.prompts}", prompts), set(), False
         self.show("busy", now)
+
+    def launch(self):
+        self.started += 1
+        self.subagents[f"s{self.started}"] = False
+
+    def finish(self, subagent, now):
+        del self.subagents[subagent]
+        self.ended.append(subagent)
+        if not self.running:
+            self.show("idle", now)
+
+    def tell(self, now):
+        """It tells itself of a subagent that has ended: in the turn that runs, or in one of its own."""
+        task = self.ended.pop(0)
+        self.wakes = set() if not self.running else self.wakes
+        if not self.running:
+            self._begin([], now)
+            self.wakes = {task}
+        self.told.add(task)
+        self.known.add(task)
+        self.say("accepted", now, text="<task-notification>", prompt=self.running[0], task=task)
+
+    def kill_subagents(self, now):
+        """A person's key: it is told so in words that name no task."""
+        self.say("stopped", now)
+        self._answer([prompt for one in self.waiting for prompt in one[0]], (INTERRUPTED, None))
+        self.subagents, self.waiting = {}, []
+        self._begin([(None, "They were stopped.")], now)
+        self.say("accepted", now, text="They were stopped.", prompt=self.running[0])
 
     def join(self, now):
         """A tool is done: what it holds becomes part of the running turn."""
@@ -74,13 +122,38 @@ class Agent:
         self.running[1].extend(self.held)
         self.held = []
 
-    def end(self, now, outcome, background=0):
+    def end(self, now, outcome, background=0, hook=False):
+        """With `hook`, something makes it go on at the same turn."""
         prompt, prompts = self.running
-        reply = f"reply to {prompt}" if outcome == COMPLETED else None
-        error = "API 400" if outcome == FAILED else None
-        self.say("ended", now, prompt=prompt, outcome=outcome, reply=reply, error=error, background=background)
-        self._answer(prompts, (outcome, reply))
-        self._next(now)
+        reply = f"reply to {prompt} at {now}" if outcome == COMPLETED else None
+        more = {"outcome": outcome, "reply": reply, "error": "API 400" if outcome == FAILED else None}
+        listed = tuple(self.subagents)
+        count = background + len(listed)
+        self.say("ended", now, prompt=prompt, background=count, subagents=listed, again=self.again, **more)
+        self.again = hook
+        if not hook:
+            self._over(prompts, (outcome, reply), now)
+            self._next(now)
+
+    def _over(self, prompts, answer, now):
+        new = {name for name, listed in self.subagents.items() if not listed}
+        self.subagents = dict.fromkeys(self.subagents, True)
+        owners = [one for one in self.waiting if not prompts and one[1] & self.wakes]
+        for one in owners:
+            one[1] |= new
+        if new and not owners:
+            self.waiting.append([prompts, new])
+        else:
+            self._answer(prompts, answer)
+        self.known -= set(self.subagents)
+        for one in self.waiting:
+            one[1] -= self.known
+        for one in [one for one in self.waiting if not one[1]]:
+            self._answer(one[0], answer)
+        self.waiting = [one for one in self.waiting if one[1]]
+        if not self.subagents and not self.ended:
+            self.left = [(one, answer, now) for one in self.waiting]
+            self.waiting = []
 
     def interrupt(self, now, told):
         """Esc: after some output, or with prompts held, the transcript tells of it; before that nothing does."""
@@ -88,14 +161,18 @@ class Agent:
         if told or self.held:
             self.say("ended", now, prompt=prompt, outcome=INTERRUPTED)
         self._answer(prompts, (INTERRUPTED, None))
+        for one in [one for one in self.waiting if one[1] <= self.known]:
+            self._answer(one[0], (INTERRUPTED, None))
+            self.waiting.remove(one)
         self._next(now)
 
     def _next(self, now):
-        self.running, self.asking = None, False
+        self.running, self.asking, self.again = None, False, False
         self.show("idle", now)
         if self.held:
             prompts, self.held = self.held, []
             self._begin(list(prompts), now)
+            self.wakes = set()
             for _, text in prompts:
                 self.say("started", now, text=text, prompt=self.running[0])
 
@@ -105,10 +182,20 @@ class Agent:
     def die(self, now, word):
         if word:
             self.say("gone", now, error="it quit")
-        self.cut = [*(self.running[1] if self.running else []), *self.held]
+        self.settle()
+        waiting = [prompt for one in self.waiting for prompt in one[0]]
+        self.cut = [*(self.running[1] if self.running else []), *self.held, *waiting]
         self._answer(self.cut, (EXITED, None))
         self.word_due_by = 0.0
-        self.life, self.running, self.held, self.asking, self.subagents_ask = False, None, [], False, []
+        self.life, self.running, self.held, self.asking, self.again = False, None, [], False, False
+        self.subagents_ask = []
+        self.subagents, self.ended, self.waiting = {}, [], []
+
+    def settle(self):
+        """Enough time has passed."""
+        for one, answer, _ in self.left:
+            self._answer(one[0], answer)
+        self.left = []
 
     def rise(self, now, by_us, word):
         """Started again, by a person, or by us. Its own word of that may come late, or never."""
@@ -203,6 +290,47 @@ class Session(RuleBasedStateMachine):
     def end(self, outcome, background):
         self.tick()
         self.agent.end(self.now, outcome, background)
+        self.wake_up()
+
+    @precondition(lambda self: self.agent.running and not self.agent.asking)
+    @precondition(lambda self: not any(self.agent.subagents.values()))
+    @rule()
+    def a_hook_makes_it_go_on(self):
+        """While subagents of an earlier turn run, nothing shows that the agent itself works too."""
+        self.tick()
+        self.agent.end(self.now, COMPLETED, hook=True)
+
+    @precondition(lambda self: self.agent.running and not self.agent.asking and len(self.agent.subagents) < 3)
+    @rule()
+    def start_a_subagent(self):
+        self.tick()
+        self.agent.launch()
+
+    @precondition(lambda self: self.agent.subagents)
+    @rule(last=st.booleans())
+    def a_subagent_ends(self, last):
+        self.tick()
+        self.agent.finish(list(self.agent.subagents)[-1 if last else 0], self.now)
+        self.wake_up()
+
+    @precondition(lambda self: self.agent.ended and self.agent.running)
+    @rule()
+    def is_told_meanwhile(self):
+        self.tick()
+        self.agent.tell(self.now)
+
+    @precondition(lambda self: self.agent.subagents and not self.agent.running)
+    @rule()
+    def stop_the_subagents(self):
+        self.tick()
+        self.agent.kill_subagents(self.now)
+
+    def wake_up(self):
+        """An agent at rest tells itself at once of what has ended."""
+        if self.agent.ended and not self.agent.running:
+            self.all_holds()
+            self.tick(0.1)
+            self.agent.tell(self.now)
 
     @precondition(lambda self: self.agent.running and self.agent.held)
     @rule()
@@ -249,11 +377,12 @@ class Session(RuleBasedStateMachine):
         self.tick()
         self.agent.take(None, "<task-notification>", self.now)
 
-    @precondition(lambda self: self.agent.running)
+    @precondition(lambda self: self.agent.running and not self.agent.again)
     @rule(told=st.booleans())
     def interrupt(self, told):
         self.tick()
         self.agent.interrupt(self.now, told)
+        self.wake_up()
 
     @precondition(lambda self: self.agent.running and self.agent.held)
     @rule()
@@ -265,7 +394,7 @@ class Session(RuleBasedStateMachine):
         self.agent.say("returned", self.now, text=text)
         self.agent.answers[number] = (INTERRUPTED, None)
 
-    @precondition(lambda self: self.agent.life)
+    @precondition(lambda self: self.agent.life and not self.agent.again)
     @rule(word=st.booleans())
     def die(self, word):
         self.tick()
@@ -323,9 +452,14 @@ class Session(RuleBasedStateMachine):
         assert state == self.look()
 
     def a_busy_agent_is_not_called_idle(self):
-        if self.agent.running:
-            asks = self.agent.asking or self.agent.subagents_ask
+        agent = self.agent
+        # Nothing tells of the subagents of a turn that was interrupted, but for its word.
+        due = {name for one in agent.waiting for name in one[1]} & set(agent.ended)
+        if agent.running or agent.subagents or due:
+            asks = agent.asking or agent.subagents_ask
             assert self.state.status == (WAITING if asks else WORKING)
+        if self.state.delegated:
+            assert agent.again or not agent.running
 
     def what_subagents_ask_is_open_and_nothing_else_of_theirs(self):
         for now in (self.now, self.now + 10_000.0):
@@ -344,7 +478,8 @@ class Session(RuleBasedStateMachine):
                 assert (turn.state, turn.reply) == (state, reply), (turn, state, reply)
 
     def what_the_agent_works_on_is_open(self):
-        for number, _ in [*(self.agent.running[1] if self.agent.running else []), *self.agent.held]:
+        waiting = [prompt for one in self.agent.waiting for prompt in one[0]]
+        for number, _ in [*(self.agent.running[1] if self.agent.running else []), *self.agent.held, *waiting]:
             if number is not None:
                 assert self.turns[number].open, self.turns[number]
 
@@ -363,8 +498,11 @@ class Session(RuleBasedStateMachine):
 
     def at_rest_nothing_of_ours_runs(self):
         agent = self.agent
-        if agent.running or agent.held:
+        if agent.running or agent.held or agent.subagents or agent.ended:
             return
+        answers = {**agent.answers}
+        for one, answer, _ in agent.left:
+            answers |= {number: answer for number, _ in one[0] if number is not None}
         for later in (FLIGHT_SECONDS + GRACE, 10_000.0):
             state = self.look(self.now + later)
             assert state.status == (WAITING if agent.subagents_ask else IDLE if agent.life else EXITED)
@@ -375,7 +513,7 @@ class Session(RuleBasedStateMachine):
                     assert turn.state == QUEUED
                 elif turn.number in self.lost:
                     assert turn.state in (FAILED, EXITED)
-                elif (known := agent.answers.get(turn.number)) is not None:
+                elif (known := answers.get(turn.number)) is not None:
                     # Nothing tells of an interrupt before the first word, if the agent has died since.
                     silent = (INTERRUPTED, EXITED) if known[0] in (INTERRUPTED, EXITED) else ()
                     assert turn.state in (known[0], *silent), turn

@@ -264,9 +264,40 @@ def test_the_second_of_two_ending_entries_ends_nothing():
     assert [fact.kind for fact in found] == ["accepted", "ended"]
 
 
-@pytest.mark.parametrize("subtype", ["stop_hook_summary", "turn_duration"])
-def test_either_of_the_ending_entries_ends_a_turn(subtype):
-    assert facts(user("a"), assistant("b"), system(subtype))[-1].reply == "b"
+def test_hooks_that_have_run_end_no_turn():
+    """One of the user's own may have made the agent go on."""
+    feedback = user("Stop hook feedback: go on", 2, isMeta=True)
+    found = facts(user("a"), assistant("b"), feedback, system("stop_hook_summary"), assistant("c"), system())
+    assert [(fact.kind, fact.reply) for fact in found] == [("accepted", None), ("ended", "c")]
+
+
+def launched(id, second=0.0):
+    content = [{"type": "tool_result", "tool_use_id": "t", "content": []}]
+    result = {"isAsync": True, "status": "async_launched", "agentId": id}
+    return user("", second, message={"content": content}, toolUseResult=result)
+
+
+def notice(id):
+    return f"<task-notification>\n<task-id>{id}</task-id>\n<status>completed</status>\n</task-notification>"
+
+
+def test_subagents_that_run_on_are_named_at_each_end_until_the_agent_is_told():
+    enqueued = {"type": "queue-operation", "timestamp": clock(2), "operation": "enqueue", "content": notice("x")}
+    told = user(notice("x"), 2, prompt="p2")
+    found = facts(
+        user("a"), launched("x"), launched("y"), assistant("b"), system(), enqueued, told, assistant("c"), system()
+    )
+    assert [(fact.kind, fact.task, fact.subagents) for fact in found] == [
+        ("accepted", None, None),
+        ("ended", None, ("x", "y")),
+        ("accepted", "x", None),
+        ("ended", None, ("y",)),
+    ]
+
+
+def test_subagents_that_a_key_stopped_run_no_more():
+    found = facts(user("a"), launched("x"), assistant("b"), system("agents_killed"), user("x was stopped"), system())
+    assert [(fact.kind, fact.subagents) for fact in found][1:] == [("stopped", None), ("accepted", None), ("ended", ())]
 
 
 def test_an_api_error_that_was_overcome_is_no_failure():

@@ -482,7 +482,7 @@ GOES_ON = {
     ),
     "and asks something": (
         [ONE],
-        [ALIVE, TOOK, DONE, Fact("asked", 17, question=ASKED)],
+        [ALIVE, TOOK, DONE._replace(subagents=()), Fact("asked", 17, question=ASKED)],
         waiting(17.1),
         WAITING,
         [(WAITING, None)],

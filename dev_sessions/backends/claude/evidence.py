@@ -195,17 +195,22 @@ def _is_late(probe: Probe) -> bool:
 def _unclear_since(facts: list[Fact], probe: Probe) -> float | None:
     """From when on the hooks leave something open that the transcript tells, or None.
 
-    No hook reports an interrupt, nor what becomes of a prompt that was taken while a turn was running.
+    No hook reports an interrupt, nor what becomes of a prompt that was taken while a turn was running, nor that a key
+    stopped the subagents: the agent is told so by a prompt like any other.
     """
     running: dict[str | None, float] = {}
     unclear: float | None = None
+    left: float | None = None  # since when subagents run
     for fact in facts:
         if fact.kind == "accepted":
             if running and unclear is None:
                 unclear = min(running.values())
+            if left is not None and unclear is None and fact.task is None:
+                unclear = left
             running.setdefault(fact.prompt, fact.at)
         elif fact.kind == "ended":
             running.clear()
+            left = fact.at if fact.subagents else None
     if unclear is None and running and probe.activity != "busy":
         unclear = min(running.values())
     return unclear
@@ -222,9 +227,11 @@ def _with_transcript(facts: list[Fact], entries: list[dict[str, Any]], reported:
     if reported:
         ends = [fact for fact in facts if fact.kind == "ended"]
         told = [
-            fact
+            # What was started before this stretch, it does not tell.
+            fact._replace(subagents=None) if fact.kind == "ended" else fact
             for fact in told
-            if fact.kind in ("joined", "started", "returned") or (fact.kind == "ended" and not _reported(fact, ends))
+            if fact.kind in ("joined", "started", "returned", "stopped")
+            or (fact.kind == "ended" and not _reported(fact, ends))
         ]
     return sorted([*facts, *told], key=lambda fact: fact.at) if told else facts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...model import COMPLETED, Entry, Fact
+from ...turns import unfinished
 from . import evidence, hooks, transcript
 
 TYPE_CHECKING = False
@@ -19,24 +20,10 @@ def replies(session: Session, count: int, running: bool) -> list[Entry]:
     path = evidence.transcript_path(session, [values for _, values in fields])
     if not told and path:
         told = list(transcript.facts(transcript.since(path, evidence.first_attempt(session) or 0.0)))
-    skip, before = _unfinished(told) if running else (frozenset(), math.inf)
+    skip, before = unfinished(told) if running else (frozenset(), math.inf)
+    told = [fact for fact in told if fact.kind != "ended" or (fact.prompt not in skip and fact.at < before)]
     found = transcript.replies(path, count, skip, before) if path else []
     return _with_report(found, told, len(found) < count)[-count:]
-
-
-def _unfinished(told: list[Fact]) -> tuple[frozenset[str], float]:
-    """The prompts that the agent has taken since a turn last ended, and when it took the first that has no name."""
-    prompts: set[str] = set()
-    before = math.inf
-    for fact in told:
-        if fact.kind == "ended":
-            prompts.clear()
-            before = math.inf
-        elif fact.kind == "accepted" and fact.prompt:
-            prompts.add(fact.prompt)
-        elif fact.kind == "accepted" and not fact.held:
-            before = min(before, fact.at)
-    return frozenset(prompts), before
 
 
 def _with_report(found: list[Entry], told: list[Fact], all: bool) -> list[Entry]:

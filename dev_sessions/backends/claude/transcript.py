@@ -151,6 +151,7 @@ class _Reader:
         self._running = False
         self._waiting: list[str] = []  # what stands in the agent's queue, as far as this stretch tells
         self._taken = 0  # prompts out of the queue whose texts come later
+        self._subagents: dict[str, None] = {}  # those that run, as far as this stretch tells
         self._now = 0.0
 
     def read(self, entry: dict[str, Any]) -> Fact | None:
@@ -166,11 +167,18 @@ class _Reader:
             return self._queue(entry)
         if kind == "attachment":
             return self._attachment(entry)
-        if kind == "system" and entry.get("subtype") in ("turn_duration", "stop_hook_summary"):
-            return self._end(entry, COMPLETED, reply=self._reply)
+        if kind == "system":
+            return self._system(entry)
         return None
 
+    def _system(self, entry: dict[str, Any]) -> Fact | None:
+        if entry.get("subtype") == "agents_killed":
+            self._subagents.clear()
+            return Fact("stopped", stamp(entry))
+        return self._end(entry, COMPLETED, reply=self._reply) if entry.get("subtype") == "turn_duration" else None
+
     def _user(self, entry: dict[str, Any]) -> Fact | None:
+        self._launch(entry)
         text = _prompt_text(entry)
         if text is None or (entry.get("isMeta") and not goes_on(entry)):
             return None
@@ -186,7 +194,13 @@ class _Reader:
         if followed:
             self._waiting.remove(text)
         kind = "started" if followed or entry.get("promptSource") == "queued" else "accepted"
-        return Fact(kind, at, text=text, prompt=prompt)
+        return Fact(kind, at, text=text, prompt=prompt, task=hooks.task_of(text))
+
+    def _launch(self, entry: dict[str, Any]) -> None:
+        """Note the subagent that the result of a tool says to run in the background."""
+        result = entry.get("toolUseResult")
+        if isinstance(result, dict) and result.get("status") == "async_launched" and result.get("agentId"):
+            self._subagents[str(result["agentId"])] = None
 
     def _assistant(self, entry: dict[str, Any]) -> Fact | None:
         texts = _assistant_texts(entry)
@@ -201,7 +215,8 @@ class _Reader:
         if not isinstance(text, str):
             self._taken += operation == "remove"
             return None
-        if text.startswith("<task-notification>"):
+        if (task := hooks.task_of(text)) is not None:
+            self._subagents.pop(task, None)
             return None
         if operation == "enqueue":
             self._waiting.append(plain(text))
@@ -232,7 +247,8 @@ class _Reader:
         if not self._running:
             return None  # the second of the two entries that end a turn
         self._running = False
-        return Fact("ended", stamp(entry), prompt=self._prompt, outcome=outcome, **told)
+        left = tuple(self._subagents)
+        return Fact(*("ended", stamp(entry), "", self._prompt, outcome), background=len(left), subagents=left, **told)
 
 
 def goes_on(entry: dict[str, Any]) -> bool:
