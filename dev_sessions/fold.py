@@ -145,7 +145,6 @@ class Fold:
         self.open.append(_Open(message and message.number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
         self.open[-1].task = fact.task
         self._told |= told
-        self.questions = ()
 
     def _interrupt(self, at: float, before: list[_Open]) -> None:
         """An agent takes a prompt as a turn of its own only when none runs: what was `before` it was interrupted.

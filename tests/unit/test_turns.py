@@ -277,10 +277,10 @@ TABLE = {
     "a subagent asks, the agent works": ([ONE], [TOOK, SUB_ASKS], busy(10.3, 500), WAITING, [WAITING], 1),
     "a subagent asks, the agent's own turn is over": (
         [ONE],
-        [TOOK, SUB_ASKS, DONE],
+        [TOOK, SUB_ASKS, DONE._replace(subagents=("a1",))],
         busy(10.3, 500),
         WAITING,
-        [COMPLETED],
+        [WAITING],
         1,
     ),
     "a subagent asks, the agent says that it is idle": (
