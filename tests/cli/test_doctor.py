@@ -86,7 +86,7 @@ def test_a_tmux_that_is_newer_than_the_server_that_runs(lab: Lab, machine: Machi
     assert "answers on" in machine.found("tmux server", "ok")["text"]
     (machine.bin / "tmux").unlink()
     newer = machine.program("tmux", "tmux 9.9z")
-    newer.write_text(newer.read_text() + '[ "$1" = -V ]\n')  # and no server answers it
+    newer.write_text(newer.read_text() + 'case "$*" in *-V) ;; *) exit 1; esac\n')  # no server answers it
     found = machine.found("tmux server", "problem")
     assert "is tmux 9.9z" in found["text"]
     assert "kill" in found["remedy"]
