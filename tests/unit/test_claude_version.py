@@ -9,8 +9,8 @@ import select
 import pytest
 
 from dev_sessions.backends.base import Session
-from dev_sessions.backends.claude import version
-from dev_sessions.errors import LaunchFailed
+from dev_sessions.backends.claude import limits, version
+from dev_sessions.errors import LaunchFailed, Unsupported
 from dev_sessions.records import Folder
 
 
@@ -65,6 +65,15 @@ def test_links_to_one_program_are_one(claude, environment, tmp_path):
     version.refuse_unsupported(str(tmp_path / "link"), environment)
     version.refuse_unsupported(program, environment)
     assert asked(tmp_path) == 1
+
+
+def test_an_option_that_needs_a_newer_one_is_refused_with_its_number(claude, environment):
+    with pytest.raises(Unsupported) as caught:
+        version.refuse_without(claude(supported("2.1.197")), environment, limits.SINCE, "continue_at_reset")
+    assert f"--continue-at-reset needs {limits.SINCE}" in caught.value.message
+    assert (caught.value.data["capability"], "leave" in caught.value.data["next"]) == ("continue_at_reset", True)
+    for answer in (limits.SINCE, version.NEWEST, "a wrapper of my own"):
+        version.refuse_without(claude(supported(answer), answer[:6]), environment, limits.SINCE, "continue_at_reset")
 
 
 @pytest.mark.parametrize("old", ["2.0.14", "2.1.20", "2.1.77", "2.1.149", "1.9.999"])
