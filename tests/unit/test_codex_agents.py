@@ -43,8 +43,8 @@ def test_recorded_ones_are_found_and_named(home: Path) -> None:
     assert found.id == story.agents[0]
     named = agents.subagent(found)
     assert named is not None
-    assert (named.id, named.type) == (found.id, "subagent")
-    assert named.task  # a nickname that Codex has made up
+    assert (named.id, named.task) == (found.id, "")
+    assert named.type  # a nickname that Codex has made up
     assert agents.subagent(found._replace(own=True)) is None
 
 
@@ -140,4 +140,4 @@ def test_the_copied_history_of_a_parent_is_none_of_a_subagents_turns() -> None:
 
 def test_a_subagent_without_a_rollout_has_a_name_too(tmp_path: Path) -> None:
     gone = Thread("t", str(tmp_path / "gone.jsonl"), 0, rollout.Story([], [], None, 0))
-    assert agents.subagent(gone) == Subagent("t", "subagent", "")
+    assert agents.subagent(gone) == Subagent("t", "", "")

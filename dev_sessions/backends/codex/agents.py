@@ -160,7 +160,10 @@ class Whole:
 
 
 def subagent(thread: Thread) -> Subagent | None:
-    """Which subagent a thread is, by its place among the agents or its nickname; None if it is the session's own."""
+    """Which subagent a thread is, by its role (most have none) and by its place among the agents or its nickname.
+
+    None if it is the session's own.
+    """
     if thread.own:
         return None
     try:
@@ -171,5 +174,6 @@ def subagent(thread: Thread) -> Subagent | None:
     about = payload if isinstance(payload, dict) else {}
     for name in ("source", "subagent", "thread_spawn"):
         about = found if isinstance(found := about.get(name), dict) else {}
-    called = about.get("agent_path") or about.get("agent_nickname") or ""
-    return Subagent(thread.id, str(about.get("agent_role") or "subagent"), str(called))
+    called = str(about.get("agent_path") or about.get("agent_nickname") or "")
+    role = str(about.get("agent_role") or "")
+    return Subagent(thread.id, role or called, called if role else "")

@@ -70,7 +70,7 @@ def _going_on(session: Session, own: Thread) -> list[Thread]:
 
 
 def _unending(session: Session, working: list[Thread]) -> TimedOut:
-    subagents = [one.task or one.id for one in map(agents.subagent, working) if one is not None]
+    subagents = [one.task or one.type or one.id for one in map(agents.subagent, working) if one is not None]
     what = [f"the turn of {session.id}"] if any(one.own for one in working) else []
     what += [f"the subagent {name} of {session.id}" for name in subagents]
     return TimedOut(
