@@ -81,8 +81,8 @@ def that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
             if last is not None and (fact.again or (fact.prompt is not None and fact.prompt == kept[last].prompt)):
                 del kept[last]
             last = len(kept)
-        elif last is not None and fact.kind == "asked" and kept[last].subagents == ():
-            del kept[last]  # nobody else is there to ask
+        elif last is not None and kept[last].subagents == () and _is_its_own(fact.question):
+            del kept[last]  # at rest it would not ask
             last = None
         elif last is not None and _begins(fact, kept[last]):
             last = None
@@ -90,6 +90,11 @@ def that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
     if last is not None and probe is not None and _goes_on(kept[last], probe):
         del kept[last]
     return kept
+
+
+def _is_its_own(question: Question | None) -> bool:
+    """True if there is a question, and the session's own agent asks it."""
+    return question is not None and question.agent is None
 
 
 def _begins(fact: Fact, end: Fact) -> bool:
@@ -101,9 +106,8 @@ def _begins(fact: Fact, end: Fact) -> bool:
 
 def _goes_on(end: Fact, probe: Probe) -> bool:
     """True if the agent itself works on after that end; it says that it is busy on account of its subagents too."""
-    return (
-        not end.subagents and probe.running is not False and probe.activity == BUSY_ACTIVITY and probe.since <= end.at
-    )
+    busy = probe.running is not False and probe.activity == BUSY_ACTIVITY
+    return busy and end.subagents == () and probe.since <= end.at
 
 
 def of_an_older(facts: Iterable[Fact]) -> list[Fact]:

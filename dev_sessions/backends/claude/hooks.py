@@ -40,6 +40,9 @@ _PASTED = re.compile(r'\n{0,2}<pasted_content id="([0-9a-f]{4})">\n')
 _NOTIFIED = re.compile(r"\s*<task-notification>\s*<task-id>([^<]+)</task-id>")
 # The background tasks that Claude itself takes for work of the agent, and of which it tells itself when they end.
 _AGENTS = ("subagent", "workflow")
+# Another Claude that works with this one. It counts as running whether or not it works, and while there is one, the
+# status file says `busy` (2.1.332).
+_TEAMMATE = "teammate"
 
 # What is said of a plan that the report does not hold (2.1.330; see `plans`).
 PLAN_UNTOLD = "The agent has a plan and asks to go on."
@@ -209,8 +212,11 @@ def _stop(payload: Payload, fields: dict[str, Any]) -> Fact:
     )
 
 
-def _subagents(fields: dict[str, Any]) -> tuple[str, ...]:
+def _subagents(fields: dict[str, Any]) -> tuple[str, ...] | None:
+    """The subagents that work on; None if that cannot be told."""
     tasks = [task for task in _several(fields, "background_tasks") if isinstance(task, dict)]
+    if "background_tasks" not in fields or any(task.get("type") == _TEAMMATE for task in tasks):
+        return None
     return tuple(str(task.get("id")) for task in tasks if task.get("type") in _AGENTS)
 
 
