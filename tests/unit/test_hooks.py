@@ -193,7 +193,9 @@ def test_an_end_with_background_work():
     assert (found.kind, found.outcome, found.prompt) == ("ended", COMPLETED, "p1")
     assert (found.reply, found.error, found.background) == ("Done.", None, 4)
     assert (found.subagents, found.again) == (("2", "3"), False)
-    assert (fact(hook_event_name="Stop").background, fact(hook_event_name="Stop").subagents) == (0, ())
+    assert (fact(hook_event_name="Stop").background, fact(hook_event_name="Stop").subagents) == (0, None)
+    with_mate = [*tasks, {"id": "t", "type": "teammate", "status": "running"}]
+    assert fact(hook_event_name="Stop", background_tasks=with_mate).subagents is None
 
 
 def test_an_end_after_one_that_a_hook_took_back():

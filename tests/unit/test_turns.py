@@ -49,7 +49,7 @@ def accepted(number, at, prompt, **more):
 
 
 def ended(at, prompt, outcome=COMPLETED, **more):
-    return Fact("ended", at, prompt=prompt, outcome=outcome, **more)
+    return Fact("ended", at, prompt=prompt, outcome=outcome, **{"subagents": (), **more})
 
 
 def idle(since, now=None):
