@@ -5,7 +5,7 @@ Used by `turns`, which states the rules. Pure.
 
 from __future__ import annotations
 
-from .model import EXITED, IDLE, INTERRUPTED, Fact, Message, Probe, Question, Turn
+from .model import COMMAND, COMPLETED, EXITED, IDLE, INTERRUPTED, SCHEDULE, Fact, Message, Probe, Question, Task, Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,8 +82,10 @@ class Fold:
         self.closed: dict[int, Turn] = {}
         self.questions: tuple[Question, ...] = ()
         self.background = 0
+        self.left: tuple[Task, ...] = ()
         self.last_end: Fact | None = None
         self._listed: frozenset[str] = frozenset()  # the subagents that ran at the last end
+        self._starters: dict[str, frozenset[int]] = {}  # the turns of ours in which each command was started
         self._told: frozenset[str] = frozenset()  # the background tasks whose end the agent was told
         self.last: Turn | None = None
         self.gone: str | None = None
@@ -113,12 +115,13 @@ class Fold:
         for entry in self.open:
             self._close(entry, INTERRUPTED, fact.at, error=CUT)
         self._forget()
-        self.questions, self.background, self.gone = (), 0, None
+        self.questions, self.gone = (), None
         self.heard = False
         self.revivals.append(fact.at)
 
     def _forget(self) -> None:
         self.open, self._listed, self._told = [], frozenset(), frozenset()
+        self._starters, self.background, self.left = {}, 0, ()
 
     def _gone(self, fact: Fact) -> None:
         self.gone, self.ending = fact.error or "the agent ended", fact.at
@@ -252,8 +255,21 @@ class Fold:
             if not entry.waits:
                 self._close(entry, fact.outcome, fact.at, **fact.told)
         self.open = [*held, *kept, *(entry for entry in waiting if entry.waits)]
-        self.background = fact.background
+        self._follow(fact, over)
+        self.background, self.left = fact.background, fact.left
         self.last_end = fact
+
+    def _follow(self, end: Fact, over: list[_Open]) -> None:
+        """Keep what the agent says of commands that earlier turns had started, and which turn started which."""
+        woken = [self._starters.get(entry.task, frozenset()) for entry in over if entry.task is not None]
+        turns = frozenset(entry.number for entry in over if entry.number is not None).union(*woken)
+        for number in turns:
+            turn = self.closed.get(number)
+            if turn is not None and turn.ended != end.at and end.outcome == COMPLETED:
+                self.closed[number] = turn._replace(later=end.reply)
+        for task in end.left:
+            if task.kind == COMMAND:
+                self._starters.setdefault(task.id, turns)
 
     def _listing(self, end: Fact) -> frozenset[str]:
         """The subagents that run on after an end; an end that does not say has changed nothing about them."""
@@ -284,11 +300,13 @@ class Fold:
             for entry in self.open:
                 self._close(entry, EXITED, at, error=error)
             self._forget()
-            self.questions, self.background = (), 0
+            self.questions = ()
         elif probe.activity == IDLE:
             self.open = [entry for entry in self.open if not self._cut(entry, probe)]
             self.open = [entry for entry in self.open if not self._abandoned(entry, probe)]
-            self.background = max(1, self.background) if probe.background else 0
+            if not probe.background:
+                self.left = tuple(task for task in self.left if task.kind == SCHEDULE)
+            self.background = max(1, self.background) if probe.background else len(self.left)
 
     @property
     def delegated(self) -> bool:

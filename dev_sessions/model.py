@@ -138,6 +138,20 @@ def ways(id: str, question: Mapping[str, Any]) -> str:
     return f"dev-sessions respond {id} --question {question['id']} {said}"
 
 
+# What an agent leaves running when it ends a turn.
+AGENT, COMMAND, SCHEDULE = "agent", "command", "schedule"
+
+
+class Task(NamedTuple):
+    """A piece of work that an agent left running: `kind` is "agent" (one of its own), "command" or "schedule" (a prompt
+    that it will give itself at a set time); `text` is the command, or what describes it.
+    """
+
+    id: str
+    kind: str
+    text: str
+
+
 class Fact(NamedTuple):
     """What the agent said, in words that all agents share.
 
@@ -147,9 +161,10 @@ class Fact(NamedTuple):
     kind "returned": the held prompt `text` was taken back by a person, and will not run.
     kind "started": the held prompt `text` has become the turn `prompt`.
     kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
-        `background` counts all that it left running; `subagents` are the ids of the subagents among that, None if it
-        did not say. `again`: it had ended the same turn before, and something made it go on. `reason` is "limit" if a
-        limit of the account ended it, which resets at `resets_at` (seconds since the epoch; None: it does not say).
+        `background` counts all that it left running, `left` names it, as far as it is known; `subagents` are the ids
+        of the subagents among that, None if it did not say. `again`: it had ended the same turn before, and something
+        made it go on. `reason` is "limit" if a limit of the account ended it, which resets at `resets_at` (seconds
+        since the epoch; None: it does not say).
     kind "stopped": all its subagents were stopped by a key.
     kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
         `text` is no more; an agent that asks one at a time need not say so, the probe does. The end of a turn, and a
@@ -174,6 +189,7 @@ class Fact(NamedTuple):
     subagents: tuple[str, ...] | None = None
     task: str | None = None
     again: bool = False
+    left: tuple[Task, ...] = ()
 
     @property
     def told(self) -> dict[str, Any]:
@@ -211,7 +227,8 @@ class Turn(NamedTuple):
 
     `state` is queued, working, waiting_for_input, completed, failed, interrupted or exited. Two turns with the same
     `ended` were closed by the same end: the agent had taken the second while the first was running. `prompt` is the
-    agent's own id of the turn, once it is known. `reason` and `resets_at` are those of the fact that ended it.
+    agent's own id of the turn, once it is known. `reason` and `resets_at` are those of the fact that ended it. `later`
+    is what the agent said when commands that it had left running had ended since.
     """
 
     number: int
@@ -223,6 +240,7 @@ class Turn(NamedTuple):
     prompt: str | None = None
     reason: str | None = None
     resets_at: float | None = None
+    later: str | None = None
 
     @property
     def open(self) -> bool:
@@ -235,7 +253,8 @@ class State(NamedTuple):
     `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
     `questions` are all that are open, the oldest first; `question` is that one. `last` is the turn that ended last,
     whosoever's it was: its number is 0 if it was of no message of ours. `paused_until` is that of the probe.
-    `delegated`: it is `working`, yet by its subagents alone: a message would begin a turn at once.
+    `delegated`: it is `working`, yet by its subagents alone: a message would begin a turn at once. `left` names what
+    runs in the background, as far as it is known; `background` counts it.
     """
 
     status: str
@@ -248,6 +267,7 @@ class State(NamedTuple):
     last: Turn | None = None
     paused_until: float | None = None
     delegated: bool = False
+    left: tuple[Task, ...] = ()
 
 
 class Entry(NamedTuple):

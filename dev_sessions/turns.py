@@ -69,7 +69,8 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     turns = tuple(_turn(message, fold, status, probe.now) for message in messages)
     gone = (fold.gone or probe.detail or "the agent ended") if status == EXITED else None
     told = (fold.background, gone, questions, fold.last, probe.paused_until)
-    return State(status, turns, _current(turns), question, *told, delegated=status == WORKING and fold.delegated)
+    delegated = status == WORKING and fold.delegated
+    return State(status, turns, _current(turns), question, *told, delegated=delegated, left=fold.left)
 
 
 def that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:

@@ -24,7 +24,7 @@ from .starting import (
     for_create,
     pairs,
 )
-from .words import File, Json, NewGroup, Permissions, RequestId, Timeout
+from .words import File, Json, NewGroup, Permissions, RequestId, Settled, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def sync_delegate(
     no_trust: NoTrust = False,
     continue_at_reset: ContinueAtReset = False,
     timeout: Timeout = None,
+    settled: Settled = False,
     keep: Keep = False,
     request_id: RequestId = None,
     json: Json = False,
@@ -122,7 +123,9 @@ def sync_delegate(
     said = (task, file, template, pairs(var, "--var"))
     options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust, continue_at_reset)
     options["id"] = id
-    return _run(json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, keep, request_id, options))
+    return _run(
+        json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, settled, keep, request_id, options)
+    )
 
 
 def handoff(
@@ -169,6 +172,7 @@ def consult(
     env: Env = None,
     no_trust: NoTrust = False,
     timeout: Timeout = None,
+    settled: Settled = False,
     keep: Keep = False,
     json: Json = False,
 ) -> int:
@@ -177,7 +181,8 @@ def consult(
 
     said = (question, file, template, pairs(var, "--var"))
     options = for_create("", "native", permissions, path, "consult", None, None, env, no_trust)
-    return _guarded(json, lambda out: running.consult(out, said, cli or ["claude", "codex"], timeout, keep, options))
+    clis = cli or ["claude", "codex"]
+    return _guarded(json, lambda out: running.consult(out, said, clis, timeout, settled, keep, options))
 
 
 def fan_out(
@@ -215,6 +220,7 @@ def fan_out(
     no_trust: NoTrust = False,
     continue_at_reset: ContinueAtReset = False,
     timeout: Timeout = None,
+    settled: Settled = False,
     keep: Keep = False,
     json: Json = False,
 ) -> int:
@@ -238,7 +244,9 @@ def fan_out(
         lambda out: running.begin(
             out,
             sources or [],
-            Defaults({**options, "path": running.folder_of(path)}, template, briefs.values(given), timeout, join),
+            Defaults(
+                {**options, "path": running.folder_of(path)}, template, briefs.values(given), timeout, join, settled
+            ),
             max_parallel,
             worktree,
             keep,

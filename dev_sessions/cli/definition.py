@@ -38,6 +38,7 @@ from .words import (
     NewGroup,
     Permissions,
     RequestId,
+    Settled,
     Text,
     Timeout,
     Which,
@@ -169,7 +170,7 @@ def wait(
     turn: Annotated[
         int | None, typer.Option("--turn", metavar="T", help="Wait for this turn only; send has printed its number.")
     ] = None,
-    settled: Annotated[bool, typer.Option("--settled", help="Also wait for work left in the background.")] = False,
+    settled: Settled = False,
     goal: Annotated[
         bool, typer.Option("--goal", help="Wait until the goal is complete, or no longer pursued (Codex).")
     ] = False,

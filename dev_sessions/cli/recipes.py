@@ -21,17 +21,21 @@ if TYPE_CHECKING:
     # What `create` takes.
     Options = dict[str, Any]
 
+# How much of a command is shown. Characters.
+_LINE = 100
+
 
 def sync_delegate(
     out: Output,
     client: Client,
     said: Said,
     timeout: float | None,
+    settled: bool,
     keep: bool,
     request_id: str | None,
     options: Options,
 ) -> int:
-    branch = Branch("delegate", briefs.told(said), options, timeout)
+    branch = Branch("delegate", briefs.told(said), options, timeout, settled)
     log = work.Notes()
     request_id = request_id or new_request_id()
 
@@ -48,6 +52,8 @@ def sync_delegate(
         raise
     out.result({**ended, "kept": not gone}, None if ended["reply"] is None else out.speech(ended["reply"]))
     explain(out, ended)
+    if gone and log.state().get("left"):
+        out.note(ended_with(ended["session"], log.state()["left"]))
     if not gone and not keep and not out.json:
         out.note(_why_kept(ended["session"], ended["outcome"], log.state()))
     return outcome_code([ended["outcome"]])
@@ -64,6 +70,16 @@ def _how_to_go_on(state: dict[str, Any], request_id: str) -> str:
     )
 
 
+def ended_with(id: str, left: list[str]) -> str:
+    """What still ran in a session as it was ended."""
+    return f"{id} was ended, and with it what still ran there: {'; '.join(_in_a_line(one) for one in left)}"
+
+
+def _in_a_line(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _LINE else f"{words[:_LINE]}..."
+
+
 def _why_kept(id: str, outcome: str, state: dict[str, Any]) -> str:
     """Why the session is still there, and what can be done with it."""
     if "unkilled" in state:
@@ -72,6 +88,8 @@ def _why_kept(id: str, outcome: str, state: dict[str, Any]) -> str:
         return f"{id} goes on: dev-sessions wait {id}"
     if outcome == "waiting_for_input":
         return f"{id} is kept, and its turn goes on with your answer: then dev-sessions wait {id}"
+    if outcome == "completed" and state.get("busy"):
+        return f"{id} is at work again, and kept: dev-sessions wait {id} --next-turn, or dev-sessions kill {id}"
     if outcome == "completed":
         return f"{id} is blocked, and kept: dev-sessions ask {id} MESSAGE, or dev-sessions kill {id}"
     way = f"dev-sessions revive {id}" if outcome == "exited" else f"dev-sessions ask {id} MESSAGE"

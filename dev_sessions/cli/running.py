@@ -15,6 +15,7 @@ from . import briefs
 from .commands import limit, message, question_text
 from .output import outcome_code
 from .progress import Progress
+from .recipes import ended_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,11 +85,17 @@ def _check(defaults: Defaults) -> None:
 
 
 def consult(
-    out: Output, said: Said, clis: Sequence[str], timeout: float | None, keep: bool, options: dict[str, Any]
+    out: Output,
+    said: Said,
+    clis: Sequence[str],
+    timeout: float | None,
+    settled: bool,
+    keep: bool,
+    options: dict[str, Any],
 ) -> int:
     """The same question to each of these agents."""
     brief = briefs.told(said)
-    branches = [plan.Branch(cli, brief, {**options, "cli": cli}, timeout) for cli in clis]
+    branches = [plan.Branch(cli, brief, {**options, "cli": cli}, timeout, settled) for cli in clis]
     if len({*clis}) < len(clis):
         raise UsageError("each agent is asked once", next="name every --cli once")
     return start(out, "consult", branches, None, len(branches), False, keep, False)
@@ -219,6 +226,9 @@ def _text(one: dict[str, Any]) -> str:
 
 def _say_what_is_left(out: Output, run: Run, found: list[dict[str, Any]]) -> None:
     """On stderr: what is still there, and what can be done with it."""
+    for one in found:
+        if one["session"] and not one["kept"] and (left := run.state(one["name"]).get("left")):
+            out.note(ended_with(one["session"], left))
     if out.json:
         return
     for one in found:

@@ -39,6 +39,7 @@ Timeout = Annotated[
     float | None,
     typer.Option("-t", "--timeout", metavar="S", min=0, help="Give up after so many seconds (exit 124)."),
 ]
+Settled = Annotated[bool, typer.Option("--settled", help="Also wait for commands left in the background.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes; Ctrl-C leaves it (exit 130).")]
 Interrupting = Annotated[bool, typer.Option("--interrupt", help="End the running turn first.")]
 Permissions = Annotated[

@@ -37,12 +37,14 @@ class Branch(NamedTuple):
         brief: what it is told.
         options: of `create`: `cli`, `model`, `path`, `permissions` and more.
         timeout: seconds that its turn may take until we stop waiting.
+        settled: its work is over only when what it left in the background is.
     """
 
     name: str
     brief: Briefing
     options: Mapping[str, Any]
     timeout: float | None = None
+    settled: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As a run keeps it."""
@@ -51,7 +53,8 @@ class Branch(NamedTuple):
 
 def from_json(value: Mapping[str, Any]) -> Branch:
     """What `Branch.to_json` has written."""
-    return Branch(value["name"], briefing.from_json(value["brief"]), value["options"], value["timeout"])
+    brief, settled = briefing.from_json(value["brief"]), bool(value.get("settled"))
+    return Branch(value["name"], brief, value["options"], value["timeout"], settled)
 
 
 class Plan(NamedTuple):
@@ -72,6 +75,7 @@ class Defaults(NamedTuple):
         vars: values of its variables.
         timeout: seconds, or None.
         join: the name of a template for one more session, which gets all replies.
+        settled: as of `Branch`.
     """
 
     options: Mapping[str, Any]
@@ -79,6 +83,7 @@ class Defaults(NamedTuple):
     vars: Mapping[str, str] = {}
     timeout: float | None = None
     join: str | None = None
+    settled: bool = False
 
 
 def from_tasks(files: Sequence[tuple[str, str]], defaults: Defaults, find: Finder) -> Plan:
@@ -96,7 +101,7 @@ def from_tasks(files: Sequence[tuple[str, str]], defaults: Defaults, find: Finde
         if not _NAME.fullmatch(name) or name == JOIN or name in [branch.name for branch in branches]:
             raise UsageError(f"{path}: no branch, or another one too, can be called {name!r}", next="rename the file")
         brief = briefing.briefing(template, text, defaults.vars)
-        branches.append(Branch(name, brief, defaults.options, defaults.timeout))
+        branches.append(Branch(name, brief, defaults.options, defaults.timeout, defaults.settled))
     join = None if defaults.join is None else joined(find(defaults.join), defaults)
     return Plan(tuple(branches), join)
 
@@ -109,7 +114,7 @@ def joined(template: templates.Template, defaults: Defaults, **more: str) -> Bra
     """
     values = {"replies": "(to come)", **more}
     template.check(values)
-    return Branch(JOIN, Briefing(None, template, values), defaults.options, defaults.timeout)
+    return Branch(JOIN, Briefing(None, template, values), defaults.options, defaults.timeout, defaults.settled)
 
 
 def from_yaml(path: str, text: str, defaults: Defaults, find: Finder, agents: Sequence[str]) -> Plan:
@@ -178,7 +183,7 @@ class _Reader:
         if task is None and of.template is None:
             raise self._wrong(node, f"the branch {name} has no task", "add task:, or a template: with its vars:")
         options = {**of.options, "description": of.options.get("description") or name}
-        return Branch(name, self._brief(keys.get("template", node), of, task), options, of.timeout)
+        return Branch(name, self._brief(keys.get("template", node), of, task), options, of.timeout, of.settled)
 
     def _brief(self, node: Node, of: Defaults, task: str | None) -> Briefing:
         try:
@@ -202,7 +207,8 @@ class _Reader:
         of_other = "template" in keys and template != given.template
         values = {**({} if of_other else given.vars), **(self._vars(keys["vars"]) if "vars" in keys else {})}
         timeout = self._seconds(keys["timeout"]) if "timeout" in keys else given.timeout
-        return Defaults(options, template, values, timeout, given.join)
+        settled = self._yes_or_no(keys["settled"], "settled") if "settled" in keys else given.settled
+        return Defaults(options, template, values, timeout, given.join, settled)
 
     def _join(self, top: dict[str, Node], defaults: Defaults) -> Branch | None:
         """The command line's template for it goes before the plan's."""
@@ -290,7 +296,7 @@ class _Reader:
         return UsageError(f"{self._path}:{line}: {why}", next=remedy, path=self._path, line=line)
 
 
-_DEFAULT_KEYS = ("cli", "model", "path", "permissions", "description", "template", "vars", "timeout")
+_DEFAULT_KEYS = ("cli", "model", "path", "permissions", "description", "template", "vars", "timeout", "settled")
 _BRANCH_KEYS = ("name", "task", *_DEFAULT_KEYS)
 _PLAN_KEYS = ("defaults", "branches", "join", "max_parallel", "worktree")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .. import templates
 from ..errors import DevSessionsError, unexpected
-from ..model import COMPLETED
+from ..model import COMPLETED, EXITED, IDLE
 from . import briefing
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def carry(client: Client, branch: Branch, request_id: str, log: Log, tell: Tell)
         _begin(client, branch, request_id, log, tell)
     tell(WORKING)
     id, turn = log.state()["session"], log.state()["turn"]
-    ended = client.wait([id], turn=turn, timeout=branch.timeout)[0]
+    ended = client.wait([id], turn=turn, settled=branch.settled, timeout=branch.timeout)[0]
     reply = next((one["reply"] for one in ended["turns"] if one["turn"] == turn), None)
     done = {"reply": reply, "report": templates.report(reply)} if ended["outcome"] == COMPLETED else {}
     done |= {name: ended.get(name) for name in ("error", "reason", "resets_at", "question")}
@@ -95,13 +95,25 @@ def _begin(client: Client, branch: Branch, request_id: str, log: Log, tell: Tell
 
 
 def clean_up(client: Client, log: Log) -> bool:
-    """End the session of work that is done; True if it is no more. One that is blocked may be told more."""
+    """End the session of work that is done, if it is at rest; True if it is no more. One that is blocked may be told
+    more.
+    """
     state = log.state()
     report = state.get("report")
     blocked = report is not None and report["status"] == "BLOCKED"
-    if state.get("outcome") == COMPLETED and not state.get("killed") and not blocked:
+    if state.get("outcome") == COMPLETED and not state.get("killed") and not blocked and _rests(client, log):
         end(client, log)
     return bool(log.state().get("killed"))
+
+
+def _rests(client: Client, log: Log) -> bool:
+    """True if the session has nothing unfinished; notes the commands that run on in it, and end with it."""
+    try:
+        status = client.status(log.state()["session"])
+    except DevSessionsError as error:
+        return error.code == "not_found"  # to be noted as gone
+    log.note(left=[one["text"] for one in status["left"]], busy=status["status"] not in (IDLE, EXITED))
+    return not log.state()["busy"]
 
 
 def end(client: Client, log: Log) -> str | None:

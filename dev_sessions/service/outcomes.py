@@ -66,6 +66,8 @@ class Sent:
         if self._settled and state.background and stuck is None:
             return None
         last = batch(turns)
+        if self._settled:
+            last = tuple(turn if turn.later is None else turn._replace(reply=turn.later) for turn in last)
         worst = verdict(last)
         return answer(session, state, worst, worst.state, last)
 

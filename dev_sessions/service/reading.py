@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def status(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """What the session `id` does: "session", "status", "turn", "question", "background", "queued", "error".
+    """What the session `id` does: "session", "status", "turn", "question", "background", "left", "queued",
+    "error".
 
     "reason" and "resets_at" say whether a limit has ended the last turn of an agent at rest, or has stopped one that
     will go on by itself; both are null else.
@@ -38,6 +39,7 @@ def status(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
         "turn": state.turn,
         "question": state.question.to_json() if state.question else None,
         "background": state.background,
+        "left": [{"kind": task.kind, "text": task.text} for task in state.left],
         "queued": queued,
         "error": state.error,
         "reason": LIMIT if paused else last.reason if last else None,

@@ -43,10 +43,12 @@ FLAGS = {
     "inspect": "--json -h --help",
     "events": "--follow --json -h --help",
     "kill": "--all --group --older-than --json -h --help",
-    "sync-delegate": f"{START} -d --description --id -f --file -t --timeout --keep --request-id --json -h --help",
-    "fan-out": f"{START} --resume --max-parallel --worktree --join --stream -t --timeout --keep --json -h --help",
-    "consult": "--cli --permissions -p --path --env --no-trust --template --var -f --file -t --timeout --keep --json"
-    " -h --help",
+    "sync-delegate": f"{START} -d --description --id -f --file -t --timeout --settled --keep --request-id"
+    " --json -h --help",
+    "fan-out": f"{START} --resume --max-parallel --worktree --join --stream -t --timeout --settled --keep"
+    " --json -h --help",
+    "consult": "--cli --permissions -p --path --env --no-trust --template --var -f --file -t --timeout --settled --keep"
+    " --json -h --help",
     "handoff": f"{START} -d --description --id -f --file -q --quiet --json -h --help",
     "templates": "-h --help",
     "install-skill": "--global --local --claude --codex --force --check --diff --uninstall --dry-run --json -h --help",
@@ -68,7 +70,9 @@ FIELDS = {
     "send": RECEIPT,
     "wait": OUTCOME,
     "ask": OUTCOME | {"reply", "receipt", "via"},
-    "status": {"session", "status", "turn", "question", "background", "queued", "error", "reason", "resets_at"},
+    "status": {
+        *("session", "status", "turn", "question", "background", "left", "queued", "error", "reason", "resets_at")
+    },
     "interrupt": {"session", "interrupted", "status", "was", "outcome"},
     "revive": {"session", "outcome", "status", "interrupted", "queued"},
     "attach": {"session", "argv"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -58,6 +59,54 @@ def test_a_question_ends_it_and_the_session_waits_for_the_answer(run: Commands) 
     run.ok("respond", id, "--choose", "2")
     assert run.ok("wait", id) == "completed"
     assert run.ok("last-message", id) == "Blue"
+    run.ok("kill", id)
+
+
+def test_it_is_over_when_the_subagents_are(run: Commands, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    delegate = run.lab.start("sync-delegate", f"[[agent: cat '{gate}']][[reply: launched]]", "--cli", "fake")
+    id = run.lab.until(lambda: next(iter(ids(run)), None), "the session")
+    run.lab.until(lambda: run.json("status", id)["background"] == 1, "the subagent")
+    assert run.json("status", id)["status"] == "working"
+    assert run.json("status", id)["left"] == [{"kind": "agent", "text": f"cat '{gate}'"}]
+    assert delegate.poll() is None
+    # A message meanwhile begins a turn of its own, which is over at once; one that is queued waits for all of it.
+    assert run.ok("send", id, "[[reply: aside]]") == "started (turn 2)"
+    assert run.ok("wait", id, "--turn", "2") == "completed"
+    assert run.ok("send", id, "[[reply: after]]", "--queue") == "queued (turn 3)"
+    assert run.json("status", id)["queued"] == [3]
+    gate.write_text("")
+    done = run.lab.finish(delegate)
+    assert (done.code, done.out) == (0, "the subagent is over\n")
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_a_command_that_it_left_running_is_named_as_it_ends(run: Commands, json: tuple[str, ...]) -> None:
+    done = run("sync-delegate", "[[bash_bg: exec sleep 600]][[reply: served]]", "--cli", "fake", *json)
+    assert done.code == 0
+    assert "was ended, and with it what still ran there: exec sleep 600" in done.err
+    assert ids(run) == []
+
+
+def test_settled_waits_for_it_and_prints_what_the_agent_said_then(run: Commands, tmp_path: Path) -> None:
+    task = f"[[bash_bg: until [ -e '{tmp_path}/go' ]; do sleep 0.05; done]][[reply: started]]"
+    delegate = run.lab.start("sync-delegate", task, "--cli", "fake", "--settled")
+    id = run.lab.until(lambda: next(iter(ids(run)), None), "the session")
+    run.lab.until(lambda: run.json("status", id)["background"] == 1, "the command")
+    assert run.ok("wait", id) == "completed"
+    (tmp_path / "go").touch()
+    done = run.lab.finish(delegate)
+    assert (done.code, done.out) == (0, "the background work is over\n")
+    assert "ended" not in done.err
+
+
+def test_an_interrupt_ends_the_subagents(run: Commands) -> None:
+    id = run.create()
+    run.ok("send", id, "[[agent: exec sleep 600]][[reply: launched]]")
+    run.lab.until(lambda: run.json("status", id)["background"] == 1, "the subagent")
+    assert run.json("interrupt", id) == {"session": id, "interrupted": [1], "status": "idle", "was": "working"}
+    assert run("wait", id).out == "interrupted\n"
     run.ok("kill", id)
 
 

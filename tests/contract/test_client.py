@@ -204,6 +204,7 @@ def test_send_wait_and_read(desk: Desk) -> None:
         "turn": 1,
         "question": None,
         "background": 0,
+        "left": [],
         "queued": [],
         "error": None,
         **NO_LIMIT,
@@ -294,7 +295,8 @@ def test_wait_for_what_was_left_in_the_background(desk: Desk, tmp_path: Path) ->
     assert outcome["outcome"] == "timeout"
     with meanwhile(lambda: gate.write_text("over")):
         (outcome,) = desk.client.wait([id], settled=True, interval=600)
-    assert (outcome["outcome"], outcome["turns"][0]["reply"]) == ("completed", "left it")
+    assert (outcome["outcome"], outcome["turns"][0]["reply"]) == ("completed", "the background work is over")
+    assert desk.client.wait([id])[0]["turns"][0]["reply"] == "left it"
     assert desk.client.status(id)["background"] == 0
 
 

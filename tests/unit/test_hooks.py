@@ -191,7 +191,7 @@ def test_an_end_with_background_work():
     tasks = [{"id": "1", "type": "shell"}, {"id": "2", "type": "subagent"}, {"id": "3", "type": "workflow"}, "?"]
     found = fact(hook_event_name="Stop", prompt_id="p1", last_assistant_message="Done.", background_tasks=tasks)
     assert (found.kind, found.outcome, found.prompt) == ("ended", COMPLETED, "p1")
-    assert (found.reply, found.error, found.background) == ("Done.", None, 4)
+    assert (found.reply, found.error, found.background) == ("Done.", None, 3)
     assert (found.subagents, found.again) == (("2", "3"), False)
     assert (fact(hook_event_name="Stop").background, fact(hook_event_name="Stop").subagents) == (0, None)
     with_mate = [*tasks, {"id": "t", "type": "teammate", "status": "running"}]

@@ -20,7 +20,20 @@ import re
 import shlex
 
 from ... import files
-from ...model import COMPLETED, FAILED, INTERRUPTED, LIMIT, Fact, Part, Question, Subagent
+from ...model import (
+    AGENT,
+    COMMAND,
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    LIMIT,
+    SCHEDULE,
+    Fact,
+    Part,
+    Question,
+    Subagent,
+    Task,
+)
 from .rules import always
 
 TYPE_CHECKING = False
@@ -206,18 +219,37 @@ def _stop(payload: Payload, fields: dict[str, Any]) -> Fact:
         prompt=words(fields, "prompt_id"),
         outcome=COMPLETED,
         reply=words(fields, "last_assistant_message"),
-        background=len(_several(fields, "background_tasks")),
-        subagents=_subagents(fields),
+        background=len(left := _left(fields)),
+        subagents=_subagents(fields, left),
         again=fields.get("stop_hook_active") is True,
+        left=left,
     )
 
 
-def _subagents(fields: dict[str, Any]) -> tuple[str, ...] | None:
+def _subagents(fields: dict[str, Any], left: tuple[Task, ...]) -> tuple[str, ...] | None:
     """The subagents that work on; None if that cannot be told."""
-    tasks = [task for task in _several(fields, "background_tasks") if isinstance(task, dict)]
-    if "background_tasks" not in fields or any(task.get("type") == _TEAMMATE for task in tasks):
+    tasks = _several(fields, "background_tasks")
+    if "background_tasks" not in fields or any(isinstance(one, dict) and one.get("type") == _TEAMMATE for one in tasks):
         return None
-    return tuple(str(task.get("id")) for task in tasks if task.get("type") in _AGENTS)
+    return tuple(task.id for task in left if task.kind == AGENT)
+
+
+def _left(fields: dict[str, Any]) -> tuple[Task, ...]:
+    """What runs on after a turn, and the prompts that Claude will give itself (`/loop`, a wake-up of its own)."""
+    tasks = [task for task in _several(fields, "background_tasks") if isinstance(task, dict)]
+    plans = [plan for plan in _several(fields, "session_crons") if isinstance(plan, dict)]
+    return (
+        *(Task(str(task.get("id")), _kind(task), words(task, "command") or _title(task)) for task in tasks),
+        *(Task(str(plan.get("id")), SCHEDULE, f"{plan.get('schedule')}: {plan.get('prompt')}") for plan in plans),
+    )
+
+
+def _kind(task: dict[str, Any]) -> str:
+    return AGENT if task.get("type") in _AGENTS else COMMAND
+
+
+def _title(task: dict[str, Any]) -> str:
+    return words(task, "description") or str(task.get("type"))
 
 
 def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
@@ -228,7 +260,6 @@ def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
         prompt=words(fields, "prompt_id"),
         outcome=FAILED,
         error=told[0] if told else "the model could not be reached",
-        background=len(_several(fields, "background_tasks")),
         reason=reason(fields),
     )
 

@@ -37,7 +37,7 @@ from dev_sessions.errors import (
     TmuxError,
     WaitingForInput,
 )
-from dev_sessions.model import Entry, Fact, Message, Part, Probe, Question
+from dev_sessions.model import Entry, Fact, Message, Part, Probe, Question, Task
 from dev_sessions.terminal.tmux import Tmux
 from dev_sessions.waiting import Watcher
 
@@ -282,6 +282,8 @@ def _observe(session: Session) -> Observation:
 
 def _fact(fields: dict[str, Any]) -> Fact:
     known = {name: value for name, value in fields.items() if name in Fact._fields and name != "question"}
+    if fields.get("kind") == "ended":
+        known |= {"left": tuple(Task(*one) for one in fields["left"]), "subagents": tuple(fields["subagents"])}
     asked = fields.get("question")
     if asked is None:
         return Fact(**known)

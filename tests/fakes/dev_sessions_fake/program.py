@@ -8,6 +8,7 @@ A prompt holds directives, `[[verb: argument]]`, carried out in order.  A prompt
     may: TEXT        ask for permission               replytool        say what was answered
     bash: COMMAND    run it                           replytool        say what it printed
     bash_bg: COMMAND leave it running at the turn's end; the agent wakes by itself when it is over
+    agent: COMMAND   the same of a subagent, which works as long as the command runs
     error: TEXT      the turn fails                   die              end at once, without a word
     limit: TIME      the turn fails by a limit that resets then (seconds since the epoch)
     die: TEXT        say why, then end                join             while busy: become part of the running turn
@@ -35,7 +36,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 TICK = float(os.environ.get("FAKE_TICK", "0.01"))
-VERBS = "ask bash bash_bg deaf delay die error hold join late limit may reply replytool"
+VERBS = "agent ask bash bash_bg deaf delay die error hold join late limit may reply replytool"
 _DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::((?:(?!\]\]).)*))?\]\]", re.DOTALL)
 _POINTER = "[file] "
 
@@ -60,6 +61,17 @@ class Prompt(NamedTuple):
         return [argument for found, argument in self.directives if found == verb]
 
 
+class Left(NamedTuple):
+    """What runs in the background."""
+
+    child: subprocess.Popen[bytes]
+    kind: str
+    command: str
+
+    def shown(self) -> list[str]:
+        return [str(self.child.pid), self.kind, self.command]
+
+
 class Interrupted(Exception):
     """The running turn is to end."""
 
@@ -80,7 +92,7 @@ class Agent:
         self.typed: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.waiting: list[Prompt] = []  # taken, not begun
         self.late: list[tuple[str, Prompt]] = []
-        self.background: list[subprocess.Popen[bytes]] = []
+        self.background: list[Left] = []
         self.running: str | None = None
         self.asking = False
         # One that was revived goes on counting where it was.
@@ -98,6 +110,7 @@ class Agent:
         self.show("ready")
         while True:
             if os.path.exists(self.path("interrupt")):
+                self.stop_agents()
                 self.remove("interrupt")  # it came too late for the turn that it meant
             self.take()
             self.wake()
@@ -163,10 +176,10 @@ class Agent:
         else:
             self.accept(prompt)
 
-    def accept(self, prompt: Prompt) -> None:
+    def accept(self, prompt: Prompt, **more: str) -> None:
         if self.running is None and not self.waiting:
             self.turns += 1
-            self.say("accepted", text=prompt.text, inbox=prompt.inbox, prompt=f"turn-{self.turns}")
+            self.say("accepted", text=prompt.text, inbox=prompt.inbox, prompt=f"turn-{self.turns}", **more)
             self.waiting.append(prompt)
             return
         self.say("accepted", text=prompt.text, inbox=prompt.inbox, held=True)
@@ -177,10 +190,23 @@ class Agent:
 
     def wake(self) -> None:
         """Work left in the background is over: that makes a turn which nobody asked for."""
-        over = [child for child in self.background if child.poll() is not None]
-        if over:
-            self.background = [child for child in self.background if child not in over]
-            self.accept(Prompt("[[reply: the background work is over]]", None))
+        over = next((left for left in self.background if left.child.poll() is not None), None)
+        if over is not None and not self.waiting:
+            self.background.remove(over)
+            what = "subagent" if over.kind == "agent" else "background work"
+            self.accept(Prompt(f"[[reply: the {what} is over]]", None), task=str(over.child.pid))
+
+    def agents(self) -> list[Left]:
+        return [left for left in self.background if left.kind == "agent"]
+
+    def stop_agents(self) -> None:
+        if agents := self.agents():
+            for left in agents:
+                left.child.kill()
+                left.child.wait()
+                self.background.remove(left)
+            self.say("stopped")
+            self.status("idle")
 
     # A turn.
 
@@ -203,7 +229,9 @@ class Agent:
                 self.say("joined", text=dropped.text)
             self.waiting = []
         reply = said[-1] if said and ending["outcome"] == "completed" else None
-        self.say("ended", prompt=self.running, reply=reply, background=len(self.background), **ending)
+        ending |= {"background": len(self.background), "left": [left.shown() for left in self.background]}
+        ending |= {"subagents": [str(left.child.pid) for left in self.agents()]}
+        self.say("ended", prompt=self.running, reply=reply, **ending)
         self.running = None
         self.remove("interrupt")
         if not self.waiting:
@@ -231,8 +259,9 @@ class Agent:
             elif verb == "bash":
                 done = subprocess.run(["/bin/sh", "-c", argument], stdin=subprocess.DEVNULL, capture_output=True)
                 printed = (done.stdout + done.stderr).decode(errors="replace").rstrip("\n")
-            elif verb == "bash_bg":
-                self.background.append(subprocess.Popen(["/bin/sh", "-c", argument], stdin=subprocess.DEVNULL))
+            elif verb in ("bash_bg", "agent"):
+                child = subprocess.Popen(["/bin/sh", "-c", argument], stdin=subprocess.DEVNULL)
+                self.background.append(Left(child, "agent" if verb == "agent" else "command", argument))
             elif verb == "error":
                 raise Failed(argument)
             elif verb == "limit":
@@ -298,6 +327,7 @@ class Agent:
         self.write(os.path.join(self.folder, "facts", f"{self.facts:06d}-{kind}.json"), json.dumps(fact))
 
     def status(self, activity: str, detail: str | None = None) -> None:
+        activity = "busy" if activity == "idle" and self.agents() else activity
         status = {"activity": activity, "since": time.time(), "detail": detail, "background": len(self.background)}
         self.write(self.path("status.json"), json.dumps(status))
 
