@@ -1,7 +1,10 @@
-"""Ending a running turn of Claude Code.
+"""Ending a running turn of Claude Code, its subagents included.
 
 Escape ends it within some 0.2 s; no hook tells so, the status file does. Before any output Claude gives the prompt back
 into the input box, where it would be mixed into the next one: it is taken out (2.1.330).
+
+Escape does not end subagents, which run in the background; Ctrl-X Ctrl-K, pressed twice, does. Claude then tells itself
+so in a turn of its own, which is ended too. Where none runs, these keys do nothing (2.1.150 to 2.1.332).
 """
 
 from __future__ import annotations
@@ -10,48 +13,95 @@ import json
 import time
 
 from ...errors import TimedOut
+from ...model import WORKING
 from ...records import Payload
+from ...turns import reduce
 from ...waiting import Watcher
 from . import delivery, dialogs, evidence, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...model import State
     from ...terminal.screen import Screen
     from ..base import Session
 
 # Escape closes what lies on top first (a menu, a question); only then it reaches the turn. Seconds between two. It is
 # pressed once only where Claude does not say what it does: twice in an empty input box, it opens a menu.
 _AGAIN = 1.0
+_STOP_SUBAGENTS = ("C-x", "C-k", "C-x", "C-k")
+# How long Claude may take to begin the turn in which it tells itself that its subagents were stopped. Seconds.
+_WAKING = 2.0
 
 
 def interrupt(session: Session, screen: Screen, timeout: float) -> None:
     """End the running turn; see `base.Interrupts.interrupt`."""
-    until = time.monotonic() + timeout
-    pressed = 0.0
-    with Watcher() as watcher:
-        watcher.watch_descriptor(screen.descriptor)
-        watcher.watch(*evidence.sources(session))
-        while not _at_rest(session, screen, bool(pressed)):
-            if time.monotonic() >= until:
-                raise TimedOut(
-                    f"the turn of {session.id} did not end; its screen shows:\n{dialogs.shown(screen.capture())}",
-                    next=f"dev-sessions attach {session.id}",
-                )
-            activity = evidence.look(session).activity
-            if not pressed or (activity is not None and time.monotonic() - pressed >= _AGAIN):
+    _Interrupt(session, screen, timeout).run()
+
+
+class _Interrupt:
+    def __init__(self, session: Session, screen: Screen, timeout: float) -> None:
+        self._session, self._screen = session, screen
+        self._until = time.monotonic() + timeout
+        self._pressed = 0.0
+        self._escaped = False  # the last key was Escape
+        self._stopped: float | None = None  # when the subagents were stopped
+        self._taken_back = True
+
+    def run(self) -> None:
+        with Watcher() as watcher:
+            watcher.watch_descriptor(self._screen.descriptor)
+            watcher.watch(*evidence.sources(self._session))
+            while not (self._over() if self._at_rest() else self._press()):
+                watcher.wait(0.2)
+                self._screen.drain()
+
+    def _press(self) -> bool:
+        """Press the next key, if it is time for it; always False.
+
+        Raises:
+            TimedOut: nothing has helped.
+        """
+        if time.monotonic() >= self._until:
+            what = "the subagents" if self._state().delegated else "the turn"
+            raise TimedOut(
+                f"{what} of {self._session.id} did not end; its screen shows:\n{dialogs.shown(self._screen.capture())}",
+                next=f"dev-sessions attach {self._session.id}",
+            )
+        activity = evidence.look(self._session).activity
+        if not self._pressed or (activity is not None and time.monotonic() - self._pressed >= _AGAIN):
+            self._pressed = time.monotonic()
+            # An Escape that has not helped may have ended the agent's own work, and left its subagents.
+            if (self._state().delegated or self._escaped) and dialogs.input_box(self._screen.capture()) is not None:
+                self._stopped, self._escaped = time.time(), False
+                self._screen.keys(*_STOP_SUBAGENTS)
+            else:
+                self._escaped, self._taken_back = True, False
                 # What waits for an answer has keys of its own.
-                screen.keys("Escape", exactly=activity == "waiting")
-                pressed = time.monotonic()
-            watcher.wait(0.2)
-            screen.drain()
-        taken_back = not pressed
-        while True:
-            if not taken_back and (taken_back := _take_back(session, screen)):
-                _report(session)
-            if not _ending(session) or time.monotonic() >= until:
-                return
-            watcher.wait(0.2)
-            screen.drain()
+                self._screen.keys("Escape", exactly=activity == "waiting")
+        return False
+
+    def _at_rest(self) -> bool:
+        return _at_rest(self._session, self._screen, bool(self._pressed))
+
+    def _state(self) -> State:
+        seen = evidence.observe(self._session)
+        return reduce(self._session.folder.messages(), seen.facts, seen.probe)
+
+    def _over(self) -> bool:
+        """True once nothing more is to come of the turn, of which Claude says that it does not run."""
+        if not self._taken_back and _take_back(self._session, self._screen):
+            self._taken_back = True
+            _report(self._session)
+        return time.monotonic() >= self._until or not (_ending(self._session) or self._wakes_up())
+
+    def _wakes_up(self) -> bool:
+        """True from when the subagents were stopped until the turn is over in which Claude tells itself so."""
+        since = self._stopped
+        if since is None:
+            return False
+        if any(fact.kind == "accepted" and fact.at > since for fact in evidence.observe(self._session).facts):
+            return self._state().status == WORKING
+        return 0 <= time.time() - since < _WAKING
 
 
 def _at_rest(session: Session, screen: Screen, pressed: bool) -> bool:
