@@ -193,7 +193,9 @@ def test_a_permission_is_asked_for(shared: Lab) -> None:
         "send", id, subagent("[[bash: touch four]][[reply: four]]", run_in_background=True) + "[[reply: left it]]"
     )
     (asked,) = shared.pending("touch four")
-    shared.until(lambda: shared.ok("last-message", id) == "left it", "the end of the agent's own turn")
+    shared.until(
+        lambda: re.search(r"^[●⏺] left it", shared.screen(id), re.MULTILINE), "the end of the agent's own turn"
+    )
     shared.until(lambda: time.time() > asked["since"] + 3, "a while")
     assert shared.pending("touch four") == [asked]
     shared.ok("respond", id, "--allow")

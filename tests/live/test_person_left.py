@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -55,7 +56,7 @@ PASSABLE = {
     "one sign, the cursor on it": Left("x", ("C-a",), words("❯ x"), ("C-e", "C-u")),
     "a menu of files": Left("@", (), words("❯ @"), ("C-u",)),
     "a menu of commands": Left("/mod", (), words("/model"), ("C-u",)),
-    "an entry of the history": Left("", ("Up",), lambda screen: "❯ \n" not in screen),
+    "an entry of the history": Left("", ("Up",), lambda screen: re.search(r"\n❯ \S[^─]*\n─{20}", screen) is not None),
 }
 
 
@@ -131,6 +132,7 @@ def test_a_small_window_with_a_long_name(shared: Lab, spoken: str, size: str) ->
     assert "rows" in refused.err
     assert "enlarge" in refused.err
     assert shared.ok("ask", spoken, "one line").startswith("echo: one line")
+    assert shared.prompts_since(spoken, before, 2) == [LINES, "one line"]
     shared.tmux("resize-window", *window, "-x", "200", "-y", "50")
 
 

@@ -83,6 +83,11 @@ def test_a_dialog_is_answered_with_a_key(lab: Lab) -> None:
 def test_a_subagents_question_is_open_while_the_agent_rests_and_works_on_something_else(lab: Lab) -> None:
     """No dialog shows it, and Claude's status says nothing of it (2.1.332)."""
     id = lab.create("--permissions", "ask")
+
+    def said(words: str) -> bool:
+        reports = [json.loads(path.read_text()) for path in (lab.folder(id) / "facts").glob("[!.]*.json")]
+        return words in [one.get("last_assistant_message") for one in reports if one["hook_event_name"] == "Stop"]
+
     lab.ok("send", id, subagent("[[bash: touch one]][[replytool]]", "touch a file") + "[[reply: started it]]")
     (asked,) = lab.pending("touch one")
     assert (asked["kind"], asked["agent"]["type"], asked["agent"]["task"]) == (
@@ -90,16 +95,18 @@ def test_a_subagents_question_is_open_while_the_agent_rests_and_works_on_somethi
         "general-purpose",
         "touch a file",
     )
-    lab.until(lambda: lab.ok("last-message", id) == "started it", "the end of the agent's own turn")
+    lab.until(lambda: said("started it"), "the end of the agent's own turn")
     lab.keys(id, "[[reply: theirs]] ")
     lab.until(lambda: "theirs" in lab.screen(id), "the typed prompt")
     lab.keys(id, "Enter")
-    lab.until(lambda: lab.ok("last-message", id) == "theirs", "the end of a person's turn")
+    lab.until(lambda: said("theirs"), "the end of a person's turn")
     lab.until(lambda: time.time() > asked["since"] + 3, "a while")
     assert lab.pending("touch one") == [asked]
     del asked["session"]
     assert json.loads(lab.ok("status", id, "--json"))["question"] == asked
     assert [row["status"] for row in json.loads(lab.ok("list", "--json"))] == ["waiting_for_input"]
+    waited = lab.run("wait", id, "--json")
+    assert (waited.code, waited.json["question"]) == (6, asked)
     events = [json.loads(line) for line in lab.ok("events", id).splitlines()]
     assert [event["question"] for event in events if event["event"] == "asked"] == [asked]
     refused = lab.run("send", id, "and now?")
@@ -108,7 +115,7 @@ def test_a_subagents_question_is_open_while_the_agent_rests_and_works_on_somethi
     done = lab.ok("respond", id, "--question", asked["id"], "--allow")
     assert done == "answered (permission of its subagent general-purpose: touch a file)"
     lab.until((lab.project / "one").exists, "what was allowed")
-    lab.until(lambda: lab.ok("status", id) == "idle", "the end of all")
+    assert lab.ok("wait", id) == "completed"
     assert (lab.pending(), lab.hooks()) == ([], [])
 
 
@@ -221,5 +228,6 @@ def test_a_subagent_asks_in_every_mode_that_asks(lab: Lab) -> None:
     assert asked["agent"] is None
     lab.ok("respond", id, "--choose", "2")
     assert lab.model.wait_until_blocked("sub")  # it works on
-    lab.until(lambda: "Blue" in lab.ok("last-message", id), "the answer")
     lab.model.release("sub")
+    assert lab.ok("wait", id) == "completed"
+    assert "Blue" in lab.ok("last-message", id, "-n", "2")

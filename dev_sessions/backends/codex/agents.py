@@ -12,7 +12,7 @@ from itertools import chain
 from ... import files
 from ...model import INTERRUPTED, Subagent
 from ...values import NamedTuple
-from . import rollout
+from . import rollout, rollouts
 from .rollout import Event, Story
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ def family(home: str, begins: Mapping[str, int], story: Story) -> list[Thread]:
 
 
 def _path(home: str, thread: str) -> str | None:
-    return rollout.find(home, thread, None) or rollout.find_archived(home, thread)
+    return rollouts.find(home, thread, None) or rollouts.find_archived(home, thread)
 
 
 def spans(agents: Iterable[Thread], working: Container[str]) -> list[Span]:

@@ -10,7 +10,7 @@ import time
 from ... import files, processes
 from ...model import Fact, Message, Probe
 from ..session import Observation, Sources
-from . import agents, holders, places, rollout
+from . import agents, holders, places, rollout, rollouts
 from .look import Look
 from .view import clients, past, told
 
@@ -98,13 +98,13 @@ def record_path(session: Session) -> str | None:
     """Where the thread's record is, for whoever only reads it: also one that was archived."""
     if session.private.get("thread") is None:
         return None
-    return rollout_path(session) or rollout.find_archived(session.private["home"], session.private["thread"])
+    return rollout_path(session) or rollouts.find_archived(session.private["home"], session.private["thread"])
 
 
 def rollout_path(session: Session) -> str | None:
     """Where the record of a thread is that can still be talked to."""
     private = session.private
-    return rollout.find(private["home"], private["thread"], private.get("rollout"))
+    return rollouts.find(private["home"], private["thread"], private.get("rollout"))
 
 
 def _last_change(path: str) -> float:
