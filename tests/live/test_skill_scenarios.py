@@ -164,3 +164,19 @@ def test_a_sandboxed_codex_gets_the_remedy_and_starts_nothing(both: CodexLab) ->
     assert "run the command outside of it" in shown
     assert caller not in [row["parent"] for row in both.run("list", "--json").json]
     both.ok("kill", caller)
+
+
+def test_a_long_wait_in_the_background_wakes_its_parent_when_it_ends(by_claude: Parent) -> None:
+    lab, child = by_claude.lab, by_claude.lab.create()
+    lab.ok("send", child, "[[hold: long]][[reply: found it]]")
+    command = f"{COMMAND}dev-sessions wait {child} && dev-sessions last-message {child}"
+    assert lab.ok("ask", by_claude.id, f"[[bash_bg: {command}]][[reply: I go on elsewhere]]") == "I go on elsewhere"
+    assert lab.run("status", by_claude.id, "--json").json["background"] == 1
+    woken = lab.start("wait", by_claude.id, "--next-turn", "--timeout", "100")
+    lab.until(lambda: lab.is_waiting(woken.pid), "a wait for the parent's next turn")
+    before = len(lab.model.requests)
+    lab.model.release("long")
+    assert lab.finish(woken).out == "completed\n"
+    assert "<task-notification>" in str([request.body["messages"][-1] for request in lab.model.requests[before:]])
+    assert lab.run("status", by_claude.id, "--json").json["background"] == 0
+    lab.ok("kill", child)
