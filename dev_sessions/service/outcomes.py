@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..errors import UsageError
-from ..model import EXITED, FAILED, IDLE, INTERRUPTED, LIMIT, WAITING, WORKING
+from ..model import EXITED, FAILED, IDLE, INTERRUPTED, LIMIT, QUEUED, WAITING, WORKING
 from ..turns import batch, verdict
 
 TYPE_CHECKING = False
@@ -31,6 +31,9 @@ def of_interrupt(before: State, after: State) -> str | None:
     """What became of what ran before an interrupt; None if nothing did, or if it goes on."""
     if before.status in (IDLE, EXITED):
         return None
+    ran = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
+    if any(turn.number in ran and turn.state == INTERRUPTED for turn in after.turns):
+        return INTERRUPTED  # whatever the agent has said since: it may comment on that its subagents were stopped
     if after.last is not None and after.last != before.last:
         return after.last.state
     return {IDLE: INTERRUPTED, EXITED: EXITED}.get(after.status)

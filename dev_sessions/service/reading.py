@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 
 def status(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """What the session `id` does: "session", "status", "turn", "question", "background", "left", "queued",
-    "error".
+    """What the session `id` does: "session", "status", "turn", "question", "background", "left", "queued", "error".
 
     "reason" and "resets_at" say whether a limit has ended the last turn of an agent at rest, or has stopped one that
     will go on by itself; both are null else.

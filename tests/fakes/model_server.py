@@ -74,6 +74,8 @@ _STEERED_IN = re.compile(
 _CONTINUED = re.compile(r"^Your claude\.ai usage limit has reset\.")
 # What a subagent said when it ended, as the CLI passes it on to the agent that started it.
 _RESULT = re.compile(r"<task-notification>.*?<result>(.*?)</result>.*?</task-notification>", re.DOTALL)
+# What a Stop hook that makes the agent go on has said.
+_HOOKED = re.compile(r"Stop hook feedback:\n(.*?)(?:</system-reminder>|\Z)", re.DOTALL)
 _PASTE_TAGS = re.compile(r"</?pasted_content\b[^>]*>")
 _PATH = re.compile(r"(?<![\w.:/~-])/[^\s\"'`<>|;&()]*[\w-]")
 
@@ -134,6 +136,8 @@ def find_prompt(body: dict[str, Any]) -> tuple[str, list[str]]:
             if block["type"] == "tool_result":
                 text = "\n".join(b.get("text", "") for b in _blocks(block.get("content")))
                 results.append(text)
+            elif hooked := _HOOKED.search(text):
+                prompt, results = hooked[1].strip(), []
             elif words.startswith("[Request interrupted by user"):
                 prompt, results = "", []
             elif _CONTINUED.match(words):

@@ -343,6 +343,19 @@ ROWS: tuple[Row, ...] = (
         background=1,
     ),
     Row(
+        "subagents at work",
+        OWN_WORK,
+        "the agent itself has stopped, and a subagent that it started works in the background",
+        "the subagent reports, and the agent goes on with the same turn",
+        "working",
+        "working",
+        "idle",
+        "completed",
+        "completed",
+        reply=((1, "it is found"),),
+        background=1,
+    ),
+    Row(
         "a subagent's question open",
         OWN_WORK,
         "a subagent asks whether it may run a command (`--permissions ask`), which no dialog shows while the agent "

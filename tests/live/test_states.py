@@ -369,6 +369,19 @@ def subagent_asks(stage: Stage) -> Iterator[None]:
     stage.becomes("idle")
 
 
+@scene("subagents at work")
+def subagents(stage: Stage) -> Iterator[None]:
+    stage.send("[[hold: a]][[agent: helper|[[hold: b]][[reply: found [[reply: it is found]]]]]][[reply: started it]]")
+    stage.held("a")
+    yield
+    stage.go()
+    stage.held("b")
+    stage.sees("started it")
+    yield
+    stage.lab.model.release("b")
+    stage.becomes("idle")
+
+
 @scene("background work")
 def background(stage: Stage) -> Iterator[None]:
     stage.send(f"[[hold: a]][[bash_bg: {stage.command('job')}]][[reply: started it]]")
