@@ -420,9 +420,11 @@ def test_send_may_end_the_running_turn_first(desk: Desk) -> None:
 
 def test_interrupt_says_what_it_ended(desk: Desk) -> None:
     id = desk.create()
-    assert desk.client.interrupt(id) == {"session": id, "interrupted": [], "status": "idle", "was": "idle"}
+    nothing = {"session": id, "interrupted": [], "status": "idle", "was": "idle", "outcome": None}
+    assert desk.client.interrupt(id) == nothing
     desk.client.send(id, "[[hold: never]]")
-    assert desk.client.interrupt(id) == {"session": id, "interrupted": [1], "status": "idle", "was": "working"}
+    cut = {"session": id, "interrupted": [1], "status": "idle", "was": "working", "outcome": "interrupted"}
+    assert desk.client.interrupt(id) == cut
     assert desk.client.wait([id])[0]["outcome"] == "interrupted"
 
 
