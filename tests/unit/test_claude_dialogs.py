@@ -312,6 +312,7 @@ def test_the_rule_of_a_small_window_with_a_name(rule):
     assert dialogs.input_box(shown, 4) == dialogs.Box("a draft that\n  wraps", True)
     assert dialogs.input_box(shown, 0) is None
     assert dialogs.input_box(shown.replace(rule, ""), 4) is None
+    assert [dialogs.is_last_row(shown, row) for row in (3, 4, 6, 60)] == [False, True, False, False]
 
 
 @pytest.mark.parametrize(

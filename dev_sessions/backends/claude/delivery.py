@@ -120,8 +120,9 @@ def clear(screen: Screen, text: str) -> None:
     """Take `text` out of the input box.
 
     Ctrl+U does nothing to a running turn, unlike Escape and Ctrl+C, and nothing to an empty box: two Ctrl+C within a
-    second end Claude (2.1.330).
+    second end Claude (2.1.330). It deletes what is before the cursor, which has to be in the last line.
     """
+    screen.keys("C-e")
     for _ in range(2 * len(text.splitlines()) + 2):
         screen.keys("C-u")
 
@@ -220,7 +221,7 @@ class _Attempt:
     def _empty(self, box: dialogs.Box) -> None:
         if box.text == "!":
             self._screen.keys("BSpace")  # out of shell mode, with nothing typed in it
-        elif self._left_by_us(box):
+        elif self._left_by_us(box) and dialogs.is_last_row(self._screen.capture(), self._screen.row()):
             clear(self._screen, box.text)
         else:
             self._delivery.say(f"set aside what stood in the input box of {self._session.id}; it comes back there")

@@ -108,6 +108,12 @@ def input_box(screen: str, row: int | None = None) -> Box | None:
     return Box(_text(content), True)
 
 
+def is_last_row(screen: str, row: int) -> bool:
+    """True if this is the last row of the input box: the next one is the rule below it."""
+    below = screen.split("\n")[row + 1 : row + 2]
+    return bool(below) and _RULE.fullmatch(below[0]) is not None
+
+
 def _text(content: list[str]) -> str:
     text = "\n".join(content).replace("\xa0", " ").strip()
     return "" if text in _PLACEHOLDERS else text
