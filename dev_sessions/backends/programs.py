@@ -81,6 +81,7 @@ def answer(
     try:
         asked = subprocess.Popen(
             argv,
+            bufsize=0,  # nothing is left to be written when a pipe is closed that nobody reads
             env=dict(environ),
             cwd="/",
             stdin=subprocess.PIPE,
@@ -95,7 +96,6 @@ def answer(
             assert asked.stdin is not None
             assert asked.stdout is not None
             asked.stdin.write(said)
-            asked.stdin.flush()
             lines = _lines(asked.stdout, time.monotonic() + seconds)
             return next((found for line in lines if (found := wanted(line)) is not None), None)
         except BrokenPipeError:
