@@ -9,7 +9,7 @@ from contextlib import suppress
 from ..errors import UsageError
 from ..fold import Untaken
 from ..records import Folder
-from ..turns import reduce
+from ..turns import BUSY_ACTIVITY, reduce
 from ..values import as_number
 from ..waiting import Watcher
 from .listening import Ears
@@ -141,7 +141,9 @@ class _Teller:
             return
         (seen,) = self._house.observe([session])
         messages = session.folder.messages()
-        binding = _Binding(messages, reduce(messages, seen.facts, seen.probe).turns)
+        # An end is told when it is reported, whether or not the agent goes on after it.
+        probe = seen.probe._replace(activity=None) if seen.probe.activity == BUSY_ACTIVITY else seen.probe
+        binding = _Binding(messages, reduce(messages, seen.facts, probe).turns)
         # When a question was settled is not always known; of each one it is said when it was asked.
         for fact in (fact for fact in seen.facts if fact.kind != "answered"):
             yield _fact(session, fact, binding)

@@ -105,7 +105,8 @@ def test_an_interrupt_ends_the_subagents(run: Commands) -> None:
     id = run.create()
     run.ok("send", id, "[[agent: exec sleep 600]][[reply: launched]]")
     run.lab.until(lambda: run.json("status", id)["background"] == 1, "the subagent")
-    assert run.json("interrupt", id) == {"session": id, "interrupted": [1], "status": "idle", "was": "working"}
+    told = {"session": id, "interrupted": [1], "status": "idle", "was": "working", "outcome": "interrupted"}
+    assert run.json("interrupt", id) == told
     assert run("wait", id).out == "interrupted\n"
     run.ok("kill", id)
 

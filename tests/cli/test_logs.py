@@ -18,9 +18,23 @@ ENTRY = {
     *("role", "kind", "text", "turn", "at", "prompt", "via", "tool", "call", "input", "result", "failed", "images"),
 }
 INSPECTED = {
-    *("id", "cli", "status", "mode", "permissions", "path", "host", "description", "group", "parent", "depth", "model"),
+    *(
+        "id",
+        "cli",
+        "status",
+        "mode",
+        "permissions",
+        "path",
+        "host",
+        "description",
+        "group",
+        "parent",
+        "depth",
+        "model",
+        "continue_at_reset",
+    ),
     *("capabilities", "created_at", "created_by", "last_used", "error", "turns", "folder", "files", "missing", "pid"),
-    *("terminal", "version", "reported"),
+    *("terminal", "version", "reported", "continue_at_reset"),
 }
 
 

@@ -154,7 +154,7 @@ def test_a_wait_for_an_old_turn_goes_on_while_that_is_put_behind(run: Commands) 
         gate.write_text("over")
         out, err = waiting.communicate(timeout=30)
     assert (waiting.returncode, err) == (0, "")
-    assert json.loads(out)["turns"][0]["reply"] == "first"
+    assert json.loads(out)["turns"][0]["reply"] == "the background work is over"
 
 
 class DiskLab(Lab):

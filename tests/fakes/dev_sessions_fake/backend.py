@@ -283,7 +283,8 @@ def _observe(session: Session) -> Observation:
 def _fact(fields: dict[str, Any]) -> Fact:
     known = {name: value for name, value in fields.items() if name in Fact._fields and name != "question"}
     if fields.get("kind") == "ended":
-        known |= {"left": tuple(Task(*one) for one in fields["left"]), "subagents": tuple(fields["subagents"])}
+        left = tuple(Task(*one) for one in fields.get("left", ()))
+        known |= {"left": left, "subagents": tuple(fields.get("subagents", ()))}
     asked = fields.get("question")
     if asked is None:
         return Fact(**known)
