@@ -95,11 +95,15 @@ class Fold:
         self.revivals: list[float] = []
 
     def take(self, fact: Fact) -> None:
+        # What the agent is told of its tasks while it works answers none of its questions.
+        joins = fact.task is not None and (fact.held or self._busy_with(fact.prompt))
         rule = getattr(self, "_" + fact.kind, None)
         if rule is not None:
             rule(fact)
         if fact.kind in ("accepted", "ended"):
-            self.heard, self.questions = self.lived, self._of_subagents()
+            self.heard = self.lived
+            if not joins:
+                self.questions = self._of_subagents()
 
     def _alive(self, fact: Fact) -> None:
         # Prompts of an earlier life of the program cannot end any more. The word of a start of ours may come late.
