@@ -76,6 +76,8 @@ _CONTINUED = re.compile(r"^Your claude\.ai usage limit has reset\.")
 _RESULT = re.compile(r"<task-notification>.*?<result>(.*?)</result>.*?</task-notification>", re.DOTALL)
 # What a Stop hook that makes the agent go on has said.
 _HOOKED = re.compile(r"Stop hook feedback:\n(.*?)(?:</system-reminder>|\Z)", re.DOTALL)
+# How the CLI asks again when a response was blank; newer ones do so in a reminder.
+_BLANK = re.compile(r"previous response had no visible output")
 _PASTE_TAGS = re.compile(r"</?pasted_content\b[^>]*>")
 _PATH = re.compile(r"(?<![\w.:/~-])/[^\s\"'`<>|;&()]*[\w-]")
 
@@ -136,6 +138,8 @@ def find_prompt(body: dict[str, Any]) -> tuple[str, list[str]]:
             if block["type"] == "tool_result":
                 text = "\n".join(b.get("text", "") for b in _blocks(block.get("content")))
                 results.append(text)
+            elif _BLANK.search(text):
+                prompt, results = "go on", []
             elif hooked := _HOOKED.search(text):
                 prompt, results = hooked[1].strip(), []
             elif words.startswith("[Request interrupted by user"):

@@ -84,14 +84,15 @@ def test_json_has_the_fields_that_the_protocol_lists(lab: Lab) -> None:
     assert receipt.keys() == sentence("**A receipt**")
     outcome = lab.run("wait", id, "--json").json
     assert outcome.keys() == table("**An outcome**")
-    assert outcome["turns"] == [{"turn": 1, "outcome": "completed", "reply": "one", "error": None}]
+    (turn,) = outcome["turns"]
+    assert turn == {"turn": 1, "outcome": "completed", "reply": "one", "error": None, "reason": None, "resets_at": None}
     answer = lab.run("ask", id, "[[reply: two]]", "--json").json
     assert answer.keys() == {*table("**An outcome**"), "receipt", "via", "reply"}
     assert lab.run("status", id, "--json").json.keys() == sentence("**A status**")
     (row,) = lab.run("list", "--json").json
     assert row.keys() == {*table("**A session**"), "last_used"}
     assert lab.run("last-message", id, "-n", "2", "--json").json == ["one", "two"]
-    at_rest = {"session": id, "interrupted": [], "status": "idle", "was": "idle"}
+    at_rest = {"session": id, "interrupted": [], "status": "idle", "was": "idle", "outcome": None}
     assert lab.run("interrupt", id, "--json").json == at_rest
     assert lab.run("attach", id, "--json").json.keys() == {"session", "argv"}
     assert lab.run("kill", id, "--json").json == [{"session": id, "outcome": "killed"}]

@@ -80,7 +80,14 @@ def test_behind_a_turn_that_ends(shared: Lab, talker: str) -> None:
     assert late.json["outcome"] == "completed"
     assert late.json["turn"] == first + 3
     assert late.json["turns"] == [
-        {"turn": first + number, "outcome": "completed", "reply": reply, "error": None}
+        {
+            "turn": first + number,
+            "outcome": "completed",
+            "reply": reply,
+            "error": None,
+            "reason": None,
+            "resets_at": None,
+        }
         for number, reply in enumerate(("first", "reply one", "reply two", "reply three"))
     ]
     check_delivered(shared, talker, first, before, "completed")

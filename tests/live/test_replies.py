@@ -70,12 +70,13 @@ def test_same_reply_twice(shared: Lab, talker: str) -> None:
 def test_ask_for_programs(shared: Lab, talker: str) -> None:
     told = shared.run("ask", talker, "--json", "--request-id", "asked-1", "[[reply: for programs]]")
     turn = told.json["turn"]
+    nothing = {"error": None, "reason": None, "resets_at": None}
     assert told.json == {
         "session": talker,
         "turn": turn,
         "outcome": "completed",
-        "turns": [{"turn": turn, "outcome": "completed", "reply": "for programs", "error": None}],
-        "error": None,
+        "turns": [{"turn": turn, "outcome": "completed", "reply": "for programs", **nothing}],
+        **nothing,
         "question": None,
         "receipt": "started",
         "via": "terminal",
