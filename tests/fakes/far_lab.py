@@ -32,6 +32,7 @@ DIFFERS = {
     "test_a_worktree_that_cannot_be_made": "the same",
     "test_a_worktree_that_git_refuses": "the same",
     "test_gateway.py": "it is about gateways already",
+    "test_cut_deliveries.py": "it ends the process that delivers, which is the gateway's",
     "test_doctor.py": "doctor looks at the machine that it runs on",
     "test_attach_needs_a_terminal_and_names_the_command": "attach prints the line to run on the host",
     "test_debug_shows_the_traceback": "what nobody foresaw happened on the host, and its traceback stays there",

@@ -125,7 +125,7 @@ def test_a_death_is_reported_with_its_evidence_and_the_agent_brought_back(by_cod
     os.kill(by_codex.lab.pid(child), signal.SIGKILL)
     lines = by_codex.end()
     assert exits(lines) == ["rc=5", "rc=0"]
-    assert lines[lines.index("rc=5") + 1] == "exited"
+    assert "exited" in lines[lines.index("rc=5") :]  # what goes to stderr may stand between
     assert any("half of it" in line for line in lines[lines.index("exited") :])
     assert f"Revived session {child} (interrupted: turn 2)" in lines
     assert lines[lines.index("rc=0") - 1] == "the other half"
