@@ -85,6 +85,7 @@ class Fold:
         self.left: tuple[Task, ...] = ()
         self.last_end: Fact | None = None
         self._listed: frozenset[str] = frozenset()  # the subagents that ran at the last end
+        self._fresh: frozenset[str] = frozenset()  # those that the running turn has started
         self._starters: dict[str, frozenset[int]] = {}  # the turns of ours in which each command was started
         self._told: frozenset[str] = frozenset()  # the background tasks whose end the agent was told
         self.last: Turn | None = None
@@ -111,7 +112,7 @@ class Fold:
             for entry in self.open:
                 self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
             self._forget()
-            self.questions = ()
+        self.questions = ()
         self.lived = self.heard = True
         self.gone = None
 
@@ -124,7 +125,7 @@ class Fold:
         self.revivals.append(fact.at)
 
     def _forget(self) -> None:
-        self.open, self._listed, self._told = [], frozenset(), frozenset()
+        self.open, self._listed, self._fresh, self._told = [], frozenset(), frozenset(), frozenset()
         self._starters, self.background, self.left = {}, 0, ()
 
     def _gone(self, fact: Fact) -> None:
@@ -148,7 +149,7 @@ class Fold:
                 entry.held = entry.held and entry.prompt not in cut
             # What it tells itself of several tasks at once is one turn.
             self._interrupt(_at_rest_by(fact, message), [one for one in self.open if not told or one.task is None])
-            self._release(fact.at)
+            self._release(fact.at, told)
         self.open.append(_Open(message and message.number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
         self.open[-1].task = fact.task
         self._told |= told
@@ -160,6 +161,8 @@ class Fold:
         interrupted if that was the turn in which the agent was told of the last of these.
         """
         cut = [entry for entry in before if not entry.held and not entry.waits]
+        if cut:  # its subagents are nobody's now
+            self._listed, self._fresh = self._listed | self._fresh, frozenset()
         told = [entry for entry in self.open if cut and entry.waits and entry.waits <= self._told]
         for entry in [*cut, *told]:
             if entry.task is None or not self._owners([entry]):
@@ -171,13 +174,15 @@ class Fold:
         tasks = frozenset(entry.task for entry in woken if entry.task is not None)
         return [entry for entry in self.open if entry.waits & tasks]
 
-    def _release(self, at: float) -> None:
-        """As `_abandoned`: what the agent was at rest with before a prompt, since an end that listed no subagents."""
+    def _release(self, at: float, told: frozenset[str]) -> None:
+        """As `_abandoned`: what the agent was at rest with before a prompt, since an end that listed no subagents, but
+        for what that prompt tells of.
+        """
         end = self.last_end
         if end is not None and self.delegated and not self._listed and at - end.at >= HOLD_GRACE:
-            for entry in self.open:
+            for entry in [entry for entry in self.open if not entry.waits & told]:
                 self._close(entry, end.outcome, end.at, **end.told)
-            self.open = []
+                self.open.remove(entry)
 
     def _queued_with(self, text: str) -> _Open | None:
         return next((entry for entry in self.open if entry.queued and entry.text == text), None)
@@ -217,12 +222,15 @@ class Fold:
                 entry.held, entry.followed, entry.prompt = False, True, fact.prompt
                 return
 
+    def _launched(self, fact: Fact) -> None:
+        self._fresh |= frozenset() if fact.task is None else {fact.task}
+
     def _stopped(self, fact: Fact) -> None:
         for entry in self.open:
             if entry.waits:
                 self._close(entry, INTERRUPTED, fact.at, error=STOPPED)
         self.open = [entry for entry in self.open if not entry.waits]
-        self._listed = frozenset()
+        self._listed = self._fresh = frozenset()
 
     def _asked(self, fact: Fact) -> None:
         if fact.question is not None:
@@ -240,7 +248,12 @@ class Fold:
         over = [entry for entry in self.open if entry not in held and entry not in waiting]
         if not over:  # of a turn whose beginning was not told
             self.last = Turn(0, fact.outcome, fact.at, fact.at, prompt=fact.prompt, **fact.told)
-        new = self._listing(fact).difference(*(entry.waits for entry in waiting))
+        known = self._listed.union(*(entry.waits for entry in waiting))
+        # One that ended during the turn is not listed: what the agent is told of it comes after the end.
+        fresh, self._fresh = self._fresh - self._told, frozenset()
+        new = (self._listing(fact, fresh) | fresh) - known
+        if fact.outcome == INTERRUPTED:
+            new = frozenset()  # its subagents are nobody's now
         owners = self._owners(over)
         kept = []
         for entry in over or [_Open(None, fact.text, fact.prompt, fact.at, held=False)]:
@@ -275,9 +288,9 @@ class Fold:
             if task.kind == COMMAND:
                 self._starters.setdefault(task.id, turns)
 
-    def _listing(self, end: Fact) -> frozenset[str]:
+    def _listing(self, end: Fact, fresh: frozenset[str]) -> frozenset[str]:
         """The subagents that run on after an end; an end that does not say has changed nothing about them."""
-        self._listed = self._listed - self._told if end.subagents is None else frozenset(end.subagents)
+        self._listed = (self._listed - self._told) | fresh if end.subagents is None else frozenset(end.subagents)
         self._told -= self._listed  # one that was sent another message runs again
         return self._listed
 
@@ -311,6 +324,11 @@ class Fold:
             if not probe.background:
                 self.left = tuple(task for task in self.left if task.kind == SCHEDULE)
             self.background = max(1, self.background) if probe.background else len(self.left)
+
+    @property
+    def subagents(self) -> frozenset[str]:
+        """The subagents that run, for all that the agent was told."""
+        return self._listed - self._told
 
     @property
     def delegated(self) -> bool:

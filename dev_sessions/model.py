@@ -165,6 +165,7 @@ class Fact(NamedTuple):
         of the subagents among that, None if it did not say. `again`: it had ended the same turn before, and something
         made it go on. `reason` is "limit" if a limit of the account ended it, which resets at `resets_at` (seconds
         since the epoch; None: it does not say).
+    kind "launched": in the turn `prompt` it has started the subagent of the id `task`, which works in the background.
     kind "stopped": all its subagents were stopped by a key.
     kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
         `text` is no more; an agent that asks one at a time need not say so, the probe does. The end of a turn, and a

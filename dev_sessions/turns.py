@@ -13,7 +13,7 @@ The rules, in order of rank (`fold` applies 1 to 4):
    ended, and has ended the turn in which it was told: that end closes them, and its reply is theirs. A prompt by which
    the agent tells itself of them is a part of such a turn. Commands that run on hold nothing open.
 3. An end that the agent itself took back was none (a hook of the user's made it go on): it has ended the same turn
-   again later, or asked something, or it says that it is busy and has been since before that end.
+   again later, or asked something, or started a subagent, or it says that it is busy since before that end.
 4. Only after that comes the probe: an agent that is gone ends its turns as `exited`; one that says it is idle, and has
    been since after it took the prompt, was interrupted (no agent announces an interrupt).
 """
@@ -84,6 +84,9 @@ def that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
             last = len(kept)
         elif last is not None and kept[last].subagents == () and _is_its_own(fact.question):
             del kept[last]  # at rest it would not ask
+            last = None
+        elif last is not None and fact.kind == "launched":
+            del kept[last]  # nor start subagents
             last = None
         elif last is not None and _begins(fact, kept[last]):
             last = None
@@ -156,9 +159,9 @@ def _status(fold: Fold, question: Question | None, probe: Probe) -> str:
         return WAITING
     if fold.open:
         return WORKING
-    # A `busy` that is newer than the last end is a turn that no fact told of.
+    # A `busy` that is newer than the last end is a turn that no fact told of; an interrupted one may leave subagents.
     ended = fold.last_end.at if fold.last_end else 0.0
-    return WORKING if probe.activity == BUSY_ACTIVITY and probe.since > ended else IDLE
+    return WORKING if probe.activity == BUSY_ACTIVITY and (probe.since > ended or fold.subagents) else IDLE
 
 
 def _turn(message: Message, fold: Fold, status: str, now: float) -> Turn:

@@ -40,6 +40,7 @@ _FIELDS_OF_FACTS = {
     "joined": ("prompt", "text"),
     "started": ("prompt", "text"),
     "returned": ("prompt", "text"),
+    "launched": ("prompt", "task"),
     "ended": ("prompt", "outcome", "reply", "error", "reason", "resets_at", "background"),
     "gone": ("error",),
 }

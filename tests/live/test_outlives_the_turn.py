@@ -89,3 +89,21 @@ def test_a_stop_hook_of_the_users_that_makes_claude_go_on(lab: Lab) -> None:
     assert lab.run("wait", id, "--turn", "1", "--timeout", "1").code == 124
     lab.model.release("more")
     assert [reply(lab, id, turn) for turn in (1, 2)] == ["better", "afterwards"]
+
+
+def test_a_subagent_that_ends_before_the_agent_does(lab: Lab) -> None:
+    """The agent is told of it with the result of its next tool, or, if it uses none, after an end that names none."""
+    id = lab.create()
+    for word, rest, ends, reply in (("tool", "[[bash: true]]", 1, "both"), ("none", "", 2, "all is done")):
+        before, script = len(stops(lab, id)), f"[[hold: sub {word}]][[reply: {word} [[reply: all is done]]]]"
+        lab.ok("send", id, f"[[agent: helper|{script}]][[hold: end {word}]]{rest}[[reply: both]]")
+        for name in ("sub", "end"):
+            assert lab.model.wait_until_blocked(f"{name} {word}", 60)
+        known = str(lab.transcript(id)).count("<task-notification>")
+        lab.model.release(f"sub {word}")
+        lab.until(lambda: str(lab.transcript(id)).count("<task-notification>") > known, "the end of the subagent")  # noqa: B023
+        waiting = lab.start("wait", id, "--json")
+        lab.until(lambda: lab.is_waiting(waiting.pid), "it waits")  # noqa: B023
+        lab.model.release(f"end {word}")
+        (turn,) = lab.finish(waiting).json["turns"]
+        assert (turn["reply"], len(stops(lab, id)) - before) == (reply, ends)

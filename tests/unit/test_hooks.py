@@ -52,13 +52,16 @@ def report(folder, content, umask=None, **options):
 def test_each_event_has_one_command_and_nothing_else():
     settings = hooks.settings("/some/facts", "/some/questions")
     assert set(settings) == {
-        *("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
+        *("SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
     }
     for groups in settings.values():
-        assert [sorted(group) for group in groups] == [["hooks"]]
+        assert [sorted({*group} - {"matcher"}) for group in groups] == [["hooks"]]
         (hook,) = groups[0]["hooks"]
         assert hook["type"] == "command"
         assert "/some/facts" in hook["command"]
+    # What is reported of tools costs every call of them: only of those that start subagents.
+    matchers = {name: groups[0]["matcher"] for name, groups in settings.items() if "matcher" in groups[0]}
+    assert matchers == {"PostToolUse": "Agent|Task"}
     assert json.loads(json.dumps(settings)) == settings
 
 
@@ -208,6 +211,15 @@ def test_what_happens_to_a_subagent_is_not_reported_as_the_agents_own():
     assert fact(**failure, agent_id="a1") is None
     assert fact(**failure).kind == "ended"
     assert fact(hook_event_name="PermissionRequest", agent_id="a1", tool_name="Bash").kind == "asked"
+
+
+def test_a_subagent_that_starts_in_the_background():
+    report = {"hook_event_name": "PostToolUse", "prompt_id": "p1", "tool_name": "Agent"}
+    found = fact(**report, tool_response={"isAsync": True, "status": "async_launched", "agentId": "a1"})
+    assert (found.kind, found.prompt, found.task) == ("launched", "p1", "a1")
+    assert fact(**report, tool_response={"status": "completed", "agentId": "a1"}) is None
+    assert fact(**report, tool_response="?") is None
+    assert fact(**report, agent_id="a1", tool_response={"status": "async_launched", "agentId": "a2"}) is None
 
 
 def test_a_prompt_by_which_it_tells_itself_of_a_task():

@@ -47,6 +47,7 @@ class Agent:
         self.again = False  # it has ended that turn before, and something made it go on
         self.subagents = {}  # those that run: whether an end has listed them
         self.started = 0
+        self.fresh = set()  # those that the running turn has started
         self.ended = []  # those whose end it was not told yet
         self.wakes = set()  # those whose end began the running turn
         self.told = set()  # those whose end it was told in the running turn
@@ -84,11 +85,14 @@ class Agent:
                 self.waiting.append(held)
         self.prompts += 1
         self.left, self.running, self.told, self.again = [], (f"p{self.prompts}", prompts), set(), False
+        self.fresh = set()
         self.show("busy", now)
 
-    def launch(self):
+    def launch(self, now):
         self.started += 1
         self.subagents[f"s{self.started}"] = False
+        self.fresh.add(f"s{self.started}")
+        self.say("launched", now, prompt=self.running[0], task=f"s{self.started}")
 
     def finish(self, subagent, now):
         del self.subagents[subagent]
@@ -136,7 +140,8 @@ class Agent:
             self._next(now)
 
     def _over(self, prompts, answer, now):
-        new = {name for name, listed in self.subagents.items() if not listed}
+        new = {name for name, listed in self.subagents.items() if not listed} | (self.fresh - self.known)
+        self.fresh = set()
         self.subagents = dict.fromkeys(self.subagents, True)
         owners = [one for one in self.waiting if not prompts and one[1] & self.wakes]
         for one in owners:
@@ -161,6 +166,7 @@ class Agent:
         if told or self.held:
             self.say("ended", now, prompt=prompt, outcome=INTERRUPTED)
         self._answer(prompts, (INTERRUPTED, None))
+        self.subagents = dict.fromkeys(self.subagents, True)  # those that it started are nobody's now
         for one in [one for one in self.waiting if one[1] <= self.known]:
             self._answer(one[0], (INTERRUPTED, None))
             self.waiting.remove(one)
@@ -304,7 +310,7 @@ class Session(RuleBasedStateMachine):
     @rule()
     def start_a_subagent(self):
         self.tick()
-        self.agent.launch()
+        self.agent.launch(self.now)
 
     @precondition(lambda self: self.agent.subagents)
     @rule(last=st.booleans())
@@ -354,10 +360,10 @@ class Session(RuleBasedStateMachine):
         self.agent.asking = False
         self.agent.show("busy", self.now)
 
-    @precondition(lambda self: self.agent.life)
+    @precondition(lambda self: self.agent.life and self.now >= self.agent.word_due_by)
     @rule()
     def subagent_asks(self):
-        """While the agent works, asks or rests, which its status does not tell."""
+        """While the agent works, asks or rests, which its status does not tell; long after its first word."""
         self.tick()
         id = f"s{self.now}"
         question = Question(id, "permission", "Bash: ls", ("allow", "deny"), self.now, agent=Subagent("a", "Explore"))
@@ -415,7 +421,7 @@ class Session(RuleBasedStateMachine):
         for number, _ in self.agent.cut:
             assert number is None or turns[number - 1].state == INTERRUPTED, turns[number - 1]
 
-    @precondition(lambda self: self.now < self.agent.word_due_by)
+    @precondition(lambda self: self.now < self.agent.word_due_by and not self.agent.again)
     @rule()
     def late_word(self):
         self.tick(0.1)

@@ -289,6 +289,8 @@ def test_subagents_that_run_on_are_named_at_each_end_until_the_agent_is_told():
     )
     assert [(fact.kind, fact.task, fact.subagents) for fact in found] == [
         ("accepted", None, None),
+        ("launched", "x", None),
+        ("launched", "y", None),
         ("ended", None, ("x", "y")),
         ("accepted", "x", None),
         ("ended", None, ("y",)),
@@ -297,7 +299,7 @@ def test_subagents_that_run_on_are_named_at_each_end_until_the_agent_is_told():
 
 def test_subagents_that_a_key_stopped_run_no_more():
     found = facts(user("a"), launched("x"), assistant("b"), system("agents_killed"), user("x was stopped"), system())
-    assert [(fact.kind, fact.subagents) for fact in found][1:] == [("stopped", None), ("accepted", None), ("ended", ())]
+    assert [(fact.kind, fact.subagents) for fact in found][2:] == [("stopped", None), ("accepted", None), ("ended", ())]
 
 
 def test_an_api_error_that_was_overcome_is_no_failure():

@@ -318,6 +318,7 @@ def over(at, prompt, reply, *ids, **more):
     return ended(at, prompt, reply=reply, subagents=ids, background=len(ids), **more)
 
 
+START = Fact("launched", 12, prompt="p1", task="a")
 LEFT = [ALIVE, TOOK, launched(15, "p1", "a")]
 BOTH = [ALIVE, TOOK, launched(15, "p1", "a", "b")]
 ASIDE = [accepted(2, 20.2, "p2"), over(22, "p2", "an answer", "a")]
@@ -434,6 +435,41 @@ HELD = {
         WORKING,
         [(COMPLETED, "one"), (WORKING, None)],
     ),
+    "it ends before the turn does, and is told after it": (
+        [ONE],
+        [ALIVE, TOOK, START, over(15, "p1", "launched")],
+        idle(15.01, 15.1),
+        WORKING,
+        [(WORKING, None)],
+    ),
+    "which makes the agent go on": (
+        [ONE],
+        [ALIVE, TOOK, START, over(15, "p1", "launched"), woken(20, "w", "a"), over(21, "w", "done")],
+        idle(22),
+        IDLE,
+        [(COMPLETED, "done")],
+    ),
+    "it ends, and is told of, before the turn ends": (
+        [ONE],
+        [ALIVE, TOOK, START, woken(13, "p1", "a"), over(15, "p1", "all done")],
+        idle(15.1),
+        IDLE,
+        [(COMPLETED, "all done")],
+    ),
+    "the turn that started it fails": (
+        [ONE],
+        [ALIVE, TOOK, START, ended(15, "p1", FAILED, error="529")],
+        busy(10.3),
+        WORKING,
+        [(WORKING, None)],
+    ),
+    "the turn that started it is interrupted, and a person goes on": (
+        [ONE],
+        [ALIVE, TOOK, START, Fact("accepted", 20, text="hi", prompt="x"), over(22, "x", "theirs", "a")],
+        busy(10.3),
+        WORKING,
+        [(INTERRUPTED, None)],
+    ),
     "a person's turn left it": (
         [ONE],
         [ALIVE, Fact("accepted", 5, text="hi", prompt="x"), launched(6, "x", "a"), TOOK, over(15, "p1", "mine", "a")],
@@ -500,6 +536,13 @@ GOES_ON = {
         busy(10.3),
         WORKING,
         [(COMPLETED, "It is fixed."), (WORKING, None)],
+    ),
+    "and starts a subagent": (
+        [ONE],
+        [ALIVE, TOOK, over(15, "p1", "x"), START._replace(at=16)],
+        busy(10.3),
+        WORKING,
+        [(WORKING, None)],
     ),
     "with a subagent": (
         [ONE],

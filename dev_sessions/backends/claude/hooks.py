@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from ...records import Payload
 
 # All known to 2.1.78 and newer; an older Claude Code refuses to start on a hook that it does not know.
-EVENTS = ("SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
+EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
+# The tools whose end is reported: they start subagents. `Task` is what older versions call `Agent`.
+_LAUNCHERS = "Agent|Task"
 
 # What a long paste of a person's looks like to hooks and model (2.1.283 and newer).
 # It puts two line feeds before the tag, which take nothing from those of the text.
@@ -95,10 +97,12 @@ def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
     for name in ("Stop", "StopFailure"):
         commands[name] = (_last(facts_path, questions_path, which=_IS_OVER), 30)
     commands["SessionEnd"] = (_last(facts_path, questions_path, before=_HANGUP_TEST), 30)
-    return {
+    found: dict[str, Any] = {
         name: [{"hooks": [{"type": "command", "command": command, "timeout": seconds}]}]
         for name, (command, seconds) in commands.items()
     }
+    found["PostToolUse"][0]["matcher"] = _LAUNCHERS
+    return found
 
 
 def forget_pane(facts_path: str) -> None:
@@ -212,6 +216,18 @@ def _queue_operation(payload: Payload, fields: dict[str, Any]) -> Fact | None:
     return Fact("accepted", payload.at, text=plain(text), held=True)
 
 
+def _launched(payload: Payload, fields: dict[str, Any]) -> Fact | None:
+    """A subagent that the agent has started in the background; of one that it waits for nothing need be known."""
+    id = launched(fields.get("tool_response"))
+    return None if id is None else Fact("launched", payload.at, prompt=words(fields, "prompt_id"), task=id)
+
+
+def launched(result: Any) -> str | None:
+    """The id of the subagent that a tool says to have started in the background (2.1.150 to 2.1.332)."""
+    known = isinstance(result, dict) and result.get("status") == "async_launched"
+    return words(result, "agentId") if known else None
+
+
 def _stop(payload: Payload, fields: dict[str, Any]) -> Fact:
     return Fact(
         "ended",
@@ -299,6 +315,7 @@ _RULES = {
     "UserPromptSubmit": _prompt,
     "Stop": _stop,
     "StopFailure": _stop_failure,
+    "PostToolUse": _launched,
     "PermissionRequest": _permission_request,
     "queue-operation": _queue_operation,
     GIVEN_BACK: _given_back,

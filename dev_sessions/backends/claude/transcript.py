@@ -178,7 +178,10 @@ class _Reader:
         return self._end(entry, COMPLETED, reply=self._reply) if entry.get("subtype") == "turn_duration" else None
 
     def _user(self, entry: dict[str, Any]) -> Fact | None:
-        self._launch(entry)
+        subagent = hooks.launched(entry.get("toolUseResult"))
+        if subagent is not None:
+            self._subagents[subagent] = None
+            return Fact("launched", stamp(entry), prompt=hooks.words(entry, "promptId"), task=subagent)
         text = _prompt_text(entry)
         if text is None or (entry.get("isMeta") and not goes_on(entry)):
             return None
@@ -195,12 +198,6 @@ class _Reader:
             self._waiting.remove(text)
         kind = "started" if followed or entry.get("promptSource") == "queued" else "accepted"
         return Fact(kind, at, text=text, prompt=prompt, task=hooks.task_of(text))
-
-    def _launch(self, entry: dict[str, Any]) -> None:
-        """Note the subagent that the result of a tool says to run in the background."""
-        result = entry.get("toolUseResult")
-        if isinstance(result, dict) and result.get("status") == "async_launched" and result.get("agentId"):
-            self._subagents[str(result["agentId"])] = None
 
     def _assistant(self, entry: dict[str, Any]) -> Fact | None:
         texts = _assistant_texts(entry)
