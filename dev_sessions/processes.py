@@ -139,7 +139,7 @@ def family(root: int, mark: bytes) -> list[tuple[int, str]]:
     wanted = set(_descendants((root,), table)) if root else set()
     wanted.update(pid for pid in table or map(int, filter(str.isdecimal, os.listdir("/proc"))) if carries(pid, mark))
     wanted -= {root, os.getpid()}
-    found = [(pid, start_time(pid)) for pid in sorted(wanted, reverse=True) if not _is_tmux(pid)]
+    found = [(pid, start_time(pid)) for pid in sorted(wanted, reverse=True) if not is_tmux(pid)]
     return [(pid, started) for pid, started in found if started is not None]
 
 
@@ -194,7 +194,8 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def _is_tmux(pid: int) -> bool:
+def is_tmux(pid: int) -> bool:
+    """True if that process is a tmux, client or server."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
             return file.read().startswith(b"tmux")

@@ -10,6 +10,7 @@ import shlex
 import socket as sockets
 import struct
 
+from .. import processes
 from ..errors import TmuxError
 from .tmux import version
 
@@ -99,15 +100,7 @@ def _bound_to(path: str) -> set[str]:
 
 
 def _tmux_processes() -> list[int]:
-    return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal() and _is_tmux(int(name)))
-
-
-def _is_tmux(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            return file.read().startswith(b"tmux")
-    except OSError:
-        return False
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal() and processes.is_tmux(int(name)))
 
 
 def _parent(pid: int) -> int | None:
@@ -144,4 +137,4 @@ def _listener(path: str) -> int | None:
         except OSError:
             return None
     pid, user, _ = struct.unpack("3i", told)
-    return int(pid) if user == os.getuid() and _is_tmux(pid) else None
+    return int(pid) if user == os.getuid() and processes.is_tmux(pid) else None
