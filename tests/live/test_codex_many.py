@@ -22,9 +22,11 @@ from dev_sessions.app import client
 
 TURNS = int(os.environ.get("DEV_SESSIONS_TEST_TURNS", "100"))
 THREADS = int(os.environ.get("DEV_SESSIONS_TEST_THREADS", "10"))
-# What a long thread may make a command read more, in bytes: the newest part of its rollout, and our notes of the rest;
-# to send, they are looked at some five times. The whole rollout is larger than all that.
-MORE, MORE_TO_SEND = 400_000, 1_200_000
+# What a long thread may make a command read more, in bytes: the newest part of its rollout, and our notes of the rest.
+# To wait, they are looked at twice (whom to watch, and what is there); to send, some five times. The whole rollout of
+# the turns that are promised is larger than all that.
+MORE = {"wait": 600_000, "send": 1_200_000}
+MORE_ELSE = 400_000
 # And in files: the messages that are not put behind yet.
 OPENS = 100
 # And in frames: what the server happens to say until it acknowledges is not the same twice.
@@ -70,7 +72,7 @@ def test_a_thread_of_many_turns_costs_what_a_short_one_costs(codex_lab: CodexLab
         assert many.connections == few.connections, command
         assert many.frames <= few.frames + FRAMES, command
         assert many.opens <= few.opens + OPENS, command
-        assert many.bytes <= few.bytes + (MORE_TO_SEND if command == "send" else MORE), command
+        assert many.bytes <= few.bytes + MORE.get(command, MORE_ELSE), command
     assert codex_lab.ok("wait", long) == "completed"
     assert codex_lab.ok("last-message", long) == "again"
     told = json.loads(codex_lab.ok("wait", long, "--turn", str(TURNS // 2), "--json"))
