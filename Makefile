@@ -41,7 +41,7 @@ else
 	    DEV_SESSIONS_TEST_CLAUDE="$$claude" DEV_SESSIONS_TEST_CODEX="$$codex" $(VENV)/bin/python scripts/demo.py $(ARGS)
 endif
 
-test: python ## everything: style, types, tests on each Python found, the package, live tests
+test: python ## everything: style, types, tests on the oldest and the newest Python found, the package, live tests
 	@$(PYTHON) scripts/prepare.py tmux npm bwrap
 	@$(MAKE) --no-print-directory agents $(TOX_VENV)/installed
 	@$(TOX) $(ARGS)
