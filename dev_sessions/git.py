@@ -88,7 +88,7 @@ def add_worktree(top: str, path: str, branches: Sequence[str], commit: str) -> t
         release()
     by_hand = shlex.join(["git", "-C", top, "worktree", "add", "-b", branches[0], path, commit])
     raise DevSessionsError(
-        f"no worktree at {path}: {refusals[0]}", next=f"mend what git says; by hand it is: {by_hand}"
+        f"no worktree at {path}: {refusals[0]}", next=f"fix what git reports; by hand it is: {by_hand}"
     )
 
 

@@ -181,7 +181,7 @@ class _Start:
 
     def _died(self) -> LaunchFailed:
         last_words = dialogs.shown(self._screen.last_words())
-        remedy = "mend what it says, or run claude by hand in that folder to see more"
+        remedy = "fix what it reports, or run claude by hand in that folder to see more"
         return LaunchFailed(
             f"Claude ended while it was starting; its last words:\n{last_words}",
             next=contained.REMEDY if self._launch.session.contained else remedy,

@@ -247,7 +247,7 @@ def _remedy(place: Place, program: str, words: str) -> str:
     if os.path.lexists(place.socket) and not _is_socket(place.socket):
         return f"remove {place.socket}, which should be a socket, then try again"
     script = f"; {program} is a script, which may have set CODEX_HOME" if places.is_script(program) else ""
-    return f"mend what it says (its configuration is {place.home}/config.toml{script}), then try again"
+    return f"fix what it reports (its configuration is {place.home}/config.toml{script}), then try again"
 
 
 def _is_socket(path: str) -> bool:

@@ -59,7 +59,7 @@ def _write_down(connection: Connection, thread: str, name: str) -> None:
         if error.says(METHOD_MISSING):
             raise daemon.too_old(f"it keeps no thread that has not begun ({error.message})") from error
         raise LaunchFailed(
-            f"Codex does not write the thread down: {error.message}", next="mend what it says, then try again"
+            f"Codex does not write the thread down: {error.message}", next="fix what it reports, then try again"
         ) from error
 
 
@@ -85,7 +85,7 @@ def _start(connection: Connection, launch: Launch, environ: dict[str, str]) -> d
 
 def _unstartable(error: Refused) -> LaunchFailed:
     return LaunchFailed(
-        f"Codex starts no thread: {error.message}", next="mend what it says, then run the same command again"
+        f"Codex starts no thread: {error.message}", next="fix what it reports, then run the same command again"
     )
 
 
