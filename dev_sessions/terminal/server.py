@@ -47,7 +47,7 @@ def removed(tmux: Tmux, reached: int | None) -> TmuxError | None:
     return TmuxError(
         f"the socket {path} was removed (by a cleaner of temporary files?); the tmux server behind it still runs, with "
         f"its sessions, as process {lost[0]}",
-        next=f"{made}kill -USR1 {lost[0]} recreates the socket; then run the same command again",
+        next=f"{made}kill -USR1 {lost[0]} makes the socket again; then repeat the command",
     )
 
 

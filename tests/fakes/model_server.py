@@ -167,10 +167,20 @@ def is_side_request(body: dict[str, Any]) -> bool:
     return not body.get("tools") or forced or body.get("max_tokens", 1024) <= 16
 
 
+def _verdict(body: dict[str, Any]) -> str | None:
+    """What to answer if the CLI asks whether its goal (`/goal`) is reached: it is once the agent has said "reached"."""
+    schema = (body.get("output_config") or {}).get("format", {}).get("schema", {})
+    if "ok" not in schema.get("properties", {}):
+        return None
+    said = [message["content"] for message in body["messages"] if message["role"] == "assistant"]
+    reached = "reached" in json.dumps(said[-1:])
+    return json.dumps({"ok": reached, "reason": "[[hold: goal]][[reply: reached]]"})
+
+
 def plan_answer(body: dict[str, Any]) -> tuple[str, list[Step], list[str]]:
     """The prompt, the steps that are still to do for it, and the tool results so far."""
     if is_side_request(body):
-        return "", [Step("reply", "ok")], []
+        return "", [Step("reply", _verdict(body) or "ok")], []
     prompt, results = find_prompt(body)
     steps, script, left = parse_directives(prompt), prompt, len(results)
     if not steps and (path := message_file(prompt)):

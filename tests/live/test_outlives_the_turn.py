@@ -107,3 +107,32 @@ def test_a_subagent_that_ends_before_the_agent_does(lab: Lab) -> None:
         lab.model.release(f"end {word}")
         (turn,) = lab.finish(waiting).json["turns"]
         assert (turn["reply"], len(stops(lab, id)) - before) == (reply, ends)
+
+
+def test_a_goal_and_a_loop_that_a_person_has_set(lab: Lab) -> None:
+    id = lab.create()
+    typed(lab, id, "/goal [[reply: not yet]] the goal is reached")
+    assert lab.model.wait_until_blocked("goal", 60)
+    assert (stops(lab, id), lab.ok("status", id)) == (["not yet"], "working")
+    assert lab.ok("interrupt", id) == "interrupted"
+    assert lab.ok("status", id) == "idle"
+    lab.ok("send", id, "[[reply: on]]")
+    assert lab.model.wait_until_blocked("goal", 60)
+    assert lab.ok("send", id, "[[reply: afterwards]]", "--queue").startswith("queued")
+    assert lab.run("wait", id, "--turn", "1", "--timeout", "1").code == 124
+    assert lab.ok("interrupt", id) == "interrupted"
+    assert lab.run("wait", id, "--turn", "1").out == "interrupted\n"
+    lab.model.release("goal")
+    assert reply(lab, id, 2) == "reached"  # the goal is what Claude goes on with after the queued message
+    later = {"delaySeconds": 1200, "reason": "a look", "prompt": "/loop look", "noop": False}
+    typed(lab, id, f"/loop 5m [[tool: ScheduleWakeup {json.dumps(later)}]][[reply: looked]]")
+    lab.until(lambda: "looked" in stops(lab, id), "the first turn of the loop")
+    assert lab.ok("status", id) == "idle"
+    assert [one["kind"] for one in lab.run("status", id, "--json").json["left"]] == ["schedule"]
+
+
+def typed(lab: Lab, id: str, text: str) -> None:
+    """What a person types and submits; a key pressed too early is part of the text's paste."""
+    before = len(lab.model.requests)
+    lab.keys(id, "-l", text)
+    lab.until(lambda: lab.keys(id, "Enter") or len(lab.model.requests) > before, "it is submitted")

@@ -383,11 +383,12 @@ class Session(RuleBasedStateMachine):
         self.tick()
         self.agent.take(None, "<task-notification>", self.now)
 
-    @precondition(lambda self: self.agent.running and not self.agent.again)
+    @precondition(lambda self: self.agent.running)
     @rule(told=st.booleans())
     def interrupt(self, told):
+        """A turn that has gone on after its end is always known to be interrupted: its prompt has been answered."""
         self.tick()
-        self.agent.interrupt(self.now, told)
+        self.agent.interrupt(self.now, told or self.agent.again)
         self.wake_up()
 
     @precondition(lambda self: self.agent.running and self.agent.held)

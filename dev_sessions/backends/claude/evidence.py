@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # `statusUpdatedAt` may be older than the report that it follows by the time that a hook takes to write. Seconds.
 _SLACK = 2.0
+# Claude is idle some 0.1 s after it has reported the end of a turn. If it takes longer, it may have gone on. Seconds.
+_AT_REST = 0.3
 # How long a status file may take to be written. Seconds.
 _WRITING = 0.05
 _ACTIVITIES = {"busy": "busy", "idle": "idle", "shell": "idle", "waiting": WAITING_ACTIVITY}
@@ -36,17 +38,18 @@ def observe(session: Session) -> Observation:
     # stands in the facts that are read afterwards.
     probe = look(session)
     fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
-    told = ((hooks.fact(payload, values), values) for payload, values in fields)
-    facts = [questions.with_task(fact, values) for fact, values in told if fact is not None]
+    reports = ((hooks.fact(payload, values), values) for payload, values in fields)
+    facts = [questions.with_task(fact, values) for fact, values in reports if fact is not None]
     facts += questions.answered(session.folder, fields, probe)
     path = transcript_path(session, [values for _, values in fields])
     facts = plans.told(facts, path)
     reported = bool(facts)
     when = _unclear_since(facts, probe) if reported else first_attempt(session)
     entries = transcript.since(path, when - _SLACK) if path and when is not None else []
-    facts = _with_transcript(facts, entries, reported)
+    told = list(transcript.facts(entries))
+    facts = _with_transcript(facts, told, reported)
     facts, probe = limits.told(facts, probe, path, session.continues)
-    return Observation(facts, _settled(probe, facts) if reported else _without_hooks(probe, facts, session, path))
+    return Observation(facts, _settled(probe, facts, told) if reported else _without_hooks(probe, facts, session, path))
 
 
 def look(session: Session) -> Probe:
@@ -161,7 +164,7 @@ def _at_a_dialog(session: Session, probe: Probe) -> Probe:
 
 def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str | None) -> Probe:
     """Without hooks, how a turn ended and what is asked stands in the transcript only, which lags behind the status."""
-    settled = _settled(probe, facts)
+    settled = _settled(probe, facts, facts)
     if settled is not probe:
         return settled
     # Behind a limit comes a menu, and no call of the model's.
@@ -175,16 +178,20 @@ def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str 
     return probe._replace(question=hooks.asked(f"tool-{int(at * 1000)}", name, given, at))
 
 
-def _settled(probe: Probe, facts: list[Fact]) -> Probe:
+def _settled(probe: Probe, facts: list[Fact], told: list[Fact]) -> Probe:
     """The probe, still `busy` while the word on how the last turn ended may be on its way.
 
     Claude does not wait for its StopFailure hook before it says that it is idle, and writes the transcript after that.
+
+    Args:
+        told: what the transcript says.
     """
-    late = _is_late(probe)
-    marks = [fact.kind for fact in facts if fact.kind in ("accepted", "started", "ended", "alive")]
-    if probe.activity == "idle" and late and marks and marks[-1] not in ("ended", "alive"):
-        return probe._replace(activity="busy")
-    return probe
+    marks = [fact for fact in facts if fact.kind in ("accepted", "started", "ended", "alive")]
+    if probe.activity != "idle" or not _is_late(probe) or not marks or marks[-1].kind == "alive":
+        return probe
+    last = marks[-1]
+    known = probe.since <= last.at + _AT_REST or any(fact.kind == "ended" and fact.at >= last.at for fact in told)
+    return probe if last.kind == "ended" and known else probe._replace(activity="busy")
 
 
 def _is_late(probe: Probe) -> bool:
@@ -195,9 +202,11 @@ def _is_late(probe: Probe) -> bool:
 def _unclear_since(facts: list[Fact], probe: Probe) -> float | None:
     """From when on the hooks leave something open that the transcript tells, or None.
 
-    No hook reports an interrupt, nor what becomes of a prompt that was taken while a turn was running, nor that a key
-    stopped the subagents: the agent is told so by a prompt like any other.
+    No hook reports an interrupt, not even of a turn that had gone on after its end, nor what becomes of a prompt that
+    was taken while a turn was running, nor that a key stopped the subagents: the agent is told so by a prompt like any
+    other.
     """
+    ended = 0.0
     running: dict[str | None, float] = {}
     unclear: float | None = None
     left: float | None = None  # since when subagents run
@@ -210,9 +219,13 @@ def _unclear_since(facts: list[Fact], probe: Probe) -> float | None:
             running.setdefault(fact.prompt, fact.at)
         elif fact.kind == "ended":
             running.clear()
+            ended = fact.at
             left = fact.at if fact.subagents else None
-    if unclear is None and running and probe.activity != "busy":
-        unclear = min(running.values())
+    if unclear is None and probe.activity != "busy":
+        if running:
+            unclear = min(running.values())
+        elif ended and probe.since > ended + _AT_REST:
+            unclear = ended
     return unclear
 
 
@@ -222,8 +235,7 @@ def first_attempt(session: Session) -> float | None:
     return min(attempts) if attempts else None
 
 
-def _with_transcript(facts: list[Fact], entries: list[dict[str, Any]], reported: bool) -> list[Fact]:
-    told = list(transcript.facts(entries))
+def _with_transcript(facts: list[Fact], told: list[Fact], reported: bool) -> list[Fact]:
     if reported:
         ends = [fact for fact in facts if fact.kind == "ended"]
         told = [
@@ -237,9 +249,11 @@ def _with_transcript(facts: list[Fact], entries: list[dict[str, Any]], reported:
 
 
 def _reported(end: Fact, ends: list[Fact]) -> bool:
-    """True if a hook has told of that end too; before 2.1.194 its report has no prompt to know it by."""
+    """True if a hook has reported that end too; before 2.1.194 its report has no prompt to know it by."""
+    if end.outcome == INTERRUPTED:  # which no hook reports; the turn may have gone on after an end that one did
+        return any(one.prompt == end.prompt and one.at > end.at for one in ends)
     near = (one for one in ends if one.prompt is None and abs(one.at - end.at) < transcript.LAG)
-    return any(one.prompt == end.prompt for one in ends) or (end.outcome != INTERRUPTED and any(near))
+    return any(one.prompt == end.prompt for one in ends) or any(near)
 
 
 def transcript_path(session: Session, payloads: list[dict[str, Any]]) -> str | None:
