@@ -83,19 +83,17 @@ scene = TABLE.scene
 
 
 def answer(stage: Any, words: str, key: str) -> None:
-    """Answer what the TUI asks. It may not take a key that comes right after another, or after it drew the question."""
-    stage.lab.until(lambda: words in stage.lab.screen(stage.id), f"{words} in the TUI")
+    """Answer what the TUI asks, until the turn is over: it may not take a key that comes right after it drew that."""
     pressed = 0.0
 
-    def is_answered() -> bool:
+    def is_over() -> bool:
         nonlocal pressed
-        if time.monotonic() > pressed + 2.0:
+        if words in stage.lab.screen(stage.id) and time.monotonic() > pressed + 2.0:
             pressed = time.monotonic()
             stage.lab.keys(stage.id, key)
-        # The screen alone may be in the middle of being drawn anew.
-        return words not in stage.lab.screen(stage.id) and stage.lab.ok("status", stage.id) != "waiting_for_input"
+        return bool(stage.lab.ok("status", stage.id) == "idle")
 
-    stage.lab.until(is_answered, f"the end of {words}")
+    stage.lab.until(is_over, f"the end of the turn that asks {words}")
 
 
 @scene("a question open")
@@ -119,7 +117,7 @@ def permission(stage: Any) -> Iterator[None]:
     yield
     stage.lab.sit_down(stage.id)
     answer(stage, "Yes, proceed", "y")
-    stage.lab.until((stage.lab.project / "allowed").exists, "the command has run")
+    assert (stage.lab.project / "allowed").exists(), Path(stage.lab.private(stage.id)["rollout"]).read_text()[-3000:]
     stage.becomes("idle")
 
 

@@ -97,6 +97,11 @@ def test_keys_that_the_user_has_bound_anew(lab: Lab) -> None:
         assert "chat:submit" in done.json["error"]["message"]
     assert "keybindings.json" in lab.run("doctor").out
     bind(MOVED)
+    before = len(lab.model.requests)
+    lab.keys(id, "-l", "[[reply: by hand]]")
+    submitted = lambda: lab.keys(id, "M-Enter") or len(lab.model.requests) > before  # noqa: E731
+    lab.until(submitted, "Claude has read its key bindings again")
+    lab.until(lambda: lab.ok("status", id) == "idle", "the end of that turn")
     is_fine(lab, id, "moved again")
 
 
