@@ -307,7 +307,7 @@ def threads_that_wait(pid: int) -> int:
         try:
             if int(thread.name) != pid and "poll" in (thread / "wchan").read_text():
                 found += 1
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
     return found - sum("socket" in link for link in listening(pid))
 

@@ -48,6 +48,8 @@ def cut(run: Commands) -> str:
     id = run.create("--env", "MARK=a 'kept' value", "--group", "cut", "--permissions", "edit")
     run.ok("ask", id, "[[reply: first]]")
     run.ok("send", id, "[[reply: half]][[hold: never]]")
+    said = run.lab.folder(id) / "agent" / "conversation.jsonl"
+    run.lab.until(lambda: "half" in said.read_text(), "its first words")
     end(run, id)
     return id
 
