@@ -24,11 +24,7 @@ def end(run: Commands, id: str) -> None:
 
 def agents(run: Commands, id: str) -> int:
     """How many agents run in the folder of a session."""
-    found = 0
-    for pid in run.lab.processes():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        found += b"dev_sessions_fake.program" in words and os.fsencode(run.lab.folder(id)) in words
-    return found
+    return len(run.lab.running("dev_sessions_fake.program", str(run.lab.folder(id))))
 
 
 def spoil(run: Commands, id: str, start: str) -> None:

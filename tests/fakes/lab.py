@@ -6,6 +6,7 @@ project (git-ignored `.lab/`), since Codex's sandbox does not work under the sys
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -242,29 +243,21 @@ class Lab:
                     found.append(int(name))
         return found
 
+    def commands(self) -> dict[int, list[bytes]]:
+        """The words of the command of each process of this lab, but for those that end meanwhile."""
+        found = {}
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return found
+
     def running(self, *words: str) -> list[int]:
         """Pids of those processes of this lab that have all of these among the words of their command."""
-        found = []
-        for pid in self.processes():
-            try:
-                content = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if all(word.encode() in content for word in words):
-                found.append(pid)
-        return found
+        return [pid for pid, command in self.commands().items() if all(word.encode() in command for word in words)]
 
     def hooks(self) -> list[int]:
         """The processes of Claude's hooks that wait for an answer."""
-        found = []
-        for pid in self.processes():
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"mkfifo" in command:
-                found.append(pid)
-        return found
+        return [pid for pid, command in self.commands().items() if any(b"mkfifo" in word for word in command)]
 
     def pending(self, *words: str) -> list[dict[str, Any]]:
         """The open questions, once there is one with each of these words and no other."""

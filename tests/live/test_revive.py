@@ -28,12 +28,8 @@ def answered(lab: Lab, id: str, text: str) -> None:
 def claudes(lab: Lab, id: str) -> list[int]:
     """Pids of the agents that run on a session's conversation."""
     uuid = json.loads((lab.folder(id) / "record.json").read_text())["backend"]["uuid"]
-    found = []
-    for pid in lab.processes():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if words[0].endswith(b"claude") and uuid.encode() in words:
-            found.append(pid)
-    return found
+    commands = lab.commands().items()
+    return [pid for pid, words in commands if words[0].endswith(b"claude") and uuid.encode() in words]
 
 
 def test_it_goes_on_where_it_was(lab: Lab) -> None:
