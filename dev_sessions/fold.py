@@ -175,8 +175,9 @@ class Fold:
         return [entry for entry in self.open if entry.waits & tasks]
 
     def _release(self, at: float, told: frozenset[str]) -> None:
-        """As `_abandoned`: what the agent was at rest with before a prompt, since an end that listed no subagents, but
-        for what that prompt tells of.
+        """Close, as `_abandoned` does, what has waited since an end that listed no subagents.
+
+        Not what waits for the subagents `told` that the prompt reports.
         """
         end = self.last_end
         if end is not None and self.delegated and not self._listed and at - end.at >= HOLD_GRACE:
@@ -327,7 +328,7 @@ class Fold:
 
     @property
     def subagents(self) -> frozenset[str]:
-        """The subagents that run, for all that the agent was told."""
+        """The subagents that run, as far as the agent has been informed of their ends."""
         return self._listed - self._told
 
     @property

@@ -82,11 +82,8 @@ def that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
             if last is not None and (fact.again or (fact.prompt is not None and fact.prompt == kept[last].prompt)):
                 del kept[last]
             last = len(kept)
-        elif last is not None and kept[last].subagents == () and _is_its_own(fact.question):
-            del kept[last]  # at rest it would not ask
-            last = None
-        elif last is not None and fact.kind == "launched":
-            del kept[last]  # nor start subagents
+        elif last is not None and _works_on(fact, kept[last]):
+            del kept[last]
             last = None
         elif last is not None and _begins(fact, kept[last]):
             last = None
@@ -96,9 +93,10 @@ def that_count(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
     return kept
 
 
-def _is_its_own(question: Question | None) -> bool:
-    """True if there is a question, and the session's own agent asks it."""
-    return question is not None and question.agent is None
+def _works_on(fact: Fact, end: Fact) -> bool:
+    """True if the agent did after an end what it does not do at rest: start a subagent, or ask something itself."""
+    asks = fact.question is not None and fact.question.agent is None
+    return fact.kind == "launched" or (end.subagents == () and asks)
 
 
 def _begins(fact: Fact, end: Fact) -> bool:
