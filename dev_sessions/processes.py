@@ -19,6 +19,9 @@ EARLIER_BOOT = "before the last boot"
 _PLAIN_TIME = ("LC_ALL=C", "TZ=UTC0")
 # How a shell tells its own start time where there is no /proc; see `start_time_in`.
 START_BY_PS = f"{' '.join(_PLAIN_TIME)} ps -o lstart= -p $$"
+# Looks at the processes of a machine on which they keep changing; each takes some milliseconds.
+_LOOKS = 25
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's linux/sched.h, in the flags of /proc/PID/stat
 _LINUX = sys.platform.startswith("linux")
 
 
@@ -129,28 +132,53 @@ def family(root: int, mark: bytes) -> list[tuple[int, str]]:
     """`root`'s descendants, and every process whose environment holds `mark`, as (pid, start time), children first.
 
     A descendant that left the tree (setsid, a double fork) is found by the mark; a tmux server is left alone, since it
-    may hold the sessions of others.
+    may hold the sessions of others. One look at the processes of a machine misses what they start meanwhile, and what
+    becomes another program just then; so we look until one shows no such change.
 
     Args:
         root: pid of the topmost process; 0 to search by the mark alone.
         mark: an environment entry `NAME=value`.
     """
-    table = _process_table() if root or not _LINUX else {}
-    wanted = set(_descendants((root,), table)) if root else set()
-    wanted.update(pid for pid in table or map(int, filter(str.isdecimal, os.listdir("/proc"))) if carries(pid, mark))
-    wanted -= {root, os.getpid()}
-    found = [(pid, start_time(pid)) for pid in sorted(wanted, reverse=True) if not is_tmux(pid)]
-    return [(pid, started) for pid, started in found if started is not None]
+    found: dict[int, str] = {}
+    over = {root, os.getpid()}
+    for _ in range(_LOOKS):
+        pids = _pids() if _LINUX else set()
+        below = set(descendants((root,))) if root else set()
+        changing = False
+        for pid in (pids | below) - over:
+            entries = _environment(pid)
+            wanted = pid in below or mark in entries
+            if not wanted and any(entries):
+                continue
+            started = start_time(pid)
+            if started is None:  # it may have started another that was not there yet
+                over.add(pid)
+                changing = True
+            elif wanted:
+                found[pid] = started
+            elif _is_becoming_another(pid):
+                changing = True
+        if not changing:
+            break
+    return [(pid, found[pid]) for pid in sorted(found, reverse=True) if not is_tmux(pid)]
+
+
+def _is_becoming_another(pid: int) -> bool:
+    """True if a process has no environment because it executes another program just now (Linux)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat, open(f"/proc/{pid}/cmdline", "rb") as words:
+            if int(stat.read().rpartition(b")")[2].split()[6]) & _KERNEL_THREAD:
+                return False
+            # A program gets its words and its environment at once: one that has words by now has both.
+            return not words.read() or any(_environment(pid))
+    except OSError:
+        return True
 
 
 def descendants(roots: Iterable[int]) -> Iterable[int]:
     """The pids of all descendants of these processes."""
-    return _descendants(roots, _process_table())
-
-
-def _descendants(roots: Iterable[int], table: dict[int, int]) -> Iterable[int]:
     children: dict[int, list[int]] = {}
-    for pid, parent in table.items():
+    for pid, parent in _process_table().items():
         children.setdefault(parent, []).append(pid)
     stack = [child for root in roots for child in children.get(root, ())]
     while stack:
@@ -164,14 +192,17 @@ def _process_table() -> dict[int, int]:
     if not _LINUX:
         return _process_table_by_ps()
     table = {}
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    table[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
-            except OSError:
-                continue
+    for pid in _pids():
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                table[pid] = int(file.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            continue
     return table
+
+
+def _pids() -> set[int]:
+    return {int(name) for name in os.listdir("/proc") if name.isdecimal()}
 
 
 def carries(pid: int, mark: bytes) -> bool:

@@ -173,6 +173,23 @@ def test_the_family_without_a_root_is_found_by_the_mark(tree):
     assert {pid for pid, _ in processes.family(0, mark)} == {root, child, away, orphan}
 
 
+def test_the_family_is_found_while_it_hands_over_and_becomes_another_program():
+    """A leader that runs `setsid PROGRAM` starts another process, which becomes that program, and ends."""
+    mark = f"UNIT_FAMILY={os.urandom(8).hex()}"
+    name, _, value = mark.partition("=")
+    seen = []
+    for _ in range(10):
+        argv = ["sh", "-c", "exec setsid sleep 60"]
+        leader = subprocess.Popen(argv, env={**os.environ, name: value}, start_new_session=True)
+        seen += [len(processes.family(0, mark.encode())) for _ in range(10)]
+        while found := processes.family(0, mark.encode()):
+            for pid, started in found:
+                processes.send_signal(pid, started, signal.SIGKILL)
+        leader.wait()
+    assert len(seen) == 100
+    assert 0 not in seen
+
+
 def test_part_of_a_mark_is_no_mark(tree):
     _, mark, _ = tree
     assert processes.family(0, mark[:-1]) == []
