@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import stat
 import time
 
 from .errors import StoreError
@@ -13,6 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# What is larger than any file of an agent that is read as a whole. Bytes.
+_LARGEST = 64 * 1024 * 1024
+_PLAIN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # neither waits for a pipe nor takes a terminal
 _decode = json.JSONDecoder().raw_decode
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # No write takes that long. Seconds.
@@ -96,6 +101,93 @@ def read(path: str) -> bytes | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: str, inside: str | None = None) -> int:
+    """Open a regular file that somebody else has written, for reading; the caller closes the descriptor.
+
+    Args:
+        inside: a folder of ours above `path`, whose content is not trusted: below it no link is followed. None: all
+            links are followed.
+
+    Raises:
+        OSError: it is missing or not a regular file, or there is a link below `inside`.
+        ValueError: it is not a path.
+    """
+    descriptor = _open_below(inside, path, 0) if inside else os.open(path, _PLAIN)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
+
+
+def open_folder(path: str, inside: str | None = None) -> int:
+    """`open_regular` for a folder."""
+    return _open_below(inside, path, os.O_DIRECTORY) if inside else os.open(path, _PLAIN | os.O_DIRECTORY)
+
+
+def _open_below(top: str, path: str, kind: int) -> int:
+    """Step by step, each from the folder before: a name that becomes a link meanwhile leads nowhere."""
+    names = path[len(top) :].strip("/").split("/")
+    if not path.startswith(top) or {"", ".", ".."}.intersection(names):
+        raise OSError(errno.EINVAL, f"not a path below {top}", path)
+    if len(names) == 1:
+        return os.open(path, _PLAIN | os.O_NOFOLLOW | kind)
+    folder = os.open(top, _PLAIN | os.O_DIRECTORY)
+    for place, name in enumerate(names, 1):
+        kinds = kind if place == len(names) else os.O_DIRECTORY
+        try:
+            below = os.open(name, _PLAIN | os.O_NOFOLLOW | kinds, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = below
+    return folder
+
+
+def read_regular(path: str, inside: str | None = None) -> bytes | None:
+    """The content of a file that `open_regular` opens; None if it does not, or if it is larger than 64 MiB."""
+    try:
+        descriptor = open_regular(path, inside)
+    except (OSError, ValueError):
+        return None
+    try:
+        pieces, left = [], _LARGEST
+        while piece := os.read(descriptor, 65536):
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                return None
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
+def emptied(folder: str, name: str) -> None:
+    """Have an empty folder `name` in a folder of ours that others write to, whatever has been put there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    above = os.open(folder, _PLAIN | os.O_DIRECTORY)
+    try:
+        try:
+            descriptor = os.open(name, _PLAIN | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+        except OSError:
+            try:
+                os.unlink(name, dir_fd=above)
+            except FileNotFoundError:
+                pass
+            os.mkdir(name, 0o700, dir_fd=above)
+            descriptor = os.open(name, _PLAIN | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+            os.fchmod(descriptor, 0o700)  # whatever the umask
+        try:
+            for entry in os.listdir(descriptor):
+                with contextlib.suppress(OSError):  # a folder, which none of ours reads
+                    os.unlink(entry, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(above)
 
 
 def read_json(path: str) -> Any:

@@ -187,8 +187,8 @@ class Folder:
         facts = []
         for stamp, name, path in sorted(found):
             if stamp >= since * 1e9:
-                content = files.read(path)
-                if content is not None:  # else a writer has just put it behind
+                content = files.read_regular(path, self.facts_path)
+                if content is not None:  # else a writer has just put it behind, or the agent put no file there
                     facts.append(Payload(name, stamp / 1e9, content))
         return self._with_past(facts, since) if self.whole else facts
 
@@ -220,7 +220,7 @@ class Folder:
             if number <= through:
                 self._clear(number)  # also what a writer left that died right here
         for fact in facts:
-            os.unlink(os.path.join(self.facts_path, fact.name))
+            files.remove(os.path.join(self.facts_path, fact.name))
         files.sweep_dead(self.path)
 
     def _message_line(self, number: int, acts: dict[str, Any]) -> dict[str, Any]:
@@ -305,7 +305,7 @@ def _listed(path: str) -> list[str]:
 
 def _stamp_of(entry: os.DirEntry[str]) -> int:
     try:
-        return entry.stat().st_mtime_ns
+        return entry.stat(follow_symlinks=False).st_mtime_ns
     except FileNotFoundError:
         return 0
 

@@ -143,7 +143,7 @@ class _Kqueue:
 
     def add(self, path: str, mask: int) -> bool:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be a pipe by now
         except OSError:
             return False
         self._open.append(descriptor)

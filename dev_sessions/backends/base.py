@@ -280,8 +280,11 @@ class Goals(Protocol):
 class Contained(Protocol):
     """The agent can be run in a container, by a command that the user has written (`--mode docker`)."""
 
-    def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str], path: str) -> None:
         """`Backend.check` for a session in a container; the mode of one stands in its record.
+
+        Args:
+            path: the folder that it is to work in, which the container is given.
 
         Raises:
             LaunchFailed: the agent cannot be started here in a container.

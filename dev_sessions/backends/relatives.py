@@ -65,7 +65,13 @@ def _mark(session: Session) -> bytes:
 
 
 def _servers(session: Session, inside: Iterable[Process]) -> list[Tmux]:
-    """The tmux servers that the agent has started, as far as these processes are in them."""
+    """The tmux servers that the agent has started, as far as these processes are in them.
+
+    None in a container: a socket there is another one here, or none, and whoever answers at it could have our tmux run
+    commands.
+    """
+    if session.contained:
+        return []
     told = {(processes.variable(pid, "TMUX") or "").rpartition(",")[0].rpartition(",") for pid, _ in inside}
     ours = {path for path, _, pid in told if pid.isdecimal() and processes.carries(int(pid), _mark(session))}
     try:

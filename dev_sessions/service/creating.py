@@ -59,7 +59,7 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
     backend = load(str(params.get("cli") or "claude"))
     path = _checked(house, params)
     environment = _environment(house, params)
-    _check_agent(house, backend, params, environment)
+    _check_agent(house, backend, {**params, "path": path}, environment)
     session: Session | None = None
     try:
         session = _enter(house, backend, {**params, "path": path}, request_id)
@@ -91,7 +91,7 @@ def _check_agent(house: House, backend: Backend, params: dict[str, Any], environ
         if params.get("continue_at_reset") and isinstance(backend, ContinuesAtReset):
             backend.check_continues(house.settings.environ, environment)
     elif isinstance(backend, Contained):
-        backend.check_contained(house.settings.environ, environment)
+        backend.check_contained(house.settings.environ, environment, params["path"])
     else:
         cli = params.get("cli") or "claude"
         raise Unsupported(f"--mode docker is not supported for {cli}", next="leave --mode away", capability="docker")

@@ -19,10 +19,10 @@ WRAPPER = """#!/usr/bin/env python3
 import os, sys
 claude, words = {claude!r}, {system!r}
 words += ["--setenv", "HOME", "/home/agent"]
-mounts = [pair.split(":") for pair in os.environ.get("DEV_SESSIONS_MOUNTS", "").splitlines()]
-for here, there in {mounts}:
-    words += ["--bind", here, there]
-words += ["--chdir", os.getcwd() if os.getcwd() in [there for _, there in {mounts}] else "/"]
+mounts = [line.split(":") for line in os.environ.get("DEV_SESSIONS_MOUNTS", "").splitlines()]
+for here, there, *mode in {mounts}:
+    words += ["--ro-bind" if mode == ["ro"] else "--bind", here, there]
+words += ["--chdir", os.getcwd() if os.getcwd() in [mount[1] for mount in {mounts}] else "/"]
 os.execvp("bwrap", [*words, "--", claude, *sys.argv[1:]])
 """
 
@@ -95,7 +95,10 @@ def test_interrupt_death_revive_kill(boxed: Lab) -> None:
     assert lab.processes() == []
 
 
-@pytest.mark.parametrize("mounts", ["[]", "mounts[1:]"], ids=["none", "the project alone"])
+PROJECT_ALONE = "[one for one in mounts if one[1] == os.getcwd()]"
+
+
+@pytest.mark.parametrize("mounts", ["[]", PROJECT_ALONE], ids=["none", "the project alone"])
 def test_without_the_mounts_it_says_what_is_missing(boxed: Lab, claude: str, mounts: str) -> None:
     lab = boxed
     env = {**clauded(lab, claude, mounts), "DEV_SESSIONS_READY_TIMEOUT": "8"}

@@ -35,12 +35,15 @@ class ClaudeBackend:
         starting.refuse_root(environment, permissions)
         version.refuse_unsupported(program, environment)
 
-    def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str], path: str) -> None:
         from ...terminal.tmux import Tmux
         from . import contained, version
 
         Tmux(environ)
-        version.refuse_unsupported(contained.binary(environ), environment)
+        program = contained.binary(environ)
+        environment = contained.outside(environment, path)
+        contained.refuse_shared(program, environment, path)
+        version.refuse_unsupported(program, environment)
 
     def check_continues(self, environ: Mapping[str, str], environment: Mapping[str, str]) -> None:
         from . import launch as starting

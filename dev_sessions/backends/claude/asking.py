@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 
 from ... import files
 from ...errors import DeliveryUnknown, QuestionGone
@@ -60,14 +61,15 @@ def _tidy(folder: str) -> None:
     names = set(os.listdir(folder))
     for name in names:
         if name.endswith(".json") and name.removesuffix(".json") not in names:
-            os.unlink(os.path.join(folder, name))
+            with suppress(OSError):  # a container's Claude may have put a folder there
+                os.unlink(os.path.join(folder, name))
 
 
 def _asked(session: Session, question: Question) -> dict[str, Any]:
     """The payload of the hook that waits for this question's answer."""
-    for payload in session.folder.facts():
+    for payload, fields in evidence.reports(session):
         if payload.name.partition(".")[0] == question.id:
-            return hooks.parse(payload)
+            return fields
     raise _closed(session, "Claude Code has not reported this question by its hook (are its hooks switched off?)")
 
 

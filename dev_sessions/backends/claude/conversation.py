@@ -14,7 +14,7 @@ from collections import deque
 from ... import files
 from ...model import Entry
 from ..growing import Growing
-from . import evidence, hooks, transcript
+from . import container_files, evidence, hooks, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,9 +107,8 @@ class ClaudeConversation:
 
     def _find(self) -> None:
         """Open the transcripts that were reported since the last look, or what stands where it should be."""
-        for payload in self._session.folder.facts(self._looked):
+        for payload, fields in evidence.reports(self._session, self._looked):
             self._looked = max(self._looked, payload.at - _SLACK)
-            fields = hooks.parse(payload)
             if fields.get("source") in ("startup", "resume") and payload.at > self._started:
                 if self._started:  # before the first start nothing can have been lost, though its report may be late
                     self._starts.append(payload.at)
@@ -134,7 +133,7 @@ class Ordered:
     """
 
     def __init__(self, path: str) -> None:
-        self._file = Growing(path)
+        self._file = Growing(path, container_files.opened)
         self._beginning: _Beginning | None = _Beginning()
 
     def lines(self) -> Iterator[bytes]:

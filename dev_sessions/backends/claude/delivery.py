@@ -351,7 +351,7 @@ def received(session: Session, text: str, since: float, ask_queue: bool = True) 
     Args:
         ask_queue: also look whether it stands in the queue of a Claude that reports it only when its turn comes.
     """
-    payloads = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
+    payloads = evidence.reports(session)
     told = [fact for payload, fields in payloads if (fact := hooks.fact(payload, fields)) is not None]
     if any(fact.kind == "accepted" and fact.at >= since and fact.text == text for fact in told):
         return True

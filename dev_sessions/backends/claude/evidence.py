@@ -15,12 +15,13 @@ from ...model import INTERRUPTED, LIMIT, Fact, Probe, Question
 from ...turns import WAITING_ACTIVITY
 from ...values import as_number
 from ..session import Observation, Sources
-from . import hooks, limits, plans, questions, transcript
+from . import container_files, hooks, limits, plans, questions, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ...records import Payload
     from ..base import Session
 
 # `statusUpdatedAt` may be older than the report that it follows by the time that a hook takes to write. Seconds.
@@ -37,9 +38,9 @@ def observe(session: Session) -> Observation:
     # The probe first: Claude reports a turn's end before it says that it is idle, so what an idle Claude has reported
     # stands in the facts that are read afterwards.
     probe = look(session)
-    fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
-    reports = ((hooks.fact(payload, values), values) for payload, values in fields)
-    facts = [questions.with_task(fact, values) for fact, values in reports if fact is not None]
+    fields = reports(session)
+    found = ((hooks.fact(payload, values), values) for payload, values in fields)
+    facts = [questions.with_task(fact, values) for fact, values in found if fact is not None]
     facts += questions.answered(session.folder, fields, probe)
     path = transcript_path(session, [values for _, values in fields])
     facts = plans.told(facts, path)
@@ -50,6 +51,20 @@ def observe(session: Session) -> Observation:
     facts = _with_transcript(facts, told, reported)
     facts, probe = limits.told(facts, probe, path, session.continues)
     return Observation(facts, _settled(probe, facts, told) if reported else _without_hooks(probe, facts, session, path))
+
+
+def reports(session: Session, since: float = 0.0) -> list[tuple[Payload, dict[str, Any]]]:
+    """What Claude has reported since a time, each report with its fields.
+
+    In a container anybody could have written it: a transcript that is not in Claude's own folder is not there.
+    """
+    found = [(payload, hooks.parse(payload)) for payload in session.folder.facts(since)]
+    if session.contained:
+        for _, fields in found:
+            path = hooks.words(fields, "transcript_path")
+            if path is not None and not container_files.is_transcript(path, config_folder(session)):
+                del fields["transcript_path"]
+    return found
 
 
 def look(session: Session) -> Probe:
@@ -89,7 +104,7 @@ def _found_status(session: Session, process: tuple[int, str]) -> tuple[str, dict
     if status := _status(path, process):
         return path, status
     # `claude` may be a wrapper that runs the real one as its child. It, or the user's settings, may choose the folder.
-    told = transcript_path(session, [hooks.parse(payload) for payload in session.folder.facts()])
+    told = transcript_path(session, [fields for _, fields in reports(session)])
     folder = os.path.join(config_of(told) or config_folder(session), "sessions")
     ids = {session.private.get("uuid"), os.path.basename(told or "").removesuffix(".jsonl")}
     for path in _status_files(folder):
@@ -106,10 +121,7 @@ def _of_another_pid(folder: str) -> dict[str, Any]:
 
 
 def _status_files(folder: str) -> list[str]:
-    try:
-        return [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")]
-    except OSError:
-        return []
+    return [os.path.join(folder, name) for name in container_files.listed(folder) if name.endswith(".json")]
 
 
 def _status(path: str, alive: tuple[int, str] | None = None) -> dict[str, Any]:
@@ -124,12 +136,9 @@ def _status(path: str, alive: tuple[int, str] | None = None) -> dict[str, Any]:
 
 def _written(path: str) -> Any:
     """What a status file holds. Claude writes it in place: caught in the middle, it is read again."""
-    try:
-        content = files.read(path)
-        value = None if content is None else files.parse_json(content)
-        return value if content is None or value is not None else _written_at_last(path)
-    except OSError:
-        return None
+    content = container_files.read(path)
+    value = None if content is None else files.parse_json(content)
+    return value if content is None or value is not None else _written_at_last(path)
 
 
 def _written_at_last(path: str) -> Any:
@@ -138,7 +147,7 @@ def _written_at_last(path: str) -> Any:
     until = time.monotonic() + _WRITING
     with Watcher() as watcher:
         watcher.watch_path(path)
-        while (value := files.read_json(path)) is None and (left := until - time.monotonic()) > 0:
+        while (value := container_files.read_json(path)) is None and (left := until - time.monotonic()) > 0:
             watcher.wait(left)
     return value
 
@@ -263,10 +272,7 @@ def transcript_path(session: Session, payloads: list[dict[str, Any]]) -> str | N
             return path
     projects = os.path.join(config_folder(session), "projects")
     name = f"{session.private.get('uuid')}.jsonl"
-    try:
-        folders = os.listdir(projects)
-    except OSError:
-        return None
+    folders = container_files.listed(projects)
     return next((path for folder in folders if os.path.exists(path := os.path.join(projects, folder, name))), None)
 
 

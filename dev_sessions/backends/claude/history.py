@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def replies(session: Session, count: int, running: bool) -> list[Entry]:
     """The last assistant texts, oldest first; see `base.Backend.history`."""
-    fields = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
+    fields = evidence.reports(session)
     told = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
     path = evidence.transcript_path(session, [values for _, values in fields])
     if not told and path:

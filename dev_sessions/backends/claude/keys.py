@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 
-from ... import files
 from ...errors import DeliveryFailed, DevSessionsError, LaunchFailed
+from . import container_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _trouble(folder: str, missing: list[str]) -> tuple[str, str]:
 def _read(folder: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """The keys that take the place of ours, and those of ours that none can take the place of."""
     try:
-        bound = dict(_bindings(files.read_json(path_in(folder))))
+        bound = dict(_bindings(container_files.read_json(path_in(folder))))
     except (OSError, DevSessionsError):
         return {}, []
     found, missing = {}, []

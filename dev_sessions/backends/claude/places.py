@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..base import Places
-from . import evidence, hooks
+from . import evidence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def places(session: Session, tmux: Tmux | None) -> Places:
     Args:
         tmux: the server to ask what the session is called by now; None if there is no tmux on this machine any more.
     """
-    payloads = [hooks.parse(payload) for payload in session.folder.facts()]
+    payloads = [fields for _, fields in evidence.reports(session)]
     files = {"settings": os.path.join(session.folder.agent_path, "settings.json")}
     files["transcript"] = evidence.transcript_path(session, payloads) or _expected(session)
     pane = session.private.get("pane")

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import json
 
-from ... import files
-from . import hooks
+from . import container_files, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,13 +31,13 @@ def _plan(transcript: str) -> str:
     """What the plan's file holds; empty if the transcript names none, or it was never written."""
     path = None
     try:
-        with open(transcript, "rb") as file:
+        with container_files.opened(transcript) as file:
             for line in file:
                 if _MARK in line:
                     path = _named(line) or path
-        content = files.read(path) if path else None
     except OSError:
         return ""
+    content = container_files.read(path) if path and container_files.may_read(path, transcript) else None
     return (content or b"").decode(errors="replace").strip()
 
 

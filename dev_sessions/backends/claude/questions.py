@@ -23,7 +23,7 @@ from ... import files
 from ...model import Fact
 from ...turns import BUSY_ACTIVITY, WAITING_ACTIVITY
 from ...values import NamedTuple
-from . import hooks, transcript
+from . import container_files, hooks, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,10 +119,7 @@ def transcript_of(fields: dict[str, Any]) -> str | None:
 def _about(fields: dict[str, Any]) -> dict[str, Any]:
     """What Claude has noted of the subagent that a report comes from."""
     path = transcript_of(fields)
-    try:
-        value = files.read_json(f"{path.removesuffix('.jsonl')}.meta.json") if path else None
-    except (OSError, ValueError):  # a path from a report may be no path at all
-        return {}
+    value = container_files.read_json(f"{path.removesuffix('.jsonl')}.meta.json") if path else None
     return value if isinstance(value, dict) else {}
 
 

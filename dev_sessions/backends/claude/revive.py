@@ -11,7 +11,7 @@ import uuid
 
 from ...errors import LaunchFailed, WaitingForInput
 from ...terminal.tmux import Tmux
-from . import evidence, hooks, transcript, version
+from . import contained, evidence, transcript, version
 from . import launch as starting
 from .start import begin
 from .stop import stop
@@ -33,7 +33,10 @@ def revive(launch: Launch, grace: float) -> None:
     session = launch.session
     program = starting.binary_again(session)
     launch = launch._replace(environment=_environment(launch))
-    if not session.contained:
+    if session.contained:
+        launch = launch._replace(environment=contained.outside(launch.environment, launch.path))
+        contained.refuse_shared(program, launch.environment, launch.path)
+    else:
         starting.refuse_root(launch.environment, launch.permissions)
     version.refuse_unsupported(program, launch.environment)
     id, words = _conversation(launch)
@@ -64,7 +67,7 @@ def _conversation(launch: Launch) -> tuple[str, tuple[str, ...]]:
         LaunchFailed: there was a conversation, and its transcript is gone.
     """
     session = launch.session
-    reports = [(payload.at, hooks.parse(payload)) for payload in session.folder.facts()]
+    reports = [(payload.at, fields) for payload, fields in evidence.reports(session)]
     path = evidence.transcript_path(session, [fields for _, fields in reports])
     if path and transcript.has_begun(path):
         id = os.path.basename(path).removesuffix(".jsonl")

@@ -82,7 +82,7 @@ def _keep_what_it_is(launch: Launch) -> None:
     """A wrapper, or the user's settings, may have made of it another version, in another configuration folder."""
     session = launch.session
     process = session.folder.process()
-    reports = [hooks.parse(payload) for payload in session.folder.facts()]
+    reports = [fields for _, fields in evidence.reports(session)]
     told = {
         "version": evidence.status_file(session, process).get("version") if process else None,
         "config": evidence.config_of(evidence.transcript_path(session, reports)),
@@ -192,7 +192,7 @@ class _Start:
         session = self._launch.session
         if not session.contained or session.folder.facts(self._begun - _CLOCK_TICK):
             return None
-        missing = f"{session.folder.path} is not mounted there at that path"
+        missing = f"{session.folder.facts_path} is not mounted there at that path"
         return LaunchFailed(f"Claude's reports do not come out of its container: {missing}", next=contained.REMEDY)
 
     def _late(self, screen: str) -> str:

@@ -12,7 +12,7 @@ import os
 from ... import files
 from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
 from ...values import as_number
-from . import hooks
+from . import container_files, hooks
 from .hooks import plain
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ class Tail:
 
     def lines(self) -> Iterator[bytes]:
         try:
-            file = open(self._path, "rb")  # noqa: SIM115 (closed below, with the generator)
+            file = container_files.opened(self._path)  # closed below, with the generator
         except (OSError, ValueError):  # a path from a report may be no path at all
             return
         with file:
