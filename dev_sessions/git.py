@@ -1,4 +1,8 @@
-"""What recipes and briefings want of git; where there is no git or no checkout, that is an answer too."""
+"""What recipes and briefings want of git; where there is no git or no checkout, that is an answer too.
+
+An agent may have written to the folder that git is asked about. So no hook and no file monitor runs, but for the hooks
+of the user's repository when a worktree is added to it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SECONDS = 120.0
+_NO_MONITOR = ("-c", "core.fsmonitor=false")
+_NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}", "--no-optional-locks")
 
 
 def project_of(folder: str) -> str:
@@ -76,7 +82,7 @@ def add_worktree(top: str, path: str, branches: Sequence[str], commit: str) -> t
         refusals = []
         for branch in branches:
             _take_away(top, path, branches)
-            done = _run(top, "worktree", "add", "--quiet", "-b", branch, path, commit)
+            done = _run(top, *_NO_MONITOR, "worktree", "add", "--quiet", "-b", branch, path, commit)
             said = (
                 "git is not there" if done is None else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
             )
@@ -105,26 +111,39 @@ def _take_away(top: str, path: str, branches: Sequence[str]) -> None:
     _asked(top, "branch", "-D", *branches)
 
 
-def changes(path: str, commit: str) -> str:
-    """`git diff --stat` from a commit to what stands in a worktree, committed or not; new files are listed below."""
-    changed = _asked(path, "diff", "--stat", commit) or ""
-    new = (_asked(path, "ls-files", "--others", "--exclude-standard") or "").splitlines()
+def repository(path: str) -> str | None:
+    """Where git keeps what it knows of the worktree `path`; None if it is not one."""
+    return _asked(path, "rev-parse", "--absolute-git-dir")
+
+
+def changes(path: str, commit: str, repository: str | None) -> str:
+    """`git diff --stat` from a commit to what stands in a worktree, committed or not; new files are listed below.
+
+    Args:
+        repository: what `repository` said before an agent was in the worktree, which may have another repository by
+            now, with filters that git would run. None: not known.
+    """
+    words = ("diff", "--stat", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", commit)
+    changed = _asked(path, *words, repository=repository) or ""
+    listed = _asked(path, "ls-files", "--others", "--exclude-standard", repository=repository)
+    new = (listed or "").splitlines()
     return "\n".join([*changed.splitlines(), *(f" {name} | new, not added" for name in new)])
 
 
-def _asked(path: str, *words: str) -> str | None:
+def _asked(path: str, *words: str, repository: str | None = None) -> str | None:
     """What git prints; None if it fails."""
-    done = _run(path, *words)
+    done = _run(path, *_NO_MONITOR, *_NO_HOOKS, *words, repository=repository)
     return None if done is None or done.returncode else done.stdout.rstrip("\n")
 
 
-def _run(path: str, *words: str) -> subprocess.CompletedProcess[str] | None:
+def _run(path: str, *words: str, repository: str | None = None) -> subprocess.CompletedProcess[str] | None:
     if not os.path.isdir(path):
         return None
+    named = {"GIT_DIR": repository, "GIT_WORK_TREE": path} if repository else {}
     try:
         return subprocess.run(
             ["git", "-C", path, *words],
-            env=config.git_environment(),
+            env={**config.git_environment(), **named},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",

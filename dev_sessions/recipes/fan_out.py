@@ -151,7 +151,8 @@ class FanOut:
             names = [sign.join(("fan-out", self._run.id, branch.name)) for sign in "/-"]
             name, hook = git.add_worktree(top, tree, names, commit)
             inside = os.path.relpath(os.path.realpath(path), os.path.realpath(top))
-            state = log.note(worktree=tree, branch=name, commit=commit, inside=inside, hook=hook)
+            where = git.repository(tree)
+            state = log.note(worktree=tree, branch=name, commit=commit, inside=inside, hook=hook, repository=where)
         return os.path.normpath(os.path.join(str(state["worktree"]), str(state["inside"])))
 
     def _joined(self, join: Branch, done: dict[str, str]) -> dict[str, Any]:
@@ -166,4 +167,4 @@ class FanOut:
 
 def changes(state: dict[str, Any]) -> str:
     """`git diff --stat` of a branch's worktree since it was made."""
-    return git.changes(state["worktree"], state["commit"])
+    return git.changes(state["worktree"], state["commit"], state.get("repository"))

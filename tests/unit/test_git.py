@@ -112,3 +112,52 @@ def test_a_locked_worktree_of_a_cut_attempt_and_a_bare_repository(checkout: Path
     assert git.top(str(bare)) == str(bare)
     assert git.add_worktree(str(bare), str(tmp_path / "two"), ["two"], "HEAD") == ("two", None)
     assert git.top(str(tmp_path)) is None
+
+
+MINE = ["-c", "user.name=a", "-c", "user.email=a@b"]
+
+
+def trap(folder: Path, ran: Path) -> None:
+    """What a repository can have git run: file monitor, hooks, a filter, and a program for differences."""
+    program = folder.parent / "trap"
+    program.write_text(f"#!/bin/sh\necho $0 >>{ran}\ncat\n")
+    program.chmod(0o755)
+    for key in ("core.fsmonitor", "filter.t.clean", "filter.t.process", "diff.external", "diff.t.command"):
+        run(folder, "config", key, str(program))
+    run(folder, "config", "diff.t.textconv", str(program))
+    (folder / ".git" / "hooks").mkdir(exist_ok=True)
+    for name in ("post-index-change", "post-checkout", "reference-transaction"):
+        (folder / ".git" / "hooks" / name).symlink_to(program)
+
+
+def test_nothing_of_a_repository_that_an_agent_has_put_into_its_worktree_is_run(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "f").write_text("x\n")
+    run(checkout, "add", "f")
+    run(checkout, *MINE, "commit", "-q", "-m", "f")
+    commit, tree, ran = run(checkout, "rev-parse", "HEAD").strip(), tmp_path / "one", tmp_path / "ran"
+    git.add_worktree(str(checkout), str(tree), ["one"], "HEAD")
+    repository = git.repository(str(tree))
+    (tree / ".git").unlink()
+    run(tree, "init", "-q")
+    trap(tree, ran)
+    (tree / ".gitattributes").write_text("* filter=t diff=t\n")
+    (tree / "f").write_text("y\n")
+    (tree / "new").write_text("z\n")
+    found = git.changes(str(tree), commit, repository)
+    assert " f | 2 +-" in found
+    assert " new | new, not added" in found
+    git.branch(str(tree))
+    git.head(str(tree))
+    assert not ran.exists()
+
+
+def test_no_monitor_and_no_hook_runs_but_the_users_of_a_new_worktree(checkout: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    trap(checkout, ran)
+    git.uncommitted(str(checkout))
+    git.branch(str(checkout))
+    assert not ran.exists()
+    git.add_worktree(str(checkout), str(tmp_path / "one"), ["one"], "HEAD")
+    names = {Path(line).name for line in ran.read_text().split()}
+    assert "post-checkout" in names
+    assert "trap" not in names  # the monitor
