@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,6 +12,10 @@ if TYPE_CHECKING:
 
 # Between two looks of one who waits. Seconds.
 _TICK = 0.01
+
+
+class NotOurs(OSError):
+    """Where the lock should be there is a link, or a file of another user."""
 
 
 def take(path: str, timeout: float) -> Callable[[], None]:
@@ -21,6 +27,7 @@ def take(path: str, timeout: float) -> Callable[[], None]:
 
     Raises:
         TimeoutError: another process holds it for longer.
+        NotOurs: somebody else has put something there.
         OSError: the file cannot be made.
     """
     descriptor = _taken_at_once(path)
@@ -28,7 +35,7 @@ def take(path: str, timeout: float) -> Callable[[], None]:
         return lambda: os.close(descriptor)
     import filelock  # twice the start-up time of Python itself, so it is left to those who have to wait
 
-    lock = filelock.FileLock(path, mode=0o600)
+    lock = filelock.FileLock(path, mode=0o600)  # opens no link either (3.20.1 and newer)
     try:
         lock.acquire(timeout=timeout, poll_interval=_TICK)
     except filelock.Timeout as error:
@@ -53,19 +60,31 @@ def take_folder(path: str) -> Callable[[], None]:
 
 
 def _taken_at_once(path: str) -> int | None:
-    """The lock that `filelock` takes (flock on that file), if nobody holds it: a descriptor to close. None: wait."""
+    """The lock that `filelock` takes (flock on that file), as a descriptor to close; None: wait for it."""
     import fcntl
 
+    descriptor = _opened(path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return None
-    try:
-        os.fchmod(descriptor, 0o600)  # whatever the umask
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_nlink:  # else its last holder has just removed the file
             return descriptor
-    except OSError:
+    except OSError:  # another process holds it, or a file system without locks
         pass
     os.close(descriptor)
     return None
+
+
+def _opened(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotOurs(errno.ELOOP, "it is a link", path) from error
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise NotOurs(errno.EPERM, "it is another user's, or not a file", path)
+    os.fchmod(descriptor, 0o600)  # whatever the umask
+    return descriptor

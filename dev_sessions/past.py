@@ -111,7 +111,7 @@ class Past:
 
     def _write(self, at: int, content: bytes) -> None:
         try:
-            descriptor = os.open(self._log_path, os.O_WRONLY | os.O_CREAT, 0o600)
+            descriptor = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
                 os.fchmod(descriptor, 0o600)
                 os.ftruncate(descriptor, at)

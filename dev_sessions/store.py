@@ -112,6 +112,10 @@ class Store:
             raise StoreError(
                 f"another dev-sessions command has held {path} for {timeout:g} s", next="wait for it, then try again"
             ) from error
+        except locks.NotOurs as error:
+            raise StoreError(
+                f"cannot lock {path}: {error.strerror}", next=f"find out who put it there, then remove it: rm {path}"
+            ) from error
         except OSError as error:
             raise files.unwritable(path, error) from error
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -145,6 +146,40 @@ def test_a_lock_that_is_held_is_told_by_name(store, tmp_path):
     assert path in caught.value.message
     with store.lock(path, timeout=0):
         assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["free", "held"])
+@pytest.mark.parametrize("leads", ["to a file", "nowhere"])
+def test_no_lock_is_opened_through_a_link(store, tmp_path, leads, held):
+    path, there = tmp_path / "lock", tmp_path / "notes.txt"
+    path.symlink_to(there)
+    if leads == "to a file":
+        there.write_text("notes")
+        there.chmod(0o644)
+        descriptor = os.open(there, os.O_RDONLY)
+        if held:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(StoreError, match="link") as caught, store.lock(str(path), timeout=0.1):
+        pass
+    assert f"rm {path}" in caught.value.data["next"]
+    assert there.exists() == (leads == "to a file")
+    if there.exists():
+        os.close(descriptor)
+        assert (there.read_text(), there.stat().st_mode & 0o777) == ("notes", 0o644)
+
+
+def test_no_lock_of_another_user_or_kind_is_taken(store, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StoreError, match="not a file"), store.lock(str(pipe), timeout=0.1):
+        pass
+    if os.geteuid() == 0:
+        other = tmp_path / "lock"
+        other.touch(0o666)
+        os.chown(other, 65534, 65534)
+        with pytest.raises(StoreError, match="another user"), store.lock(str(other), timeout=0.1):
+            pass
+        assert other.stat().st_uid == 65534
 
 
 DAMAGED = {
