@@ -5,6 +5,7 @@ The box has its own pids, mounts and home; it shares the network of the test, in
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -93,6 +94,60 @@ def test_interrupt_death_revive_kill(boxed: Lab) -> None:
     assert lab.run("last-message", id, "-n", "3", "--json").json == ["before", "after", "again"]
     lab.ok("kill", id)
     assert lab.processes() == []
+
+
+# What an agent in a container may try. S is the folder of its session, HOST a folder of the host with files in it.
+# On its own side it may well succeed.
+ATTACK = """
+echo 'touch {host}/owned' >>{S}/agent/start.sh
+printf '#!/bin/sh\\ntouch {host}/owned\\n' >{S}/agent/paste.tmux
+for name in lock process record.json past.jsonl past.json courier.log courier.lock notice.json; do
+    rm -f {S}/$name; ln -s {host}/secret {S}/$name
+done
+mkdir -p {S}/messages/0001 {S}/messages/0007
+ln -sf {host}/secret {S}/messages/0001/text.md
+ln -sf {host}/secret {S}/messages/0007/text.md
+echo '{{"hooks": {{}}}}' >{S}/agent/settings.json
+ln -s {host}/secret {S}/facts/link.json
+mkfifo {S}/facts/pipe.json
+echo '{{"hook_event_name": "Stop", "transcript_path": "{host}/{uuid}.jsonl"}}' >{S}/facts/told.json
+rm -rf $CLAUDE_CONFIG_DIR/sessions
+ln -s {host} $CLAUDE_CONFIG_DIR/sessions
+ln -s {host}/secret $CLAUDE_CONFIG_DIR/keybindings.json
+ln -s /dev/zero $CLAUDE_CONFIG_DIR/projects/zero
+touch {project}/attacked
+"""
+
+
+def test_what_the_agent_inside_does_to_its_folder_does_nothing_to_the_host(boxed: Lab) -> None:
+    lab = boxed
+    id = lab.create("--mode", "docker")
+    assert lab.ok("ask", id, "[[reply: before]]", "--timeout", "60") == "before"
+    host, uuid = lab.path / "host", "00000000-0000-4000-8000-000000000000"
+    host.mkdir()
+    said = {"type": "assistant", "timestamp": "2030-01-01T00:00:00.000Z", "message": {"content": "SECRET"}}
+    for name in ("secret", f"{uuid}.jsonl", "1.json"):
+        (host / name).write_text(json.dumps(said) + "\n")
+        (host / name).chmod(0o644)
+    before = {path.name: (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime) for path in host.iterdir()}
+    folder = lab.folder(id)
+    script = (folder / "agent" / "start.sh").read_bytes()
+    (lab.project / "attack.sh").write_text(ATTACK.format(S=folder, host=host, uuid=uuid, project=lab.project))
+    lab.ok("send", id, "[[bash: sh attack.sh]][[hold: attacked]]")
+    lab.until((lab.project / "attacked").exists, "the end of the attack")
+    assert (folder / "facts" / "link.json").is_symlink()
+    assert (folder / "agent" / "start.sh").read_bytes() == script
+    assert [path for path in folder.iterdir() if path.is_symlink()] == []
+    assert os.listdir(folder / "messages") == ["0001", "0002"]
+    for words in (("status",), ("logs", "--json"), ("logs",), ("last-message", "-n", "9"), ("inspect", "--json")):
+        assert "SECRET" not in lab.ok(words[0], id, *words[1:])
+    os.kill(lab.pid(id), signal.SIGKILL)
+    assert f"Revived session {id}" in lab.ok("revive", id)
+    assert lab.ok("ask", id, "[[reply: again]]", "--timeout", "60") == "again"
+    lab.ok("kill", id)
+    assert lab.processes() == []
+    after = {path.name: (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime) for path in host.iterdir()}
+    assert after == before
 
 
 PROJECT_ALONE = "[one for one in mounts if one[1] == os.getcwd()]"
