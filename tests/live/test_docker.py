@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boxes
+import engine
 import pytest
 from lab import Lab
 
@@ -119,8 +120,24 @@ touch {project}/attacked
 """
 
 
-def test_what_the_agent_inside_does_to_its_folder_does_nothing_to_the_host(boxed: Lab) -> None:
-    lab = boxed
+@pytest.fixture(params=["bubblewrap", "engine"])
+def attacked(request: pytest.FixtureRequest, boxed: Lab, claude: str) -> Iterator[Lab]:
+    """A lab whose Claude runs in a box, or in a container of a real engine by the `clauded` of docs/containers.md."""
+    if request.param == "bubblewrap":
+        yield boxed
+        return
+    if why := engine.missing():
+        pytest.skip(why)
+    with Lab(claude, "engine") as lab:
+        lab.env |= engine.clauded(lab, claude)
+        try:
+            yield lab
+        finally:
+            engine.remove(lab)
+
+
+def test_what_the_agent_inside_does_to_its_folder_does_nothing_to_the_host(attacked: Lab) -> None:
+    lab = attacked
     id = lab.create("--mode", "docker")
     assert lab.ok("ask", id, "[[reply: before]]", "--timeout", "60") == "before"
     host, uuid = lab.path / "host", "00000000-0000-4000-8000-000000000000"
