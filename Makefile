@@ -42,7 +42,7 @@ else
 endif
 
 test: python ## everything: style, types, tests on the oldest and the newest Python found, the package, live tests
-	@$(PYTHON) scripts/prepare.py tmux npm bwrap
+	@$(PYTHON) scripts/prepare.py tmux npm bwrap engine
 	@$(MAKE) --no-print-directory agents $(TOX_VENV)/installed
 	@$(TOX) $(ARGS)
 

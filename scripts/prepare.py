@@ -30,10 +30,10 @@ def main(wanted):
     try:
         missing = [what for what in wanted if not CHECKS[what]()]
         if missing:
-            install([package(what) for what in missing])
+            install([name for what in missing for name in packages(what)])
             for what in missing:
                 if not CHECKS[what]():
-                    raise Stop(remedy([package(what)]))
+                    raise Stop(remedy(packages(what)))
     except Stop as stop:
         print(stop)
         return 1
@@ -75,41 +75,52 @@ def has_bwrap():
     return not sys.platform.startswith("linux") or shutil.which("bwrap") is not None
 
 
-CHECKS = {"python": has_python, "tmux": has_tmux, "npm": has_npm, "bwrap": has_bwrap}
+ENGINE = ("podman", "runc", "catatonit")
 
 
-def package(what):
-    """Return the name by which the system's package manager knows it."""
+def has_engine():
+    """Tell whether there is a container engine. Where we may not install one, its tests are skipped and say so."""
+    installable = sys.platform.startswith("linux") and manager() == "apt-get" and os.geteuid() == 0
+    return not installable or all(map(shutil.which, ENGINE))
+
+
+CHECKS = {"python": has_python, "tmux": has_tmux, "npm": has_npm, "bwrap": has_bwrap, "engine": has_engine}
+
+
+def packages(what):
+    """Return the names by which the system's package manager knows it."""
+    if what == "engine":
+        return list(ENGINE)
     if what == "python":
-        return "python3-venv"
+        return ["python3-venv"]
     if what == "bwrap":
-        return "bubblewrap"
-    return "node" if what == "npm" and manager() == "brew" else what
+        return ["bubblewrap"]
+    return ["node"] if what == "npm" and manager() == "brew" else [what]
 
 
 def manager():
     return next((name for name in REMEDIES if shutil.which(name)), None)
 
 
-def remedy(packages):
-    names = " ".join(packages)
+def remedy(names):
+    names = " ".join(names)
     if manager() is None:
         return f"Needed and not found: {names}. Install them with your system's package manager."
     return f"Needed and not found: {names}. Install with: {REMEDIES[manager()].format(names)}"
 
 
-def install(packages):
+def install(names):
     """Install where that asks nobody for a password: apt-get as root, or Homebrew."""
     if manager() == "apt-get" and os.geteuid() == 0:
         commands = [
             ["apt-get", "update"],
-            ["apt-get", "install", "-y", "--no-install-recommends", *packages],
+            ["apt-get", "install", "-y", "--no-install-recommends", *names],
         ]
-    elif manager() == "brew" and "python3-venv" not in packages:
-        commands = [["brew", "install", *packages]]
+    elif manager() == "brew" and "python3-venv" not in names:
+        commands = [["brew", "install", *names]]
     else:
-        raise Stop(remedy(packages))
-    print("Installing {} with {}.".format(" ".join(packages), manager()), flush=True)
+        raise Stop(remedy(names))
+    print("Installing {} with {}.".format(" ".join(names), manager()), flush=True)
     for command in commands:
         run(command)
 
@@ -134,5 +145,5 @@ def run(command):
 if __name__ == "__main__":
     unknown = set(sys.argv[1:]) - set(CHECKS)
     if unknown or not sys.argv[1:]:
-        sys.exit("usage: prepare.py {python,tmux,npm,bwrap}...")
+        sys.exit("usage: prepare.py {python,tmux,npm,bwrap,engine}...")
     sys.exit(main(sys.argv[1:]))

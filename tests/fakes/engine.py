@@ -14,12 +14,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 from lab import ROOT, Lab
 
 IMAGE = "dev-sessions-test"
-# Without these the engine asks for more than a container of today's may have that plays the host itself.
+# The limits: without them podman asks for a right that a container which is the host here may lack.
 _PODMAN = ["podman", "--runtime", "runc", "--cgroup-manager=cgroupfs"]
 _RUN = ["run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", "--network=host"]
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
@@ -38,7 +37,8 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "no container engine: podman is tried as root only"
     made = subprocess.run([*_PODMAN, "import", "-q", "-", IMAGE], input=_image(), capture_output=True, check=False)
-    tried = made if made.returncode else subprocess.run([*_words(), IMAGE, "true"], capture_output=True, check=False)
+    words = [*_words(), "--init", IMAGE, "true"]
+    tried = made if made.returncode else subprocess.run(words, capture_output=True, check=False)
     said = " ".join(tried.stderr.decode(errors="replace").split())
     return f"the container engine does not work here: {said}" if tried.returncode else None
 
