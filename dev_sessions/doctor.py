@@ -168,7 +168,11 @@ def _skills(environ: Mapping[str, str], cwd: str) -> Iterator[Finding]:
     for program in skills.programs_here(environ):
         for flag, project in (("--global", None), ("--local", git.project_of(cwd))):
             into = program.skills(environ, project)
-            changes = list(skills.apply(program, into, __version__, skills.Wishes(dry=True)))
+            try:
+                changes = list(skills.apply(program, into, __version__, skills.Wishes(dry=True), project))
+            except DevSessionsError as error:  # what a project holds must not hide what the user has
+                yield Finding(f"{program.name} skills", "problem", error.message, error.data.get("next"))
+                continue
             acts = {change.skill: change.act for change in changes if change.act not in skills.AT_REST}
             if project and set(acts.values()) == {"installed"} and len(acts) == len(skills.names(program.name)):
                 continue  # few projects have them

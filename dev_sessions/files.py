@@ -151,13 +151,8 @@ def read_regular(path: str, inside: str | None = None) -> bytes | None:
     except (OSError, ValueError):
         return None
     try:
-        pieces, left = [], _LARGEST
-        while piece := os.read(descriptor, 65536):
-            pieces.append(piece)
-            left -= len(piece)
-            if left < 0:
-                return None
-        return b"".join(pieces)
+        content = _read_up_to(descriptor, _LARGEST + 1)
+        return content if len(content) <= _LARGEST else None
     finally:
         os.close(descriptor)
 
@@ -188,6 +183,44 @@ def emptied(folder: str, name: str) -> None:
             os.close(descriptor)
     finally:
         os.close(above)
+
+
+def read_limited(path: str, most: int) -> bytes | None:
+    """The content of a regular file of at most `most` bytes; None if there is no such file.
+
+    For files that somebody else may have put there: it never waits, and never fills the memory.
+
+    Raises:
+        OSError: it is another kind of file (a folder, a pipe, a device), longer than that, or not to be read.
+    """
+    try:
+        _require_regular(os.stat(path), path)  # to open a device may already act on it
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        _require_regular(os.fstat(descriptor), path)
+        content = _read_up_to(descriptor, most + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"longer than {most} bytes", path)
+    return content
+
+
+def _require_regular(status: os.stat_result, path: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+
+
+def _read_up_to(descriptor: int, most: int) -> bytes:
+    pieces, left = [], most
+    while left and (piece := os.read(descriptor, min(left, 65536))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def read_json(path: str) -> Any:

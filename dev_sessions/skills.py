@@ -4,6 +4,9 @@ A folder that we have installed holds a stamp: the version, and a digest of each
 its digest was edited by hand, and is kept. A skill of the same name without a stamp is not ours. The stamp knows a
 file's new content before it is written: an install that is killed in the middle is finished by the next one, of
 whatever version.
+
+The skills of a project, stamps included, may come from a stranger, with links in them. Nothing is read, written or
+removed there whose real path is outside of the project. A stamp is never a link, and nothing behind a link is removed.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from .backends.installed import Program
 
 STAMP = ".dev-sessions.json"
+# No file of a skill is longer; ours have a few kilobytes. Bytes.
+_MOST = 1_000_000
 
 
 class Change(NamedTuple):
@@ -119,30 +124,42 @@ def front_matter(text: str) -> dict[str, Any]:
 
 
 def version_of(folder: str) -> str | None:
-    """The version that an installed skill says it is of; None if it is not there."""
-    content = files.read(os.path.join(folder, "SKILL.md"))
+    """The version that an installed skill says it is of; None if it is not there.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file of a sensible size.
+    """
+    content = files.read_limited(os.path.join(folder, "SKILL.md"), _MOST)
     if content is None:
         return None
     told = front_matter(_text(content)).get("metadata")
     return str(told.get("version")) if isinstance(told, dict) else "unknown"
 
 
-def apply(program: Program, into: str, version: str, wishes: Wishes) -> Iterator[Change]:
+def apply(program: Program, into: str, version: str, wishes: Wishes, project: str | None = None) -> Iterator[Change]:
     """Bring the skills below the folder `into` to this version, or remove them; other skills are not touched.
 
     Two who do so at once do it one after the other.
 
+    Args:
+        project: the folder that must hold all that is read and written; None: links may lead anywhere.
+
     Raises:
-        DevSessionsError: a file cannot be read or written; what came before it is done.
+        DevSessionsError: a file cannot be read or written, and what came before it is done; or, before anything is
+            done, a link leads out of the project.
     """
     release = None
     try:
+        _refuse_outside(into, project)
         if not wishes.dry and not wishes.uninstall:
             os.makedirs(into, exist_ok=True)
         if not wishes.dry and os.path.isdir(into):
             release = locks.take_folder(into)
-        for name in names(program.name):
-            skill = _Skill(program.name, name, os.path.join(into, name), version)
+        known = [_Skill(program.name, name, os.path.join(into, name), version) for name in names(program.name)]
+        for path in (path for skill in known for path in skill.places()):
+            _refuse_outside(path, project)
+        for skill in known:
+            skill.look()
             yield from skill.remove(wishes) if wishes.uninstall else skill.install(wishes)
     except OSError as error:
         path = str(error.filename2 or error.filename or into)
@@ -152,11 +169,24 @@ def apply(program: Program, into: str, version: str, wishes: Wishes) -> Iterator
             release()
 
 
+def _refuse_outside(path: str, project: str | None) -> None:
+    """Raise if a path leads out of the project, whichever part of it is a link."""
+    if project is None:
+        return
+    real, root = os.path.realpath(path), os.path.realpath(project)
+    if os.path.commonpath([real, root]) != root:
+        raise DevSessionsError(
+            f"{path} leads out of the project {project}: it is {real}",
+            next=f"remove that link (ls -ld {path}), or install the skills for yourself: "
+            "dev-sessions install-skill --global",
+        )
+
+
 def _remedy(error: OSError, path: str) -> str:
     again = "then run the same command again"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"free some space, {again}"
-    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG):
         return f"move it out of the way, {again}"
     return f"see to it that you may write there (ls -ld {path}), {again}; from a sandbox, run it outside of it"
 
@@ -167,9 +197,18 @@ class _Skill:
     def __init__(self, agent: str, name: str, folder: str, version: str) -> None:
         self.agent, self.name, self.folder, self.version = agent, name, folder, version
         self.wanted = _tree(os.path.join(pack(), agent, name))
-        stamp = files.read_json(os.path.join(folder, STAMP))
-        self.ours = _digests(stamp)
-        page = files.read(os.path.join(folder, "SKILL.md"))
+        self.ours: dict[str, list[str]] = {}
+        self.foreign = False
+
+    def places(self) -> list[str]:
+        """Its folder, and where its files are or will be."""
+        return [self.folder, *(self._full(path) for path in (STAMP, *self.wanted))]
+
+    def look(self) -> None:
+        """Read what is there."""
+        stamp = self._read_stamp()
+        self.ours = {path: known for path, known in _digests(stamp).items() if path in self.wanted or self._own(path)}
+        page = files.read_limited(self._full("SKILL.md"), _MOST)
         # Whoever has written it may have files of any name beside it.
         self.foreign = not isinstance(stamp, dict) and page not in (None, self.wanted["SKILL.md"])
 
@@ -205,6 +244,16 @@ class _Skill:
                 files.remove_empty(folder)
         return changes
 
+    def _read_stamp(self) -> Any:
+        """What the stamp says; None if there is none. We write no link, so a link is no stamp."""
+        path = self._full(STAMP)
+        content = None if os.path.islink(path) else files.read_limited(path, _MOST)
+        return None if content is None else files.parse_json(content)
+
+    def _own(self, path: str) -> bool:
+        """True if no part of this path, from the skill's folder on, is a link."""
+        return os.path.realpath(self._full(path)) == os.path.normpath(os.path.join(os.path.realpath(self.folder), path))
+
     def _paths(self) -> list[str]:
         return sorted({*self.wanted, *self.ours})
 
@@ -212,7 +261,9 @@ class _Skill:
         return os.path.join(self.folder, path)
 
     def _planned(self, path: str, new: bytes | None, wishes: Wishes) -> Change:
-        old = files.read(self._full(path))
+        if new is None and not self._own(os.path.dirname(path)):
+            return Change(self.agent, self.name, self._full(path), "absent")
+        old = files.read_limited(self._full(path), _MOST)
         edited = old is not None and old != self.wanted.get(path) and _digest(old) not in self.ours.get(path, [])
         act = self._act(old, new, edited, wishes.force)
         backup = _free(self._full(path) + ".backup") if edited and act in ("updated", "removed") else None
@@ -238,10 +289,10 @@ class _Skill:
         elif change.act == "removed":
             files.remove(change.path)
         if change.act in ("installed", "updated", "replaced"):
-            self._write(change.path, wanted[os.path.relpath(change.path, self.folder)])
+            # A link of somebody who keeps such files elsewhere stays one.
+            self._write(os.path.realpath(change.path), wanted[os.path.relpath(change.path, self.folder)])
 
     def _write(self, path: str, content: bytes) -> None:
-        path = os.path.realpath(path)  # a link of somebody who keeps such files elsewhere stays one
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
             files.write_whole(path, content, private=False)
@@ -262,7 +313,7 @@ def _digests(stamp: Any) -> dict[str, list[str]]:
     return {
         path: digests
         for path, digests in (known if isinstance(known, dict) else {}).items()
-        if isinstance(digests, list) and not os.path.isabs(path) and ".." not in path.split("/")
+        if isinstance(digests, list) and path.isprintable() and os.path.normpath(path) == path and path[:1] not in "./"
     }
 
 

@@ -79,7 +79,8 @@ def _changes(out: Output, agents: list[str], local: bool, **wishes: bool) -> Ite
         out.note(f"no agent is installed here; taking {programs[0].name}")
     project = git.project_of(cwd) if local else None
     for program in programs:
-        yield from skills.apply(program, program.skills(environ, project), __version__, skills.Wishes(**wishes))
+        into = program.skills(environ, project)
+        yield from skills.apply(program, into, __version__, skills.Wishes(**wishes), project)
 
 
 def _verdict(out: Output, changes: list[Any], uninstall: bool, ask: bool) -> int:

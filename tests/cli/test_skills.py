@@ -175,6 +175,112 @@ def test_a_stamp_that_came_with_a_project_has_no_say_outside_of_its_folder(machi
         assert precious.read_text() == "known"
 
 
+@pytest.fixture
+def project(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout that commands are run in."""
+    path = tmp_path / "project"
+    (path / ".git").mkdir(parents=True)
+    (path / ".git/HEAD").touch()
+    monkeypatch.setattr(machine.lab, "project", path)
+    return path
+
+
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+FOLDER = ".claude/skills/delegate"
+
+
+@pytest.mark.parametrize(
+    "link", [".claude", ".claude/skills", FOLDER, f"{FOLDER}/SKILL.md", f"{FOLDER}/{skills.STAMP}"]
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_project_whose_links_lead_out_of_it_is_refused(
+    machine: Machine, project: Path, tmp_path: Path, link: str, there: bool
+) -> None:
+    """Nothing behind them is read, written, made or removed, even where the stamp says that it is ours."""
+    secret = b"login me password secret\n"
+    stamp = json.dumps({"version": "0", "files": {"SKILL.md": [skills._digest(secret)]}}).encode()
+    (tmp_path / "outside").mkdir()
+    (project / link).parent.mkdir(parents=True, exist_ok=True)
+    (project / link).symlink_to(tmp_path / "outside/x")
+    for name, content in (("SKILL.md", secret), (skills.STAMP, stamp)):
+        path = project / FOLDER / name
+        if there or path.parent.resolve().is_relative_to(project):
+            path.parent.resolve().mkdir(parents=True, exist_ok=True)
+            if there or not path.is_symlink():
+                path.write_bytes(content)
+    before = contents(tmp_path)
+    for words in ("", "--force", "--uninstall", "--uninstall --force", "--diff", "--check"):
+        done = machine.run("install-skill", "--local", "--claude", *words.split())
+        assert done.code == 1, words
+        assert f"error: {project / link}" in done.err
+        assert "leads out of the project" in done.err
+        assert "next: remove that link" in done.err
+        assert "password" not in done.out + done.err
+        assert contents(tmp_path) == before, words
+
+
+def test_links_within_a_project_are_followed(machine: Machine, project: Path) -> None:
+    (project / ".claude").mkdir()
+    (project / "shared").mkdir()
+    (project / ".claude/skills").symlink_to("../shared")
+    assert machine.run("install-skill", "--local", "--claude").code == 0
+    assert (project / "shared/delegate/SKILL.md").exists()
+
+
+@pytest.mark.parametrize("where", ["--global", "--local"])
+def test_a_stamp_has_no_say_about_what_is_behind_a_link(
+    machine: Machine, project: Path, tmp_path: Path, where: str
+) -> None:
+    machine.run("install-skill", "--claude", where)
+    folder = (project if where == "--local" else machine.home) / FOLDER
+    (tmp_path / "notes.txt").write_text("notes")
+    (folder / "sub").symlink_to(tmp_path)
+    (folder / "notes").symlink_to(tmp_path / "notes.txt")
+    (folder / "endless").symlink_to("/dev/zero")
+    stamp = json.loads((folder / skills.STAMP).read_text())
+    named = ("sub/notes.txt", "notes", "endless", "../handoff/SKILL.md", "a\0b", ".", "")
+    stamp["files"] |= {name: [skills._digest(b"notes")] for name in named}
+    for words in ([], ["--uninstall"]):
+        (folder / skills.STAMP).write_text(json.dumps(stamp))
+        assert machine.run("install-skill", "--claude", where, *words).code == 0
+        assert (tmp_path / "notes.txt").read_text() == "notes"
+    assert sorted(path.name for path in folder.iterdir()) == ["endless", "notes", "sub"]
+
+
+def test_a_stamp_that_is_a_link_is_none(machine: Machine, tmp_path: Path) -> None:
+    machine.run("install-skill", "--claude")
+    stamp = machine.skill().parent / skills.STAMP
+    before = stamp.read_bytes()
+    (tmp_path / "stamp").write_bytes(before)
+    stamp.unlink()
+    stamp.symlink_to(tmp_path / "stamp")
+    assert machine.run("install-skill", "--claude").code == 0
+    assert (stamp.is_symlink(), stamp.read_bytes()) == (False, before)
+    assert (tmp_path / "stamp").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "long"])
+def test_a_skill_that_is_no_regular_file_or_without_end_is_an_error(machine: Machine, kind: str) -> None:
+    machine.skill().parent.mkdir(parents=True)
+    if kind == "device":
+        machine.skill().symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(machine.skill())
+    else:
+        machine.skill().write_bytes(bytes(1_000_001))
+    machine.has("claude")
+    for words in (["install-skill", "--diff"], ["install-skill"], ["install-skill", "--uninstall"]):
+        done = machine.run(*words)
+        why = "longer than 1000000 bytes" if kind == "long" else "not a regular file"
+        assert (done.code, f"{machine.skill()}: {why}" in done.err) == (1, True), done
+        assert "next: move it out of the way" in done.err
+    found = machine.run("doctor", "--json").json["findings"]
+    assert next(one["level"] for one in found if one["check"] == "claude skills") == "problem"
+
+
 @pytest.mark.parametrize("flag", ["--check", "--diff", "--dry-run"])
 def test_looking_writes_nothing(machine: Machine, flag: str) -> None:
     done = machine.run("install-skill", "--claude", flag)
