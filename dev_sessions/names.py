@@ -39,6 +39,9 @@ CHAMPIONS = tuple(
 
 MAX_LENGTH = 64
 
+# How a group may be called, for errors.
+GROUPS = f"use lower-case letters, digits and '-', at most {MAX_LENGTH}"
+
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _CHARACTERS = _LETTERS | frozenset("0123456789-")
 
@@ -58,12 +61,16 @@ def allocate(taken: Collection[str], random: Random) -> str:
 
 def is_valid(session_id: str) -> bool:
     """Tell whether a user may call a session so: `[a-z][a-z0-9-]{0,63}`, no `-` at the end."""
-    return (
-        0 < len(session_id) <= MAX_LENGTH
-        and session_id[0] in _LETTERS
-        and session_id[-1] != "-"
-        and _CHARACTERS.issuperset(session_id)
-    )
+    return session_id[:1] in _LETTERS and _is_word(session_id)
+
+
+def is_group(name: object) -> bool:
+    """Tell whether a user may call a group so: as a session, but a digit may come first, as in the name of a run."""
+    return isinstance(name, str) and name[:1] != "-" and _is_word(name)
+
+
+def _is_word(text: str) -> bool:
+    return 0 < len(text) <= MAX_LENGTH and text[-1] != "-" and _CHARACTERS.issuperset(text)
 
 
 def _names(suffix: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import names
 from . import completing
 
 Cli = Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completing.agents)]
@@ -67,7 +68,13 @@ def for_create(
     no_trust: bool,
     continue_at_reset: bool = False,
 ) -> dict[str, Any]:
-    """What `create` takes."""
+    """What `create` takes.
+
+    Raises:
+        typer.BadParameter: a group cannot be called so.
+    """
+    if group is not None and not names.is_group(group):
+        raise typer.BadParameter(f"invalid group {group!r}: {names.GROUPS}", param_hint="--group")
     return {
         "cli": cli,
         "mode": mode,

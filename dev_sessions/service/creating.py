@@ -151,6 +151,9 @@ def _checked(house: House, params: dict[str, Any]) -> str:
             f"{id!r} is no session id: lower-case letters, digits and '-', first a letter, at most 64",
             next="leave --id away, and a free name is taken",
         )
+    group = params.get("group")
+    if group is not None and not names.is_group(group):
+        raise UsageError(f"invalid group {group!r}: {names.GROUPS}", _HELP)
     _check_model(params.get("model"))
     path = params.get("path", ".")
     if not path:

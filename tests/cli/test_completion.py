@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,25 +52,31 @@ class Shell:
         return [word for word in done.stdout.splitlines() if word]
 
 
+def register(state: Path, groups: dict[str, str | None], description: str) -> None:
+    """Write a registry with a session for each id, with its group. No agent of theirs exists."""
+    sessions = {
+        id: {
+            "id": id,
+            "key": f"{id}-0a1b2c3d",
+            "cli": "fake",
+            "mode": "native",
+            "permissions": "full",
+            "path": "/",
+            "description": description,
+            "group": group,
+        }
+        for id, group in groups.items()
+    }
+    (state / "sessions.json").write_text(json.dumps({"format": 1, "sessions": sessions}))
+
+
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
-    """With three sessions on record; no agent of theirs exists, since completion must not look at any."""
+    """With three sessions on record; completion must not look at their agents."""
     with Lab(name="completion") as lab:
         lab.state.mkdir()
-        sessions = {
-            id: {
-                "id": id,
-                "key": f"{id}-0a1b2c3d",
-                "cli": "fake",
-                "mode": "native",
-                "permissions": "full",
-                "path": "/",
-                "description": "fix: the 'parser'\nand more",
-                "group": group,
-            }
-            for id, group in (("fizz-top", "blue"), ("fiora-mid", None), ("ahri-mid", "black"))
-        }
-        (lab.state / "sessions.json").write_text(json.dumps({"format": 1, "sessions": sessions}))
+        groups = {"fizz-top": "blue", "fiora-mid": None, "ahri-mid": "black"}
+        register(lab.state, groups, "fix: the 'parser'\nand more")
         yield Shell(lab)
 
 
@@ -151,6 +159,33 @@ def test_other_shells_also_get_the_descriptions(shell: Shell, name: str, variabl
     assert "fiora-mid" in done.out
     assert "ahri-mid" not in done.out
     assert "parser" in done.out
+
+
+EVIL = (
+    "$(touch RAN) `touch RAN` \\$(touch RAN) ';touch RAN;' \";touch RAN;\" $((a[$(touch RAN)])) {a,b} * ~ \x1b[2J\u202e"
+)
+
+
+def test_what_others_wrote_is_not_run_by_a_shell(shell: Shell, tmp_path: Path) -> None:
+    """Groups and descriptions can be set through a gateway, and templates come with a project."""
+    lab, values = shell.lab, ["good", *EVIL.split(" "), "$(touch RAN)", "`touch RAN`", "a b", "-x", "a\nb"]
+    register(tmp_path, {f"a{number}": value for number, value in enumerate(values)}, f"the parser {EVIL}")
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "mine.md").write_text(f"---\nname: mine\ndescription: {json.dumps(EVIL)}\n---\n")
+    env = {"DEV_SESSIONS_HOME": str(tmp_path)}
+    assert shell.tab("list --group ", **env) == ["good"]
+    assert shell.tab("create --template m", **env) == ["mine"]
+    for words in ("status a", "list --group ", "create --template m"):
+        asked = {"_DEV_SESSIONS_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": f"dev-sessions {words}"}
+        told = lab.run(env={**env, **asked}).out
+        assert re.fullmatch(r"_arguments '\*: :\(\(([\w\n .,/-]|\"[\w .-]+\"(:\"[\w .,/-]*\")?)*\)\)'\n", told), told
+        assert ("the parser touch RAN" in told) == (words == "status a")
+        # zsh evaluates what it is told, and `_arguments` evaluates the list in that once more.
+        for name in filter(shutil.which, ("bash", "zsh")):
+            code = """_arguments() { a=${1#*'(('}; eval "a=( ${a%'))'} )"; }; eval $(cat); ls RAN"""
+            done = subprocess.run([name, "-c", code], cwd=tmp_path, input=told, capture_output=True, text=True)
+            assert done.returncode == 2, done
 
 
 def test_install_completion_writes_into_this_home_alone(shell: Shell) -> None:

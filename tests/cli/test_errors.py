@@ -60,6 +60,8 @@ USAGE = [
     ["create", "--permissions", "none", "--cli", "fake"],
     ["create", "--mode", "cloud", "--cli", "fake"],
     ["create", "--id", "Not Valid", "--cli", "fake"],
+    ["create", "--group", "$(touch x)", "--cli", "fake"],
+    ["fan-out", "--group", "`touch x`", "README.md"],
     ["create", "--cli", "nobody"],
     ["create", "--cli", "fake", "-p", "/nonexistent/folder"],
     ["create", "--cli", "fake", "-p", "/etc/passwd"],

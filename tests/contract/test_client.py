@@ -117,6 +117,13 @@ def test_create_refuses_an_id_that_is_none(desk: Desk, id: str) -> None:
     assert desk.client.list() == []
 
 
+def test_create_refuses_a_group_that_a_shell_could_run(desk: Desk) -> None:
+    for group in ("$(touch x)", "a b", "A", "-a", "a'", ""):
+        with pytest.raises(errors.UsageError, match="invalid group"):
+            desk.create(group=group)
+    assert desk.client.list() == []
+
+
 def test_a_killed_id_is_not_allocated_again_but_may_be_asked_for(desk: Desk) -> None:
     id = desk.create()
     desk.client.kill([id])
