@@ -19,6 +19,7 @@ import os
 from . import files, locks
 from .backends import own_programs
 from .errors import DevSessionsError, UsageError
+from .text import NotPlain, plain_yaml
 from .values import NamedTuple
 
 TYPE_CHECKING = False
@@ -110,15 +111,13 @@ def show(name: str, agent: str) -> str:
 
 def front_matter(text: str) -> dict[str, Any]:
     """What stands between the first two lines of ---; empty if that is no mapping."""
-    import yaml
-
     head, _, rest = text.partition("\n")
     block, end, _ = rest.partition("\n---\n")
     if head != "---" or not end:
         return {}
     try:
-        value = yaml.safe_load(block)
-    except yaml.YAMLError:
+        value = plain_yaml(block)
+    except NotPlain:
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -133,7 +132,8 @@ def version_of(folder: str) -> str | None:
     if content is None:
         return None
     told = front_matter(_text(content)).get("metadata")
-    return str(told.get("version")) if isinstance(told, dict) else "unknown"
+    version = told.get("version") if isinstance(told, dict) else None
+    return version if isinstance(version, str) else "unknown"
 
 
 def apply(program: Program, into: str, version: str, wishes: Wishes, project: str | None = None) -> Iterator[Change]:

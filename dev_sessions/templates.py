@@ -3,21 +3,26 @@
 A template is found by its name: in the project's `.dev-sessions/templates`, in the user's `templates` of the state
 folder, or among those of this version; the first one counts. Nothing is left unfilled, and nothing unknown is taken:
 both are errors that name the variables.
+
+A project's may come from a stranger: a template is a regular file of a sensible size, its front matter holds strings,
+and control characters in it are left out.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 
-from . import git
+from . import files, git
 from .errors import UsageError
+from .text import NotPlain, plain_yaml, stripped
 from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
 # What is known of the session that gets the briefing; no template declares these, and nobody sets them.
@@ -32,6 +37,9 @@ _PLACE = re.compile(r"\$(\$(?=\{)|\{([^}\n]*)\})")
 _REPORT = re.compile(r"^```(?:json|report)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 _KEYS = {"name", "version", "description", "variables"}
 _KEYS_OF_VARIABLE = {"description", "required", "default"}
+_REQUIRED = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+# No template is longer; ours have a few kilobytes. Bytes.
+_MOST = 1_000_000
 _LIST = "dev-sessions templates list"
 
 
@@ -61,8 +69,8 @@ class Template(NamedTuple):
         description: what it is for.
         variables: in the order in which they are declared.
         body: the Markdown below the front matter.
-        text: the whole file.
-        source: "built-in", "user" or "project".
+        text: the whole file, without control characters.
+        source: "built-in", "user" or "project"; "run" of one that a run has kept.
         path: the file.
     """
 
@@ -138,12 +146,15 @@ def find(name: str, home: str, cwd: str) -> Template:
     Raises:
         UsageError: there is none, or it is damaged; the error tells file and line.
     """
-    for source, folder in _places(home, cwd):
-        path = os.path.join(folder, f"{name}.md")
-        if _NAME.fullmatch(name) and os.path.isfile(path):
-            return _read(path, source)
+    for source, path in _those(name, home, cwd):
+        return _read(path, source)
     there = ", ".join(one.name for one in every(home, cwd))
     raise UsageError(f"no template called {name!r}; there are {there}", next=_LIST)
+
+
+def candidates(name: str, home: str, cwd: str) -> list[str]:
+    """The sources that have a template of that name; the first one counts. Arguments as of `find`."""
+    return [source for source, _ in _those(name, home, cwd)]
 
 
 def every(home: str, cwd: str) -> list[Template]:
@@ -183,6 +194,14 @@ def _places(home: str, cwd: str) -> list[tuple[str, str]]:
     ]
 
 
+def _those(name: str, home: str, cwd: str) -> Iterator[tuple[str, str]]:
+    """Source and path of each template of that name."""
+    for source, folder in _places(home, cwd):
+        path = os.path.join(folder, f"{name}.md")
+        if _NAME.fullmatch(name) and os.path.lexists(path):
+            yield source, path
+
+
 def _entries(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
@@ -192,10 +211,14 @@ def _entries(folder: str) -> list[str]:
 
 def _read(path: str, source: str) -> Template:
     try:
-        with open(path, encoding="utf-8") as file:
-            return parse(file.read(), path, source)
+        content = files.read_regular(path, _MOST)
+        if content is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the template {path}: {error}", next=f"repair or remove {path}") from error
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot read the template {path}: {why}", next=f"repair or remove {path}") from error
+    return parse(stripped(text.replace("\r\n", "\n")), path, source)
 
 
 def parse(text: str, path: str, source: str) -> Template:
@@ -210,8 +233,9 @@ def parse(text: str, path: str, source: str) -> Template:
     variables = tuple(_variables(path, values.get("variables") or {}))
     _check_front(path, name, values)
     _check_body(path, line, body, {variable.name for variable in variables})
-    version, description = str(values.get("version", "")), " ".join(str(values["description"]).split())
-    return Template(name, version, description, variables, body, text, source, path)
+    return Template(
+        name, values.get("version", ""), " ".join(values["description"].split()), variables, body, text, source, path
+    )
 
 
 def _cut(path: str, text: str) -> tuple[str, int, str]:
@@ -224,14 +248,10 @@ def _cut(path: str, text: str) -> tuple[str, int, str]:
 
 
 def _front(path: str, text: str) -> dict[str, Any]:
-    import yaml  # dear, and of use to nobody else
-
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 2 if mark else 1
-        raise _damaged(path, line, f"no YAML: {getattr(error, 'problem', None) or error}") from error
+        value = plain_yaml(text)
+    except NotPlain as error:
+        raise _damaged(path, error.line + 1, error.why) from error
     if not isinstance(value, dict):
         raise _damaged(path, 1, "the front matter is no list of `key: value`")
     return value
@@ -245,6 +265,8 @@ def _check_front(path: str, name: str, values: dict[str, Any]) -> None:
         raise _damaged(path, 1, f"its name is {values.get('name')!r}, and that of its file {name!r}")
     if not isinstance(values.get("description"), str):
         raise _damaged(path, 1, "it has no description")
+    if not isinstance(values.get("version", ""), str):
+        raise _damaged(path, 1, "its version is no text")
 
 
 def _variables(path: str, declared: Any) -> list[Variable]:
@@ -256,11 +278,15 @@ def _variables(path: str, declared: Any) -> list[Variable]:
             raise _damaged(path, 1, f"a variable cannot be called {name!r}")
         if not isinstance(about, dict) or about.keys() - _KEYS_OF_VARIABLE:
             raise _damaged(path, 1, f"the variable {name} has other keys than description, required and default")
-        required, default = bool(about.get("required", "default" not in about)), about.get("default")
-        if required and default is not None:
+        if not all(isinstance(value, str) for value in about.values()):
+            raise _damaged(path, 1, f"the variable {name} has a description, required or default that is no text")
+        default = about.get("default", "")
+        required = _REQUIRED.get(about.get("required", "no" if "default" in about else "yes").lower())
+        if required is None:
+            raise _damaged(path, 1, f"`required` of the variable {name} is neither true nor false")
+        if required and default:
             raise _damaged(path, 1, f"the variable {name} is required, and has a default")
-        text = "" if default is None else str(default)
-        found.append(Variable(name, str(about.get("description", "")), None if required else text))
+        found.append(Variable(name, about.get("description", ""), None if required else default))
     return found
 
 

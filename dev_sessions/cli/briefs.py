@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .output import Output
 
 
-def brief(text: str | None, file: str | None, template: str | None, given: dict[str, str]) -> Briefing:
+def brief(out: Output, text: str | None, file: str | None, template: str | None, given: dict[str, str]) -> Briefing:
     """What is to be said: a message, or a template and its values.
 
     Raises:
@@ -23,45 +23,56 @@ def brief(text: str | None, file: str | None, template: str | None, given: dict[
     """
     if template is None and given:
         raise UsageError("--var fills a template, and none was named", next="name one with --template NAME")
-    found = None
-    if template is not None:
-        settings = config.load()
-        found = templates.find(template, settings.home, settings.cwd)
-    return briefing(found, commands.message(text, file), values(given))
+    named = None if template is None else found(out, template)
+    return briefing(named, commands.message(text, file), values(given))
+
+
+def found(out: Output, name: str) -> templates.Template:
+    """The template of that name. One that came with the project is named as such on stderr.
+
+    Raises:
+        UsageError: there is none, or it is damaged.
+    """
+    settings = config.load()
+    there = templates.candidates(name, settings.home, settings.cwd)
+    template = templates.find(name, settings.home, settings.cwd)
+    if template.source == "project":
+        instead = f", instead of the {there[1]} one" if there[1:] else ""
+        out.note(f"the template {name} comes with this project: {template.path}{instead}")
+    return template
 
 
 def values(given: dict[str, str]) -> dict[str, str]:
     """The values of variables; `@FILE` is what stands in a file, `@@...` begins with an @."""
-    found = {}
+    known = {}
     for name, value in given.items():
         if value.startswith("@@"):
-            found[name] = value[1:]
+            known[name] = value[1:]
         elif value.startswith("@"):
-            found[name] = commands.message(None, value[1:]) or ""
+            known[name] = commands.message(None, value[1:]) or ""
         else:
-            found[name] = value
-    return found
+            known[name] = value
+    return known
 
 
 def list_(out: Output) -> int:
     settings = config.load()
-    found = templates.every(settings.home, settings.cwd)
-    width = max(len(one.name) for one in found)
-    lines = [f"{one.name:{width}}  {one.source:8}  {one.description}" for one in found]
-    out.result([one.to_json() for one in found], "\n".join(lines))
+    there = templates.every(settings.home, settings.cwd)
+    width = max(len(one.name) for one in there)
+    lines = [f"{one.name:{width}}  {one.source:8}  {one.description}" for one in there]
+    out.result([one.to_json() for one in there], "\n".join(lines))
     return 0
 
 
 def show(out: Output, name: str) -> int:
-    settings = config.load()
-    found = templates.find(name, settings.home, settings.cwd)
-    out.result({**found.to_json(), "text": found.text}, found.text)
+    template = found(out, name)
+    out.result({**template.to_json(), "text": template.text}, template.text)
     return 0
 
 
 def render(out: Output, name: str, text: str | None, file: str | None, given: dict[str, str], id: str | None) -> int:
     """Print a briefing as a session would get it: the session `id`, else one created here now."""
-    said = brief(text, file, name, given)
+    said = brief(out, text, file, name, given)
     assert said.template is not None
     if id is None:
         settings = config.load()
@@ -76,13 +87,13 @@ def render(out: Output, name: str, text: str | None, file: str | None, given: di
     return 0
 
 
-def told(said: Said) -> Briefing:
+def told(out: Output, said: Said) -> Briefing:
     """The briefing of a recipe.
 
     Raises:
         UsageError: there is none, or its values do not fit its template.
     """
-    found = brief(*said)
-    if found.template is None and not (found.text or "").strip():
+    briefed = brief(out, *said)
+    if briefed.template is None and not (briefed.text or "").strip():
         raise UsageError("nothing is said to be done", next="give a task, --file FILE, or --template NAME")
-    return found
+    return briefed

@@ -9,7 +9,8 @@ import sys
 from .. import config
 from ..errors import UsageError
 from ..model import LIMIT, WORKING, asker, ways
-from .output import outcome_code, stripped
+from ..text import stripped
+from .output import outcome_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def create(out: Output, client: Client, quiet: bool, said: Said, request_id: str
         from ..recipes import briefing
         from . import briefs
 
-        record = briefing.create(client, briefs.brief(None, file, template, given), request_id, **params)
+        record = briefing.create(client, briefs.brief(out, None, file, template, given), request_id, **params)
     else:
         if file is not None:
             params["message"] = message(None, file)
@@ -55,7 +56,7 @@ def ask(
 ) -> int:
     outcome = client.ask(id, text, timeout, request_id, **params)
     reply = outcome["reply"]
-    out.result(outcome, out.speech(reply) if reply is not None else None)
+    out.result(outcome, reply)
     if outcome["outcome"] != "completed":
         explain(out, outcome)
     return outcome_code([outcome["outcome"]])
@@ -82,7 +83,7 @@ def wait(
 
 def last_message(out: Output, client: Client, id: str, count: int = 1) -> int:
     texts = client.last_message(id, count)
-    out.result(texts, "\n\n".join(out.speech(text) for text in texts) if texts else None)
+    out.result(texts, "\n\n".join(texts) if texts else None)
     return 0
 
 
@@ -145,7 +146,7 @@ def respond(out: Output, client: Client, id: str, request_id: str | None, answer
         params["answers"] = _json(message(None, answers) or "", answers)
     done = client.respond(id, request_id, **params)
     if done["screen"] is not None:
-        out.result(done, out.speech(done["screen"]))
+        out.result(done, done["screen"])
     else:
         out.result(done, stripped(f"answered ({done['kind']}{asker(done)})"))
     return 0
@@ -179,7 +180,7 @@ def logs(out: Output, client: Client, id: str, follow: bool) -> int:
             return None
         gap = "" if first[0] else "\n"
         first[0] = False
-        return out.speech(f"{gap}{_label(entry)}:\n{entry['text']}")
+        return f"{gap}{_label(entry)}:\n{entry['text']}"
 
     out.stream(client.logs(id, follow), text, lines=follow)
     if first[0] and not out.json:
@@ -290,14 +291,20 @@ def message(text: str | None, file: str | None) -> str | None:
 
 
 def text_for(
-    client: Client, id: str, text: str | None, file: str | None, template: str | None, given: dict[str, str]
+    out: Output,
+    client: Client,
+    id: str,
+    text: str | None,
+    file: str | None,
+    template: str | None,
+    given: dict[str, str],
 ) -> str | None:
     """The message to a session that is there, out of a template if one is named; None if none was given."""
     if template is None and not given:
         return message(text, file)
     from . import briefs
 
-    said = briefs.brief(text, file, template, given)
+    said = briefs.brief(out, text, file, template, given)
     return said.for_session(client.inspect(id))
 
 

@@ -130,7 +130,7 @@ def send(
     return _run(
         json,
         lambda out, client: commands.send(
-            out, client, id, commands.text_for(client, id, *said), request_id, queue=queue, interrupt=interrupt
+            out, client, id, commands.text_for(out, client, id, *said), request_id, queue=queue, interrupt=interrupt
         ),
     )
 
@@ -152,7 +152,7 @@ def ask(
     return _run(
         json,
         lambda out, client: commands.ask(
-            out, client, id, commands.text_for(client, id, *said) or "", timeout, request_id, interrupt=interrupt
+            out, client, id, commands.text_for(out, client, id, *said) or "", timeout, request_id, interrupt=interrupt
         ),
     )
 

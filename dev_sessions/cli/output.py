@@ -7,6 +7,7 @@ import sys
 
 from .. import config
 from ..errors import DevSessionsError, unexpected
+from ..text import escaped, stripped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,11 +97,15 @@ class Output:
             self.on_part(event)
 
     def result(self, value: Any, text: str | None) -> None:
-        """The result: `value` as JSON in JSON mode, else `text` (None: nothing)."""
+        """The result: `value` as JSON in JSON mode, else `text` (None: nothing).
+
+        Text is stripped for a terminal only: a pipe gets what an agent said as it said it.
+        """
         if self.json:
             _write(sys.stdout, _encoded(value))
         elif text is not None:
-            _write(sys.stdout, text if text.endswith("\n") else text + "\n")
+            shown = stripped(text) if _is_terminal(sys.stdout) else text
+            _write(sys.stdout, shown if shown.endswith("\n") else shown + "\n")
 
     def line(self, value: Any) -> None:
         """A part of the result, as a line of JSON in any mode."""
@@ -134,10 +139,6 @@ class Output:
             raise
         _write(sys.stdout, "[]\n" if lead == "[" else "]\n")
 
-    def speech(self, text: str) -> str:
-        """What an agent said, for a terminal without its control sequences, for anything else as it is."""
-        return stripped(text) if sys.stdout.isatty() else text
-
     def note(self, text: str) -> None:
         """Talk: to stderr, and never in the way of a result."""
         _write(sys.stderr, f"dev-sessions: {stripped(text)}\n")
@@ -161,24 +162,14 @@ class Output:
         _write(sys.stderr, text)
 
 
-def stripped(text: str) -> str:
-    """`text` without terminal control sequences and control characters other than line feeds and tabs."""
-    if text.isprintable():
-        return text
-    import re
-
-    without = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])", "", text)
-    return "".join(sign for sign in without if sign in "\n\t" or not _is_control(sign))
-
-
-def _is_control(sign: str) -> bool:
-    return sign < " " or "\x7f" <= sign <= "\x9f"
+def _is_terminal(stream: Any) -> bool:
+    return stream is not None and bool(stream.isatty())
 
 
 def _encoded(value: Any) -> str:
     import json  # 12 ms, which a plain `--version` need not spend
 
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return escaped(json.dumps(value, ensure_ascii=False)) + "\n"
 
 
 def _write(stream: Any, text: str) -> None:

@@ -35,7 +35,7 @@ def sync_delegate(
     request_id: str | None,
     options: Options,
 ) -> int:
-    branch = Branch("delegate", briefs.told(said), options, timeout, settled)
+    branch = Branch("delegate", briefs.told(out, said), options, timeout, settled)
     log = work.Notes()
     request_id = request_id or new_request_id()
 
@@ -50,7 +50,7 @@ def sync_delegate(
         if "session" in log.state():
             out.note(_how_to_go_on(log.state(), request_id))
         raise
-    out.result({**ended, "kept": not gone}, None if ended["reply"] is None else out.speech(ended["reply"]))
+    out.result({**ended, "kept": not gone}, ended["reply"])
     explain(out, ended)
     if gone and log.state().get("left"):
         out.note(ended_with(ended["session"], log.state()["left"]))
@@ -97,7 +97,7 @@ def _why_kept(id: str, outcome: str, state: dict[str, Any]) -> str:
 
 
 def handoff(out: Output, client: Client, said: Said, quiet: bool, options: Options) -> int:
-    record = create(client, briefs.told(said), None, **options)
+    record = create(client, briefs.told(out, said), None, **options)
     id = record["id"]
     text = f"Session {id} has taken over\nsit down at it: dev-sessions attach {id}"
     out.result(record, id if quiet else text)

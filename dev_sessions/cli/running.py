@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import cache
 
 from .. import config, templates
 from ..backends import known
@@ -46,7 +47,7 @@ def begin(
 ) -> int:
     """A new run, of a plan or of task files."""
     settings = config.load()
-    planned = _planned(sources, defaults, settings.home, settings.cwd)
+    planned = _planned(out, sources, defaults)
     trees = worktree or bool(planned.worktree)
     if trees:
         if config.gateway_wanted(settings.environ):
@@ -61,9 +62,10 @@ def begin(
     return start(out, "fan-out", planned.branches, planned.join, most, trees, keep, stream)
 
 
-def _planned(sources: Sequence[str], defaults: Defaults, home: str, cwd: str) -> Plan:
+def _planned(out: Output, sources: Sequence[str], defaults: Defaults) -> Plan:
+    @cache
     def find(name: str) -> templates.Template:
-        return templates.find(name, home, cwd)
+        return briefs.found(out, name)
 
     _check(defaults)
     plans = [source for source in sources if source.endswith(_PLANS)]
@@ -94,7 +96,7 @@ def consult(
     options: dict[str, Any],
 ) -> int:
     """The same question to each of these agents."""
-    brief = briefs.told(said)
+    brief = briefs.told(out, said)
     branches = [plan.Branch(cli, brief, {**options, "cli": cli}, timeout, settled) for cli in clis]
     if len({*clis}) < len(clis):
         raise UsageError("each agent is asked once", next="name every --cli once")
@@ -207,7 +209,7 @@ def _tell(out: Output, run: Run, found: list[dict[str, Any]]) -> None:
     joined = next((one for one in found if one["name"] not in order), None)
     value = {"run": run.id, "folder": run.folder, "branches": branches, "join": joined}
     everything = [*branches, *([joined] if joined else [])]
-    out.result(value, out.speech("\n\n".join(map(_text, everything))))
+    out.result(value, "\n\n".join(map(_text, everything)))
 
 
 def _text(one: dict[str, Any]) -> str:

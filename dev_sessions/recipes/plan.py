@@ -234,7 +234,7 @@ class _Reader:
         found: dict[str, Node] = {}
         pairs: MappingNode = node  # type: ignore[assignment]
         for key, value in pairs.value:
-            name = str(key.value)
+            name = self._plain(key, f"a key of {what}")
             if name not in allowed:
                 raise self._wrong(key, f"{what} has an unknown key {name!r}", f"its keys are {', '.join(allowed)}")
             if name in found:
@@ -246,7 +246,8 @@ class _Reader:
     def _vars(self, node: Node) -> dict[str, str]:
         if _form(node) != "mapping":
             raise self._wrong(node, "vars is no list of `name: value`", "write one variable a line")
-        return {str(key.value): self._plain(value, f"the variable {key.value}") for key, value in node.value}
+        pairs = [(self._plain(key, "the name of a variable"), value) for key, value in node.value]
+        return {name: self._plain(value, f"the variable {name}") for name, value in pairs}
 
     def _plain(self, node: Node, what: str) -> str:
         if _form(node) != "scalar":

@@ -96,10 +96,17 @@ def test_colour_is_not_used_where_it_is_not_wanted(run: Commands, idle: str) -> 
 
 def test_a_reply_is_stripped_for_a_terminal_only(run: Commands) -> None:
     id = run.create()
-    told = "\x1b]0;title\x07\x1b[31mred\x1b[0m \x9band \x08\x07more\ttab"
+    told = "\x1b]0;title\x07\x1b[31mred\x1b[0m \x9b32mand \x08\x07more\ttab \x9d0;title\x9c\u202ereversed\u2066 \x7fend"
     assert run.ok("ask", id, f"[[reply: {told}]]") == told
-    assert in_terminal(run, "last-message", id) == (0, "red and more\ttab\n")
+    assert in_terminal(run, "last-message", id) == (0, "red and more\ttab reversed end\n")
     assert run.lab.ok("last-message", id) == told
+    assert "red and more\ttab reversed end\n" in in_terminal(run, "logs", id)[1]
+    # JSON is the same for both: it means what was said, and steers nothing.
+    for words in (["last-message", id, "--json"], ["logs", id, "--json"], ["events", id]):
+        code, shown = in_terminal(run, *words)
+        assert (code, [sign for sign in shown if not sign.isprintable()]) == (0, ["\n"] * shown.count("\n"))
+        value = json.loads(shown if "--json" in words else f"[{','.join(shown.splitlines())}]")
+        assert json.dumps(told)[1:-1] in json.dumps(value)
     run.ok("kill", id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,3 +93,61 @@ def test_a_damaged_template_names_file_and_line_and_harms_no_other(run: Commands
     assert run("templates", "show", "task").code == 0
     (folder / "mine.md").unlink()
     folder.rmdir()
+
+
+@pytest.fixture
+def of_project(run: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the templates of a project that commands are run in."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/HEAD").touch()
+    monkeypatch.setattr(run.lab, "project", tmp_path)
+    folder = tmp_path / ".dev-sessions/templates"
+    folder.mkdir(parents=True)
+    return folder
+
+
+BOMB = "&a0 [x]\n" + "".join(f"k{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 10))
+
+
+@pytest.mark.parametrize("kind", ["bomb", "device", "pipe", "long", "nested"])
+def test_a_template_that_would_take_all_memory_or_never_end_is_an_error(
+    run: Commands, of_project: Path, kind: str
+) -> None:
+    path = of_project / "task.md"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        bomb = f"---\nname: task\ndescription: d\nversion: {BOMB}---\n"
+        nested = f"---\nname: task\nvariables: {'[' * 900}\n---\n"
+        path.write_text({"bomb": bomb, "nested": nested, "long": "x" * 1_000_001}[kind])
+    whys = {"bomb": "aliases are not", "nested": "nested more than", "long": "longer than"}
+    why = whys.get(kind, "not a regular file")
+    for words in (["list"], ["show", "task"], ["render", "task", "x"], ["show", "nope"]):
+        done = run("templates", *words)
+        assert (done.code, str(path) in done.err, why in done.err) == (2, True, True), done
+
+
+def test_a_template_of_the_project_is_named_as_such_whenever_it_is_used(
+    run: Commands, of_project: Path, id: str
+) -> None:
+    told = f"the template task comes with this project: {of_project}/task.md, instead of the built-in one\n"
+    (of_project / "task.md").write_text("---\nname: task\ndescription: d\x1b[31m\u202e\n---\n[[reply: theirs]]\x9b\n")
+    (of_project / "own.md").write_text("---\nname: own\ndescription: d\n---\nx\n")
+    plan = of_project / "plan.yaml"
+    plan.write_text("branches: [{name: a, template: task}, {name: b, template: task}]")
+    asked = run("ask", id, "--template", "task")
+    assert (asked.code, asked.out, told in asked.err) == (0, "theirs\n", True)
+    fanned = run("fan-out", str(plan), "--cli", "fake")
+    assert (fanned.code, fanned.err.count(told)) == (0, 1)
+    for words in (["create", "--cli", "fake"], ["sync-delegate", "--cli", "fake"]):
+        done = run(*words, "--template", "task", "--json")
+        assert (done.code, told in done.err) == (0, True)
+    run.ok("kill", run.json("list")[0]["id"])
+    for words in (["show", "task"], ["render", "task"]):
+        shown = run("templates", *words)
+        assert (shown.code, told in shown.err, "\x1b" in shown.out, "\x9b" in shown.out) == (0, True, False, False)
+    assert run("templates", "show", "own").err.endswith("own.md\n")
+    assert "comes with" not in run("templates", "show", "review").err
+    assert {one["description"] for one in run.json("templates", "list") if one["source"] == "project"} == {"d"}

@@ -35,6 +35,7 @@ FLOORS = [
         "values",
         "git",
         "signals",
+        "text",
     },
     {"store", "records", "past", "waiting", "terminal"},
     {"backends"},
@@ -73,8 +74,9 @@ ONLY = {
     "wire": {"errors", "values"},
     "processes": set(),
     "signals": set(),
+    "text": set(),
     "git": {"config", "errors", "locks"},
-    "templates": {"errors", "git", "values"},
+    "templates": {"errors", "files", "git", "text", "values"},
     "locks": set(),
     "store": {"files", "locks", "processes", "model", "errors"},
     "records": {"files", "processes", "model", "errors", "past", "values"},
@@ -84,7 +86,7 @@ ONLY = {
     "transport": {"service", "wire", "errors", "transport", "config"},
     "gateway": {"gateway", "wire", "errors", "files", "values"},
     "client": {"wire", "errors"},
-    "skills": {"backends", "files", "locks", "errors", "values"},
+    "skills": {"backends", "files", "locks", "errors", "text", "values"},
 }
 # The composition root hands `cli` its client; it is imported when a command runs.
 UPWARD = {("cli", "app"), ("__main__", "cli")}
@@ -106,7 +108,7 @@ ONE_ROOM = {
     "click": {"cli.definition"},
     "rich": set(),
     "websockets": {"backends.codex.connection"},
-    "yaml": {"config", "plan", "recipes.plan", "templates", "skills"},
+    "yaml": {"config", "plan", "recipes.plan", "text"},
     "subprocess": {"gateway.unit", "terminal.tmux", "service.courier", "processes", "git", "backends.programs"},
     "ctypes": {"waiting"},
     "logging": set(),
