@@ -7,7 +7,8 @@ import os
 import shlex
 import stat
 
-from ..errors import DevSessionsError, UsageError
+from .. import files
+from ..errors import DevSessionsError, StoreError, UsageError
 from . import owner
 
 TYPE_CHECKING = False
@@ -52,6 +53,8 @@ def _taken(gateway: Gateway, host: str, port: int) -> str:
 def listen_on_socket(gateway: Gateway, path: str) -> str:
     """Listen on a unix socket that its owner alone may open. One that a gateway left when it died is replaced.
 
+    Folders that are not there are made, for the owner alone.
+
     Raises:
         DevSessionsError: the path is not to be had.
     """
@@ -59,12 +62,13 @@ def listen_on_socket(gateway: Gateway, path: str) -> str:
     if len(os.fsencode(path)) > _SHORTEST_LIMIT:
         raise UsageError(f"the path {path} is too long for a unix socket", next="choose one of at most 100 bytes")
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        files.make_folder(os.path.dirname(path))
         _make_way(path)
         return gateway.listen(path)
-    except OSError as error:
+    except (OSError, StoreError) as error:
+        why = error.message if isinstance(error, StoreError) else error.strerror
         raise DevSessionsError(
-            f"cannot listen on {path}: {error.strerror}", next="dev-sessions gateway --socket ANOTHER"
+            f"cannot listen on {path}: {why}", next="dev-sessions gateway --socket ANOTHER"
         ) from error
 
 

@@ -29,8 +29,8 @@ _CENTURY = 3.2e9
 _SETTLING = (0.0, 1.0, 2.0, 5.0, 6.0)
 # Later a look now and then is enough. Seconds.
 _SELDOM = 60.0
-# The longest silence, whatever interval is asked for. Seconds.
-_SIGN_OF_LIFE = 60.0
+# The shortest pause between two looks, and the longest silence, whatever interval is asked for. Seconds.
+_PAUSE, _SIGN_OF_LIFE = 0.05, 60.0
 _ENDS_ARE_EVENTS = hasattr(os, "pidfd_open")
 # Two changes closer than this may bear the same stamp. Nanoseconds.
 _TICK_OF_FILES = 50_000_000
@@ -48,7 +48,7 @@ def wait(
     sessions = named(house, params.get("ids"), params.get("group"))
     turn, settled = params.get("turn"), bool(params.get("settled"))
     outcome_of = aim(house, sessions, turn, settled, bool(params.get("goal")), bool(params.get("next_turn")))
-    interval = min(_seconds("interval", params.get("interval") or 1.0), _SIGN_OF_LIFE)
+    interval = min(max(_seconds("interval", params.get("interval") or 1.0), _PAUSE), _SIGN_OF_LIFE)
     timeout = params.get("timeout")
     deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
     outcomes: list[dict[str, Any]] = []

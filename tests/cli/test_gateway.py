@@ -203,9 +203,9 @@ def test_status_and_the_end(host: Host, tmp_path: Path) -> None:
     done = host.lab.run("gateway", "status", env=home)
     assert done.code == 1
     assert "not running" in done.out
-    path = host.lab.tmux_folder / "other" / "socket"
+    path = host.lab.tmux_folder / "other" / "deep" / "socket"
     process = host.serve("--socket", str(path), env=home)
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.stat().st_mode & 0o777 for one in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
     shown = host.lab.ok("gateway", "status", env=home)
     assert f"pid {process.pid}" in shown
     assert f"-v {path.parent}:/run/dev-sessions -e DEV_SESSIONS_GATEWAY_URL=unix:///run/dev-sessions/socket" in shown

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dev_sessions import config
+from dev_sessions.service import Service
+from dev_sessions.wire import Request
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -89,6 +93,15 @@ def test_a_turn(run: Commands, idle: str) -> None:
 def test_a_turn_that_cannot_be(run: Commands, idle: str, turn: str) -> None:
     done = run("wait", idle, "--turn", turn)
     assert (done.code, done.out) == (2, "")
+
+
+@pytest.mark.parametrize("interval", [1e-9, 5e-324])
+def test_an_interval_has_a_floor(run: Commands, busy: str, interval: float) -> None:
+    """Whoever asks for a shorter one, in Python or through a gateway: it looks no more often."""
+    assert run("wait", busy, "--interval", str(interval)).code == 2
+    asked = Request("wait", {"ids": [busy], "interval": interval, "timeout": 0.3}, "r")
+    frames = [frame.kind for frame in Service(config.load(run.lab.env)).handle(asked)]
+    assert (frames[-1], frames.count("alive") < 20) == ("result", True)
 
 
 def test_a_turn_while_the_next_one_runs(run: Commands) -> None:
