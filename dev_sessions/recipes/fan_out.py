@@ -12,7 +12,7 @@ import threading
 from .. import git
 from ..errors import DevSessionsError, UsageError
 from ..model import COMPLETED
-from . import work
+from . import briefing, work
 from .plan import JOIN
 
 TYPE_CHECKING = False
@@ -157,7 +157,7 @@ class FanOut:
 
     def _joined(self, join: Branch, done: dict[str, str]) -> dict[str, Any]:
         names = [branch.name for branch in self._run.branches]
-        replies = "\n\n".join(f"### {name}\n\n{done[name]}" for name in names if name in done)
+        replies = briefing.quoted([(name, done[name]) for name in names if name in done])
         missing = [name for name in names if name not in done]
         if missing:
             replies += f"\n\nWithout a reply: {', '.join(missing)}."

@@ -189,8 +189,9 @@ def test_a_plan_with_templates_and_a_join(run: Commands, plan: Any) -> None:
     assert [run.json("inspect", id)["permissions"] for id in sessions] == ["edit", "plan", "edit"]
     assert "make test" in run.json("logs", sessions[0])[0]["text"]
     joined = run.json("logs", sessions[2])[0]["text"]
-    assert "### parser\n\nparsed" in joined
-    assert "### printer\n\nreviewed" in joined
+    assert re.search(
+        r"### parser\n\n=== ([0-9a-f]{32}) begin ===\nparsed\n=== \1 end ===\n\n### printer\n\n=== \1 beg", joined
+    )
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def test_three_in_worktrees_and_a_join_after_a_cut(both: CodexLab, tmp_path: Pat
     for session in (one, two, three, value["join"]):
         assert len(told(both, session["session"])) == 1, session
     (briefing,) = told(both, value["join"]["session"])
-    assert all(f"### {name}\n\n{name} is done" in briefing for name in names)
+    (mark,) = {*re.findall("^=== ([0-9a-f]{32}) end ===$", briefing, re.MULTILINE)}
+    assert all(f"### {name}\n\n=== {mark} begin ===\n{name} is done\n=== {mark} end ===" in briefing for name in names)
 
 
 def test_in_a_hook_of_another_repository(both: CodexLab, tmp_path: Path) -> None:
