@@ -15,6 +15,7 @@ import difflib
 import errno
 import hashlib
 import os
+import shlex
 
 from . import files, locks
 from .backends import own_programs
@@ -177,7 +178,7 @@ def _refuse_outside(path: str, project: str | None) -> None:
     if os.path.commonpath([real, root]) != root:
         raise DevSessionsError(
             f"{path} leads out of the project {project}: it is {real}",
-            next=f"remove that link (ls -ld {path}), or install the skills for yourself: "
+            next=f"remove that link (ls -ld {shlex.quote(path)}), or install the skills for yourself: "
             "dev-sessions install-skill --global",
         )
 
@@ -188,7 +189,8 @@ def _remedy(error: OSError, path: str) -> str:
         return f"free some space, {again}"
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG):
         return f"move it out of the way, {again}"
-    return f"see to it that you may write there (ls -ld {path}), {again}; from a sandbox, run it outside of it"
+    look = f"ls -ld {shlex.quote(path)}"
+    return f"see to it that you may write there ({look}), {again}; from a sandbox, run it outside of it"
 
 
 class _Skill:
