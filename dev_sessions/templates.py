@@ -211,7 +211,7 @@ def _entries(folder: str) -> list[str]:
 
 def _read(path: str, source: str) -> Template:
     try:
-        content = files.read_regular(path, _MOST)
+        content = files.read_limited(path, _MOST)
         if content is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         text = content.decode("utf-8")

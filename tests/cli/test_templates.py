@@ -106,7 +106,7 @@ def of_project(run: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return folder
 
 
-BOMB = "&a0 [x]\n" + "".join(f"k{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 10))
+BOMB = f"[&a0 [x], {', '.join(f'&a{n} [' + f'*a{n - 1}, ' * 9 + ']' for n in range(1, 10))}]\n"
 
 
 @pytest.mark.parametrize("kind", ["bomb", "device", "pipe", "long", "nested"])
