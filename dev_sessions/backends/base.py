@@ -51,10 +51,12 @@ class Launch(NamedTuple):
         permissions: "full", "edit", "ask" or "plan".
         model: the model to ask for, or None for the agent's own choice.
         environment: the agent's whole environment.
-        trust: answer the agent's question whether the folder is trusted with yes.
+        trust: whether to accept a folder that the user has not trusted in the agent; None: see `accepts`.
         timeout: seconds until the agent has to be ready for input.
         say: tells the user what was done on the way.
         keep: called with the backend's private state as soon as it is known, before the agent can do any work.
+        leave_out: called if the agent is started without what the project brings along, because the user has not
+            trusted the folder; with the names of what is there, relative to `path`.
         continue_at_reset: it may go on by itself when a limit of its account resets (see `ContinuesAtReset`).
     """
 
@@ -63,11 +65,17 @@ class Launch(NamedTuple):
     permissions: str
     model: str | None
     environment: Mapping[str, str]
-    trust: bool
+    trust: bool | None
     timeout: float
     say: Callable[[str], None]
     keep: Callable[[dict[str, Any]], None]
+    leave_out: Callable[[Sequence[str]], None]
     continue_at_reset: bool = False
+
+    @property
+    def accepts(self) -> bool:
+        """True if a folder that the user has not trusted in the agent is accepted as it is."""
+        return self.permissions == "full" if self.trust is None else self.trust
 
 
 class Wire(NamedTuple):

@@ -41,6 +41,11 @@ class Session(NamedTuple):
         return bool(self.record.get("continue_at_reset"))
 
     @property
+    def bare(self) -> bool:
+        """True if its agent was started without what the project brings along, and is to be revived like that."""
+        return self.record.get("left_out") is not None
+
+    @property
     def being_created(self) -> bool:
         """True if a `create` is at work on it; the process of that may live on, as a gateway does."""
         return not self.record.get("ready_at") and processes.is_running(*processes.noted(self.record.get("creator")))

@@ -16,10 +16,10 @@ from .starting import (
     Mode,
     Model,
     NewId,
-    NoTrust,
     Path,
     Quiet,
     Template,
+    Trust,
     Var,
     for_create,
     pairs,
@@ -105,7 +105,7 @@ def sync_delegate(
     id: NewId = None,
     group: NewGroup = None,
     env: Env = None,
-    no_trust: NoTrust = False,
+    trust: Trust = None,
     continue_at_reset: ContinueAtReset = False,
     timeout: Timeout = None,
     settled: Settled = False,
@@ -122,7 +122,7 @@ def sync_delegate(
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust, continue_at_reset)
+    options = for_create(cli, mode, permissions, path, description, model, group, env, trust, continue_at_reset)
     options["id"] = id
     return _run(
         json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, settled, keep, request_id, options)
@@ -143,7 +143,7 @@ def handoff(
     id: NewId = None,
     group: NewGroup = None,
     env: Env = None,
-    no_trust: NoTrust = False,
+    trust: Trust = None,
     continue_at_reset: ContinueAtReset = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -152,7 +152,7 @@ def handoff(
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust, continue_at_reset)
+    options = for_create(cli, mode, permissions, path, description, model, group, env, trust, continue_at_reset)
     options["id"] = id
     return _run(json, lambda out, client: recipes.handoff(out, client, said, quiet, options))
 
@@ -171,7 +171,7 @@ def consult(
     permissions: Permissions = "plan",
     path: Path = ".",
     env: Env = None,
-    no_trust: NoTrust = False,
+    trust: Trust = None,
     timeout: Timeout = None,
     settled: Settled = False,
     keep: Keep = False,
@@ -181,7 +181,7 @@ def consult(
     from . import running
 
     said = (question, file, template, pairs(var, "--var"))
-    options = for_create("", "native", permissions, path, "consult", None, None, env, no_trust)
+    options = for_create("", "native", permissions, path, "consult", None, None, env, trust)
     clis = cli or ["claude", "codex"]
     return _guarded(json, lambda out: running.consult(out, said, clis, timeout, settled, keep, options))
 
@@ -218,7 +218,7 @@ def fan_out(
     model: Model = None,
     group: NewGroup = None,
     env: Env = None,
-    no_trust: NoTrust = False,
+    trust: Trust = None,
     continue_at_reset: ContinueAtReset = False,
     timeout: Timeout = None,
     settled: Settled = False,
@@ -240,7 +240,7 @@ def fan_out(
             raise typer.BadParameter("--resume goes on with the plan that the run began with: give none")
         return _guarded(json, lambda out: running.resume(out, resume, stream))
     given = pairs(var, "--var")
-    options = for_create(cli, mode, permissions, path, "", model, group, env, no_trust, continue_at_reset)
+    options = for_create(cli, mode, permissions, path, "", model, group, env, trust, continue_at_reset)
     return _guarded(
         json,
         lambda out: running.begin(

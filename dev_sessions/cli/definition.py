@@ -16,10 +16,10 @@ from .starting import (
     Mode,
     Model,
     NewId,
-    NoTrust,
     Path,
     Quiet,
     Template,
+    Trust,
     Var,
     for_create,
     pairs,
@@ -86,7 +86,7 @@ def create(
     id: NewId = None,
     group: NewGroup = None,
     env: Env = None,
-    no_trust: NoTrust = False,
+    trust: Trust = None,
     continue_at_reset: ContinueAtReset = False,
     file: File = None,
     template: Template = None,
@@ -100,7 +100,7 @@ def create(
     With --file or --template, also send it its first message.
     """
     said = (None, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, no_trust, continue_at_reset)
+    options = for_create(cli, mode, permissions, path, description, model, group, env, trust, continue_at_reset)
     options["id"] = id
     return _run(json, lambda out, client: commands.create(out, client, quiet, said, request_id, **options))
 

@@ -18,7 +18,15 @@ NewId = Annotated[str | None, typer.Option("--id", help="The id; default: a free
 Env = Annotated[
     list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable for the agent; repeatable.")
 ]
-NoTrust = Annotated[bool, typer.Option("--no-trust", help="Fail if the agent asks whether the folder is trusted.")]
+Trust = Annotated[
+    bool | None,
+    typer.Option(
+        "--trust/--no-trust",
+        help="If you have not trusted the folder in the agent: accept it as it is, or start without the project's "
+        "settings, hooks, servers and instructions. Default: accept it with full permissions only.",
+        show_default=False,
+    ),
+]
 ContinueAtReset = Annotated[
     bool,
     typer.Option(
@@ -65,7 +73,7 @@ def for_create(
     model: str | None,
     group: str | None,
     env: list[str] | None,
-    no_trust: bool,
+    trust: bool | None,
     continue_at_reset: bool = False,
 ) -> dict[str, Any]:
     """What `create` takes.
@@ -84,6 +92,6 @@ def for_create(
         "model": model,
         "group": group,
         "env": pairs(env),
-        "trust": not no_trust,
+        "trust": trust,
         "continue_at_reset": continue_at_reset,
     }

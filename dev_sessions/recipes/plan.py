@@ -201,6 +201,8 @@ class _Reader:
         for key, allowed in (("cli", self._agents), ("permissions", PERMISSIONS)):
             if key in keys:
                 options[key] = self._one_of(keys[key], key, allowed)
+        if "trust" in keys:
+            options["trust"] = self._yes_or_no(keys["trust"], "trust")
         if "path" in keys:
             options["path"] = self._folder(keys["path"], str(given.options.get("path") or "."))
         template = self._text(keys["template"], "template") if "template" in keys else given.template
@@ -297,7 +299,9 @@ class _Reader:
         return UsageError(f"{self._path}:{line}: {why}", next=remedy, path=self._path, line=line)
 
 
-_DEFAULT_KEYS = ("cli", "model", "path", "permissions", "description", "template", "vars", "timeout", "settled")
+_DEFAULT_KEYS = (
+    *("cli", "model", "path", "permissions", "trust", "description", "template", "vars", "timeout", "settled"),
+)
 _BRANCH_KEYS = ("name", "task", *_DEFAULT_KEYS)
 _PLAN_KEYS = ("defaults", "branches", "join", "max_parallel", "worktree")
 

@@ -20,6 +20,7 @@ from .reading import public
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ..backends.base import Backend
@@ -67,7 +68,7 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
             return _session_of(house, request_id) or _lost(request_id)
         session.folder.make()
         with house.store.lock(session.folder.lock_path):
-            backend.launch(plan(house, session, environment, bool(params.get("trust", True))))
+            backend.launch(plan(house, session, environment))
         change(house, session, ready_at=time.time())
     except WaitingForInput:
         if session is not None:
@@ -154,6 +155,8 @@ def _checked(house: House, params: dict[str, Any]) -> str:
     group = params.get("group")
     if group is not None and not names.is_group(group):
         raise UsageError(f"invalid group {group!r}: {names.GROUPS}", _HELP)
+    if not isinstance(params.get("trust"), bool | None):
+        raise UsageError(f"trust is {params['trust']!r}; it is true, false or null", _HELP)
     _check_model(params.get("model"))
     path = params.get("path", ".")
     if not path:
@@ -254,6 +257,8 @@ def _enter(house: House, backend: Backend, params: dict[str, Any], request_id: s
             "depth": house.settings.depth + 1,
             "model": params.get("model"),
             "continue_at_reset": bool(params.get("continue_at_reset")),
+            "trust": params.get("trust"),
+            "left_out": None,
             "adapter": adapter_of(backend),
             "capabilities": capabilities(backend),
             "created_at": time.time(),
@@ -276,7 +281,7 @@ def _recent(house: House) -> set[str]:
         return set()
 
 
-def plan(house: House, session: Session, environment: dict[str, str], trust: bool = True) -> Launch:
+def plan(house: House, session: Session, environment: dict[str, str]) -> Launch:
     """How to start the agent of a session, as its record tells; `environment` lacks what names the session."""
     named = {"DEV_SESSIONS_ID": session.id, processes.KEY: session.record["key"]}
     return Launch(
@@ -285,12 +290,22 @@ def plan(house: House, session: Session, environment: dict[str, str], trust: boo
         permissions=session.record["permissions"],
         model=session.record["model"],
         environment={**environment, **named},
-        trust=trust,
+        trust=session.record.get("trust"),
         timeout=house.settings.ready_timeout,
         say=house.say,
         keep=lambda private: change(house, session, backend=private),
+        leave_out=lambda names: _leave_out(house, session, names),
         continue_at_reset=session.continues,
     )
+
+
+def _leave_out(house: House, session: Session, names: Sequence[str]) -> None:
+    change(house, session, left_out=[*names])
+    if names:
+        house.say(
+            f"{session.record['cli']} runs without {', '.join(names)} of {session.record['path']}, which you have not "
+            "trusted there; create --trust accepts the folder as it is"
+        )
 
 
 def change(house: House, session: Session, **fields: Any) -> None:

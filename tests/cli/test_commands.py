@@ -23,10 +23,13 @@ COMMANDS = (
     *("sync-delegate", "fan-out", "consult", "handoff"),
     *("install-skill", "doctor", "templates", "skill", "gateway"),
 )
-START = "--cli -m --mode --permissions -p --path --model --group --env --no-trust --continue-at-reset --template --var"
+START = (
+    "--cli -m --mode --permissions -p --path --model --group --env --trust --no-trust"
+    " --continue-at-reset --template --var"
+)
 FLAGS = {
-    "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --no-trust"
-    " --continue-at-reset -f --file --template --var -q --quiet --request-id --json -h --help",
+    "create": "--cli -m --mode --permissions -p --path -d --description --model --id --group --env --trust"
+    " --no-trust --continue-at-reset -f --file --template --var -q --quiet --request-id --json -h --help",
     "send": "-f --file --template --var --queue --interrupt --request-id --json -h --help",
     "ask": "-f --file --template --var -t --timeout --interrupt --request-id --json -h --help",
     "wait": "--group --any -t --timeout -i --interval --turn --settled --goal --next-turn --json -h --help",
@@ -47,8 +50,8 @@ FLAGS = {
     " --json -h --help",
     "fan-out": f"{START} --resume --max-parallel --worktree --join --stream -t --timeout --settled --keep"
     " --json -h --help",
-    "consult": "--cli --permissions -p --path --env --no-trust --template --var -f --file -t --timeout --settled --keep"
-    " --json -h --help",
+    "consult": "--cli --permissions -p --path --env --trust --no-trust --template --var -f --file -t --timeout"
+    " --settled --keep --json -h --help",
     "handoff": f"{START} -d --description --id -f --file -q --quiet --json -h --help",
     "templates": "-h --help",
     "install-skill": "--global --local --claude --codex --force --check --diff --uninstall --dry-run --json -h --help",
@@ -60,6 +63,7 @@ FLAGS = {
 SESSION = {
     *("id", "cli", "mode", "permissions", "path", "host", "description", "group", "parent", "depth", "model"),
     *("capabilities", "created_at", "created_by", "status", "continue_at_reset"),
+    *("trust", "left_out"),
 }
 RECEIPT = {"session", "turn", "receipt", "via", "request_id"}
 OUTCOME = {"session", "turn", "outcome", "turns", "error", "reason", "resets_at", "question"}
@@ -201,9 +205,31 @@ def test_what_was_done_on_the_way_goes_to_stderr(run: Commands) -> None:
     assert (done.code, done.out) == (0, "Created session trusting\n")
     assert done.err == f"dev-sessions: told the agent that {run.lab.project} is trusted\n"
     run.ok("kill", "trusting")
-    done = run("create", "--cli", "fake", "--env", "FAKE_START=trust", "--no-trust")
-    assert (done.code, done.out) == (1, "")
-    assert "trusted" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "takes"),
+    [
+        ("", True),
+        ("--trust --permissions plan", True),
+        *((f"--permissions {word}", False) for word in ("edit", "ask", "plan")),
+        ("--no-trust", False),
+    ],
+)
+def test_who_takes_a_folder_that_is_not_trusted(run: Commands, options: str, takes: bool) -> None:
+    """What was left out is told on stderr, kept in the record, and the same again after a revive."""
+    done = run("create", "--cli", "fake", "--env", "FAKE_START=trust", "--json", *options.split())
+    id = done.json["id"]
+    assert (done.code, done.json["left_out"]) == (0, None if takes else [".fake"]), done
+    assert (".fake" in done.err and "--trust" in done.err) != takes
+    assert done.json["trust"] == {"--trust": True, "--no-trust": False}.get(options.partition(" ")[0])
+    assert run.json("inspect", id)["left_out"] == done.json["left_out"]
+    run.ok("kill", id)
+
+
+def test_trust_that_is_neither(run: Commands) -> None:
+    done = run("create", "--cli", "fake", "--trust=maybe")
+    assert (done.code, done.out) == (2, "")
 
 
 def test_an_agent_that_dies_at_its_start(run: Commands) -> None:

@@ -34,7 +34,7 @@ INSPECTED = {
         "continue_at_reset",
     ),
     *("capabilities", "created_at", "created_by", "last_used", "error", "turns", "folder", "files", "missing", "pid"),
-    *("terminal", "version", "reported", "continue_at_reset"),
+    *("terminal", "version", "reported", "continue_at_reset", "trust", "left_out"),
 }
 
 

@@ -309,6 +309,7 @@ class Desk:
             "timeout": SECONDS,
             "say": self.notes.append,
             "keep": lambda private: session.record.update(backend=private),
+            "leave_out": lambda names: session.record.update(left_out=names),
         }
         return Launch(**{**wanted, **more})
 

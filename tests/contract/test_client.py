@@ -20,6 +20,7 @@ from dev_sessions.client import Client
 PUBLIC = {
     *("id", "cli", "mode", "permissions", "path", "host", "description", "group", "parent", "depth", "model"),
     *("capabilities", "created_at", "created_by", "status", "continue_at_reset"),
+    *("trust", "left_out"),
 }
 
 
@@ -177,12 +178,14 @@ def test_create_gives_up_on_an_agent_that_never_gets_ready(desk: Desk) -> None:
     assert desk.client.list() == []
 
 
-def test_create_answers_for_trust_and_says_so_or_refuses(desk: Desk) -> None:
+def test_create_answers_for_trust_and_says_so_or_leaves_the_project_out(desk: Desk) -> None:
     desk.create(env={"FAKE_START": "trust"})
     assert [note for note in desk.notes() if "trusted" in note]
-    with pytest.raises(errors.LaunchFailed, match="trusted"):
-        desk.create(env={"FAKE_START": "trust"}, trust=False)
-    assert len(desk.client.list()) == 1
+    desk.create(env={"FAKE_START": "trust"}, trust=False)
+    assert [note for note in desk.notes() if ".fake" in note]
+    assert sorted(str(row["left_out"]) for row in desk.client.list()) == ["None", "['.fake']"]
+    with pytest.raises(errors.UsageError, match="trust"):
+        desk.create(trust="no")
 
 
 def test_an_agent_that_asks_at_its_start_stays_for_a_person(desk: Desk) -> None:

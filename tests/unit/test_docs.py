@@ -31,7 +31,7 @@ OPTIONS = {
         option
         for form in (command, *getattr(command, "commands", {}).values())
         for parameter in form.params
-        for option in parameter.opts
+        for option in (*parameter.opts, *parameter.secondary_opts)
     }
     | {"-h", "--help"}
     for name, command in COMMANDS.items()

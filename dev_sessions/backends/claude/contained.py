@@ -99,7 +99,7 @@ def prepared(launch: Launch) -> Launch:
     first_run = os.path.join(own, ".claude.json")
     files.make_folder(own)
     if not os.path.lexists(first_run):
-        files.write_json(first_run, _answered(launch.environment) | {"hasCompletedOnboarding": True})
+        files.write_json(first_run, _answered(launch) | {"hasCompletedOnboarding": True})
     files.emptied(own, "sessions")  # of what an earlier life said last
     read_only = [folder.messages_path, os.path.join(folder.agent_path, "settings.json")]
     mounts = [folder.facts_path, questions.pipes_path(folder), own, launch.path]
@@ -108,12 +108,27 @@ def prepared(launch: Launch) -> Launch:
     return launch._replace(environment={**outside(launch.environment, launch.path), **added})
 
 
-def _answered(environment: Mapping[str, str]) -> dict[str, Any]:
+def _answered(launch: Launch) -> dict[str, Any]:
     """What the user has answered natively when Claude asked first; it is not asked in each container again."""
+    environment = launch.environment
     folder = environment.get("CLAUDE_CONFIG_DIR") or config.user_home(environment)
     try:
         known = files.read_json(os.path.join(folder, ".claude.json"))
     except OSError:
         return {}
+    if not isinstance(known, dict):
+        return {}
     wanted = ("customApiKeyResponses", "theme")
-    return {name: known[name] for name in wanted if name in known} if isinstance(known, dict) else {}
+    return {name: known[name] for name in wanted if name in known} | {"projects": _trusted(known, launch.path)}
+
+
+def _trusted(known: dict[str, Any], path: str) -> dict[str, Any]:
+    """Of the folders that the user has trusted, those that `path` is in."""
+    projects = known.get("projects")
+    return {
+        folder: {"hasTrustDialogAccepted": True}
+        for folder, project in (projects.items() if isinstance(projects, dict) else ())
+        if f"{path}/".startswith(f"{folder.rstrip('/')}/")
+        and isinstance(project, dict)
+        and project.get("hasTrustDialogAccepted") is True
+    }

@@ -38,6 +38,15 @@ _VARIABLES = {
     "CLAUDE_CODE_RESUME_TOKEN_THRESHOLD": "1000000000",
 }
 
+# Claude without what a project brings along: it reads none of the project's settings (hooks, statusLine, environment,
+# permissions), .mcp.json, CLAUDE.md, skills, agents and commands. In a folder that is not trusted Claude runs no hooks,
+# ours included, and an answer to its dialog would be remembered for a person's own Claude too. The variable keeps it
+# from asking (2.1.150 to 2.1.332).
+_BARE_WORDS = ("--setting-sources", "user")
+_BARE_VARIABLES = {"CLAUDE_CODE_SANDBOXED": "1"}
+# What that is, as a user would look for it.
+PROJECT = (".claude", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md")
+
 # Keys as of 2.1.330; older versions skip what they do not know.
 _SETTINGS: dict[str, Any] = {
     "tui": "default",  # the classic renderer, and no offer of the other
@@ -85,10 +94,10 @@ def config_folder(environment: Mapping[str, str], path: str) -> str:
     return os.path.join(path, named) if named else os.path.join(config.user_home(environment), ".claude")
 
 
-def write_script(launch: Launch, program: str, conversation: Sequence[str]) -> str:
+def write_script(launch: Launch, program: str, conversation: Sequence[str], bare: bool) -> str:
     """Write the settings and the script that starts the agent on a `conversation` (words for Claude's command line).
 
-    Returns the script's path.
+    `bare`: without what the project brings along. Returns the script's path.
 
     The environment stands in the script (0600) and is exported there: the tmux server would hand its own first
     caller's environment to every session, and words of a command line can be read by everybody.
@@ -101,6 +110,9 @@ def write_script(launch: Launch, program: str, conversation: Sequence[str]) -> s
     argv = [program, *conversation, "--permission-mode", _MODES[launch.permissions], "--settings", settings]
     if launch.model:
         argv += ["--model", launch.model]
+    if bare:
+        argv += _BARE_WORDS
+        launch = launch._replace(environment={**launch.environment, **_BARE_VARIABLES})
     script = _script_path(launch.session)
     files.write_whole(script, os.fsencode(_script(launch, argv)))
     return script

@@ -10,8 +10,10 @@ from ...terminal.screen import Screen
 from ...terminal.server import unreachable
 from ...terminal.tmux import Tmux
 from ...waiting import Watcher
+from .. import projects
 from . import contained, dialogs, evidence, hooks, keys, version
 from . import launch as starting
+from .stop import stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ _SETTLED = 0.3
 _CLOCK_TICK = 0.05
 # How long Claude may take to follow a key in a dialog. Seconds.
 _KEY = 1.5
+# How long a Claude that stands at its first dialog may take to end by itself. Seconds.
+_GRACE = 3.0
 # tmux gives the pane its own environment; of that, only what describes the terminal goes on to the agent.
 _CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
 
@@ -63,7 +67,27 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
         version=version.known(program, launch.environment),
         program=program,
     )
-    script = starting.write_script(launch, program, conversation)
+    tmux.release(_run(launch, program, tmux, name, conversation))
+
+
+def _run(launch: Launch, program: str, tmux: Tmux, name: str, conversation: Sequence[str]) -> str:
+    """Start Claude, and once more without what the project brings along if the folder is not trusted.
+
+    Returns the pane.
+    """
+    if not launch.session.bare:
+        try:
+            return _attempt(launch, program, tmux, name, conversation, bare=False)
+        except _Untrusted:
+            stop(launch.session, tmux, _GRACE)
+    top = launch.path if launch.session.contained else "/"  # what is above it is not mounted there
+    launch.leave_out(projects.found(launch.path, starting.PROJECT, top, launch.session.private["config"]))
+    return _attempt(launch, program, tmux, name, conversation, bare=True)
+
+
+def _attempt(launch: Launch, program: str, tmux: Tmux, name: str, conversation: Sequence[str], bare: bool) -> str:
+    """Start Claude in a tmux session called `name`, and see it through to its input box; returns the pane."""
+    script = starting.write_script(launch, program, conversation, bare)
     begun = time.time()
     socket, pane = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script], launch.session.record["key"])
     launch = _keep(launch, socket=socket, pane=pane)
@@ -75,7 +99,7 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
         raise unreachable(tmux) or LaunchFailed(
             "the agent's tmux session ended while Claude was starting", next="run claude by hand in that folder"
         ) from error
-    tmux.release(pane)
+    return pane
 
 
 def _keep_what_it_is(launch: Launch) -> None:
@@ -98,6 +122,10 @@ def _keep(launch: Launch, **private: str | None) -> Launch:
     known = {**session.private, **private}
     launch.keep(known)
     return launch._replace(session=session._replace(record={**session.record, "backend": known}))
+
+
+class _Untrusted(LaunchFailed):
+    """Claude asks whether the folder is trusted, and is not to hear yes."""
 
 
 class _Start:
@@ -145,10 +173,10 @@ class _Start:
     def _answer(self, dialog: dialogs.Known) -> None:
         """Move the mark to the answer, see that it is there, confirm it, and see the dialog go."""
         launch = self._launch
-        if dialog.trust and not launch.trust:
-            raise LaunchFailed(
-                f"Claude asks whether {launch.path} is trusted, and --no-trust forbids to say yes",
-                next="leave --no-trust away, or run claude in that folder once and answer by hand",
+        if dialog.trust and not launch.accepts:
+            raise _Untrusted(
+                f"Claude asks whether {launch.path} is trusted",
+                next="create --trust, or run claude in that folder once and answer by hand",
             )
         shown = dialogs.options(self._screen.capture())
         while not any(option.selected and option.text.startswith(dialog.answer) for option in shown):

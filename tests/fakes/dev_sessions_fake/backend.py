@@ -98,11 +98,13 @@ class BareBackend:
             )
         asked = str(status.get("detail") or "")
         if asked == "May I work in this folder?":
-            if not launch.trust:
-                raise LaunchFailed(f"the agent asks whether {launch.path} is trusted", next="leave --no-trust away")
-            if not os.path.exists(_path(session, "answers", "start")):
-                files.write_whole(_path(session, "answers", "start"), b"yes")
+            if os.path.exists(_path(session, "answers", "start")):
+                return
+            files.write_whole(_path(session, "answers", "start"), b"yes" if launch.accepts else b"no")
+            if launch.accepts:
                 launch.say(f"told the agent that {launch.path} is trusted")
+            else:
+                launch.leave_out([".fake"])
         elif status.get("activity") == "waiting":
             session.folder.set_notice(asked, time.time())
             raise WaitingForInput(
