@@ -172,6 +172,7 @@ branches:
     vars:
       task: "[[reply: reviewed]]"
     permissions: plan
+    trust: true
     timeout: 60
 join: synthesis
 """
@@ -186,7 +187,8 @@ def test_a_plan_with_templates_and_a_join(run: Commands, plan: Any) -> None:
         ("printer", "reviewed"),
     ]
     sessions = [one["session"] for one in (*value["branches"], value["join"])]
-    assert [run.json("inspect", id)["permissions"] for id in sessions] == ["edit", "plan", "edit"]
+    started = [run.json("inspect", id) for id in sessions]
+    assert [(one["permissions"], one["trust"]) for one in started] == [("edit", None), ("plan", True), ("edit", None)]
     assert "make test" in run.json("logs", sessions[0])[0]["text"]
     joined = run.json("logs", sessions[2])[0]["text"]
     assert re.search(

@@ -10,7 +10,7 @@ import os
 
 from ... import files
 from ...errors import DeliveryFailed, LaunchFailed
-from . import daemon, evidence, holders, places, protocol, wrapper
+from . import daemon, evidence, holders, places, project, protocol, wrapper
 from .connection import Silent
 from .protocol import METHOD_MISSING, Refused, Status
 
@@ -46,8 +46,10 @@ def launch(launch: Launch) -> None:
     place = places.place_of(session._replace(record={**session.record, "backend": {"home": home}}))
     with daemon.ensure(place, session.record["key"], program, environ, launch.timeout) as connection:
         _refuse_without_login(connection)
-        thread = _start(connection, launch, environ)
-        launch.keep({"home": home, "thread": thread["id"], "rollout": thread.get("path"), "program": program})
+        level = _settle(connection, launch, home)
+        thread = _start(connection, launch, environ, level)
+        about = {"thread": thread["id"], "rollout": thread.get("path"), "program": program, "trust_level": level}
+        launch.keep({"home": home, **about})
         # A thread is written down when it gets its name: before that, no other connection can read it.
         _write_down(connection, thread["id"], _name(launch))
 
@@ -67,13 +69,20 @@ def _name(launch: Launch) -> str:
     return f"{launch.session.id}: {launch.session.record.get('description') or 'dev-sessions'}"
 
 
-def _start(connection: Connection, launch: Launch, environ: dict[str, str]) -> dict[str, Any]:
+def _settle(connection: Connection, launch: Launch, home: str) -> str | None:
+    try:
+        return project.settle(connection, launch, home)
+    except Refused as error:
+        raise _unstartable(error) from error
+
+
+def _start(connection: Connection, launch: Launch, environ: dict[str, str], level: str | None) -> dict[str, Any]:
     try:
         answer = connection.call(
             "thread/start",
             launch.timeout,
             cwd=launch.path,
-            config=_config(environ),
+            config={**_config(environ), **project.config(launch.path, level)},
             **_terms({"permissions": launch.permissions, "model": launch.model}),
         )
     except Refused as error:
@@ -137,7 +146,10 @@ def load(session: Session, connection: Connection) -> None:
             "thread/resume",
             threadId=session.private["thread"],
             excludeTurns=True,
-            config=_config(environment(session)),
+            config={
+                **_config(environment(session)),
+                **project.config(session.record["path"], session.private.get("trust_level")),
+            },
             **_terms(session.record),
         )
     except Refused as error:
