@@ -102,16 +102,6 @@ def test_trust_dialog_is_accepted_and_told_exactly_once(lab: Lab) -> None:
     lab.ok("kill", id, second.out.strip())
 
 
-def test_no_trust_refuses_and_leaves_nothing(lab: Lab) -> None:
-    lab.trust()
-    refused(lab.run("create", "--no-trust"), 1, str(lab.project), "--no-trust", "trust")
-    assert leftovers(lab) == []
-    # A trusted folder is no problem.
-    lab.trust(lab.project)
-    id = lab.create("--no-trust")
-    lab.ok("kill", id)
-
-
 def unknown_key(lab: Lab) -> None:
     """Have Claude ask about the API key, a dialog that has no right answer."""
     path = lab.home / ".claude.json"
@@ -254,6 +244,7 @@ def test_started_from_inside_another_agent(lab: Lab) -> None:
         "CLAUDE_PROJECT_DIR": "/nowhere",
         "CLAUDE_ENV_FILE": "/nowhere/env",
         "CLAUDE_PID": "1",
+        "CLAUDE_CODE_SANDBOXED": "1",
         "AI_AGENT": "claude-code",
         "CODEX_SANDBOX": "seatbelt",
         "CODEX_SANDBOX_NETWORK_DISABLED": "1",

@@ -30,17 +30,17 @@ def session(tmp_path):
 
 
 def launch(session, environment, path="/"):
-    return Launch(session, path, "full", None, environment, True, 9.0, print, lambda private: None)
+    return Launch(session, path, "full", None, environment, True, 9.0, print, lambda private: None, lambda names: None)
 
 
 @pytest.mark.parametrize("path", ["/", "/export", "/a b/export A=1"])
 def test_the_environment_comes_back_to_the_byte(session, path):
-    starting.write_script(launch(session, VALUES, path), "/bin/claude", ("--session-id", "u"))
+    starting.write_script(launch(session, VALUES, path), "/bin/claude", ("--session-id", "u"), False)
     kept = starting.kept_environment(session)
     assert {name: kept[name] for name in VALUES} == VALUES
     assert "A" not in kept
     # Once more, from what was kept: nothing grows, nothing is lost.
-    starting.write_script(launch(session, kept, path), "/bin/claude", ("--resume", "u"))
+    starting.write_script(launch(session, kept, path), "/bin/claude", ("--resume", "u"), False)
     assert starting.kept_environment(session) == kept
 
 
