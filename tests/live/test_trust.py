@@ -77,32 +77,31 @@ def trusted(lab: Lab) -> bool:
     return any(project.get("hasTrustDialogAccepted") for project in projects.values())
 
 
-@pytest.mark.parametrize("permissions", ["plan", "ask"])
-def test_nothing_of_a_folder_that_is_not_trusted_runs(hostile: Lab, permissions: str) -> None:
+def test_nothing_of_a_folder_that_is_not_trusted_runs(hostile: Lab) -> None:
     lab = hostile
-    done = lab.run("create", "--permissions", permissions, "--json")
-    assert done.code == 0, done
-    id, left_out = done.json["id"], done.json["left_out"]
-    assert [name for name in left_out if not name.startswith("..")] == [".claude", ".mcp.json", "CLAUDE.md"]
-    assert ".claude, .mcp.json, CLAUDE.md" in done.err
-    assert "--trust" in done.err
-    # Its command waits for a person: what the project allows does not count.
-    lab.ok("send", id, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]")
-    assert lab.run("wait", id).code == 6
-    lab.ok("interrupt", id)
+    for permissions in ("ask", "plan"):
+        done = lab.run("create", "--permissions", permissions, "--id", permissions, "--json")
+        assert done.code == 0, done
+        left_out = done.json["left_out"]
+        assert [name for name in left_out if not name.startswith("..")] == [".claude", ".mcp.json", "CLAUDE.md"]
+        assert ".claude, .mcp.json, CLAUDE.md" in done.err
+        assert "--trust" in done.err
+        # Its command waits for a person: what the project allows does not count.
+        lab.ok("send", permissions, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]")
+        assert lab.run("wait", permissions).code == 6
     # So it is after a revive.
-    os.kill(lab.pid(id), 9)
-    lab.until(lambda: lab.ok("status", id) == "exited", "the end of the agent")
-    assert "CLAUDE.md" in lab.run("revive", id).err
-    assert lab.ok("ask", id, "[[reply: Back.]]") == "Back."
+    lab.ok("interrupt", "plan")
+    os.kill(lab.pid("plan"), 9)
+    lab.until(lambda: lab.ok("status", "plan") == "exited", "the end of the agent")
+    assert "CLAUDE.md" in lab.run("revive", "plan").err
+    assert lab.ok("ask", "plan", "[[reply: Back.]]") == "Back."
+    # An agent that this agent starts is not trusted either.
+    environ = dict(line.split("=", 1) for line in environment(lab.pid("ask")))
+    nested = lab.run("create", "--permissions", "plan", "--json", env=environ)
+    assert nested.json["left_out"] == left_out, nested
     assert marks(lab) == set()
     assert not known_to(lab, WORD)
     assert not trusted(lab)
-    # An agent of this agent is not trusted for its sake.
-    environ = dict(line.split("=", 1) for line in environment(lab.pid(id)))
-    nested = lab.run("create", "--permissions", permissions, "--json", env=environ)
-    assert nested.json["left_out"] == left_out, nested
-    assert marks(lab) == set()
     lab.ok("kill", "--all")
 
 
@@ -111,25 +110,25 @@ def environment(pid: int) -> Iterator[str]:
     return (entry for entry in content.split("\0") if "=" in entry)
 
 
-@pytest.mark.parametrize(
-    "options", ["--permissions plan --trust", "", "--permissions plan"], ids=["said", "full", "user"]
-)
-def test_a_folder_that_is_trusted_is_taken_as_it_is(hostile: Lab, options: str) -> None:
-    """By --trust, by full permissions, or by the user in Claude itself."""
+def test_a_folder_that_is_trusted_is_taken_as_it_is(hostile: Lab) -> None:
+    """By full permissions, by --trust, or by the user in Claude itself."""
     lab = hostile
-    if options == "--permissions plan":
-        lab.trust(lab.project)
-    done = lab.run("create", "--json", *options.split())
-    assert (done.code, done.json["left_out"]) == (0, None), done
-    assert ("accepted Claude's trust dialog" in done.err) == (options != "--permissions plan")
-    id = done.json["id"]
-    lab.ok("ask", id, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]")
     every = {"SessionStart", "UserPromptSubmit", "status-line", "server", "command"}
-    lab.until(lambda: every <= marks(lab), "all that the project runs")
+    for words, accepted in (("--permissions full", True), ("--permissions plan --trust", True), ("--no-trust", False)):
+        lab.trust(*[] if accepted else [lab.project])
+        done = lab.run("create", "--json", *words.split())
+        assert (done.code, done.json["left_out"]) == (0, None), done
+        assert ("accepted Claude's trust dialog" in done.err) == accepted
+        id = done.json["id"]
+        lab.ok("ask", id, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]")
+        lab.until(lambda: every <= marks(lab), "all that the project runs")
+        lab.ok("kill", id)
+        for mark in (lab.path / "marks").iterdir():
+            mark.unlink()
     assert known_to(lab, WORD)
-    lab.ok("kill", id)
 
 
+@pytest.mark.parametrize("claude", [NEWEST], indirect=True)
 def test_full_permissions_without_the_project(hostile: Lab) -> None:
     lab = hostile
     done = lab.run("create", "--json", "--no-trust")
@@ -158,8 +157,8 @@ def codex_hostile(codex_lab: CodexLab) -> CodexLab:
     subprocess.run(["git", "init", "-q", str(lab.project)], check=True)
     folder = lab.project / ".codex"
     (folder / "rules").mkdir(parents=True)
-    server = f'[mcp_servers.demo]\ncommand = "/bin/sh"\nargs = ["-c", "{touch(lab, "server")}; cat"]\n'
-    (folder / "config.toml").write_text(server)
+    server = f'command = "/bin/sh"\nargs = ["-c", "{touch(lab, "server")}; cat"]\nstartup_timeout_sec = 1\n'
+    (folder / "config.toml").write_text(f"[mcp_servers.demo]\n{server}")
     hooks = {"SessionStart": [{"hooks": [{"type": "command", "command": touch(lab, "hook")}]}]}
     (folder / "hooks.json").write_text(json.dumps({"hooks": hooks}))
     (folder / "rules" / "all.rules").write_text('prefix_rule(pattern = ["touch"], decision = "allow")\n')
@@ -167,44 +166,40 @@ def codex_hostile(codex_lab: CodexLab) -> CodexLab:
     return lab
 
 
-@pytest.mark.parametrize("permissions", ["edit", "ask", "plan"])
-def test_codex_takes_nothing_of_a_folder_that_is_not_trusted(codex_hostile: CodexLab, permissions: str) -> None:
+def test_codex_takes_nothing_of_a_folder_that_is_not_trusted(codex_hostile: CodexLab) -> None:
     lab = codex_hostile
     configured = (lab.codex_home / "config.toml").read_text()
-    done = lab.run("create", "--cli", "codex", "--permissions", permissions, "--json")
-    assert (done.code, done.json["left_out"]) == (0, [".codex", "AGENTS.md"]), done
-    assert ".codex, AGENTS.md" in done.err
-    assert "--trust" in done.err
-    id = done.json["id"]
-    lab.ok("send", id, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]")
-    assert lab.run("wait", id).code == (6 if permissions == "ask" else 0)
-    if permissions == "ask":
-        lab.ok("interrupt", id)
+    for permissions in ("edit", "ask", "plan"):
+        done = lab.run("create", "--cli", "codex", "--permissions", permissions, "--id", permissions, "--json")
+        assert (done.code, done.json["left_out"]) == (0, [".codex", "AGENTS.md"]), done
+        assert ".codex, AGENTS.md" in done.err
+        assert "--trust" in done.err
+        lab.ok("send", permissions, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]")
+        assert lab.run("wait", permissions).code == (6 if permissions == "ask" else 0)
     # So it is when another server loads the thread.
     for pid in lab.servers():
         os.kill(pid, 9)
     lab.until(lambda: not lab.servers(), "the end of the server")
-    lab.run("revive", id)
-    assert lab.ok("ask", id, "[[reply: Back.]]") == "Back."
+    lab.ok("revive", "plan")
+    assert lab.ok("ask", "plan", "[[reply: Back.]]") == "Back."
     assert marks(lab) == set()
-    assert WORD not in json.dumps(lab.rollout(id))
+    assert not [id for id in ("edit", "ask", "plan") if WORD in json.dumps(lab.rollout(id))]
     assert (lab.codex_home / "config.toml").read_text() == configured
-    lab.ok("kill", id)
+    lab.ok("kill", "--all")
 
 
-@pytest.mark.parametrize(
-    "options", ["--permissions ask --trust", "", "--permissions ask"], ids=["said", "full", "user"]
-)
-def test_codex_takes_a_folder_that_is_trusted_as_it_is(codex_hostile: CodexLab, options: str) -> None:
+def test_codex_takes_a_folder_that_is_trusted_as_it_is(codex_hostile: CodexLab) -> None:
+    """By --trust, for that session alone; by full permissions, which Codex notes; and where it is noted."""
     lab = codex_hostile
-    if options == "--permissions ask":
-        with (lab.codex_home / "config.toml").open("a") as file:
-            file.write(f'[projects."{lab.project}"]\ntrust_level = "trusted"\n')
-    done = lab.run("create", "--cli", "codex", "--json", *options.split())
-    assert (done.code, done.json["left_out"]) == (0, None), done
-    assert ("accepted" in done.err) == (options != "--permissions ask")
-    id = done.json["id"]
-    assert lab.ok("ask", id, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]") == "Done."
-    lab.until(lambda: marks(lab) >= {"server", "command"}, "what the project runs")
-    assert WORD in json.dumps(lab.rollout(id))
-    lab.ok("kill", id)
+    for words, accepted in (("ask --trust", True), ("full", True), ("ask --no-trust", False)):
+        done = lab.run("create", "--cli", "codex", "--json", "--permissions", *words.split())
+        assert (done.code, done.json["left_out"]) == (0, None), done
+        assert ("accepted" in done.err) == accepted, words
+        id = done.json["id"]
+        assert lab.ok("ask", id, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]") == "Done."
+        lab.until(lambda: marks(lab) >= {"server", "command"}, "what the project runs")
+        assert WORD in json.dumps(lab.rollout(id))
+        assert (f'"{lab.project}"' in (lab.codex_home / "config.toml").read_text()) == (words != "ask --trust")
+        lab.ok("kill", id)
+        for mark in (lab.path / "marks").iterdir():
+            mark.unlink()
