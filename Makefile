@@ -24,7 +24,7 @@ HERE = PATH="$$HOME/.local/bin:$$PATH";
 
 SOURCES = $(shell find dev_sessions skills templates -type f ! -name '*.py[co]')
 
-.PHONY: help demo delegate fan-out consult handoff install-skills bootstrap test style types unit live compat bench coverage agents venv build clean python
+.PHONY: help demo delegate fan-out consult handoff install-skills bootstrap test style types unit live compat soak bench coverage agents venv build clean python
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ live: $(TOX_VENV)/installed ## the live tests: real claude, real tmux, no networ
 compat: $(TOX_VENV)/installed ## all of the state table and of send, on each older claude that is supported
 	@$(PYTHON) scripts/prepare.py tmux npm
 	@$(TOX) -e compat -- $(ARGS)
+
+soak: $(TOX_VENV)/installed ## longer runs of what make test tries in short: every operation by thousands of wrong values
+	@DEV_SESSIONS_TEST_FUZZ=100 $(TOX) -e py -- tests/contract/test_operations.py $(ARGS)
 
 bench: $(TOX_VENV)/installed ## measure how fast it is; ARGS="--only status" picks, --page renews the tables
 	@$(PYTHON) scripts/prepare.py tmux npm

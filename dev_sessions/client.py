@@ -3,8 +3,9 @@
     >>> from dev_sessions.app import client
     >>> sid = client().create(path="/some/project")["id"]
 
-Every verb raises the errors of `errors`, rebuilt from the wire. Its keyword arguments are the operation's parameters;
-what it returns is the JSON that `--json` prints.
+Every verb raises the errors of `errors`, rebuilt from the wire; a value of a wrong type is a `UsageError` before
+anything is sent. Its keyword arguments are the operation's parameters (see `operations`); what it returns is the JSON
+that `--json` prints.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 import os
 
 from .errors import ProtocolError, TimedOut, from_wire
+from .operations import to_send
 from .wire import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from typing import Any
 
     from .wire import Transport
@@ -41,30 +43,93 @@ class Client:
         self._transport = transport
         self._on_event = on_event
 
-    def create(self, request_id: str | None = None, **params: Any) -> Json:
-        """Start an agent; returns its record when it is ready for input. See `service.sessions.create`."""
-        result: Json = self._call("create", {"permissions": "full", "path": ".", **params}, request_id)
+    def create(
+        self,
+        request_id: str | None = None,
+        *,
+        permissions: str = "full",
+        path: str = ".",
+        cli: str = "claude",
+        mode: str = "native",
+        description: str = "",
+        model: str | None = None,
+        id: str | None = None,
+        group: str | None = None,
+        env: Mapping[str, str] | None = None,
+        trust: bool = True,
+        continue_at_reset: bool = False,
+        message: str | None = None,
+    ) -> Json:
+        """Start an agent; returns its record when it is ready for input. See `service.creating.create`."""
+        params = {
+            "permissions": permissions,
+            "path": path,
+            "cli": cli,
+            "mode": mode,
+            "description": description,
+            "model": model,
+            "id": id,
+            "group": group,
+            "env": dict(env) if env is not None and hasattr(env, "keys") else env,
+            "trust": trust,
+            "continue_at_reset": continue_at_reset,
+            "message": message,
+        }
+        result: Json = self._call("create", params, request_id)
         return result
 
-    def send(self, id: str, text: str | None, request_id: str | None = None, **params: Any) -> Json:
+    def send(
+        self, id: str, text: str | None, request_id: str | None = None, *, queue: bool = False, interrupt: bool = False
+    ) -> Json:
         """Give a session a message; returns when the agent has it. See `service.conversation.send`."""
-        result: Json = self._call("send", {"id": id, "text": text, **params}, request_id)
+        params = {"id": id, "text": text, "queue": queue, "interrupt": interrupt}
+        result: Json = self._call("send", params, request_id)
         return result
 
-    def wait(self, ids: Sequence[str] | None = None, **params: Any) -> list[Json]:
+    def wait(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        group: str | None = None,
+        any: bool = False,
+        turn: int | None = None,
+        settled: bool = False,
+        goal: bool = False,
+        next_turn: bool = False,
+        timeout: float | None = None,
+        interval: float = 1.0,
+    ) -> list[Json]:
         """Wait for sessions, or for those of a `group`; returns an outcome each. See `service.watching.wait`."""
-        result: list[Json] = self._call("wait", {"ids": _listed(ids), **params})
+        params = {
+            "ids": _listed(ids),
+            "group": group,
+            "any": any,
+            "turn": turn,
+            "settled": settled,
+            "goal": goal,
+            "next_turn": next_turn,
+            "timeout": timeout,
+            "interval": interval,
+        }
+        result: list[Json] = self._call("wait", params)
         return result
 
     def ask(
-        self, id: str, text: str, timeout: float | None = None, request_id: str | None = None, **params: Any
+        self,
+        id: str,
+        text: str,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        *,
+        queue: bool = False,
+        interrupt: bool = False,
     ) -> Json:
         """`send`, then `wait` for exactly that turn: the outcome, with its `reply` and the receipt's `via`.
 
         Raises:
             TimedOut: `timeout` seconds have passed; the agent goes on.
         """
-        receipt = self.send(id, text, request_id, **params)
+        receipt = self.send(id, text, request_id, queue=queue, interrupt=interrupt)
         outcome = self.wait([id], turn=receipt["turn"], timeout=timeout)[0]
         if outcome["outcome"] == "timeout":
             raise TimedOut(
@@ -92,19 +157,45 @@ class Client:
         result: Json = self._call("status", {"id": id})
         return result
 
-    def pending(self, **params: Any) -> list[Json]:
+    def pending(self, *, group: str | None = None) -> list[Json]:
         """Every open question. See `service.questions.pending`."""
-        result: list[Json] = self._call("pending", params)
+        result: list[Json] = self._call("pending", {"group": group})
         return result
 
-    def respond(self, id: str, request_id: str | None = None, **params: Any) -> Json:
+    def respond(
+        self,
+        id: str,
+        request_id: str | None = None,
+        *,
+        question: str | None = None,
+        allow: bool = False,
+        always: bool = False,
+        deny: bool = False,
+        why: str | None = None,
+        choose: Sequence[str] | None = None,
+        text: str | None = None,
+        answers: Any = None,
+        key: str | None = None,
+    ) -> Json:
         """Answer one question of a session. See `service.questions.respond`."""
-        result: Json = self._call("respond", {"id": id, **params}, request_id)
+        params = {
+            "id": id,
+            "question": question,
+            "allow": allow,
+            "always": always,
+            "deny": deny,
+            "why": why,
+            "choose": _listed(choose),
+            "text": text,
+            "answers": answers,
+            "key": key,
+        }
+        result: Json = self._call("respond", params, request_id)
         return result
 
-    def list(self, **params: Any) -> list[Json]:
+    def list(self, *, group: str | None = None, status: str | None = None) -> list[Json]:
         """All sessions with their status."""
-        result: list[Json] = self._call("list", params)
+        result: list[Json] = self._call("list", {"group": group, "status": status})
         return result
 
     def interrupt(self, id: str) -> Json:
@@ -116,14 +207,24 @@ class Client:
         """Start agents that are gone again. See `service.reviving.revive`."""
         return self._call("revive", {"ids": _listed(ids), "all": all})
 
-    def goal(self, id: str, **params: Any) -> Json | None:
+    def goal(
+        self, id: str, *, objective: str | None = None, budget: int | None = None, act: str | None = None
+    ) -> Json | None:
         """A session's goal, or None; set or changed, if a parameter says so. See `service.goals.goal`."""
-        result: Json | None = self._call("goal", {"id": id, **params})
+        params = {"id": id, "objective": objective, "budget": budget, "act": act}
+        result: Json | None = self._call("goal", params)
         return result
 
-    def kill(self, ids: Sequence[str] | None = None, **params: Any) -> Any:
+    def kill(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        all: bool = False,
+        group: str | None = None,
+        older_than: str | None = None,
+    ) -> Any:
         """End sessions, agents and records. See `service.sessions.kill`."""
-        return self._call("kill", {"ids": _listed(ids), **params})
+        return self._call("kill", {"ids": _listed(ids), "all": all, "group": group, "older_than": older_than})
 
     def logs(self, id: str, follow: bool = False) -> Iterator[Json]:
         """The entries of a session's conversation as they are read, oldest first. See `service.telling.logs`."""
@@ -170,7 +271,7 @@ class Client:
 
     def _frames(self, op: str, params: Json, request_id: str | None) -> Generator[Json, None, Any]:
         """The events of an operation; returns its result."""
-        request = Request(op, params, request_id or new_request_id())
+        request = Request(op, to_send(op, params), request_id or new_request_id())
         for frame in self._transport.handle(request):
             if frame.kind == "event":
                 yield frame.value
@@ -181,5 +282,6 @@ class Client:
         raise ProtocolError("the service ended without an answer", next="run the same command again")
 
 
-def _listed(ids: Sequence[str] | None) -> Any:
-    return None if ids is None else [*ids]
+def _listed(ids: Any) -> Any:
+    """A sequence as JSON has it. What is none, or a single text (a sequence of its letters), is refused as it is."""
+    return [*ids] if hasattr(ids, "__iter__") and not isinstance(ids, str) else ids

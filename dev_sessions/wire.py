@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from .errors import ProtocolError
+from .errors import ProtocolError, UsageError
 from .values import NamedTuple
 
 TYPE_CHECKING = False
@@ -66,10 +66,19 @@ class Frame(NamedTuple):
 
 
 def encode_request(request: Request) -> bytes:
-    """A request as one line of UTF-8 JSON."""
+    """A request as one line of UTF-8 JSON.
+
+    Raises:
+        UsageError: it holds what JSON has no word for, such as NaN.
+    """
     fields = request._asdict()
     caller = fields.pop("caller")
-    return _line(fields if caller is None else {**fields, "caller": caller._asdict()})
+    try:
+        return _line(fields if caller is None else {**fields, "caller": caller._asdict()}, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"the request is not JSON: {error}", next="use texts, finite numbers, lists and objects"
+        ) from error
 
 
 def decode_request(line: bytes) -> Request:
@@ -78,7 +87,7 @@ def decode_request(line: bytes) -> Request:
     Raises:
         ProtocolError: not a request, or one of a protocol version that this side does not speak.
     """
-    value = _object(line)
+    value = _object(line, parse_constant=_refuse_constant)
     if value.get("v") != PROTOCOL_VERSION:
         raise ProtocolError(
             f"the other side speaks protocol version {value.get('v')!r}, this one {PROTOCOL_VERSION}",
@@ -116,13 +125,17 @@ def decode_frame(line: bytes) -> Frame:
     return Frame(kind, content)
 
 
-def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+def _line(value: dict[str, Any], **options: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), **options).encode() + b"\n"
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _object(line: bytes, **options: Any) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = json.loads(line, **options)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {line[:80]!r}") from error
     if not isinstance(value, dict):

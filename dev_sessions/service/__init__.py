@@ -7,6 +7,7 @@ from importlib import import_module
 
 from ..errors import DevSessionsError, UsageError, unexpected
 from ..files import unwritable
+from ..operations import SAME_VERSION, checked, checked_request_id
 from ..wire import Frame
 from .house import House
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["OPERATIONS", "House", "Service"]
 
 # Where each operation is: a function of (house, params, request id) that returns a JSON value, or a generator that
-# yields events on its way to one.
+# yields events on its way to one. What each takes is declared in `operations`.
 OPERATIONS = {
     "create": "creating:create",
     "kill": "sessions:kill",
@@ -41,8 +42,6 @@ OPERATIONS = {
     "respond": "questions:respond",
     "courier": "courier:run",
 }
-# For processes of this machine only: it takes the process that runs it for its own.
-_OURS = {"courier"}
 
 
 class Service:
@@ -53,9 +52,12 @@ class Service:
 
     def handle(self, request: Request) -> Iterator[Frame]:
         """Run one operation: any number of event frames, then one result or error frame."""
-        house = House(_on_behalf(self._settings, request.caller))
+        house = House(self._settings)
         try:
-            result = _operation(request)(house, request.params, request.id)
+            params = checked(request.op, request.params, from_elsewhere=request.caller is not None)
+            id = checked_request_id(request.id)
+            house = House(_on_behalf(self._settings, request.caller))
+            result = _operation(request.op)(house, params, id)
             if hasattr(result, "__next__"):
                 result = yield from _events(house, result)
             yield from house.said()
@@ -76,19 +78,21 @@ class Service:
 
 
 def _on_behalf(settings: Settings, caller: Caller | None) -> Settings:
-    """The settings for a caller elsewhere: another session stands above what it starts."""
+    """The settings for a caller elsewhere: another session stands above what it starts.
+
+    Raises:
+        UsageError: the caller says of itself what cannot be.
+    """
     if caller is None:
         return settings
+    for text in (caller.parent or "", caller.root or ""):
+        if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise UsageError("the caller's session and folder must be UTF-8 text without NUL", next=SAME_VERSION)
     return settings._replace(parent=caller.parent, depth=caller.depth, root=caller.root)
 
 
-def _operation(request: Request):  # type: ignore[no-untyped-def]
-    where = OPERATIONS.get(request.op)
-    if where is None or (request.op in _OURS and request.caller is not None):
-        raise UsageError(
-            f"no operation called {request.op!r}", next="use the same version of dev-sessions on both sides"
-        )
-    module, _, function = where.partition(":")
+def _operation(op: str):  # type: ignore[no-untyped-def]
+    module, _, function = OPERATIONS[op].partition(":")
     return getattr(import_module(f"{__name__}.{module}"), function)
 
 

@@ -53,7 +53,9 @@ def create(house: House, params: dict[str, Any], request_id: str) -> dict[str, A
 
 def _ready(house: House, session: Session, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     shown = {**public(session.record), "status": house.state(session).status}
-    return {**shown, "message": _first_message(house, session, params, request_id)} if "message" in params else shown
+    if params.get("message") is None:
+        return shown
+    return {**shown, "message": _first_message(house, session, params, request_id)}
 
 
 def _start(house: House, params: dict[str, Any], request_id: str) -> Session:

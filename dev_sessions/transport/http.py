@@ -184,7 +184,7 @@ def _connected(where: str | tuple[str, int]) -> socket.socket:
 
 def _what_is_left(request: Request, begun: float) -> Request:
     """The request with what is left of its time; see `wire.Request`."""
-    timeout = request.params.get("timeout")
+    timeout = request.params.get("timeout") if isinstance(request.params, dict) else None
     if not isinstance(timeout, int | float):
         return request
     return request._replace(params={**request.params, "timeout": max(0.0, timeout - (time.monotonic() - begun))})

@@ -32,9 +32,11 @@ class Paths:
         Raises:
             UsageError: it carries a path that the host cannot know, or must not be given.
         """
-        path = request.params.get("path")
+        path = request.params.get("path") if isinstance(request.params, dict) else None
         if not isinstance(path, str) or not path:
             return request
+        if "\0" in path or any("\ud800" <= sign < "\udc80" for sign in path):
+            raise UsageError("the parameter 'path' must be UTF-8 text without NUL", next="name a folder that exists")
         return request._replace(params={**request.params, "path": self._on_host(path)})
 
     def homeward(self, frame: Frame) -> Frame:

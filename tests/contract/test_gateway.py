@@ -208,7 +208,8 @@ def test_a_body_that_ends_early(served: Served, service: Echo) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"null", b"{", b"\xff\xfe", b"[" * 100_000, b'{"v": 1}', b'{"v": 2, "op": "a", "params": {}, "id": "r"}'],
+    [b"", b"null", b"{", b"\xff\xfe", b"[" * 100_000, b'{"v": 1}', b'{"v": 2, "op": "a", "params": {}, "id": "r"}']
+    + [b'{"v":1,"op":"goal","params":{"id":"a","budget":%s},"id":"r"}' % one for one in (b"NaN", b"-Infinity")],
 )
 def test_what_is_no_request(served: Served, service: Echo, body: bytes) -> None:
     assert refused(served.post(body), 400)["code"] == "protocol"
@@ -399,10 +400,21 @@ def test_the_callers_own_folder_binds_him_too(host: Served, tmp_path: Path) -> N
         assert "HOST_PATH" in answered["error"]["message"]
 
 
+@pytest.mark.parametrize("wrong", [{"root": "/a\0b"}, {"root": "\ud800"}, {"parent": "a\0"}, {"depth": 10**30}])
+def test_a_caller_that_cannot_be(host: Served, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    params = {"cli": "claude", "permissions": "full", "path": str(tmp_path / "work")}
+    value = {"op": "create", "params": params, "id": "r", "v": 1, "caller": wrong}
+    _, (answered,) = host.post(json.dumps(value).encode())
+    assert answered["error"]["code"] == "usage"
+    assert "unexpected" not in answered["error"]["message"]
+
+
 @pytest.mark.parametrize("id", ["--help", "-rf", "../../etc", "a b", "$(id)", "a;b", "\n", "\0"])
 def test_ids_that_look_like_something_else_are_ids(host: Served, id: str) -> None:
-    for op in ("status", "send", "kill", "wait", "logs", "attach", "interrupt"):
-        (answered,) = host.call(op, f"{op}{id}", id=id, ids=[id], text="x")
+    one, several = {"id": id}, {"ids": [id]}
+    calls = {"status": one, "send": {**one, "text": "x"}, "kill": several, "wait": several, "logs": one, "attach": one}
+    for op, params in calls.items():
+        (answered,) = host.call(op, f"{op}{id}", **params)
         assert answered["error"]["code"] == "not_found"
     options = {"cli": "claude", "permissions": "full", "path": "work"}
     assert host.call("create", f"new{id}", id=id, **options)[0]["error"]["code"] == "usage"

@@ -26,6 +26,7 @@ FLOORS = [
         "fold",
         "turns",
         "wire",
+        "operations",
         "errors",
         "config",
         "names",
@@ -51,6 +52,7 @@ BESIDE = {
     "fold": {"model"},
     "turns": {"fold", "model"},
     "wire": {"errors", "values"},
+    "operations": {"errors", "values"},
     "config": {"errors", "values"},
     "files": {"errors"},
     "git": {"config", "errors", "locks"},
@@ -72,6 +74,7 @@ ONLY = {
     "fold": {"model"},
     "turns": {"fold", "model"},
     "wire": {"errors", "values"},
+    "operations": {"errors", "values"},
     "processes": set(),
     "signals": set(),
     "text": set(),
@@ -85,7 +88,7 @@ ONLY = {
     "terminal": {"terminal", "errors", "locks", "processes", "signals"},
     "transport": {"service", "wire", "errors", "transport", "config"},
     "gateway": {"gateway", "wire", "errors", "files", "values"},
-    "client": {"wire", "errors"},
+    "client": {"wire", "errors", "operations"},
     "skills": {"backends", "files", "locks", "errors", "text", "values"},
 }
 # The composition root hands `cli` its client; it is imported when a command runs.
@@ -270,7 +273,7 @@ def test_no_branch_on_the_name_of_an_agent_outside_the_backends():
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["model", "fold", "turns", "names", "wire", "errors"])
+@pytest.mark.parametrize("name", ["model", "fold", "turns", "names", "wire", "operations", "errors"])
 def test_the_ground_has_no_input_or_output(name):
     foreign = {
         dotted.partition(".")[0]

@@ -14,7 +14,7 @@ import typer
 from examples import NOT_RUN, blocks, command, documents, examples
 
 import dev_sessions
-from dev_sessions import errors, model, service, store, wire
+from dev_sessions import errors, model, operations, service, store, wire
 from dev_sessions.cli import definition, output
 from dev_sessions.errors import DevSessionsError
 
@@ -205,9 +205,24 @@ def test_error_codes_are_those_of_the_tree() -> None:
     assert {code for code in told if code in errors._BY_CODE} == errors._BY_CODE.keys()
 
 
-def test_operations_and_their_parameters_are_those_of_the_service() -> None:
-    told = {row[0].strip("`"): words(row[1]) for row in rows(PROTOCOL.read_text(), "operation")}
-    assert told.keys() == service.OPERATIONS.keys()
+def test_operations_and_their_parameters_are_those_that_are_declared() -> None:
+    table = {row[0].strip("`"): row[1] for row in rows(PROTOCOL.read_text(), "operation")}
+    assert table.keys() == operations.OPERATIONS.keys() == service.OPERATIONS.keys()
+    for operation, cell in table.items():
+        declared = operations.OPERATIONS[operation].parameters
+        assert words(cell) == declared.keys(), operation
+        required = {name for name, parameter in declared.items() if parameter.required}
+        assert set(re.findall(r"\*\*`(\w+)`\*\*", cell)) == required, operation
+    kinds = {row[0]: words(row[1]) for row in rows(PROTOCOL.read_text(), "type")}
+    by_kind: dict[str, set[str]] = {}
+    for one in operations.OPERATIONS.values():
+        for name, parameter in one.parameters.items():
+            by_kind.setdefault(parameter.kind, set()).add(name)
+    assert sorted(map(sorted, kinds.values())) == sorted(map(sorted, by_kind.values()))
+
+
+def test_the_service_uses_the_parameters_that_are_declared() -> None:
+    told = {name: set(one.parameters) for name, one in operations.OPERATIONS.items()}
     by_module: dict[str, set[str]] = {}
     for operation, parameters in told.items():
         by_module.setdefault(service.OPERATIONS[operation].partition(":")[0], set()).update(parameters)

@@ -1,0 +1,258 @@
+"""Every operation: the parameters that it takes, and who may call it. The one declaration.
+
+The service's door checks each request against it (`checked`), `Client` leaves out what has its default (`to_send`), and
+tests compare it with `Client`'s verbs and with the table in `docs/protocol.md`.
+"""
+
+from __future__ import annotations
+
+from .errors import UsageError
+from .values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Json = dict[str, Any]
+
+SAME_VERSION = "use the same version of dev-sessions on both sides"
+LONGEST_NAME = 1000  # characters, of an id, a group, a model and the like
+_LONGEST_PATH = 4096  # characters
+_LARGEST = 2**53  # up to which every JSON reader keeps whole numbers apart
+_DEEPEST = 20  # levels of lists and objects
+
+
+class Parameter(NamedTuple):
+    """One parameter of an operation.
+
+    Attributes:
+        kind: a key of `_KINDS`.
+        default: what it is if it is not given, or null.
+        required: whether it has to be given.
+    """
+
+    kind: str
+    default: Any = None
+    required: bool = False
+
+
+class Operation(NamedTuple):
+    """What an operation takes.
+
+    Attributes:
+        parameters: by name.
+        acts: whether it changes anything: the same request id again is answered as the first time.
+        local: whether only processes of this machine may call it.
+    """
+
+    parameters: dict[str, Parameter]
+    acts: bool = False
+    local: bool = False
+
+
+def _name(default: str | None = None) -> Parameter:
+    return Parameter("name", default)
+
+
+_ID = Parameter("name", required=True)
+_IDS = Parameter("names")
+_FLAG = Parameter("flag", False)
+_TEXT = Parameter("text")
+
+OPERATIONS = {
+    "create": Operation(
+        {
+            "permissions": Parameter("name", required=True),
+            "path": Parameter("path", required=True),
+            "cli": _name("claude"),
+            "mode": _name("native"),
+            "description": Parameter("text", ""),
+            "model": _name(),
+            "id": _name(),
+            "group": _name(),
+            "env": Parameter("variables"),
+            "trust": Parameter("flag", True),
+            "continue_at_reset": _FLAG,
+            "message": _TEXT,
+        },
+        acts=True,
+    ),
+    "send": Operation({"id": _ID, "text": _TEXT, "queue": _FLAG, "interrupt": _FLAG}, acts=True),
+    "wait": Operation(
+        {
+            "ids": _IDS,
+            "group": _name(),
+            "any": _FLAG,
+            "turn": Parameter("whole"),
+            "settled": _FLAG,
+            "goal": _FLAG,
+            "next_turn": _FLAG,
+            "timeout": Parameter("number"),
+            "interval": Parameter("number", 1.0),
+        }
+    ),
+    "last_message": Operation({"id": _ID, "count": Parameter("whole", 1)}),
+    "status": Operation({"id": _ID}),
+    "list": Operation({"group": _name(), "status": _name()}),
+    "goal": Operation({"id": _ID, "objective": _TEXT, "budget": Parameter("whole"), "act": _name()}, acts=True),
+    "interrupt": Operation({"id": _ID}, acts=True),
+    "revive": Operation({"ids": _IDS, "all": _FLAG}, acts=True),
+    "pending": Operation({"group": _name()}),
+    "respond": Operation(
+        {
+            "id": _ID,
+            "question": _name(),
+            "allow": _FLAG,
+            "always": _FLAG,
+            "deny": _FLAG,
+            "why": _TEXT,
+            "choose": _IDS,
+            "text": _TEXT,
+            "answers": Parameter("json"),
+            "key": _name(),
+        },
+        acts=True,
+    ),
+    "attach": Operation({"id": _ID}),
+    "logs": Operation({"id": _ID, "follow": _FLAG}),
+    "inspect": Operation({"id": _ID}),
+    "events": Operation({"ids": _IDS, "follow": _FLAG}),
+    "names": Operation({}),
+    "kill": Operation({"ids": _IDS, "all": _FLAG, "group": _name(), "older_than": _name()}, acts=True),
+    # It takes the process that runs it for its own.
+    "courier": Operation({"id": _ID}, local=True),
+}
+
+
+def checked(op: Any, params: Any, from_elsewhere: bool = False) -> Json:
+    """The parameters of an operation as the service takes them: each is there, and of its type.
+
+    Args:
+        op, params: as the caller gave them, which may be anything.
+        from_elsewhere: the caller is not a process of this machine.
+
+    Raises:
+        UsageError: there is no such operation, or a parameter is unknown, missing or of a wrong type; it names each.
+    """
+    declared = _declared(op, from_elsewhere)
+    if not isinstance(params, dict):
+        raise UsageError(f"{op}: the parameters are not an object", next=SAME_VERSION)
+    given = {name: value for name, value in params.items() if value is not None}
+    wrong = [f"unknown parameter {_shown(name)}" for name in params if name not in declared]
+    for name, parameter in declared.items():
+        if name not in given:
+            wrong += [f"the parameter '{name}' is missing"] * parameter.required
+        elif complaint := _complaint(parameter.kind, given[name]):
+            wrong.append(f"the parameter '{name}' {complaint}")
+    if wrong:
+        takes = f"it takes {', '.join(declared)}" if declared else "it takes no parameters"
+        raise UsageError(f"{op}: {'; '.join(wrong[:20])}", next=f"{takes}; {SAME_VERSION}")
+    return {name: given.get(name, parameter.default) for name, parameter in declared.items()}
+
+
+def to_send(op: str, params: Json) -> Json:
+    """The parameters that have to travel: without those that have their defaults.
+
+    A host that is older than its client then refuses only what it really lacks.
+
+    Raises:
+        UsageError: see `checked`.
+    """
+    declared, told = _declared(op, False), checked(op, params)
+    return {name: value for name, value in told.items() if declared[name].required or value != declared[name].default}
+
+
+def acts(op: str) -> bool:
+    """True if the operation changes anything."""
+    return op in OPERATIONS and OPERATIONS[op].acts
+
+
+def checked_request_id(id: Any) -> str:
+    """A request id, if it is one.
+
+    Raises:
+        UsageError: it is not.
+    """
+    complaint = _complaint("name", id) or (None if id else "is empty")
+    if complaint:
+        raise UsageError(f"the request id {complaint}", next="omit --request-id, and one is made")
+    return str(id)
+
+
+def _declared(op: Any, from_elsewhere: bool) -> dict[str, Parameter]:
+    found = OPERATIONS.get(op) if isinstance(op, str) else None
+    if found is None or (found.local and from_elsewhere):
+        raise UsageError(f"no operation called {_shown(op)}", next=SAME_VERSION)
+    return found.parameters
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_NAME
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -_LARGEST < value < _LARGEST  # no NaN, no infinity
+
+
+# What a value of a kind has to be: in words, and as a test.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": (f"a text of at most {LONGEST_NAME} characters", _is_name),
+    "names": (
+        f"a list of texts of at most {LONGEST_NAME} characters",
+        lambda value: isinstance(value, list) and all(map(_is_name, value)),
+    ),
+    "path": (
+        f"a text of at most {_LONGEST_PATH} characters, without NUL",
+        lambda value: isinstance(value, str) and len(value) <= _LONGEST_PATH and "\0" not in value,
+    ),
+    "text": ("a text", lambda value: isinstance(value, str)),
+    "flag": ("true or false", lambda value: isinstance(value, bool)),
+    "whole": ("a whole number", lambda value: type(value) is int and _is_number(value)),
+    "number": ("a finite number", _is_number),
+    "variables": (
+        "an object whose values are texts",
+        lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values()),
+    ),
+    "json": ("a JSON value", lambda value: True),
+}
+
+
+def _complaint(kind: str, value: Any) -> str | None:
+    """What is wrong with a value, as in "the parameter 'x' ..."; None if nothing is."""
+    wanted, fits = _KINDS[kind]
+    if not fits(value):
+        return f"must be {wanted}, not {_shown(value)}"
+    return _flaw(value, _DEEPEST)
+
+
+def _flaw(value: Any, levels: int) -> str | None:
+    """What keeps a value from being JSON in UTF-8."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "is not UTF-8 text"
+        return None
+    if value is None or isinstance(value, bool) or _is_number(value):
+        return None
+    if isinstance(value, dict | list) and levels == 0:
+        return f"has lists in lists, more than {_DEEPEST} levels of them"
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        parts = [*value, *value.values()]
+    elif isinstance(value, list):
+        parts = value
+    else:
+        return f"must be JSON, not {_shown(value)}"
+    return next((flaw for one in parts if (flaw := _flaw(one, levels - 1))), None)
+
+
+def _shown(value: Any) -> str:
+    """A value that somebody else chose, in a few characters."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else f"{value[:40]}...")
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float) or _is_number(value):
+        return repr(value)
+    return {int: "a number that large", list: "a list", dict: "an object"}.get(type(value), f"a {type(value).__name__}")
