@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -42,6 +43,26 @@ def test_the_environment_comes_back_to_the_byte(session, path):
     # Once more, from what was kept: nothing grows, nothing is lost.
     starting.write_script(launch(session, kept, path), "/bin/claude", ("--resume", "u"), False)
     assert starting.kept_environment(session) == kept
+
+
+def test_an_agent_does_not_start_where_a_link_has_taken_the_folders_place(session, tmp_path):
+    """The link is planted after the path was checked, which is after the script was written at the latest."""
+    other, checked = tmp_path / "other", tmp_path / "it's\nlike \\ that" / "work"
+    for folder in (other / "work", checked):
+        folder.mkdir(parents=True)
+    script = starting.write_script(launch(session, {"PATH": os.defpath}, str(checked)), "/bin/pwd", ())
+    # Where it stands, and no other word: Claude's options are none of pwd's.
+    with open(script, encoding="utf-8") as file:
+        lines = file.read().replace("exec /bin/pwd ", "exec /bin/pwd -P # ")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(lines)
+    done = subprocess.run(["/bin/sh", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{checked}\n")
+    checked.parent.rename(tmp_path / "away")
+    checked.parent.symlink_to(other)
+    done = subprocess.run(["/bin/sh", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "leads elsewhere" in done.stderr
 
 
 @pytest.mark.parametrize("content", [None, b"", b"export A='no end", b"umask 0022\n"])

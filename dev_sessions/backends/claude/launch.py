@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..base import Launch, Session
 
+_ELSEWHERE = "the folder to work in leads elsewhere since it was checked"
 # What the shell says of itself: when it was started, and in which run of the system.
 _STARTED = f"cat /proc/$$/stat 2>/dev/null || {processes.START_BY_PS}"
 _BOOTED = "cat /proc/sys/kernel/random/boot_id 2>/dev/null"
@@ -178,6 +179,7 @@ def _script(launch: Launch, argv: list[str]) -> str:
     if config.is_true(environment.get("IS_SANDBOX")):
         environment["IS_SANDBOX"] = "1"  # the only word for yes that Claude takes (2.1.330)
     process = shlex.quote(launch.session.folder.process_path)
+    here = shlex.quote(launch.path + "\n.")
     mask = processes.file_mask()
     return "\n".join(
         [
@@ -187,6 +189,8 @@ def _script(launch: Launch, argv: list[str]) -> str:
             f"mv -f {process}.tmp {process}",
             *(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())),
             f"cd -- {shlex.quote(launch.path)} || exit 1",
+            # A link may have been planted since the path was checked; this shell, and so the agent, is there by now.
+            f'[ "$(pwd -P && echo .)" = {here} ] || {{ echo "{_ELSEWHERE}" >&2; exit 1; }}',
             f"exec {shlex.join(argv)}",
             "",
         ]
