@@ -50,19 +50,22 @@ def local(settings: Settings) -> Transport:
     return LocalTransport(Service(settings))
 
 
-def gateway(settings: Settings, allowed: Sequence[str], log: Callable[[str], None]) -> Gateway:
+def gateway(
+    settings: Settings, allowed: Sequence[str], log: Callable[[str], None], all_sessions: bool = False
+) -> Gateway:
     """A gateway to the sessions of this machine, which listens nowhere yet.
 
     Args:
-        allowed: the folders that callers may have agents work in.
+        allowed: the folders, resolved, that callers may have agents work in, and whose sessions they reach.
         log: called with a line for each request.
+        all_sessions: let callers reach the sessions in other folders too.
     """
     from .gateway import keeping
     from .gateway.server import Gateway
 
     _import_all()
     hosts = config.gateway_hosts(settings.environ)
-    served = settings._replace(parent=None, depth=0, allowed=tuple(allowed))
+    served = settings._replace(parent=None, depth=0, allowed=tuple(allowed), all_sessions=all_sessions)
     return Gateway(local(served), keeping.token(settings.home), log, hosts)
 
 

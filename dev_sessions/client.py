@@ -56,7 +56,7 @@ class Client:
         id: str | None = None,
         group: str | None = None,
         env: Mapping[str, str] | None = None,
-        trust: bool = True,
+        trust: bool | None = None,
         continue_at_reset: bool = False,
         message: str | None = None,
     ) -> Json:

@@ -90,7 +90,8 @@ class Settings(NamedTuple):
         debug: show tracebacks (`DEV_SESSIONS_DEBUG=1`).
         tmux: name of the tmux server for new sessions (`DEV_SESSIONS_TMUX`, as `tmux -L` takes it); None: the user's.
         root: the folder that a caller elsewhere has named as the one its sessions have to work in; None: it has not.
-        allowed: the folders that sessions for callers elsewhere may work in; None: there are no such callers.
+        allowed: the folders that sessions for callers elsewhere may work in, resolved; None: no such callers.
+        all_sessions: whether those callers may reach sessions that work in other folders too.
     """
 
     home: str
@@ -105,6 +106,7 @@ class Settings(NamedTuple):
     tmux: str | None = None
     root: str | None = None
     allowed: tuple[str, ...] | None = None
+    all_sessions: bool = False
 
     @property
     def sandboxed(self) -> bool:

@@ -72,7 +72,7 @@ OPERATIONS = {
             "id": _name(),
             "group": _name(),
             "env": Parameter("variables"),
-            "trust": Parameter("flag", True),
+            "trust": Parameter("flag"),
             "continue_at_reset": _FLAG,
             "message": _TEXT,
         },

@@ -30,14 +30,27 @@ Socket = Annotated[
 ]
 Allow = Annotated[
     list[str] | None,
-    typer.Option("--allow", metavar="FOLDER", help="Let agents work below this folder [default: your home folder]."),
+    typer.Option(
+        "--allow",
+        metavar="FOLDER",
+        help="Let agents work, and callers reach sessions, below this folder [default: your home folder].",
+    ),
+]
+AllSessions = Annotated[
+    bool, typer.Option("--all-sessions", help="Let callers reach your sessions in all other folders too.")
 ]
 
 gateway = typer.Typer(help="Let agents in containers use this machine's sessions.", invoke_without_command=True)
 
 
 @gateway.callback()
-def serve(context: typer.Context, port: Port = None, socket: Socket = None, allow: Allow = None) -> int:
+def serve(
+    context: typer.Context,
+    port: Port = None,
+    socket: Socket = None,
+    allow: Allow = None,
+    all_sessions: AllSessions = False,
+) -> int:
     """Let agents in containers use this machine's sessions.
 
     Serves until it is ended. Callers over TCP need the token that it names at its start.
@@ -45,15 +58,15 @@ def serve(context: typer.Context, port: Port = None, socket: Socket = None, allo
     if context.invoked_subcommand is not None:
         return 0
     out = Output()
-    return out.guard(lambda: _serve(out, port, socket, allow))
+    return out.guard(lambda: _serve(out, port, socket, allow, all_sessions))
 
 
-def _serve(out: Output, port: int | None, socket: str | None, allow: list[str] | None) -> int:
+def _serve(out: Output, port: int | None, socket: str | None, allow: list[str] | None, all_sessions: bool) -> int:
     from .. import app
     from ..gateway import keeping, opening
 
     settings = config.load()
-    served = app.gateway(settings, _allowed(settings, allow), out.log)
+    served = app.gateway(settings, _allowed(settings, allow), out.log, all_sessions)
     urls = [opening.listen_on_socket(served, socket)] if socket else []
     if port is not None or not socket:
         urls += opening.listen_on_port(served, config.gateway_port(settings.environ) if port is None else port)
@@ -76,18 +89,25 @@ def _allowed(settings: Settings, allow: list[str] | None) -> list[str]:
 
 
 @gateway.command()
-def install(port: Port = None, socket: Socket = None, allow: Allow = None, json: Json = False) -> int:
+def install(
+    port: Port = None,
+    socket: Socket = None,
+    allow: Allow = None,
+    all_sessions: AllSessions = False,
+    json: Json = False,
+) -> int:
     """Have a gateway run from now on, also after a restart (systemd of the user, or launchd)."""
     out = Output(json=json)
-    return out.guard(lambda: _install(out, port, socket, allow))
+    return out.guard(lambda: _install(out, port, socket, allow, all_sessions))
 
 
-def _install(out: Output, port: int | None, socket: str | None, allow: list[str] | None) -> int:
+def _install(out: Output, port: int | None, socket: str | None, allow: list[str] | None, all_sessions: bool) -> int:
     from ..gateway import keeping, unit
 
     environ, _ = config.surroundings()
     settings = config.load({**environ, "DEV_SESSIONS_SANDBOX": "0"})
     words = [word for folder in _allowed(settings, allow) for word in ("--allow", folder)]
+    words += ["--all-sessions"] if all_sessions else []
     if socket:
         words += ["--socket", os.path.abspath(os.path.expanduser(socket))]
     if port is not None or not socket:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
 import shutil
 import time
 
@@ -15,6 +14,7 @@ from ..errors import DevSessionsError, LaunchFailed, Unsupported, UsageError, Wa
 from ..model import EXITED, PERMISSIONS
 from ..signals import uninterrupted
 from ..waiting import Watcher
+from .confinement import checked_folder, refuse_moved
 from .conversation import checked_text, send
 from .reading import public
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..backends.base import Backend
-    from ..config import Settings
     from .house import House
 
 _DAY = 86_400.0
@@ -70,6 +69,7 @@ def _start(house: House, params: dict[str, Any], request_id: str) -> Session:
             return _session_of(house, request_id) or _lost(request_id)
         session.folder.make()
         with house.store.lock(session.folder.lock_path):
+            refuse_moved(path)
             backend.launch(plan(house, session, environment))
         change(house, session, ready_at=time.time())
     except WaitingForInput:
@@ -108,7 +108,7 @@ def _session_of(house: House, request_id: str) -> Session | None:
     """The session that this request made before; if it is being made right now, as soon as it is ready."""
     with Watcher() as watcher:
         while True:
-            record = next((r for r in house.store.load().values() if r.get("request_id") == request_id), None)
+            record = next((r for r in house.records().values() if r.get("request_id") == request_id), None)
             if record is None:
                 return None
             session = house.view(record)
@@ -157,15 +157,12 @@ def _checked(house: House, params: dict[str, Any]) -> str:
     group = params.get("group")
     if group is not None and not names.is_group(group):
         raise UsageError(f"invalid group {group!r}: {names.GROUPS}", _HELP)
-    if not isinstance(params.get("trust"), bool | None):
-        raise UsageError(f"trust is {params['trust']!r}; it is true, false or null", _HELP)
     _check_model(params.get("model"))
     path = params.get("path", ".")
     if not path:
         raise UsageError("the path is empty", next="name the folder that the agent is to work in; . is the current one")
     path = os.path.join(settings.cwd, os.path.expanduser(path))
-    _refuse_outside(settings, path)
-    return checked_folder(path)
+    return checked_folder(settings, path)
 
 
 def _check_model(model: object) -> None:
@@ -174,48 +171,6 @@ def _check_model(model: object) -> None:
         raise UsageError(
             f"{model!r} is no name of a model", next="leave --model away, and the agent's own default is used"
         )
-
-
-def _refuse_outside(settings: Settings, path: str) -> None:
-    """Hold a caller elsewhere to its folders, wherever symlinks lead; what is outside is not even looked for."""
-    if settings.root is None and settings.allowed is None:
-        return
-    if "\0" in path:
-        raise UsageError("the path holds a NUL byte", next="name the folder that the agent is to work in")
-    real = os.path.realpath(path)
-    if settings.root is not None and not _is_within(real, settings.root):
-        raise UsageError(
-            f"{path} is outside of {settings.root} (HOST_PATH)", next=f"choose a folder below {settings.root}"
-        )
-    if settings.allowed is not None and not any(_is_within(real, folder) for folder in settings.allowed):
-        raise UsageError(
-            f"{path} is outside of the folders that the gateway allows: {', '.join(settings.allowed)}",
-            next=f"on the host: dev-sessions gateway --allow {shlex.quote(real)}",
-        )
-
-
-def _is_within(real: str, folder: str) -> bool:
-    folder = os.path.realpath(folder)
-    return os.path.commonpath([folder, real]) == folder
-
-
-def checked_folder(path: str) -> str:
-    """The folder at `path`, with symlinks resolved.
-
-    Raises:
-        UsageError: it is none that an agent can work in.
-    """
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the path {path!r} is not UTF-8", next="rename the folder") from error
-    if not os.path.exists(path):
-        raise UsageError(f"there is no folder {path}", next=f"mkdir -p {shlex.quote(path)}")
-    if not os.path.isdir(path):
-        raise UsageError(f"{path} is no folder", next="name the folder that the agent is to work in")
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise UsageError(f"you may not enter {path}", next="choose another folder")
-    return os.path.realpath(path)
 
 
 def _environment(house: House, params: dict[str, Any]) -> dict[str, str]:
@@ -257,6 +212,7 @@ def _enter(house: House, backend: Backend, params: dict[str, Any], request_id: s
             "group": params.get("group"),
             "parent": house.settings.parent,
             "depth": house.settings.depth + 1,
+            "from_elsewhere": house.settings.allowed is not None,
             "model": params.get("model"),
             "continue_at_reset": bool(params.get("continue_at_reset")),
             "trust": params.get("trust"),
@@ -283,12 +239,16 @@ def _recent(house: House) -> set[str]:
         return set()
 
 
-def plan(house: House, session: Session, environment: dict[str, str]) -> Launch:
-    """How to start the agent of a session, as its record tells; `environment` lacks what names the session."""
+def plan(house: House, session: Session, environment: dict[str, str], path: str | None = None) -> Launch:
+    """How to start the agent of a session, as its record tells; `environment` lacks what names the session.
+
+    Args:
+        path: the folder to work in, resolved, if it is not the record's.
+    """
     named = {"DEV_SESSIONS_ID": session.id, processes.KEY: session.record["key"]}
     return Launch(
         session=session,
-        path=session.record["path"],
+        path=path or session.record["path"],
         permissions=session.record["permissions"],
         model=session.record["model"],
         environment={**environment, **named},

@@ -10,6 +10,7 @@ from ..model import EXITED, Fact, State
 from ..records import Folder
 from ..store import Store
 from ..wire import Frame
+from .confinement import may_reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class House:
         notes, self._notes = self._notes, []
         return (Frame("event", {"note": note}) for note in notes)
 
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The records of all sessions that the caller may reach, by id."""
+        return {id: record for id, record in self.store.load().items() if may_reach(self.settings, record)}
+
     def session(self, id: str) -> Session:
         """The session of that id.
 
@@ -54,7 +59,7 @@ class House:
         Raises:
             SessionNotFound: there is none of one of them.
         """
-        records = self.store.load()
+        records = self.records()
         for id in ids:
             if id not in records:
                 raise SessionNotFound(f"no session called {id!r}", next="dev-sessions list")
@@ -62,7 +67,7 @@ class House:
 
     def group(self, name: str | None = None) -> list[Session]:
         """The sessions of a group, or all there are."""
-        records = self.store.load().values()
+        records = self.records().values()
         return [self.view(record) for record in records if name is None or record.get("group") == name]
 
     def view(self, record: dict[str, Any], whole: bool = False) -> Session:

@@ -61,5 +61,5 @@ def _terminal(session: Session, backend: Backend, places: Places) -> dict[str, s
 
 def names(house: House, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
     """Id, description and group of every session, from the registry alone: quick, and without a look at any agent."""
-    records = house.store.load().values()
+    records = house.records().values()
     return [{name: record.get(name) for name in ("id", "description", "group")} for record in records]

@@ -64,7 +64,7 @@ def list_(house: House, params: dict[str, Any], request_id: str) -> list[dict[st
 
 def public(record: dict[str, Any]) -> dict[str, Any]:
     """A record without what concerns the backend alone."""
-    hidden = ("key", "adapter", "backend", "creator", "request_id", "ready_at")
+    hidden = ("key", "adapter", "backend", "creator", "request_id", "ready_at", "from_elsewhere")
     return {name: value for name, value in record.items() if name not in hidden}
 
 

@@ -8,11 +8,12 @@ import time
 from .. import config
 from ..backends.base import Revives, Sleeps
 from ..errors import DevSessionsError, SessionNotFound, Unsupported, UsageError, WaitingForInput
-from ..files import unwritable
+from ..files import read_json, unwritable
 from ..model import EXITED, QUEUED
 from ..signals import uninterrupted
+from .confinement import checked_folder, may_reach, refuse_moved
 from .conversation import start_courier, still_there
-from .creating import change, checked_folder, plan
+from .creating import change, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _meant(house: House, ids: Sequence[str] | None, every: bool) -> list[Session
     try:
         return house.sessions(ids)
     except SessionNotFound as error:
-        known = house.store.load()
+        known = house.records()
         raise _killed(house, [id for id in ids if id not in known]) or error from error
 
 
@@ -95,15 +96,15 @@ def _abilities(session: Session) -> Sequence[str]:
 
 
 def _killed(house: House, ids: list[str]) -> SessionNotFound | None:
-    """What to say of ids that no session has any more; None if none of them was killed."""
+    """What to say of ids that no session has any more; None if none that the caller may reach was killed."""
     try:
         archived = sorted(os.listdir(house.store.archive_folder))
     except OSError:
         return None
     for id in ids:
         keys = [key for key in archived if key.rpartition("-")[0] == id]
-        if keys:
-            place = os.path.join(house.store.archive_folder, keys[-1])
+        place = os.path.join(house.store.archive_folder, keys[-1]) if keys else ""
+        if keys and may_reach(house.settings, read_json(os.path.join(place, "record.json")) or {}):
             return SessionNotFound(
                 f"{id} was killed, and what was killed is not revived; what it left is in {place}",
                 next=f"dev-sessions create --id {id}",
@@ -148,12 +149,13 @@ def _result(session: Session, outcome: str, state: State, interrupted: list[int]
 
 def _start(house: House, session: Session, backend: Revives) -> None:
     """Note the new life, then begin it; if it does not begin, all is as it was."""
-    checked_folder(session.record["path"])
-    launch = plan(house, session, _environment(house, session))
+    path = checked_folder(house.settings, session.record["path"])
+    launch = plan(house, session, _environment(house, session), path=path)
     folder, lives = session.folder, session.folder.revivals()
     folder.clear_notice()
     folder.set_revivals([*lives, time.time()])
     try:
+        refuse_moved(path)
         backend.revive(launch)
     except WaitingForInput:
         raise

@@ -170,6 +170,53 @@ def test_who_created_it_is_told(host: Host) -> None:
     host.ok("kill", id)
 
 
+@pytest.fixture
+def outside(host: Host, tmp_path: Path) -> Iterator[str]:
+    """A session of the user's in a folder that the gateway does not allow; it asks something."""
+    id = host.lab.ok("create", "--cli", "fake", "-q", "-p", str(tmp_path), "--group", "private")
+    host.lab.ok("send", id, "[[ask: Which one?|this|that]]")
+    host.lab.run("wait", id)
+    yield id
+    host.lab.ok("kill", id)
+    assert host.run("revive", id).err == f"error: no session called '{id}'\nnext: dev-sessions list\n"
+
+
+def test_sessions_in_other_folders_are_not_there(host: Host, outside: str) -> None:
+    """Nothing of them is seen, and nothing is done to them, by id or by a condition."""
+    for words in (
+        *(["status"], ["send"], ["ask"], ["wait"], ["logs"], ["last-message"], ["inspect"], ["attach"], ["interrupt"]),
+        *(["kill"], ["revive"], ["events"], ["goal"], ["respond"]),
+    ):
+        more = {"send": ["x"], "ask": ["x"], "respond": ["--choose", "1"]}.get(words[0], [])
+        done = host.run(*words, outside, *more)
+        assert (done.code, "no session called" in done.err) == (3, True), (words, done)
+        missing = host.run(*words, outside[::-1], *more)
+        assert done.err == missing.err.replace(outside[::-1], outside)
+    own = host.create()
+    # It names a parent that it is not: that counts only for what came through a gateway.
+    claim = {"DEV_SESSIONS_ID": outside}
+    assert [row["id"] for row in json.loads(host.ok("list", "--json", **claim))] == [own]
+    assert host.ok("pending", "--json") == "[]"
+    assert outside not in host.ok("events")
+    assert host.run("wait", "--group", "private").code == 3
+    assert json.loads(host.ok("kill", "--group", "private", "--json")) == []
+    assert host.ok("kill", "--all") == f"Killed session {own}"
+    assert host.lab.ok("status", outside) == "waiting_for_input"
+
+
+def test_all_sessions_if_the_user_says_so(host: Host, outside: str) -> None:
+    path = host.lab.tmux_folder / "all" / "socket"
+    host.serve("--socket", str(path), "--allow", str(host.lab.project), "--all-sessions")
+    there = {"DEV_SESSIONS_GATEWAY_URL": f"unix://{path}"}
+    assert host.ok("status", outside, **there) == "waiting_for_input"
+    host.ok("respond", outside, "--choose", "2", **there)
+    assert host.ok("wait", outside, **there) == "completed"
+    os.kill(host.lab.pid(outside), signal.SIGKILL)
+    host.lab.until(lambda: host.lab.ok("status", outside) == "exited", "the end of the agent")
+    done = host.run("revive", outside, **there)  # agents start in the allowed folders only
+    assert (done.code, "outside of" in done.err) == (2, True), done
+
+
 def test_over_tcp_with_the_token(host: Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -390,6 +390,26 @@ def test_a_path_inside_is_taken(host: Served, tmp_path: Path) -> None:
     assert "is not installed" in answered["error"]["message"]  # it got as far as the agent
 
 
+def test_a_folder_that_is_swapped_after_it_was_checked(host: Served, tmp_path: Path) -> None:
+    """The program that is asked for its version, after the check and before the start, plants the link."""
+    inside = tmp_path / "work" / "inside"
+    program = tmp_path / "claude"
+    program.write_text(f"#!/bin/sh\nmv {inside} {inside}.away; ln -s {tmp_path}/other {inside}; echo 2.1.332\n")
+    program.chmod(0o755)
+    environ = {
+        "HOME": str(tmp_path),
+        "DEV_SESSIONS_HOME": str(tmp_path / "state"),
+        "PATH": os.defpath,
+        "IS_SANDBOX": "1",
+    }
+    allowed = config.load({**environ, "DEV_SESSIONS_CLAUDE": str(program)})._replace(allowed=(str(tmp_path / "work"),))
+    host.gateway.transport = app.local(allowed)
+    (answered,) = host.call("create", "r", cli="claude", permissions="full", path=str(inside))
+    assert inside.is_symlink()
+    assert "leads elsewhere" in answered["error"]["message"], answered
+    assert list((tmp_path / "state" / "sessions").iterdir()) == []
+
+
 def test_the_callers_own_folder_binds_him_too(host: Served, tmp_path: Path) -> None:
     """He says where his workspace is: a link that was planted there after he looked leads nowhere."""
     caller = {"parent": None, "depth": 0, "root": str(tmp_path / "work" / "inside")}
