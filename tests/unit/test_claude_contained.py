@@ -123,7 +123,7 @@ def test_a_plan_is_read_in_the_containers_own_folder_only(config: Path, host: Pa
 def prepared(session: Session, project: Path, **environment: str) -> dict[str, str]:
     home = os.path.dirname(os.path.dirname(session.folder.path))
     given = {"HOME": str(project), "DEV_SESSIONS_HOME": home, **environment}
-    launch = Launch(session, str(project), "full", None, given, True, 9.0, print, lambda private: None)
+    launch = Launch(session, str(project), "full", None, given, True, 9.0, print, lambda private: None, print)
     return dict(contained.prepared(launch).environment)
 
 

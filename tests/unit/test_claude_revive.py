@@ -50,7 +50,7 @@ def test_an_agent_does_not_start_where_a_link_has_taken_the_folders_place(sessio
     other, checked = tmp_path / "other", tmp_path / "it's\nlike \\ that" / "work"
     for folder in (other / "work", checked):
         folder.mkdir(parents=True)
-    script = starting.write_script(launch(session, {"PATH": os.defpath}, str(checked)), "/bin/pwd", ())
+    script = starting.write_script(launch(session, {"PATH": os.defpath}, str(checked)), "/bin/pwd", (), False)
     # Where it stands, and no other word: Claude's options are none of pwd's.
     with open(script, encoding="utf-8") as file:
         lines = file.read().replace("exec /bin/pwd ", "exec /bin/pwd -P # ")
