@@ -62,11 +62,12 @@ def gateway(
     """
     from .gateway import keeping
     from .gateway.server import Gateway
+    from .operations import acts
 
     _import_all()
     hosts = config.gateway_hosts(settings.environ)
     served = settings._replace(parent=None, depth=0, allowed=tuple(allowed), all_sessions=all_sessions)
-    return Gateway(local(served), keeping.token(settings.home), log, hosts)
+    return Gateway(local(served), keeping.token(settings.home), log, hosts, acts)
 
 
 def _import_all() -> None:

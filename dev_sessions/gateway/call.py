@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler
 
 from ..errors import DevSessionsError, HostUnreachable, ProtocolError, UsageError, unexpected
 from ..wire import Frame, decode_request, encode_frame
+from .once import hashed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,12 +120,13 @@ class Call(BaseHTTPRequestHandler):
         with self.server.gateway.calling() as calls:
             if calls > MOST_CALLS:
                 raise Refusal(503, HostUnreachable(f"the gateway has {MOST_CALLS} calls already", next="try later"))
-            request = self._request()
+            request, contents = self._request()
             self.server.trust(self.request)
             self._head(200, "application/x-ndjson")
-            self._note(f"{request.op[:40]!r} {request.id[:40]!r}", self._relay(request))
+            self._note(f"{request.op[:40]!r} {request.id[:40]!r}", self._relay(request, contents))
 
-    def _request(self) -> Request:
+    def _request(self) -> tuple[Request, bytes]:
+        """What is asked, and the hash of its body."""
         length = self._length()
         with self.server.gateway.large if length > _LARGE else nullcontext():
             self.server.expect(self.request, _BODY)
@@ -135,7 +137,7 @@ class Call(BaseHTTPRequestHandler):
             if len(body) < length:
                 raise Refusal(400, ProtocolError("the request ended before its end"))
             try:
-                return decode_request(body)
+                return decode_request(body), hashed(body)
             except ProtocolError as error:
                 raise Refusal(400, error) from error
 
@@ -149,9 +151,9 @@ class Call(BaseHTTPRequestHandler):
             raise Refusal(413, UsageError(told, next="send less, or the path of a file in the workspace"))
         return int(number)
 
-    def _relay(self, request: Request) -> str:
+    def _relay(self, request: Request, contents: bytes) -> str:
         """Pass the answer on as it comes. Returns what to log of it."""
-        with self.server.gateway.once.of(request) as answer:
+        with self.server.gateway.once.of(request, contents) as answer:
             frames = _frames(self.server.gateway.transport, request, answer)
             try:
                 return self._passed_on(frames, answer)

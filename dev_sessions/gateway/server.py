@@ -38,14 +38,20 @@ class Gateway:
         token: what a caller over TCP has to show.
         log: called with a line for each request; it holds nothing of what was said.
         hosts: names by which the gateway may be called, besides those of this machine.
+        acts: see `Once`.
     """
 
     def __init__(
-        self, transport: Transport, token: str, log: Callable[[str], None], hosts: Collection[str] = ()
+        self,
+        transport: Transport,
+        token: str,
+        log: Callable[[str], None],
+        hosts: Collection[str] = (),
+        acts: Callable[[str], bool] = lambda op: True,
     ) -> None:
         self.transport, self.token, self.log = transport, token, log
         self.hosts = {*LOCAL_NAMES, *(host.lower() for host in hosts)}
-        self.once = Once()
+        self.once = Once(acts)
         self.stopping = threading.Event()
         # What is large is taken in one at a time, or a few callers could fill the memory.
         self.large = threading.Lock()

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,32 @@ def test_the_same_request_again_is_the_same_answer(served: Served, service: Echo
     assert len(service.asked) == 1
     assert served.call("act", "r-9", other=1) != first  # another request: the service may say what it thinks of it
     assert len(service.asked) == 2
+
+
+def test_many_large_requests_leave_nothing_behind(served: Served, service: Echo) -> None:
+    """Each with an id of its own, of which one is as large as the rest: 100 MB, if they were kept."""
+    service.release.set()
+    tracemalloc.start()
+    try:
+        served.call("act", "r-0")
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(10):
+            served.call("act", f"r-{number}" if number else "r" * 10_000_000, text="x" * 10_000_000)
+            service.asked.clear()
+        until(lambda: tracemalloc.get_traced_memory()[0] - before < 1_000_000)
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_only_reads_is_not_kept_and_displaces_nothing(served: Served, service: Echo) -> None:
+    served.gateway.once = Once(lambda op: op == "act")
+    service.release.set()
+    first = served.call("act", "r-1")
+    for number in range(502):
+        with served.gateway.once.of(Request("echo", {}, f"e-{number}"), b"") as answer:
+            answer.keep(Frame("result", number))
+    assert served.call("act", "r-1") == first
+    assert served.call("echo", "e-501") == [{"result": {"op": "echo", "number": 2}}]
 
 
 def test_whoever_asks_again_while_it_is_done_gets_that_answer(served: Served, service: Echo) -> None:
