@@ -54,11 +54,6 @@ def head(path: str) -> str | None:
     return _asked(path, "rev-parse", "--verify", "--quiet", "HEAD")
 
 
-def uncommitted(path: str) -> int:
-    """How many files differ from what is checked out, new ones included."""
-    return len((_asked(path, "status", "--porcelain") or "").splitlines())
-
-
 def add_worktree(top: str, path: str, branches: Sequence[str], commit: str) -> tuple[str, str | None]:
     """Check a commit out into a new folder, on a new branch. What an attempt that was cut left there is taken away.
 

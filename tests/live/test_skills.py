@@ -77,6 +77,8 @@ def seen_by_codex(lab: CodexLab, codex: str) -> tuple[dict[str, Path], list[Any]
 
 
 def test_claude_sees_the_installed_skills_and_no_more_once_they_are_removed(lab: Lab, claude: str) -> None:
+    # Else its project is the checkout around it, and --local would write there.
+    subprocess.run(["git", "init", "-q", str(lab.project)], check=True)
     lab.ok("install-skill", "--claude")
     assert set(seen_by_claude(lab, claude)["skills"]) >= NAMES
     agent(lab, claude, "-p", "/delegate")

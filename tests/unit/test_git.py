@@ -154,7 +154,7 @@ def test_nothing_of_a_repository_that_an_agent_has_put_into_its_worktree_is_run(
 def test_no_monitor_and_no_hook_runs_but_the_users_of_a_new_worktree(checkout: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     trap(checkout, ran)
-    git.uncommitted(str(checkout))
+    git.changes(str(checkout), "HEAD", None)
     git.branch(str(checkout))
     assert not ran.exists()
     git.add_worktree(str(checkout), str(tmp_path / "one"), ["one"], "HEAD")
