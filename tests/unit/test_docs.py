@@ -129,6 +129,11 @@ def test_files_in_documents_exist(document: str) -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_tests_in_documents_exist(document: str) -> None:
+    for path, name in re.findall(r"`([\w/]+\.py)::(\w+)`", document):
+        assert f"\ndef {name}(" in (ROOT / "tests" / path).read_text(), (path, name)
+
+
 def test_tree_in_layout_is_the_tree_of_the_package() -> None:
     block = LAYOUT.read_text().partition("## The tree")[2].partition("    scripts/")[0]
     drawn, folders = set(), {}
