@@ -777,7 +777,7 @@ def test_first_message_that_cannot_be_read(lab: Lab) -> None:
 
 def test_description_group_and_json(lab: Lab) -> None:
     odd = "fix \"it\" 'now'\n第二\x1b[31mred\ttab " + "x" * 300
-    created = json.loads(lab.ok("create", "--json", "--id", "odd", "-d", odd, "--group", "my group", "--model", "opus"))
+    created = json.loads(lab.ok("create", "--json", "--id", "odd", "-d", odd, "--group", "my-group", "--model", "opus"))
     wanted = {
         "id": "odd",
         "cli": "claude",
@@ -786,14 +786,14 @@ def test_description_group_and_json(lab: Lab) -> None:
         "path": str(lab.project),
         "host": None,
         "description": odd,
-        "group": "my group",
+        "group": "my-group",
         "parent": None,
         "model": "opus",
     }
     assert {name: created.get(name) for name in wanted} == wanted
     wanted["status"] = "idle"
     assert {"attach", "interrupt"} <= set(created["capabilities"])
-    row = json.loads(lab.ok("list", "--json", "--group", "my group"))[0]
+    row = json.loads(lab.ok("list", "--json", "--group", "my-group"))[0]
     assert {name: row.get(name) for name in wanted} == wanted
     assert json.loads(lab.ok("list", "--json", "--group", "another")) == []
     table = lab.ok("list")
