@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import socket
 import time
 from contextlib import nullcontext, suppress
 from http.server import BaseHTTPRequestHandler
 
+from .. import proof
 from ..errors import DevSessionsError, HostUnreachable, ProtocolError, UsageError, unexpected
 from ..wire import Frame, decode_request, encode_frame
 from .once import hashed
@@ -29,10 +29,6 @@ MOST_CALLS = 512
 # Seconds: for the head of a request, for its body, for one write to a client that does not read, for a refused caller
 # to hang up, and between two signs of life.
 _HEAD, _BODY, _WRITE, _DRAIN, _ALIVE = 10.0, 60.0, 30.0, 2.0, 1.0
-_HAND_OVER = (
-    "on the host, dev-sessions gateway status names the file that holds the token; hand it to the container as "
-    "DEV_SESSIONS_GATEWAY_TOKEN_FILE (mounted) or DEV_SESSIONS_GATEWAY_TOKEN"
-)
 
 
 class Refusal(Exception):
@@ -44,11 +40,16 @@ class Refusal(Exception):
 
 
 class Call(BaseHTTPRequestHandler):
-    """One connection, one request. The base class parses the head, and bounds it (64 KiB a line, 100 lines)."""
+    """One connection, one request, or a challenge and one request.
+
+    The base class parses the head, and bounds it (64 KiB a line, 100 lines).
+    """
 
     server: Listener
     protocol_version = "HTTP/1.1"
     timeout = _WRITE
+    _nonces: tuple[str, str] | None = None  # the caller's and ours, once the caller has made its challenge
+    _digest: str | None = None  # what the body has to be, if the caller has signed its request
 
     def setup(self) -> None:
         self._begun = time.monotonic()
@@ -59,6 +60,8 @@ class Call(BaseHTTPRequestHandler):
         self.close_connection = True
         with suppress(OSError):
             self.handle_one_request()
+            if self._nonces:
+                self.handle_one_request()  # within the time for the first head
             self._drain()
 
     def finish(self) -> None:
@@ -78,7 +81,11 @@ class Call(BaseHTTPRequestHandler):
         self._answered(self._call)
 
     def do_GET(self) -> None:
-        self._answered(self._health)
+        self._answered(self._challenge if self._asked == proof.CHALLENGE else self._health)
+
+    @property
+    def _asked(self) -> str:
+        return f"{self.command} {self.path}"
 
     def _answered(self, act: Callable[[], None]) -> None:
         self.close_connection = True  # the base class has read the caller's wish
@@ -97,15 +104,37 @@ class Call(BaseHTTPRequestHandler):
         if len(hosts) != 1 or _name_of(hosts[0]) not in gateway.hosts:
             raise _denied(
                 f"the request was made to {', '.join(hosts)[:100]!r}, which is no name of this gateway",
-                next="call it by host.docker.internal, or start the gateway with DEV_SESSIONS_GATEWAY_HOSTS=NAME",
+                next=proof.OTHER_NAME,
             )
-        if self.server.wants_token and not self._has_token(gateway.token):
-            raise Refusal(401, HostUnreachable("the gateway wants its token, and got none or another", _HAND_OVER))
+        if self.server.wants_token and self._asked != proof.CHALLENGE and not self._has_token(gateway.token):
+            raise Refusal(401, HostUnreachable("the gateway wants its token, and got none or another", proof.HAND_OVER))
 
     def _has_token(self, token: str) -> bool:
+        """Whether the caller shows the token itself, or has signed this very request with it."""
         given = self.headers.get_all("Authorization") or []
         kind, _, shown = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        return kind.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(errors="replace"), token.encode())
+        if kind.lower() == "bearer":
+            return proof.same(shown.strip(), token)
+        if kind != proof.SCHEME or self._nonces is None:
+            return False
+        mac, _, self._digest = shown.partition(" ")
+        return proof.same(mac, proof.of_client(token, self._nonces, self._asked, self._digest))
+
+    def _challenge(self) -> None:
+        """Prove to a caller over TCP that we have the token, before it signs its request."""
+        if not self.server.wants_token:
+            raise _nothing_here(self.path)
+        given, length = self.headers.get_all(proof.NONCE) or [], self.headers.get_all("Content-Length") or ["0"]
+        body = length != ["0"] or self.headers.get("Transfer-Encoding") is not None
+        if self._nonces or body or len(given) != 1 or not proof.is_nonce(given[0]):
+            told = f"a challenge comes first, without a body, and with one {proof.NONCE} of 32 to 128 hex digits"
+            raise Refusal(400, ProtocolError(told, next="install the same version of dev-sessions on both sides"))
+        self._nonces = (given[0], proof.nonce())
+        self.send_response_only(204)
+        self.send_header(proof.NONCE, self._nonces[1])
+        self.send_header(proof.PROOF, proof.of_gateway(self.server.gateway.token, self._nonces))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
 
     def _health(self) -> None:
         if self.path != "/v1/health":
@@ -136,6 +165,8 @@ class Call(BaseHTTPRequestHandler):
             body = self.rfile.read(length)
             if len(body) < length:
                 raise Refusal(400, ProtocolError("the request ended before its end"))
+            if self._digest is not None and not proof.same(proof.digest(body), self._digest):
+                raise Refusal(400, ProtocolError("the body is not the one that was signed"))
             try:
                 return decode_request(body), hashed(body)
             except ProtocolError as error:

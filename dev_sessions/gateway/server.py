@@ -2,8 +2,9 @@
 
 A thread for each connection and one request for each connection, by the standard library: the operations block, 200
 open waits cost some ten megabytes, and without keep-alive nothing can be smuggled behind a request. Whoever may call
-can start agents that may do anything, so a caller over TCP shows the token before a byte of its body is read; a caller
-over the unix socket has shown that it may open it. No module here knows any operation.
+can start agents that may do anything, so a caller over TCP proves that it has the token before a byte of its body is
+read (by `GET /v1/challenge`, see `proof`, or by showing it); a caller over the unix socket has shown that it may open
+it. No module here knows any operation.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Gateway:
 
     Args:
         transport: where requests go.
-        token: what a caller over TCP has to show.
+        token: what a caller over TCP has to have.
         log: called with a line for each request; it holds nothing of what was said.
         hosts: names by which the gateway may be called, besides those of this machine.
         acts: see `Once`.

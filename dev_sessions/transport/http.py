@@ -6,7 +6,7 @@ import json
 import socket
 import time
 
-from ..errors import HostUnreachable, ProtocolError, from_wire
+from ..errors import DevSessionsError, HostUnreachable, ProtocolError, from_wire
 from ..wire import Caller, decode_frame, encode_request
 from .paths import Paths
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ..config import Gateway
     from ..wire import Frame, Request
 
-# Seconds: until there is a connection; without a sign of life; between two tries to have a cut connection back.
+# Seconds: until there is a connection, and until what listens there has proved itself; without a sign of life; between
+# two tries to have a cut connection back.
 _CONNECT, _SILENCE, _PAUSE = 10.0, 300.0, 0.2
 _LONGEST_HEAD = 65_536
 
@@ -71,11 +72,7 @@ class HttpTransport:
 
     def _frames(self, request: Request, again: bool) -> Iterator[Frame]:
         with self._connect(again) as connection:
-            try:
-                connection.sendall(self._message("POST /v1/call", encode_request(request)))
-            except OSError:
-                pass  # refused before it had read all: it says why
-            status, lines = _answer(connection)
+            status, lines = self._ask(connection, "POST /v1/call", encode_request(request), again)
             for line in lines:
                 try:
                     frame = decode_frame(line)
@@ -87,13 +84,76 @@ class HttpTransport:
 
     def _connect(self, again: bool) -> socket.socket:
         try:
-            connection = _connected(self._gateway.address)
+            return _connected(self._gateway.address)
         except OSError as error:
             if again:
                 raise
             raise self._unreachable(error) from error
+
+    def _ask(self, connection: socket.socket, what: str, body: bytes, again: bool) -> tuple[int, Iterator[bytes]]:
+        """Send the one request of a connection; the status, and the lines of the body as they come.
+
+        Only the owner of its folder can make a unix socket. Any user of the host may listen on a port while the gateway
+        is down: what listens there gets neither token nor request before it has proved that it has the token too.
+        """
+        token = self._gateway.token
+        if isinstance(self._gateway.address, str):
+            shown = f"Bearer {token}" if token else None
+        else:
+            try:
+                shown = self._signature(connection, what, body)
+            except DevSessionsError as error:
+                if again:  # the gateway may still come back; if it does not, the error names the request that was sent
+                    raise _Cut(error.message) from error
+                raise
         connection.settimeout(_SILENCE)
-        return connection
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+        if shown:
+            headers["Authorization"] = shown
+        try:
+            connection.sendall(self._head(what, headers) + body)
+        except OSError:
+            pass  # refused before it had read all: it says why
+        status, _, rest = _answer(connection)
+        return status, _lines(connection, rest)
+
+    def _signature(self, connection: socket.socket, what: str, body: bytes) -> str:
+        """Have the gateway prove that it has the token, and sign the request with it; see `proof`.
+
+        Nothing that an unproven peer says is passed on to the user.
+
+        Raises:
+            HostUnreachable: there is no token, or what listens there has another.
+            ProtocolError: what listens there does not know the challenge.
+        """
+        from .. import proof
+
+        token, url = self._gateway.token, self._gateway.url
+        if not token:
+            raise HostUnreachable(f"no token to check that what listens at {url} is the gateway", next=proof.HAND_OVER)
+        nonce = proof.nonce()
+        connection.sendall(self._head(proof.CHALLENGE, {proof.NONCE: nonce}))
+        status, headers, rest = _answer(connection)
+        if status == 403:
+            name = self._gateway.host
+            raise HostUnreachable(f"the gateway at {url} does not answer to the name {name!r}", next=proof.OTHER_NAME)
+        if status != 204 or rest:
+            raise ProtocolError(
+                f"what listens at {url} does not answer the challenge (HTTP status {status}): the gateway is of "
+                "another version, or something else listens at that address",
+                next="install the same version of dev-sessions on both sides; on the host, dev-sessions gateway status "
+                "shows whether the gateway runs",
+            )
+        nonces = (nonce, headers.get(proof.NONCE.lower(), ""))
+        if not proof.same(headers.get(proof.PROOF.lower(), ""), proof.of_gateway(token, nonces)):
+            raise HostUnreachable(
+                f"what listens at {url} does not have the token that was given for it, and got no request: the gateway "
+                "has another token, or something else listens at that address",
+                next=proof.HAND_OVER,
+                url=url,
+            )
+        digest = proof.digest(body)
+        return f"{proof.SCHEME} {proof.of_client(token, nonces, what, digest)} {digest}"
 
     def health(self) -> dict[str, Any]:
         """What the gateway says of itself.
@@ -104,8 +164,7 @@ class HttpTransport:
         """
         with self._connect(again=False) as connection:
             try:
-                connection.sendall(self._message("GET /v1/health", b""))
-                status, lines = _answer(connection)
+                status, lines = self._ask(connection, "GET /v1/health", b"", again=False)
                 told = json.loads(b"".join(lines))
             except (OSError, ValueError, _Cut) as error:
                 raise self._foreign(0) from error
@@ -113,17 +172,9 @@ class HttpTransport:
             raise from_wire(told["error"]) if isinstance(told, dict) and "error" in told else self._foreign(status)
         return dict(told)
 
-    def _message(self, what: str, body: bytes) -> bytes:
-        lines = [
-            f"{what} HTTP/1.1",
-            f"Host: {self._gateway.host}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            "Connection: close",
-        ]
-        if self._gateway.token:
-            lines.append(f"Authorization: Bearer {self._gateway.token}")
-        return "\r\n".join([*lines, "", ""]).encode() + body
+    def _head(self, what: str, headers: dict[str, str]) -> bytes:
+        lines = [f"{what} HTTP/1.1", f"Host: {self._gateway.host}", *(f"{name}: {headers[name]}" for name in headers)]
+        return "\r\n".join([*lines, "", ""]).encode()
 
     def _unreachable(self, error: OSError) -> HostUnreachable:
         return HostUnreachable(
@@ -190,8 +241,8 @@ def _what_is_left(request: Request, begun: float) -> Request:
     return request._replace(params={**request.params, "timeout": max(0.0, timeout - (time.monotonic() - begun))})
 
 
-def _answer(connection: socket.socket) -> tuple[int, Iterator[bytes]]:
-    """The status, and the lines of the body as they come."""
+def _answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """The head of an answer (its status, and its headers by their names in lower case), and what has come behind it."""
     head = b""
     while b"\r\n\r\n" not in head:
         more = connection.recv(65_536)
@@ -201,10 +252,12 @@ def _answer(connection: socket.socket) -> tuple[int, Iterator[bytes]]:
         if len(head) > _LONGEST_HEAD and b"\r\n\r\n" not in head:
             raise ProtocolError("the gateway's answer is no HTTP", next="check DEV_SESSIONS_GATEWAY_URL")
     head, _, rest = head.partition(b"\r\n\r\n")
-    words = head.split(b"\r\n")[0].split()
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+    first, *more_lines = head.decode("latin-1").split("\r\n")
+    words = first.split()
+    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not (words[1].isdecimal() and len(words[1]) == 3):
         raise ProtocolError("the gateway's answer is no HTTP", next="check DEV_SESSIONS_GATEWAY_URL")
-    return int(words[1]), _lines(connection, rest)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in more_lines)}
+    return int(words[1]), headers, rest
 
 
 def _lines(connection: socket.socket, rest: bytes) -> Iterator[bytes]:

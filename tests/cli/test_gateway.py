@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from impostor import Impostor, challenge_answer
 from lab import Done, Lab
 
 WORKSPACE = "/workspace-of-a-container"  # there is none on this machine: what is left of it is a name
@@ -232,6 +233,11 @@ def test_over_tcp_with_the_token(host: Host) -> None:
         {"DEV_SESSIONS_GATEWAY_TOKEN": token.read_text()[:-1]},
     ):
         assert host.ok("list", "--json", **there, **shown) == "[]"
+    id = host.create(**there, **shown)
+    assert host.ok("ask", id, "[[reply: hi]]", **there, **shown) == "hi"
+    assert host.ok("kill", id, **there, **shown) == f"Killed session {id}"
+    done = host.run("list", DEV_SESSIONS_GATEWAY_TOKEN="another", **there)
+    assert (done.code, "has another token" in done.err, "gateway status" in done.err) == (255, True, True)
     second = host.lab.run("gateway", "--port", str(port))
     assert second.code == 1
     assert f"pid {process.pid} " in second.err
@@ -243,6 +249,28 @@ def test_over_tcp_with_the_token(host: Host) -> None:
     assert any(word.startswith(f"{token}:") for word in flags)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
+
+
+def test_something_else_on_the_gateways_port(host: Host) -> None:
+    """Another user of the machine was there first: no command shows it the token, or what it was to do."""
+    token = host.lab.state / "gateway" / "token"
+    with Impostor(lambda got: challenge_answer("0" * 32, "0" * 64)) as impostor:
+        there = {"DEV_SESSIONS_GATEWAY_URL": impostor.url, "DEV_SESSIONS_GATEWAY_TOKEN_FILE": str(token)}
+        for words in (
+            *(["list"], ["wait", "fizz-top"], ["send", "fizz-top", "the secret message"]),
+            ["sync-delegate", "the secret message", "--cli", "fake", "-p", WORKSPACE],
+        ):
+            done = host.run(*words, **there)
+            assert (done.code, "something else listens at that address" in done.err) == (255, True), done
+            assert "next: " in done.err
+        assert "something else listens" in host.run("doctor", **there).out
+        done = host.lab.run("gateway", "status", "--port", str(impostor.port))
+        assert (done.code, "something else listens" in done.out) == (1, True), done
+    assert len(impostor.got) == 6
+    for got in impostor.got:
+        assert got.startswith(b"GET /v1/challenge ")
+        assert token.read_bytes().strip() not in got
+        assert b"secret" not in got
 
 
 def test_status_and_the_end(host: Host, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import socket
@@ -13,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from impostor import Impostor, challenge_answer, header
 
 from dev_sessions import app, config
+from dev_sessions.errors import DevSessionsError, HostUnreachable, ProtocolError
 from dev_sessions.gateway import call, listeners
 from dev_sessions.gateway.once import Once
 from dev_sessions.gateway.server import Gateway
+from dev_sessions.transport.http import HttpTransport
 from dev_sessions.wire import Frame, Request, encode_request
 
 TOKEN = "s3cret"
@@ -44,10 +49,10 @@ class Echo:
 class Served:
     """A gateway over TCP in front of a service."""
 
-    def __init__(self, service: Any) -> None:
+    def __init__(self, service: Any, port: int = 0) -> None:
         self.lines: list[str] = []
         self.gateway = Gateway(service, TOKEN, log=self.lines.append, hosts=["my.box"])
-        url = self.gateway.listen(("127.0.0.1", 0))
+        url = self.gateway.listen(("127.0.0.1", port))
         self.port = int(url.rpartition(":")[2])
         self._serving = threading.Thread(target=self.gateway.serve)
         self._serving.start()
@@ -375,6 +380,245 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+# The challenge: both ends prove that they have the token, and nobody shows it.
+
+NONCE = "0123456789abcdef" * 2
+
+
+def mac(*parts: str, token: str = TOKEN) -> str:
+    return hmac.new(token.encode(), "\n".join(parts).encode(), "sha256").hexdigest()
+
+
+def challenge(**headers: str | None) -> bytes:
+    return head(
+        "GET", "/v1/challenge", {"Authorization": None, "Content-Length": None, "Dev-Sessions-Nonce": NONCE, **headers}
+    )
+
+
+def challenged(connection: socket.socket) -> str:
+    """Make the challenge, and check the answer. Returns the gateway's nonce."""
+    connection.sendall(challenge())
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += connection.recv(65_536)
+    assert got.startswith(b"HTTP/1.1 204 ")
+    nonce = header(got, "Dev-Sessions-Nonce")
+    assert len(nonce) == 32
+    assert header(got, "Dev-Sessions-Proof") == mac("gateway", NONCE, nonce)
+    return nonce
+
+
+def signed(nonce: str, what: str = "POST /v1/call", body: bytes = ASK, token: str = TOKEN) -> str:
+    """The header of a request that is signed for a connection."""
+    digest = hashlib.sha256(body).hexdigest()
+    return f"DevSessions {mac('client', NONCE, nonce, what, digest, token=token)} {digest}"
+
+
+def test_a_signed_request_is_answered_and_no_second_one(served: Served, service: Echo) -> None:
+    with served.connect() as connection:
+        nonce = challenged(connection)
+        once = head("POST", "/v1/call", {"Authorization": signed(nonce)}) + ASK
+        connection.sendall(once + once)
+        assert answer(connection) == (200, [{"result": {"op": "echo", "number": 1}}])
+    with served.connect() as connection:
+        assert challenged(connection) != nonce
+        connection.sendall(once)  # overheard on the connection before
+        refused(answer(connection), 401, "token")
+    refused(served.post(Authorization=signed(nonce)), 401, "token")  # without a challenge
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda nonce: None,
+        lambda nonce: "DevSessions",
+        lambda nonce: "DevSessions  ",
+        lambda nonce: signed(nonce, token="another"),
+        lambda nonce: signed(nonce, token=""),
+        lambda nonce: signed(NONCE),
+        lambda nonce: signed(nonce, "GET /v1/health"),
+        lambda nonce: signed(nonce, "POST /v1/call/"),
+        lambda nonce: signed(nonce).rpartition(" ")[0],
+        lambda nonce: f"{signed(nonce).rpartition(' ')[0]} {hashlib.sha256(b'x').hexdigest()}",
+        lambda nonce: f"DevSessions {mac('gateway', NONCE, nonce)} {hashlib.sha256(ASK).hexdigest()}",
+        lambda nonce: signed(nonce).replace("DevSessions", "Bearer"),
+    ],
+)
+def test_a_request_that_is_not_signed_so(served: Served, service: Echo, shown: Callable[[str], str | None]) -> None:
+    with served.connect() as connection:
+        connection.sendall(head("POST", "/v1/call", {"Authorization": shown(challenged(connection))}))
+        refused(answer(connection), 401, "token")  # before its body is read: none was sent
+    assert service.asked == []
+
+
+def test_another_body_than_the_signed_one(served: Served, service: Echo) -> None:
+    with served.connect() as connection:
+        shown = signed(challenged(connection))
+        connection.sendall(head("POST", "/v1/call", {"Authorization": shown}) + ASK.replace(b"r-1", b"r-2"))
+        refused(answer(connection), 400, "signed")
+    assert service.asked == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Dev-Sessions-Nonce": nonce}, 400) for nonce in (None, "", NONCE[1:], "x" * 32, "é" * 32, "a" * 129)]
+    + [
+        ({"Dev-Sessions-Nonce": f"{NONCE}\r\nDev-Sessions-Nonce: {NONCE}"}, 400),
+        ({"Content-Length": str(len(ASK))}, 400),
+        ({"Transfer-Encoding": "chunked"}, 400),
+        ({"Host": "evil.example"}, 403),
+        ({"Origin": "http://localhost"}, 403),
+    ],
+)
+def test_a_challenge_that_is_refused(
+    served: Served, service: Echo, headers: dict[str, str | None], status: int
+) -> None:
+    """And whatever comes behind it is not read as a request."""
+    refused(served.send(challenge(**headers) + head("POST", "/v1/call", {}) + ASK), status)
+    assert service.asked == []
+
+
+def test_a_second_challenge(served: Served) -> None:
+    with served.connect() as connection:
+        challenged(connection)
+        connection.sendall(challenge())
+        refused(answer(connection), 400, "comes first")
+
+
+def test_those_who_make_the_challenge_alone_are_strangers_still(served: Served) -> None:
+    silent = [served.connect() for _ in range(listeners.MOST_STRANGERS)]
+    try:
+        challenged(silent[0])
+        silent.append(served.connect())
+        silent[0].settimeout(10)
+        assert silent[0].recv(1) == b""
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_no_proofs_over_a_unix_socket(service: Echo, tmp_path: Path) -> None:
+    """Whoever may open it could answer in the gateway's place elsewhere."""
+    gateway = Gateway(service, TOKEN, log=lambda line: None)
+    gateway.listen(str(tmp_path / "s"))
+    serving = threading.Thread(target=gateway.serve)
+    serving.start()
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(tmp_path / "s"))
+            connection.sendall(challenge())
+            refused(answer(connection), 404)
+    finally:
+        gateway.stop()
+        serving.join()
+
+
+def client(port: int, **env: str) -> HttpTransport:
+    there = {"DEV_SESSIONS_GATEWAY_URL": f"http://127.0.0.1:{port}", "DEV_SESSIONS_GATEWAY_TOKEN": TOKEN, **env}
+    return HttpTransport(config.gateway_there(there), None, 0, "/")
+
+
+def tries(port: int) -> list[DevSessionsError]:
+    """What a call and the question after the gateway's health come to."""
+    found = []
+    far = client(port, DEV_SESSIONS_GATEWAY_PATIENCE="0.1")
+    for attempt in (far.health, lambda: list(far.handle(Request("send", {"text": "the secret message"}, "r-1")))):
+        with pytest.raises(DevSessionsError) as caught:
+            attempt()
+        found.append(caught.value)
+    return found
+
+
+LIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "hangs up": (lambda got: b"", ""),
+    "no HTTP": (lambda got: b"hello\r\n\r\n", "no HTTP"),
+    "echo": (lambda got: got, "no HTTP"),
+    "echoed nonce": (lambda got: challenge_answer(header(got, "Dev-Sessions-Nonce"), "0" * 64), "another token"),
+    "echoed twice": (lambda got: challenge_answer(*[header(got, "Dev-Sessions-Nonce")] * 2), "another token"),
+    "replayed": (lambda got: challenge_answer(NONCE, mac("gateway", NONCE, NONCE)), "another token"),
+    "no proof": (lambda got: b"HTTP/1.1 204 No Content\r\n\r\n", "another token"),
+    "other token": (
+        lambda got: challenge_answer(NONCE, mac("gateway", header(got, "Dev-Sessions-Nonce"), NONCE, token="another")),
+        "another token",
+    ),
+    "a page": (lambda got: b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "another version"),
+    "an older gateway": (
+        lambda got: b'HTTP/1.1 401 Unauthorized\r\n\r\n{"error":{"code":"usage","message":"say it","data":{}}}\n',
+        "another version",
+    ),
+    "other name": (lambda got: b"HTTP/1.1 403 Forbidden\r\n\r\n", "the name"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_what_listens_in_the_gateways_place_learns_nothing(lie: str) -> None:
+    said, word = LIES[lie]
+    with Impostor(said) as impostor:
+        for error in tries(impostor.port):
+            assert isinstance(error, HostUnreachable | ProtocolError)
+            assert word in error.message
+            assert "say it" not in error.message
+            assert error.data["next"]
+    assert len(impostor.got) >= 2
+    for got in impostor.got:
+        assert got.startswith(b"GET /v1/challenge ")
+        assert TOKEN.encode() not in got
+        assert b"secret" not in got
+        assert b"Authorization" not in got
+        assert got.count(b"\r\n\r\n") == 1  # and nothing behind it
+
+
+def test_without_a_token_nothing_is_sent(served: Served) -> None:
+    with Impostor(lambda got: b"") as impostor:
+        with pytest.raises(HostUnreachable, match="no token") as caught:
+            client(impostor.port, DEV_SESSIONS_GATEWAY_TOKEN="").health()
+        assert "DEV_SESSIONS_GATEWAY_TOKEN_FILE" in caught.value.data["next"]
+    assert b"".join(impostor.got) == b""
+
+
+def test_something_else_has_the_port_after_a_cut(service: Echo) -> None:
+    """The error names the request, of which nobody knows what became."""
+    first, found = Served(service), []
+
+    def ask() -> None:
+        with pytest.raises(HostUnreachable) as caught:
+            list(client(first.port, DEV_SESSIONS_GATEWAY_PATIENCE="1").handle(Request("wait", {}, "r-1")))
+        found.append(caught.value)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: bool(service.asked))
+    first.close()
+    with Impostor(lambda got: challenge_answer(NONCE, "0" * 64), first.port) as impostor:
+        asking.join()
+    assert impostor.got
+    assert "another token" in found[0].message
+    assert found[0].data["request_id"] == "r-1"
+
+
+def test_the_gateway_is_asked_for_its_proof_again_after_a_cut(service: Echo) -> None:
+    """It ends while a request waits, and something else has its port first, then the gateway again."""
+    first = Served(service)
+    frames: list[Frame] = []
+    asking = threading.Thread(target=lambda: frames.extend(client(first.port).handle(Request("wait", {}, "r-1"))))
+    asking.start()
+    until(lambda: bool(service.asked))
+    first.close()
+    with Impostor(lambda got: challenge_answer(NONCE, "0" * 64), first.port) as impostor:
+        until(lambda: len(impostor.got) >= 2)
+    nonces = {header(got, "Dev-Sessions-Nonce") for got in impostor.got}
+    assert len(nonces) == len(impostor.got)
+    assert all(got.count(b"\r\n\r\n") == 1 and got.startswith(b"GET /v1/challenge ") for got in impostor.got)
+    service.release.set()
+    second = Served(service, first.port)
+    try:
+        asking.join()
+    finally:
+        second.close()
+    assert frames[-1] == Frame("result", {"op": "wait", "number": 2})
 
 
 # Paths, with the real service behind it.

@@ -1,0 +1,59 @@
+"""Proofs that both ends of a TCP connection have the gateway's token; the token itself is never sent.
+
+The client asks `GET /v1/challenge` with a nonce of its own. The gateway answers with another nonce and the proof over
+both. Only then the client sends its request, with a proof over the nonces, the verb, the path and the body's digest. So
+a proof counts for one request on one connection. See docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+
+# Headers of the challenge and its answer.
+NONCE, PROOF = "Dev-Sessions-Nonce", "Dev-Sessions-Proof"
+# What the header Authorization begins with: "DevSessions PROOF DIGEST".
+SCHEME = "DevSessions"
+CHALLENGE = "GET /v1/challenge"
+# What to do about a token or a name that the other side does not accept.
+HAND_OVER = (
+    "on the host, dev-sessions gateway status shows whether the gateway runs, and names the file that holds its token; "
+    "hand it to the container as DEV_SESSIONS_GATEWAY_TOKEN_FILE (mounted) or DEV_SESSIONS_GATEWAY_TOKEN"
+)
+OTHER_NAME = "call it by host.docker.internal, or start the gateway with DEV_SESSIONS_GATEWAY_HOSTS=NAME"
+
+
+def nonce() -> str:
+    """A number used once: 32 random hex digits."""
+    return os.urandom(16).hex()
+
+
+def is_nonce(text: str) -> bool:
+    """True for 32 to 128 hex digits."""
+    return 32 <= len(text) <= 128 and set(text) <= set("0123456789abcdef")
+
+
+def digest(body: bytes) -> str:
+    """The SHA-256 of a request's body, in hex."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def of_gateway(token: str, nonces: tuple[str, str]) -> str:
+    """The gateway's proof, in hex; `nonces` are the client's and the gateway's."""
+    return _mac(token, "gateway", *nonces)
+
+
+def of_client(token: str, nonces: tuple[str, str], what: str, digest: str) -> str:
+    """The client's proof for one request, in hex; `what` is its verb and path ("POST /v1/call")."""
+    return _mac(token, "client", *nonces, what, digest)
+
+
+def same(shown: str, expected: str) -> bool:
+    """Compare two secrets or proofs, in a time that does not depend on where they differ."""
+    return hmac.compare_digest(shown.encode(errors="replace"), expected.encode())
+
+
+def _mac(token: str, *parts: str) -> str:
+    # No part holds a line feed, and the first one says whose proof it is: none can be passed off as another.
+    return hmac.digest(token.encode(), "\n".join(parts).encode(errors="replace"), "sha256").hex()
