@@ -1,8 +1,8 @@
 """Proofs that both ends of a TCP connection have the gateway's token; the token itself is never sent.
 
-The client asks `GET /v1/challenge` with a nonce of its own. The gateway answers with another nonce and the proof over
-both. Only then the client sends its request, with a proof over the nonces, the verb, the path and the body's digest. So
-a proof counts for one request on one connection. See docs/protocol.md.
+The client sends `GET /v1/challenge` with a nonce of its own. The gateway answers with another nonce and a proof over
+both. Only then does the client send its request, with a proof over the nonces, the verb, the path and the body's
+digest, which is valid for one request on one connection. docs/protocol.md has the details.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NONCE, PROOF = "Dev-Sessions-Nonce", "Dev-Sessions-Proof"
 # What the header Authorization begins with: "DevSessions PROOF DIGEST".
 SCHEME = "DevSessions"
 CHALLENGE = "GET /v1/challenge"
-# What to do about a token or a name that the other side does not accept.
+# Remedies that both sides name.
 HAND_OVER = (
     "on the host, dev-sessions gateway status shows whether the gateway runs, and names the file that holds its token; "
     "hand it to the container as DEV_SESSIONS_GATEWAY_TOKEN_FILE (mounted) or DEV_SESSIONS_GATEWAY_TOKEN"

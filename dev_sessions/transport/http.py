@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..config import Gateway
     from ..wire import Frame, Request
 
-# Seconds: until there is a connection, and until what listens there has proved itself; without a sign of life; between
-# two tries to have a cut connection back.
+# Seconds: for the connection, and for each read of the challenge's answer; without a sign of life; between two tries
+# after a cut.
 _CONNECT, _SILENCE, _PAUSE = 10.0, 300.0, 0.2
 _LONGEST_HEAD = 65_536
 
@@ -91,10 +91,10 @@ class HttpTransport:
             raise self._unreachable(error) from error
 
     def _ask(self, connection: socket.socket, what: str, body: bytes, again: bool) -> tuple[int, Iterator[bytes]]:
-        """Send the one request of a connection; the status, and the lines of the body as they come.
+        """Send the one request of a connection. Returns the status, and the lines of the body as they come.
 
-        Only the owner of its folder can make a unix socket. Any user of the host may listen on a port while the gateway
-        is down: what listens there gets neither token nor request before it has proved that it has the token too.
+        Any user of the host may listen on a TCP port while the gateway is down, so the peer there gets the request only
+        after it has proved that it has the token, and never the token. A unix socket is guarded by its folder's mode.
         """
         token = self._gateway.token
         if isinstance(self._gateway.address, str):
@@ -120,35 +120,37 @@ class HttpTransport:
     def _signature(self, connection: socket.socket, what: str, body: bytes) -> str:
         """Have the gateway prove that it has the token, and sign the request with it; see `proof`.
 
-        Nothing that an unproven peer says is passed on to the user.
+        The user sees no text of a peer that has not proved itself: an agent might act on it.
 
         Raises:
-            HostUnreachable: there is no token, or what listens there has another.
-            ProtocolError: what listens there does not know the challenge.
+            HostUnreachable: no token is set, or the peer has another.
+            ProtocolError: the peer does not know the challenge.
         """
         from .. import proof
 
         token, url = self._gateway.token, self._gateway.url
         if not token:
-            raise HostUnreachable(f"no token to check that what listens at {url} is the gateway", next=proof.HAND_OVER)
+            raise HostUnreachable(
+                f"cannot check that the gateway listens at {url}: no token is set", next=proof.HAND_OVER
+            )
         nonce = proof.nonce()
         connection.sendall(self._head(proof.CHALLENGE, {proof.NONCE: nonce}))
         status, headers, rest = _answer(connection)
         if status == 403:
             name = self._gateway.host
-            raise HostUnreachable(f"the gateway at {url} does not answer to the name {name!r}", next=proof.OTHER_NAME)
+            raise HostUnreachable(f"the gateway at {url} does not accept the name {name!r}", next=proof.OTHER_NAME)
         if status != 204 or rest:
             raise ProtocolError(
-                f"what listens at {url} does not answer the challenge (HTTP status {status}): the gateway is of "
-                "another version, or something else listens at that address",
+                f"no answer to the challenge from {url} (HTTP status {status}): the gateway has another version, or "
+                "something else listens at that address",
                 next="install the same version of dev-sessions on both sides; on the host, dev-sessions gateway status "
                 "shows whether the gateway runs",
             )
         nonces = (nonce, headers.get(proof.NONCE.lower(), ""))
         if not proof.same(headers.get(proof.PROOF.lower(), ""), proof.of_gateway(token, nonces)):
             raise HostUnreachable(
-                f"what listens at {url} does not have the token that was given for it, and got no request: the gateway "
-                "has another token, or something else listens at that address",
+                f"wrong answer to the challenge from {url}: the gateway has another token, or something else listens "
+                "at that address; the request was not sent",
                 next=proof.HAND_OVER,
                 url=url,
             )

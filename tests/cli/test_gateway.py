@@ -252,7 +252,7 @@ def test_over_tcp_with_the_token(host: Host) -> None:
 
 
 def test_something_else_on_the_gateways_port(host: Host) -> None:
-    """Another user of the machine was there first: no command shows it the token, or what it was to do."""
+    """Another user of the machine has taken it: no command sends the token or the message there."""
     token = host.lab.state / "gateway" / "token"
     with Impostor(lambda got: challenge_answer("0" * 32, "0" * 64)) as impostor:
         there = {"DEV_SESSIONS_GATEWAY_URL": impostor.url, "DEV_SESSIONS_GATEWAY_TOKEN_FILE": str(token)}

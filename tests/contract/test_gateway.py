@@ -382,7 +382,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-# The challenge: both ends prove that they have the token, and nobody shows it.
+# The challenge: both ends prove that they have the token, and neither sends it.
 
 NONCE = "0123456789abcdef" * 2
 
@@ -447,7 +447,7 @@ def test_a_signed_request_is_answered_and_no_second_one(served: Served, service:
         lambda nonce: signed(nonce).replace("DevSessions", "Bearer"),
     ],
 )
-def test_a_request_that_is_not_signed_so(served: Served, service: Echo, shown: Callable[[str], str | None]) -> None:
+def test_a_request_with_a_wrong_signature(served: Served, service: Echo, shown: Callable[[str], str | None]) -> None:
     with served.connect() as connection:
         connection.sendall(head("POST", "/v1/call", {"Authorization": shown(challenged(connection))}))
         refused(answer(connection), 401, "token")  # before its body is read: none was sent
@@ -488,7 +488,7 @@ def test_a_second_challenge(served: Served) -> None:
         refused(answer(connection), 400, "comes first")
 
 
-def test_those_who_make_the_challenge_alone_are_strangers_still(served: Served) -> None:
+def test_a_connection_that_stops_after_the_challenge_is_dropped_first(served: Served) -> None:
     silent = [served.connect() for _ in range(listeners.MOST_STRANGERS)]
     try:
         challenged(silent[0])
@@ -501,7 +501,7 @@ def test_those_who_make_the_challenge_alone_are_strangers_still(served: Served) 
 
 
 def test_no_proofs_over_a_unix_socket(service: Echo, tmp_path: Path) -> None:
-    """Whoever may open it could answer in the gateway's place elsewhere."""
+    """A caller that may open it could use them to pass for the gateway on a port."""
     gateway = Gateway(service, TOKEN, log=lambda line: None)
     gateway.listen(str(tmp_path / "s"))
     serving = threading.Thread(target=gateway.serve)
@@ -522,7 +522,7 @@ def client(port: int, **env: str) -> HttpTransport:
 
 
 def tries(port: int) -> list[DevSessionsError]:
-    """What a call and the question after the gateway's health come to."""
+    """The errors of a call, and of asking for the gateway's health."""
     found = []
     far = client(port, DEV_SESSIONS_GATEWAY_PATIENCE="0.1")
     for attempt in (far.health, lambda: list(far.handle(Request("send", {"text": "the secret message"}, "r-1")))):
@@ -554,7 +554,7 @@ LIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_what_listens_in_the_gateways_place_learns_nothing(lie: str) -> None:
+def test_an_impostor_gets_neither_token_nor_message(lie: str) -> None:
     said, word = LIES[lie]
     with Impostor(said) as impostor:
         for error in tries(impostor.port):
@@ -580,7 +580,7 @@ def test_without_a_token_nothing_is_sent(served: Served) -> None:
 
 
 def test_something_else_has_the_port_after_a_cut(service: Echo) -> None:
-    """The error names the request, of which nobody knows what became."""
+    """The error names the request, whose outcome is unknown."""
     first, found = Served(service), []
 
     def ask() -> None:

@@ -1,4 +1,4 @@
-"""What another user of the machine may put on the gateway's port while the gateway is down."""
+"""A program of another user that listens on the gateway's port while the gateway is down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 class Impostor:
-    """Listens on a port of the loopback, keeps all that it gets, and answers each connection once.
+    """Listens on a port of the loopback, records all that it gets, and answers each connection once.
 
     Args:
         answer: what it says to the first bytes that come; b"" to hang up.
