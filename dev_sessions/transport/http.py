@@ -47,7 +47,8 @@ class HttpTransport:
         """Run the request; see `wire.Transport`. A cut connection is made again, with the same request id.
 
         Raises:
-            HostUnreachable: no way to the gateway, or no more.
+            HostUnreachable: no way to the gateway, or no more; or the peer has not proved that it is the gateway.
+            ProtocolError: the peer does not answer as a gateway of this version does.
             UsageError: a path that cannot be told to the host.
         """
         outward = self._paths.outward(request)._replace(caller=self._caller)
@@ -123,8 +124,8 @@ class HttpTransport:
         The user sees no text of a peer that has not proved itself: an agent might act on it.
 
         Raises:
-            HostUnreachable: no token is set, or the peer has another.
-            ProtocolError: the peer does not know the challenge.
+            HostUnreachable: no token is set, or the peer has another, or does not know the challenge.
+            ProtocolError: the answer is not HTTP.
         """
         from .. import proof
 
@@ -140,11 +141,12 @@ class HttpTransport:
             name = self._gateway.host
             raise HostUnreachable(f"the gateway at {url} does not accept the name {name!r}", next=proof.OTHER_NAME)
         if status != 204 or rest:
-            raise ProtocolError(
+            raise HostUnreachable(
                 f"no answer to the challenge from {url} (HTTP status {status}): the gateway has another version, or "
                 "something else listens at that address",
                 next="install the same version of dev-sessions on both sides; on the host, dev-sessions gateway status "
                 "shows whether the gateway runs",
+                url=url,
             )
         nonces = (nonce, headers.get(proof.NONCE.lower(), ""))
         if not proof.same(headers.get(proof.PROOF.lower(), ""), proof.of_gateway(token, nonces)):
