@@ -56,7 +56,7 @@ FLAGS = {
     "templates": "-h --help",
     "install-skill": "--global --local --claude --codex --force --check --diff --uninstall --dry-run --json -h --help",
     "doctor": "--json -h --help",
-    "gateway": "--port --socket --allow -h --help",
+    "gateway": "--port --socket --allow --all-sessions -h --help",
     "skill": "-h --help",
 }
 
