@@ -126,8 +126,7 @@ def test_a_goal_and_a_loop_that_a_person_has_set(lab: Lab) -> None:
     assert reply(lab, id, 2) == "reached"  # the goal is what Claude goes on with after the queued message
     later = {"delaySeconds": 1200, "reason": "a look", "prompt": "/loop look", "noop": False}
     typed(lab, id, f"/loop 5m [[tool: ScheduleWakeup {json.dumps(later)}]][[reply: looked]]")
-    lab.until(lambda: "looked" in stops(lab, id), "the first turn of the loop")
-    assert lab.ok("status", id) == "idle"
+    lab.until(lambda: "looked" in stops(lab, id) and lab.ok("status", id) == "idle", "the first turn of the loop")
     assert [one["kind"] for one in lab.run("status", id, "--json").json["left"]] == ["schedule"]
 
 

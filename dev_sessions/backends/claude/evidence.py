@@ -50,7 +50,8 @@ def observe(session: Session) -> Observation:
     told = list(transcript.facts(entries))
     facts = _with_transcript(facts, told, reported)
     facts, probe = limits.told(facts, probe, path, session.continues)
-    return Observation(facts, _settled(probe, facts, told) if reported else _without_hooks(probe, facts, session, path))
+    settled = _settled(probe, facts, entries) if reported else _without_hooks(probe, facts, session, path)
+    return Observation(facts, settled)
 
 
 def reports(session: Session, since: float = 0.0) -> list[tuple[Payload, dict[str, Any]]]:
@@ -173,7 +174,7 @@ def _at_a_dialog(session: Session, probe: Probe) -> Probe:
 
 def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str | None) -> Probe:
     """Without hooks, how a turn ended and what is asked stands in the transcript only, which lags behind the status."""
-    settled = _settled(probe, facts, facts)
+    settled = _settled(probe, facts)
     if settled is not probe:
         return settled
     # Behind a limit comes a menu, and no call of the model's.
@@ -187,20 +188,23 @@ def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str 
     return probe._replace(question=hooks.asked(f"tool-{int(at * 1000)}", name, given, at))
 
 
-def _settled(probe: Probe, facts: list[Fact], told: list[Fact]) -> Probe:
+def _settled(probe: Probe, facts: list[Fact], entries: list[dict[str, Any]] | None = None) -> Probe:
     """The probe, still `busy` while the word on how the last turn ended may be on its way.
 
     Claude does not wait for its StopFailure hook before it says that it is idle, and writes the transcript after that.
 
     Args:
-        told: what the transcript says.
+        entries: what the transcript says, if the facts are not from there.
     """
     marks = [fact for fact in facts if fact.kind in ("accepted", "started", "ended", "alive")]
     if probe.activity != "idle" or not _is_late(probe) or not marks or marks[-1].kind == "alive":
         return probe
     last = marks[-1]
-    known = probe.since <= last.at + _AT_REST or any(fact.kind == "ended" and fact.at >= last.at for fact in told)
-    return probe if last.kind == "ended" and known else probe._replace(activity="busy")
+    if last.kind != "ended":
+        return probe._replace(activity="busy")
+    if entries is None or probe.since <= last.at + _AT_REST or transcript.has_ended(entries, last.at):
+        return probe
+    return probe._replace(activity="busy", since=last.at)  # at the same turn: it may have gone on, and been interrupted
 
 
 def _is_late(probe: Probe) -> bool:

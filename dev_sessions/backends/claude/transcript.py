@@ -248,6 +248,20 @@ class _Reader:
         return Fact(*("ended", stamp(entry), "", self._prompt, outcome), background=len(left), subagents=left, **told)
 
 
+def has_ended(entries: Iterable[dict[str, Any]], when: float) -> bool:
+    """True if the last thing that these entries tell from `when` on is the end of a turn."""
+    ended = False
+    for entry in entries:
+        if stamp(entry) < when or entry.get("isSidechain"):
+            continue
+        kind = entry.get("type")
+        if kind in ("user", "assistant"):
+            ended = (_prompt_text(entry) or "").startswith(_INTERRUPTED) or bool(entry.get("isApiErrorMessage"))
+        elif kind == "system" and entry.get("subtype") == "turn_duration":
+            ended = True
+    return ended
+
+
 def goes_on(entry: dict[str, Any]) -> bool:
     """True of the prompt with which Claude goes on by itself when a limit has reset (2.1.332)."""
     origin = entry.get("origin")
