@@ -110,14 +110,17 @@ def question(stage: Any) -> Iterator[None]:
 
 @scene("a permission prompt open")
 def permission(stage: Any) -> Iterator[None]:
-    stage.think("[[bash: touch allowed]][[reply: done]]")
+    stage.think("[[bash: touch allowed; echo it $((1 + 1)) ran]][[reply: done]]")
     yield
     stage.go()
     stage.becomes("waiting_for_input")
     yield
     stage.lab.sit_down(stage.id)
     answer(stage, "Yes, proceed", "y")
-    assert (stage.lab.project / "allowed").exists(), Path(stage.lab.private(stage.id)["rollout"]).read_text()[-3000:]
+    # Codex runs what is allowed in its sandbox first, and once more outside of it if that fails within 0.15 s. Under
+    # load it may take longer, and then there is no file (0.139.0).
+    rollout = Path(stage.lab.private(stage.id)["rollout"]).read_text()
+    assert "it 2 ran" in rollout, rollout[-3000:]
     stage.becomes("idle")
 
 
