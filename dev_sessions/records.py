@@ -9,6 +9,7 @@
   notice.json       what stood in the way at the last start, if anything did
   revivals.json     when we started the agent again, if we did
   past.jsonl        messages and facts that are long over (see `past`); past.json counts what is in it
+  answers/          what requests to respond came to (see `answers`)
   lock              held by whoever writes; courier.json names the courier that delivers queued messages
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import os
 
 from . import files, processes
+from .answers import Answers
 from .model import Message
 from .past import Past
 from .values import NamedTuple, as_number
@@ -52,6 +54,7 @@ class Folder:
         self.agent_path = f"{path}/agent"
         self.lock_path = f"{path}/lock"
         self.past = Past(path)
+        self.answers = Answers(f"{path}/answers")
         self.whole = whole
         self._process_path = f"{path}/process"
         self._notice_path = f"{path}/notice.json"

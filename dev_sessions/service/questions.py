@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-from .. import files
 from ..backends.base import PressesKeys, Responds
 from ..errors import QuestionGone, Unsupported, UsageError
 from ..model import Question, asker
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
 
 # How long an agent may take to go on with an answer. Seconds.
 _TAKEN_SECONDS = 20.0
-# Of how many answers a session remembers the requests.
-_KEPT_ANSWERS = 100
 
 
 def pending(house: House, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
@@ -45,7 +40,7 @@ def respond(house: House, params: dict[str, Any], request_id: str) -> dict[str, 
     session = house.session(params["id"])
     with house.store.lock(session.folder.lock_path):
         still_there(house, session)
-        known = _known(session, request_id)
+        known = session.folder.answers.get(request_id)
         if known is not None:
             return known
         state = house.state(session)
@@ -59,7 +54,7 @@ def respond(house: House, params: dict[str, Any], request_id: str) -> dict[str, 
             **_given(house, session, question, params),
             "request_id": request_id,
         }
-        _note(session, result)
+        session.folder.answers.keep(result, request_id)
         return result
 
 
@@ -132,33 +127,3 @@ def _meant(session: Session, state: State, wanted: Any, unreported: Question | N
             questions=shown,
         )
     return state.questions[0]
-
-
-def _folder(session: Session) -> str:
-    return os.path.join(session.folder.path, "answers")
-
-
-def _place(session: Session, request_id: str) -> str:
-    """The file of a request's result; the id may be any text."""
-    from hashlib import blake2s
-
-    return os.path.join(_folder(session), f"{blake2s(request_id.encode(), digest_size=16).hexdigest()}.json")
-
-
-def _known(session: Session, request_id: str) -> dict[str, Any] | None:
-    """The result of the same request before."""
-    noted = files.read_json(_place(session, request_id))
-    return noted if isinstance(noted, dict) else None
-
-
-def _note(session: Session, result: dict[str, Any]) -> None:
-    """Keep a result for when the same request comes again; the caller holds the session's lock.
-
-    The last ones do: of an older one the question is gone, which is what the same request is then told.
-    """
-    os.makedirs(_folder(session), mode=0o700, exist_ok=True)
-    files.write_json(_place(session, result["request_id"]), result)
-    with os.scandir(_folder(session)) as found:
-        oldest = sorted((entry.stat().st_mtime, entry.path) for entry in found)[:-_KEPT_ANSWERS]
-    for _, path in oldest:
-        os.unlink(path)
