@@ -198,33 +198,41 @@ class Client:
         result: list[Json] = self._call("list", {"group": group, "status": status})
         return result
 
-    def interrupt(self, id: str) -> Json:
-        """End the running turn of a session."""
-        result: Json = self._call("interrupt", {"id": id})
+    def interrupt(self, id: str, request_id: str | None = None) -> Json:
+        """End the running turn of a session. See `service.conversation.interrupt`."""
+        result: Json = self._call("interrupt", {"id": id}, request_id)
         return result
 
-    def revive(self, ids: Sequence[str] | None = None, all: bool = False) -> Any:
+    def revive(self, ids: Sequence[str] | None = None, all: bool = False, request_id: str | None = None) -> Any:
         """Start agents that are gone again. See `service.reviving.revive`."""
-        return self._call("revive", {"ids": _listed(ids), "all": all})
+        return self._call("revive", {"ids": _listed(ids), "all": all}, request_id)
 
     def goal(
-        self, id: str, *, objective: str | None = None, budget: int | None = None, act: str | None = None
+        self,
+        id: str,
+        request_id: str | None = None,
+        *,
+        objective: str | None = None,
+        budget: int | None = None,
+        act: str | None = None,
     ) -> Json | None:
         """A session's goal, or None; set or changed, if a parameter says so. See `service.goals.goal`."""
         params = {"id": id, "objective": objective, "budget": budget, "act": act}
-        result: Json | None = self._call("goal", params)
+        result: Json | None = self._call("goal", params, request_id)
         return result
 
     def kill(
         self,
         ids: Sequence[str] | None = None,
+        request_id: str | None = None,
         *,
         all: bool = False,
         group: str | None = None,
         older_than: str | None = None,
     ) -> Any:
         """End sessions, agents and records. See `service.sessions.kill`."""
-        return self._call("kill", {"ids": _listed(ids), "all": all, "group": group, "older_than": older_than})
+        params = {"ids": _listed(ids), "all": all, "group": group, "older_than": older_than}
+        return self._call("kill", params, request_id)
 
     def logs(self, id: str, follow: bool = False) -> Iterator[Json]:
         """The entries of a session's conversation as they are read, oldest first. See `service.telling.logs`."""

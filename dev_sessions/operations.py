@@ -42,7 +42,7 @@ class Operation(NamedTuple):
 
     Attributes:
         parameters: by name.
-        acts: whether it changes anything: the same request id again is answered as the first time.
+        acts: whether it changes anything. `docs/protocol.md` says what a repeated request does.
         local: whether only processes of this machine may call it.
     """
 

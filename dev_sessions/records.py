@@ -9,7 +9,7 @@
   notice.json       what stood in the way at the last start, if anything did
   revivals.json     when we started the agent again, if we did
   past.jsonl        messages and facts that are long over (see `past`); past.json counts what is in it
-  answers/          what requests to respond came to (see `answers`)
+  answers/          results of respond, interrupt and goal by request id (see `answers`)
   lock              held by whoever writes; courier.json names the courier that delivers queued messages
 """
 

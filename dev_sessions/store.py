@@ -13,6 +13,7 @@ import os
 from contextlib import contextmanager
 
 from . import files, locks
+from .answers import Answers
 from .errors import SessionNotFound, StoreError
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ class Store:
         self.path = os.path.join(home, "sessions.json")
         self.sessions_folder = os.path.join(home, "sessions")
         self.archive_folder = os.path.join(home, "archive")
+        self.answers = Answers(os.path.join(home, "answers"))  # of requests that concern several sessions
         self._warn = warn
 
     def load(self) -> dict[str, Record]:

@@ -68,7 +68,8 @@ def send(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
 def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """End the running turn of the session `id`: {"session", "interrupted": [turns], "status", "was", "outcome"}.
 
-    `outcome` is what became of whatever ran; None if nothing did.
+    `outcome` is what became of whatever ran; None if nothing did. A repeated request returns the first result and
+    interrupts no later turn.
 
     Raises:
         TimedOut: it goes on.
@@ -77,17 +78,21 @@ def interrupt(house: House, params: dict[str, Any], request_id: str) -> dict[str
     _interrupting(house, session)
     with house.store.lock(session.folder.lock_path):
         still_there(house, session)
+        known = session.folder.answers.get("interrupt", request_id)
+        if known is not None:
+            return known
         before = house.state(session)
         after = _interrupted(house, session, before)
-    running = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
-    cut = [turn.number for turn in after.turns if turn.number in running and turn.state == INTERRUPTED]
-    return {
-        "session": session.id,
-        "interrupted": cut,
-        "status": after.status,
-        "was": before.status,
-        "outcome": of_interrupt(before, after),
-    }
+        running = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
+        result = {
+            "session": session.id,
+            "interrupted": [t.number for t in after.turns if t.number in running and t.state == INTERRUPTED],
+            "status": after.status,
+            "was": before.status,
+            "outcome": of_interrupt(before, after),
+        }
+        session.folder.answers.keep(result, "interrupt", request_id)
+    return result
 
 
 def hand_over(house: House, session: Session, message: Message, state: State) -> str:

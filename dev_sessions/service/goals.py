@@ -20,7 +20,8 @@ _HELP = "dev-sessions goal --help"
 def goal(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any] | None:
     """The goal of the session `id`, or None; set to `objective` (with `budget`, in tokens), or changed by an `act`.
 
-    Acts are "pause", "resume" and "clear". Without any of these nothing is changed, and nothing is started.
+    Acts are "pause", "resume" and "clear". Without any of these nothing is changed, and nothing is started. A
+    repeated change returns the first result and changes nothing.
     """
     session = house.session(params["id"])
     backend = pursuing(house, session)
@@ -29,10 +30,15 @@ def goal(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any
     if objective is None and budget is None and act is None:
         return backend.goal(session)
     with house.store.lock(session.folder.lock_path):
+        known = session.folder.answers.get("goal", request_id)
+        if known is not None:
+            return known.get("goal")
         refuse_unless_there(session, house.state(session))
         if objective is None and backend.goal(session) is None:
             raise UsageError(f"{session.id} has no goal", next=f"dev-sessions goal {session.id} OBJECTIVE")
-        return backend.change_goal(session, objective, budget, act)
+        changed = backend.change_goal(session, objective, budget, act)
+        session.folder.answers.keep({"goal": changed}, "goal", request_id)
+    return changed
 
 
 def _refuse_nonsense(objective: Any, budget: Any, act: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from .. import turns
 from ..backends import load
 from ..backends.session import Session
 from ..errors import SessionNotFound, UsageError
 from ..model import EXITED, Fact, State
+from ..operations import to_send
 from ..records import Folder
 from ..store import Store
 from ..wire import Frame
@@ -52,6 +55,11 @@ class House:
             SessionNotFound: there is none.
         """
         return self.sessions([id])[0]
+
+    def request(self, op: str, params: dict[str, Any], request_id: str) -> tuple[str, ...]:
+        """The texts that identify a request about several sessions. Two callers may use the same request id."""
+        caller = (self.settings.parent or "", self.settings.root or "")
+        return (op, json.dumps(to_send(op, params), sort_keys=True), *caller, request_id)
 
     def sessions(self, ids: Sequence[str]) -> list[Session]:
         """The sessions of these ids, each once.

@@ -34,8 +34,13 @@ def revive(house: House, params: Result, request_id: str) -> Generator[Result, N
 
     A result each, as an event when it is known: {"session", "outcome", "status", "interrupted", "queued"}, outcome
     "revived" or "alive" (nothing was changed). One that cannot be revived does not keep the others dead; its error
-    comes at the end.
+    comes at the end. A repeated request returns the first results and starts no agent that has ended since.
     """
+    request = house.request("revive", params, request_id)
+    known = house.store.answers.get(*request)
+    if known is not None:
+        yield from known["revived"]
+        return list(known["revived"])
     sessions = _meant(house, params.get("ids"), bool(params.get("all")))
     done: list[Result] = []
     failed: list[tuple[str, DevSessionsError]] = []
@@ -50,6 +55,7 @@ def revive(house: House, params: Result, request_id: str) -> Generator[Result, N
             yield done[-1]
     if failed:
         raise _still_gone(done, failed)
+    house.store.answers.keep({"revived": done}, *request)
     return done
 
 

@@ -26,24 +26,37 @@ def kill(
     """End sessions, agent and record; their folders go to the archive. An event tells when each is done.
 
     Parameters: `ids`, or the conditions `all`, `group` and `older_than` (see `choosing.condemned`). One that cannot be
-    killed does not keep the others alive; its error comes at the end.
+    killed does not keep the others alive; its error comes at the end. A repeated request ends the same
+    sessions, if they are still there, and no newer one.
     """
-    sessions = condemned(
-        house, params.get("ids"), bool(params.get("all")), params.get("group"), params.get("older_than")
-    )
     done: list[dict[str, Any]] = []
-    failed: list[tuple[Session, DevSessionsError]] = []
-    for session in sessions:
+    failed: list[tuple[str, DevSessionsError]] = []
+    for id, session in _meant(house, params, request_id):
         try:
-            _end(house, session)
+            if session is not None:
+                _end(house, session)
         except (DevSessionsError, OSError) as error:
-            failed.append((session, _told(house, error)))
+            failed.append((id, _told(house, error)))
             continue
-        done.append({"session": session.id, "outcome": "killed"})
+        done.append({"session": id, "outcome": "killed"})
         yield done[-1]
     if failed:
         raise _alive(done, failed)
     return done
+
+
+def _meant(house: House, params: dict[str, Any], request_id: str) -> list[tuple[str, Session | None]]:
+    """The sessions of a `kill` by id; None for one that the same request has ended before."""
+    request = house.request("kill", params, request_id)
+    known = house.store.answers.get(*request)
+    if known is None:
+        sessions = condemned(
+            house, params.get("ids"), bool(params.get("all")), params.get("group"), params.get("older_than")
+        )
+        house.store.answers.keep({"keys": [session.record["key"] for session in sessions]}, *request)
+        return [(session.id, session) for session in sessions]
+    there = {record["key"]: house.view(record) for record in house.records().values()}
+    return [(key.rpartition("-")[0], there.get(key)) for key in known["keys"]]
 
 
 def _end(house: House, session: Session) -> None:
@@ -61,16 +74,16 @@ def _told(house: House, error: DevSessionsError | OSError) -> DevSessionsError:
     return files.unwritable(str(error.filename or house.settings.home), error)
 
 
-def _alive(done: list[dict[str, Any]], failed: list[tuple[Session, DevSessionsError]]) -> DevSessionsError:
+def _alive(done: list[dict[str, Any]], failed: list[tuple[str, DevSessionsError]]) -> DevSessionsError:
     """The error that says which sessions were not killed, and why; of a single one it is its own."""
     if len(failed) == 1 and not done:
         return failed[0][1]
-    reasons = "; ".join(f"{session.id}: {error.message}" for session, error in failed)
+    reasons = "; ".join(f"{id}: {error.message}" for id, error in failed)
     return DevSessionsError(
         f"{len(failed)} of {len(done) + len(failed)} sessions could not be killed: {reasons}",
         next=str(failed[0][1].data.get("next") or "dev-sessions list"),
         killed=done,
-        failed=[{"session": session.id, "error": error.to_wire()} for session, error in failed],
+        failed=[{"session": id, "error": error.to_wire()} for id, error in failed],
     )
 
 

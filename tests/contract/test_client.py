@@ -97,14 +97,6 @@ def test_create_allocates_ids_that_differ(desk: Desk) -> None:
         assert role in ("top", "jg", "mid", "adc", "sup")
 
 
-def test_create_twice_with_one_request_id_is_one_session(desk: Desk) -> None:
-    params = {"cli": "fake", "path": str(desk.lab.project)}
-    first = desk.client.create("r-1", **params)
-    again = desk.client.create("r-1", **params)
-    assert again == first
-    assert len(desk.client.list()) == 1
-
-
 def test_create_refuses_an_id_that_is_taken(desk: Desk) -> None:
     desk.create(id="ahri-mid")
     with pytest.raises(errors.UsageError, match="ahri-mid"):
@@ -331,15 +323,6 @@ def test_a_message_that_joins_the_running_turn_ends_with_it(desk: Desk) -> None:
         (1, "completed", "both"),
         (2, "completed", "both"),
     ]
-
-
-def test_send_with_one_request_id_is_one_message(desk: Desk) -> None:
-    id = desk.create()
-    first = desk.client.send(id, "[[reply: once]]", "r-1")
-    desk.client.wait([id])
-    assert desk.client.send(id, "[[reply: once]]", "r-1") == first
-    assert desk.client.last_message(id, 5) == ["once"]
-    assert desk.client.send(id, "[[reply: once]]", "r-2")["turn"] == 2
 
 
 def test_send_without_a_receipt_says_so_and_may_be_repeated(desk: Desk) -> None:

@@ -226,6 +226,14 @@ def test_operations_and_their_parameters_are_those_that_are_declared() -> None:
     assert sorted(map(sorted, kinds.values())) == sorted(map(sorted, by_kind.values()))
 
 
+def test_the_protocol_says_what_each_repeated_request_does() -> None:
+    told = [words(row[0]) for row in rows(PROTOCOL.read_text(), "request")]
+    names = [name for cell in told for name in cell]
+    assert sorted(names) == sorted(operations.OPERATIONS)
+    (reading,) = (cell for cell in told if len(cell) > 1)
+    assert reading == {name for name, one in operations.OPERATIONS.items() if not one.acts and not one.local}
+
+
 def test_the_service_uses_the_parameters_that_are_declared() -> None:
     told = {name: set(one.parameters) for name, one in operations.OPERATIONS.items()}
     by_module: dict[str, set[str]] = {}
