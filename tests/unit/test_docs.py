@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -215,7 +216,8 @@ def test_operations_and_their_parameters_are_those_that_are_declared() -> None:
     assert table.keys() == operations.OPERATIONS.keys() == service.OPERATIONS.keys()
     for operation, cell in table.items():
         declared = operations.OPERATIONS[operation].parameters
-        assert words(cell) == declared.keys(), operation
+        told = dict(span.partition("=")[::2] for span in words(cell))
+        assert told == {name: "" if one.default is None else json.dumps(one.default) for name, one in declared.items()}
         required = {name for name, parameter in declared.items() if parameter.required}
         assert set(re.findall(r"\*\*`(\w+)`\*\*", cell)) == required, operation
     kinds = {row[0]: words(row[1]) for row in rows(PROTOCOL.read_text(), "type")}
