@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .wire import Transport
 
     Json = dict[str, Any]
+    Rows = list[Json]  # in the class, `list` is a verb
 
 
 def new_request_id() -> str:
@@ -98,7 +99,7 @@ class Client:
         next_turn: bool = False,
         timeout: float | None = None,
         interval: float = 1.0,
-    ) -> list[Json]:
+    ) -> Rows:
         """Wait for sessions, or for those of a `group`; returns an outcome each. See `service.watching.wait`."""
         params = {
             "ids": _listed(ids),
@@ -111,7 +112,7 @@ class Client:
             "timeout": timeout,
             "interval": interval,
         }
-        result: list[Json] = self._call("wait", params)
+        result: Rows = self._call("wait", params)
         return result
 
     def ask(
@@ -157,9 +158,9 @@ class Client:
         result: Json = self._call("status", {"id": id})
         return result
 
-    def pending(self, *, group: str | None = None) -> list[Json]:
+    def pending(self, *, group: str | None = None) -> Rows:
         """Every open question. See `service.questions.pending`."""
-        result: list[Json] = self._call("pending", {"group": group})
+        result: Rows = self._call("pending", {"group": group})
         return result
 
     def respond(
@@ -193,9 +194,9 @@ class Client:
         result: Json = self._call("respond", params, request_id)
         return result
 
-    def list(self, *, group: str | None = None, status: str | None = None) -> list[Json]:
+    def list(self, *, group: str | None = None, status: str | None = None) -> Rows:
         """All sessions with their status."""
-        result: list[Json] = self._call("list", {"group": group, "status": status})
+        result: Rows = self._call("list", {"group": group, "status": status})
         return result
 
     def interrupt(self, id: str, request_id: str | None = None) -> Json:
@@ -203,9 +204,10 @@ class Client:
         result: Json = self._call("interrupt", {"id": id}, request_id)
         return result
 
-    def revive(self, ids: Sequence[str] | None = None, all: bool = False, request_id: str | None = None) -> Any:
+    def revive(self, ids: Sequence[str] | None = None, all: bool = False, request_id: str | None = None) -> Rows:
         """Start agents that are gone again. See `service.reviving.revive`."""
-        return self._call("revive", {"ids": _listed(ids), "all": all}, request_id)
+        result: Rows = self._call("revive", {"ids": _listed(ids), "all": all}, request_id)
+        return result
 
     def goal(
         self,
@@ -229,10 +231,11 @@ class Client:
         all: bool = False,
         group: str | None = None,
         older_than: str | None = None,
-    ) -> Any:
+    ) -> Rows:
         """End sessions, agents and records. See `service.sessions.kill`."""
         params = {"ids": _listed(ids), "all": all, "group": group, "older_than": older_than}
-        return self._call("kill", params, request_id)
+        result: Rows = self._call("kill", params, request_id)
+        return result
 
     def logs(self, id: str, follow: bool = False) -> Iterator[Json]:
         """The entries of a session's conversation as they are read, oldest first. See `service.telling.logs`."""
@@ -247,9 +250,10 @@ class Client:
         result: Json = self._call("inspect", {"id": id})
         return result
 
-    def names(self) -> Any:
+    def names(self) -> Rows:
         """Id, description and group of every session, without a look at their agents."""
-        return self._call("names", {})
+        result: Rows = self._call("names", {})
+        return result
 
     def attach(self, id: str) -> Json:
         """The command that puts a terminal on a session."""

@@ -170,6 +170,18 @@ def test_null_is_the_default(transport: Any) -> None:
     assert "there is no folder" in error.message or "not installed" in error.message
 
 
+# How the parameters of a kind are annotated; what mypy makes of it, `typed_client.py` shows.
+TYPES = {
+    **dict.fromkeys(("name", "path", "text"), "str"),
+    "names": "Sequence[str]",
+    "flag": "bool",
+    "whole": "int",
+    "number": "float",
+    "variables": "Mapping[str, str]",
+    "json": "Any",
+}
+
+
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_the_verbs_of_the_client_take_what_is_declared(op: str) -> None:
     given = dict(inspect.signature(getattr(Client, op)).parameters)
@@ -184,6 +196,8 @@ def test_the_verbs_of_the_client_take_what_is_declared(op: str) -> None:
             continue
         assert required == declared[name].required, name
         assert required or parameter.default == declared[name].default, name
+        optional = declared[name].kind != "json" and not required and parameter.default is None
+        assert parameter.annotation == TYPES[declared[name].kind] + " | None" * optional, name
 
 
 def test_a_client_refuses_before_anything_is_sent() -> None:
