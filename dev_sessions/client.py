@@ -19,11 +19,27 @@ from .wire import Request
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypedDict
 
     from .wire import Transport
 
     Json = dict[str, Any]
+
+    class Creation(TypedDict, total=False):
+        """Arguments of `Client.create` that recipes and commands keep until they create the session."""
+
+        permissions: str
+        path: str
+        cli: str
+        mode: str
+        description: str
+        model: str | None
+        id: str | None
+        group: str | None
+        env: Mapping[str, str] | None
+        trust: bool | None
+        continue_at_reset: bool
+
     Rows = list[Json]  # in the class, `list` is a verb
 
 

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..client import Client
+    from ..client import Client, Creation
     from .output import Output
 
     # A message, a file with one, the name of a template, and the values of its variables.
@@ -30,17 +30,15 @@ def version(out: Output, json: bool) -> int:
     return 0
 
 
-def create(out: Output, client: Client, quiet: bool, said: Said, request_id: str | None, **params: Any) -> int:
+def create(out: Output, client: Client, quiet: bool, said: Said, request_id: str | None, options: Creation) -> int:
     _, file, template, given = said
     if template is not None or given:
         from ..recipes import briefing
         from . import briefs
 
-        record = briefing.create(client, briefs.brief(out, None, file, template, given), request_id, **params)
+        record = briefing.create(client, briefs.brief(out, None, file, template, given), request_id, **options)
     else:
-        if file is not None:
-            params["message"] = message(None, file)
-        record = client.create(request_id, **params)
+        record = client.create(request_id, message=message(None, file), **options)
     out.result(record, record["id"] if quiet else f"Created session {record['id']}")
     return 0
 

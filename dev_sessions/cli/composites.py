@@ -8,28 +8,14 @@ import typer
 
 from . import completing
 from .output import Output
-from .starting import (
-    Cli,
-    ContinueAtReset,
-    Description,
-    Env,
-    Mode,
-    Model,
-    NewId,
-    Path,
-    Quiet,
-    Template,
-    Trust,
-    Var,
-    for_create,
-    pairs,
-)
-from .words import File, Json, NewGroup, Permissions, RequestId, Settled, Timeout
+from .starting import Quiet, Template, Var, pairs, starts_session
+from .words import File, Json, RequestId, Settled, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..client import Creation
     from .output import Command
 
 Name = Annotated[
@@ -91,22 +77,14 @@ def _guarded(json: bool, act: Callable[[Output], int]) -> int:
     return out.guard(lambda: act(out))
 
 
+@starts_session()
 def sync_delegate(
     task: Task = None,
     file: File = None,
     template: Template = None,
     var: Var = None,
-    cli: Cli = "claude",
-    mode: Mode = "native",
-    permissions: Permissions = "full",
-    path: Path = ".",
-    description: Description = "",
-    model: Model = None,
-    id: NewId = None,
-    group: NewGroup = None,
-    env: Env = None,
-    trust: Trust = None,
-    continue_at_reset: ContinueAtReset = False,
+    *,
+    options: Creation,
     timeout: Timeout = None,
     settled: Settled = False,
     keep: Keep = False,
@@ -122,29 +100,19 @@ def sync_delegate(
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, trust, continue_at_reset)
-    options["id"] = id
     return _run(
         json, lambda out, client: recipes.sync_delegate(out, client, said, timeout, settled, keep, request_id, options)
     )
 
 
+@starts_session()
 def handoff(
     task: Task = None,
     file: File = None,
     template: Template = "handoff",
     var: Var = None,
-    cli: Cli = "claude",
-    mode: Mode = "native",
-    permissions: Permissions = "full",
-    path: Path = ".",
-    description: Description = "",
-    model: Model = None,
-    id: NewId = None,
-    group: NewGroup = None,
-    env: Env = None,
-    trust: Trust = None,
-    continue_at_reset: ContinueAtReset = False,
+    *,
+    options: Creation,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -152,11 +120,10 @@ def handoff(
     from . import recipes
 
     said = (task, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, trust, continue_at_reset)
-    options["id"] = id
     return _run(json, lambda out, client: recipes.handoff(out, client, said, quiet, options))
 
 
+@starts_session("cli", "mode", "description", "model", "id", "group", "continue_at_reset", permissions="plan")
 def consult(
     question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="What to ask.", show_default=False)] = None,
     file: File = None,
@@ -168,10 +135,8 @@ def consult(
             "--cli", help="Whom to ask; repeatable. Default: claude and codex.", autocompletion=completing.agents
         ),
     ] = None,
-    permissions: Permissions = "plan",
-    path: Path = ".",
-    env: Env = None,
-    trust: Trust = None,
+    *,
+    options: Creation,
     timeout: Timeout = None,
     settled: Settled = False,
     keep: Keep = False,
@@ -181,11 +146,12 @@ def consult(
     from . import running
 
     said = (question, file, template, pairs(var, "--var"))
-    options = for_create("", "native", permissions, path, "consult", None, None, env, trust)
+    options["description"] = "consult"
     clis = cli or ["claude", "codex"]
     return _guarded(json, lambda out: running.consult(out, said, clis, timeout, settled, keep, options))
 
 
+@starts_session("description", "id")
 def fan_out(
     sources: Annotated[
         list[str] | None, typer.Argument(metavar="PLAN.yaml | TASKFILE...", help="A plan, or a file for each task.")
@@ -211,15 +177,8 @@ def fan_out(
     stream: Annotated[bool, typer.Option("--stream", help="Print a line of JSON for each result as it comes.")] = False,
     template: Template = None,
     var: Var = None,
-    cli: Cli = "claude",
-    mode: Mode = "native",
-    permissions: Permissions = "full",
-    path: Path = ".",
-    model: Model = None,
-    group: NewGroup = None,
-    env: Env = None,
-    trust: Trust = None,
-    continue_at_reset: ContinueAtReset = False,
+    *,
+    options: Creation,
     timeout: Timeout = None,
     settled: Settled = False,
     keep: Keep = False,
@@ -240,15 +199,13 @@ def fan_out(
             raise typer.BadParameter("--resume goes on with the plan that the run began with: give none")
         return _guarded(json, lambda out: running.resume(out, resume, stream))
     given = pairs(var, "--var")
-    options = for_create(cli, mode, permissions, path, "", model, group, env, trust, continue_at_reset)
+    options["path"] = running.folder_of(options["path"])
     return _guarded(
         json,
         lambda out: running.begin(
             out,
             sources or [],
-            Defaults(
-                {**options, "path": running.folder_of(path)}, template, briefs.values(given), timeout, join, settled
-            ),
+            Defaults(options, template, briefs.values(given), timeout, join, settled),
             max_parallel,
             worktree,
             keep,

@@ -8,22 +8,7 @@ import typer
 
 from . import commands, completing, composites, gateway, machine
 from .output import Output
-from .starting import (
-    Cli,
-    ContinueAtReset,
-    Description,
-    Env,
-    Mode,
-    Model,
-    NewId,
-    Path,
-    Quiet,
-    Template,
-    Trust,
-    Var,
-    for_create,
-    pairs,
-)
+from .starting import Quiet, Template, Var, pairs, starts_session
 from .words import (
     Answers,
     Choose,
@@ -35,8 +20,6 @@ from .words import (
     Interrupting,
     Json,
     Key,
-    NewGroup,
-    Permissions,
     RequestId,
     Settled,
     Text,
@@ -47,6 +30,7 @@ from .words import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..client import Creation
     from .output import Command
 
 app = typer.Typer(
@@ -76,18 +60,10 @@ def _root(
 
 
 @app.command()
+@starts_session()
 def create(
-    cli: Cli = "claude",
-    mode: Mode = "native",
-    permissions: Permissions = "full",
-    path: Path = ".",
-    description: Description = "",
-    model: Model = None,
-    id: NewId = None,
-    group: NewGroup = None,
-    env: Env = None,
-    trust: Trust = None,
-    continue_at_reset: ContinueAtReset = False,
+    *,
+    options: Creation,
     file: File = None,
     template: Template = None,
     var: Var = None,
@@ -100,9 +76,7 @@ def create(
     With --file or --template, also send it its first message.
     """
     said = (None, file, template, pairs(var, "--var"))
-    options = for_create(cli, mode, permissions, path, description, model, group, env, trust, continue_at_reset)
-    options["id"] = id
-    return _run(json, lambda out, client: commands.create(out, client, quiet, said, request_id, **options))
+    return _run(json, lambda out, client: commands.create(out, client, quiet, said, request_id, options))
 
 
 @app.command()

@@ -14,12 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..client import Client
+    from ..client import Client, Creation
     from .commands import Said
     from .output import Output
-
-    # What `create` takes.
-    Options = dict[str, Any]
 
 # How much of a command is shown. Characters.
 _LINE = 100
@@ -33,7 +30,7 @@ def sync_delegate(
     settled: bool,
     keep: bool,
     request_id: str | None,
-    options: Options,
+    options: Creation,
 ) -> int:
     branch = Branch("delegate", briefs.told(out, said), options, timeout, settled)
     log = work.Notes()
@@ -96,7 +93,7 @@ def _why_kept(id: str, outcome: str, state: dict[str, Any]) -> str:
     return f"{id} is kept: dev-sessions logs {id}, {way}, or dev-sessions kill {id}"
 
 
-def handoff(out: Output, client: Client, said: Said, quiet: bool, options: Options) -> int:
+def handoff(out: Output, client: Client, said: Said, quiet: bool, options: Creation) -> int:
     record = create(client, briefs.told(out, said), None, **options)
     id = record["id"]
     text = f"Session {id} has taken over\nsit down at it: dev-sessions attach {id}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..client import Client
+    from ..client import Client, Creation
     from ..recipes.plan import Branch, Defaults, Plan
     from ..recipes.runs import Run
     from .commands import Said
@@ -93,7 +93,7 @@ def consult(
     timeout: float | None,
     settled: bool,
     keep: bool,
-    options: dict[str, Any],
+    options: Creation,
 ) -> int:
     """The same question to each of these agents."""
     brief = briefs.told(out, said)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from functools import wraps
+from inspect import Signature, signature
 from typing import Annotated, Any
 
 import typer
 
 from .. import names
 from . import completing
+from .words import NewGroup, Permissions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from inspect import Parameter
+
+    from ..client import Creation
 
 Cli = Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completing.agents)]
 Mode = Annotated[str, typer.Option("-m", "--mode", help="Where it runs: native.")]
@@ -64,26 +74,27 @@ def pairs(words: list[str] | None, option: str = "--env") -> dict[str, str]:
     return found
 
 
-def for_create(
-    cli: str,
-    mode: str,
-    permissions: str,
-    path: str,
-    description: str,
-    model: str | None,
-    group: str | None,
-    env: list[str] | None,
-    trust: bool | None,
-    continue_at_reset: bool = False,
-) -> dict[str, Any]:
-    """What `create` takes.
+def new_session(
+    cli: Cli = "claude",
+    mode: Mode = "native",
+    permissions: Permissions = "full",
+    path: Path = ".",
+    description: Description = "",
+    model: Model = None,
+    id: NewId = None,
+    group: NewGroup = None,
+    env: Env = None,
+    trust: Trust = None,
+    continue_at_reset: ContinueAtReset = False,
+) -> Creation:
+    """Turn options into arguments of `create`. The parameters declare these options for all commands.
 
     Raises:
         typer.BadParameter: a group cannot be called so.
     """
     if group is not None and not names.is_group(group):
         raise typer.BadParameter(f"invalid group {group!r}: {names.GROUPS}", param_hint="--group")
-    return {
+    options: Creation = {
         "cli": cli,
         "mode": mode,
         "permissions": permissions,
@@ -95,3 +106,38 @@ def for_create(
         "trust": trust,
         "continue_at_reset": continue_at_reset,
     }
+    return options if id is None else {**options, "id": id}
+
+
+def starts_session(*without: str, **defaults: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Replace a command's parameter `options` by the options of `new_session`, and pass it their values.
+
+    Args:
+        without: options that the command does not have.
+        defaults: defaults that are different for this command.
+    """
+
+    def declared(command: Callable[..., int]) -> Callable[..., int]:
+        shared = [
+            one.replace(default=defaults.get(one.name, one.default))
+            for one in _parameters(new_session)
+            if one.name not in without
+        ]
+
+        @wraps(command)
+        def with_options(**given: Any) -> int:
+            options = new_session(**{one.name: given.pop(one.name) for one in shared})
+            return command(options=options, **given)
+
+        every = [one for own in _parameters(command) for one in (shared if own.name == "options" else [own])]
+        # Typer reads these two, and could not evaluate `Creation`.
+        with_options.__signature__ = Signature([one.replace(kind=one.KEYWORD_ONLY) for one in every])  # type: ignore[attr-defined]
+        with_options.__annotations__ = {}
+        return with_options
+
+    return declared
+
+
+def _parameters(function: Callable[..., object]) -> Iterable[Parameter]:
+    """The parameters, with annotations that are evaluated. (At run time `Creation` is not there.)"""
+    return signature(function, locals={"Creation": dict}, eval_str=True).parameters.values()

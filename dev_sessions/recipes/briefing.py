@@ -13,9 +13,9 @@ from ..values import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, Unpack
 
-    from ..client import Client
+    from ..client import Client, Creation
 
 
 class Briefing(NamedTuple):
@@ -84,15 +84,15 @@ def facts(template: templates.Template, record: Mapping[str, Any]) -> dict[str, 
     return {**known, "branch": git.branch(str(record["path"]))} if "branch" in template.wants else known
 
 
-def create(client: Client, brief: Briefing, request_id: str | None, **params: Any) -> dict[str, Any]:
+def create(client: Client, brief: Briefing, request_id: str | None, **options: Unpack[Creation]) -> dict[str, Any]:
     """`Client.create`, and its first message; returns the record with the receipt as `message`.
 
     A template can only be filled for a session that is there, so its message follows by itself.
     """
     if brief.template is None:
-        return client.create(request_id, message=brief.text, **params)
+        return client.create(request_id, message=brief.text, **options)
     request_id = request_id or new_request_id()
-    record = client.create(request_id, **params)
+    record = client.create(request_id, **options)
     return {**record, "message": tell(client, brief, request_id, record)}
 
 
