@@ -14,9 +14,10 @@ from .output import outcome_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from ..client import Client, Creation
+    from ..client import Client, Creation, Json
     from .output import Output
 
     # A message, a file with one, the name of a template, and the values of its variables.
@@ -43,16 +44,18 @@ def create(out: Output, client: Client, quiet: bool, said: Said, request_id: str
     return 0
 
 
-def send(out: Output, client: Client, id: str, text: str | None, request_id: str | None, **params: Any) -> int:
-    receipt = client.send(id, text, request_id, **params)
+def send(
+    out: Output, client: Client, id: str, text: str | None, request_id: str | None, queue: bool, interrupt: bool
+) -> int:
+    receipt = client.send(id, text, request_id, queue=queue, interrupt=interrupt)
     out.result(receipt, f"{receipt['receipt']} (turn {receipt['turn']}{_by_file(receipt)})")
     return 0
 
 
 def ask(
-    out: Output, client: Client, id: str, text: str, timeout: float | None, request_id: str | None, **params: Any
+    out: Output, client: Client, id: str, text: str, timeout: float | None, request_id: str | None, interrupt: bool
 ) -> int:
-    outcome = client.ask(id, text, timeout, request_id, **params)
+    outcome = client.ask(id, text, timeout, request_id, interrupt=interrupt)
     reply = outcome["reply"]
     out.result(outcome, reply)
     if outcome["outcome"] != "completed":
@@ -60,9 +63,8 @@ def ask(
     return outcome_code([outcome["outcome"]])
 
 
-def wait(
-    out: Output, client: Client, ids: list[str], any: bool = False, group: str | None = None, **params: Any
-) -> int:
+def wait(out: Output, ids: list[str], any: bool, group: str | None, outcomes_of: Callable[[], list[Json]]) -> int:
+    """Show the outcomes that `outcomes_of` waits for; those of several sessions as they come."""
     several = group is not None or len(set(ids)) > 1
 
     def show(outcome: dict[str, Any]) -> None:
@@ -71,7 +73,7 @@ def wait(
 
     if several and not any:
         out.on_part = show  # a line each as they end
-    outcomes = client.wait(ids or None, any=any, group=group, **params)
+    outcomes = outcomes_of()
     if out.json:
         out.result(outcomes if several and not any else outcomes[0], None)
     elif out.on_part is None:
@@ -139,10 +141,7 @@ def pending(out: Output, client: Client, group: str | None = None) -> int:
     return 0
 
 
-def respond(out: Output, client: Client, id: str, request_id: str | None, answers: str | None, **params: Any) -> int:
-    if answers is not None:
-        params["answers"] = _json(message(None, answers) or "", answers)
-    done = client.respond(id, request_id, **params)
+def respond(out: Output, done: Json) -> int:
     if done["screen"] is not None:
         out.result(done, done["screen"])
     else:
@@ -150,21 +149,35 @@ def respond(out: Output, client: Client, id: str, request_id: str | None, answer
     return 0
 
 
-def _json(text: str, name: str) -> Any:
+def answers_in(file: str | None) -> Any:
+    """The JSON value in a file (`-`: standard input); None if no file is named.
+
+    Raises:
+        UsageError: it cannot be read, or it is no JSON.
+    """
     import json
 
+    if file is None:
+        return None
     try:
-        return json.loads(text)
+        return json.loads(message(None, file) or "")
     except ValueError as error:
-        raise UsageError(f"{name} is no JSON: {error}", next='for example: ["Red", ["Small", "Large"]]') from error
+        raise UsageError(f"{file} is no JSON: {error}", next='for example: ["Red", ["Small", "Large"]]') from error
 
 
-def kill(out: Output, client: Client, ids: list[str], **conditions: Any) -> int:
+def kill(
+    out: Output,
+    client: Client,
+    ids: list[str],
+    all: bool = False,
+    group: str | None = None,
+    older_than: str | None = None,
+) -> int:
     def show(one: dict[str, Any]) -> None:
         out.result(one, f"Killed session {one['session']}")
 
     out.on_part = show  # as they end: an error may follow
-    done = client.kill(ids or None, **conditions)
+    done = client.kill(ids or None, all=all, group=group, older_than=older_than)
     if out.json:
         out.result(done, None)
     return 0

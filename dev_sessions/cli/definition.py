@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -104,7 +104,7 @@ def send(
     return _run(
         json,
         lambda out, client: commands.send(
-            out, client, id, commands.text_for(out, client, id, *said), request_id, queue=queue, interrupt=interrupt
+            out, client, id, commands.text_for(out, client, id, *said), request_id, queue, interrupt
         ),
     )
 
@@ -126,7 +126,7 @@ def ask(
     return _run(
         json,
         lambda out, client: commands.ask(
-            out, client, id, commands.text_for(out, client, id, *said) or "", timeout, request_id, interrupt=interrupt
+            out, client, id, commands.text_for(out, client, id, *said) or "", timeout, request_id, interrupt
         ),
     )
 
@@ -160,9 +160,26 @@ def wait(
     waits for all sessions that are in the group now. With --goal it prints complete, or (exit code 5) paused, blocked,
     usageLimited, budgetLimited or cleared.
     """
-    wanted: dict[str, Any] = {"turn": turn, "settled": settled, "goal": goal, "next_turn": next_turn}
-    wanted |= {"timeout": timeout, "interval": interval}
-    return _run(json, lambda out, client: commands.wait(out, client, ids or [], any, group, **wanted))
+    return _run(
+        json,
+        lambda out, client: commands.wait(
+            out,
+            ids or [],
+            any,
+            group,
+            lambda: client.wait(
+                ids or None,
+                any=any,
+                group=group,
+                turn=turn,
+                settled=settled,
+                goal=goal,
+                next_turn=next_turn,
+                timeout=timeout,
+                interval=interval,
+            ),
+        ),
+    )
 
 
 @app.command("last-message")
@@ -271,9 +288,25 @@ def respond(
     An answer goes through the agent's own channel, never through its keyboard, and only to the question that is open.
     --key is for dialogs of the agent's program that are no question of the agent; it prints the screen that follows.
     """
-    said: dict[str, Any] = {"why": why, "allow": allow, "always": always, "deny": deny, "choose": choose, "text": text}
-    said |= {"key": key, "question": question}
-    return _run(json, lambda out, client: commands.respond(out, client, id, request_id, answers, **said))
+    return _run(
+        json,
+        lambda out, client: commands.respond(
+            out,
+            client.respond(
+                id,
+                request_id,
+                question=question,
+                allow=allow,
+                always=always,
+                deny=deny,
+                why=why,
+                choose=choose,
+                text=text,
+                answers=commands.answers_in(answers),
+                key=key,
+            ),
+        ),
+    )
 
 
 @app.command()
@@ -347,10 +380,7 @@ def kill(
     choose them by --all, --group and --older-than (with several of these, all have to hold). What is chosen is never
     the session that the command runs in, nor one that created it.
     """
-    return _run(
-        json,
-        lambda out, client: commands.kill(out, client, ids or [], all=all, group=group, older_than=older_than),
-    )
+    return _run(json, lambda out, client: commands.kill(out, client, ids or [], all, group, older_than))
 
 
 composites.add_to(app)

@@ -107,7 +107,9 @@ def _bound(name: str, words: list[str], options: dict[str, Any], json: bool) -> 
     if name == "last-message" and len(words) == 1:
         return Call(lambda out, client: commands.last_message(out, client, words[0], **options), json)
     if name == "wait" and words:
-        return Call(lambda out, client: commands.wait(out, client, words, **options), json)
+        return Call(
+            lambda out, client: commands.wait(out, words, False, None, lambda: client.wait(words, **options)), json
+        )
     if name == "kill" and words:
         return Call(lambda out, client: commands.kill(out, client, words), json)
     if name == "pending" and not words:
@@ -123,21 +125,12 @@ def _send(out: Output, client: Client, words: list[str], file: str | None = None
     from . import commands
 
     text = commands.message(words[1] if len(words) > 1 else None, file)
-    return commands.send(out, client, words[0], text, None, queue=queue, interrupt=False)
+    return commands.send(out, client, words[0], text, None, queue, interrupt=False)
 
 
 def _respond(out: Output, client: Client, id: str, why: str | None = None, /, **options: Any) -> int:
     from . import commands
 
-    said: dict[str, Any] = {
-        "why": why,
-        "allow": False,
-        "always": False,
-        "deny": False,
-        "choose": [],
-        "text": None,
-        "key": None,
-    }
     if "choose" in options:
         options["choose"] = [options["choose"]]
-    return commands.respond(out, client, id, None, None, **{**said, "question": None, **options})
+    return commands.respond(out, client.respond(id, why=why, **options))
