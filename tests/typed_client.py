@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dev_sessions.client import Client
+from dev_sessions.recipes import briefing
+from dev_sessions.recipes.plan import Branch
 
 
 def wrong(client: Client) -> None:
     client.create(permisions="plan")  # type: ignore[call-arg]
     client.create(env=["A=b"])  # type: ignore[arg-type]
+    briefing.create(client, briefing.Briefing("hi"), None, permisions="plan")  # type: ignore[call-arg]
+    Branch("one", briefing.Briefing("hi"), {"permisions": "plan"})  # type: ignore[typeddict-unknown-key]
     client.send("fizz-top")  # type: ignore[call-arg]
     client.send("fizz-top", "hi", queued=True)  # type: ignore[call-arg]
     client.ask("fizz-top", "hi", timeout="60")  # type: ignore[arg-type]

@@ -79,9 +79,12 @@ def _planned(out: Output, sources: Sequence[str], defaults: Defaults) -> Plan:
 def _check(defaults: Defaults) -> None:
     """Refuse for all branches what `create` would refuse for each."""
     options = defaults.options
-    for option, allowed in (("cli", known()), ("permissions", PERMISSIONS)):
-        if options[option] not in allowed:
-            raise UsageError(f"no {option} {options[option]!r}", next=f"--{option} {', '.join(allowed)}")
+    for option, given, allowed in (
+        ("cli", options["cli"], known()),
+        ("permissions", options["permissions"], PERMISSIONS),
+    ):
+        if given not in allowed:
+            raise UsageError(f"no {option} {given!r}", next=f"--{option} {', '.join(allowed)}")
     if not os.path.isdir(options["path"]):
         raise UsageError(f"there is no folder {options['path']}", next="name an existing one with --path")
 
@@ -140,8 +143,8 @@ def resume(out: Output, id: str, stream: bool) -> int:
 def _of_run(branch: Branch, run: str) -> Branch:
     """With the run's name as its group if it has none, and a folder that means the same wherever it is resumed."""
     options = branch.options
-    told = {"group": options.get("group") or run, "path": folder_of(str(options["path"]))}
-    return branch._replace(options={**options, **told})
+    group, path = options.get("group") or run, folder_of(options["path"])
+    return branch._replace(options={**options, "group": group, "path": path})
 
 
 def _led(out: Output, run: Run, stream: bool) -> int:

@@ -37,7 +37,7 @@ def check_worktrees(branches: Sequence[Branch]) -> None:
         UsageError: the folder of one is in no git checkout, or in one without a commit.
     """
     for branch in branches:
-        path = str(branch.options["path"])
+        path = branch.options["path"]
         if git.top(path) is None or git.head(path) is None:
             raise UsageError(
                 f"the branch {branch.name} works in {path}, which is no git checkout with a commit",
@@ -143,7 +143,7 @@ class FanOut:
         """The folder that a branch works in: the same one as it would, in a worktree of its own."""
         state = log.state()
         if "worktree" not in state:
-            path = str(branch.options["path"])
+            path = branch.options["path"]
             top, commit = git.top(path) or path, git.head(path) or "HEAD"
             tree = self._run.worktree_path(branch.name)
             os.makedirs(os.path.dirname(tree), mode=0o700, exist_ok=True)

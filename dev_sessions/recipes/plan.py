@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from yaml import MappingNode, Node
 
+    from ..client import Creation
+
     # Finds a template by its name.
     Finder = Callable[[str], templates.Template]
 
@@ -42,7 +44,7 @@ class Branch(NamedTuple):
 
     name: str
     brief: Briefing
-    options: Mapping[str, Any]
+    options: Creation
     timeout: float | None = None
     settled: bool = False
 
@@ -78,7 +80,7 @@ class Defaults(NamedTuple):
         settled: as of `Branch`.
     """
 
-    options: Mapping[str, Any]
+    options: Creation
     template: str | None = None
     vars: Mapping[str, str] = {}
     timeout: float | None = None
@@ -182,7 +184,7 @@ class _Reader:
             raise self._wrong(keys["task"], f"the task of {name} is empty", "say what is to be done")
         if task is None and of.template is None:
             raise self._wrong(node, f"the branch {name} has no task", "add task:, or a template: with its vars:")
-        options = {**of.options, "description": of.options.get("description") or name}
+        options: Creation = {**of.options, "description": of.options.get("description") or name}
         return Branch(name, self._brief(keys.get("template", node), of, task), options, of.timeout, of.settled)
 
     def _brief(self, node: Node, of: Defaults, task: str | None) -> Briefing:
@@ -194,17 +196,19 @@ class _Reader:
     def _defaults(self, node: Node, given: Defaults, keys: dict[str, Node] | None = None) -> Defaults:
         """`given`, but for what the node says."""
         keys = self._mapping(node, "defaults", _DEFAULT_KEYS) if keys is None else keys
-        options = {**given.options}
-        for key in ("model", "description"):
-            if key in keys:
-                options[key] = self._text(keys[key], key)
-        for key, allowed in (("cli", self._agents), ("permissions", PERMISSIONS)):
-            if key in keys:
-                options[key] = self._one_of(keys[key], key, allowed)
+        options: Creation = {**given.options}
+        if "model" in keys:
+            options["model"] = self._text(keys["model"], "model")
+        if "description" in keys:
+            options["description"] = self._text(keys["description"], "description")
+        if "cli" in keys:
+            options["cli"] = self._one_of(keys["cli"], "cli", self._agents)
+        if "permissions" in keys:
+            options["permissions"] = self._one_of(keys["permissions"], "permissions", PERMISSIONS)
         if "trust" in keys:
             options["trust"] = self._yes_or_no(keys["trust"], "trust")
         if "path" in keys:
-            options["path"] = self._folder(keys["path"], str(given.options.get("path") or "."))
+            options["path"] = self._folder(keys["path"], given.options.get("path") or ".")
         template = self._text(keys["template"], "template") if "template" in keys else given.template
         of_other = "template" in keys and template != given.template
         values = {**({} if of_other else given.vars), **(self._vars(keys["vars"]) if "vars" in keys else {})}
