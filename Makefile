@@ -62,8 +62,9 @@ compat: $(TOX_VENV)/installed ## all of the state table and of send, on each old
 	@$(PYTHON) scripts/prepare.py tmux npm
 	@$(TOX) -e compat -- $(ARGS)
 
-soak: $(TOX_VENV)/installed ## longer runs of what make test tries in short: every operation by thousands of wrong values
-	@DEV_SESSIONS_TEST_FUZZ=100 $(TOX) -e py -- tests/contract/test_operations.py $(ARGS)
+soak: $(TOX_VENV)/installed ## what make test tries in short, for hours: crowds, hundreds of kills, thousands of texts; before a release
+	@$(PYTHON) scripts/prepare.py tmux npm bwrap
+	@$(TOX) -e soak -- $(ARGS)
 
 bench: $(TOX_VENV)/installed ## measure how fast it is; ARGS="--only status" picks, --page renews the tables
 	@$(PYTHON) scripts/prepare.py tmux npm

@@ -1,10 +1,9 @@
-"""What every operation refuses, whichever way the request came; `DEV_SESSIONS_TEST_FUZZ=N` tries N times as much."""
+"""What every operation refuses, whichever way the request came."""
 
 from __future__ import annotations
 
 import inspect
 import math
-import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from soak import size
 
 from dev_sessions import config, errors
 from dev_sessions.client import Client
@@ -22,7 +22,7 @@ from dev_sessions.transport.http import HttpTransport
 from dev_sessions.transport.local import LocalTransport
 from dev_sessions.wire import Frame, Request
 
-ROUNDS = 20 * int(os.environ.get("DEV_SESSIONS_TEST_FUZZ") or 1)
+ROUNDS = size(20, 2000)
 Make = Callable[[], Any]
 
 
@@ -116,6 +116,7 @@ def spoilt(op: str, source: random.Random) -> tuple[dict[str, Any], str]:
     return params, f"'{name}'"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_whatever_is_wrong_is_named_and_nothing_is_done(transport: Any, op: str) -> None:
     source = random.Random(f"{op} 13")
@@ -131,6 +132,7 @@ def test_whatever_is_wrong_is_named_and_nothing_is_done(transport: Any, op: str)
         assert far or (name in error.message and error.message.startswith(f"{op}: ")), (op, params, error.message)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_odd_values_of_the_right_types_are_answered(transport: Any, op: str) -> None:
     """They come to some error that we know (or to a result, where nothing has to be there)."""

@@ -1,6 +1,6 @@
 """Whatever command is killed with -9 on its way, no app-server runs unknown, and the same command again does the job.
 
-DEV_SESSIONS_KILLS is the number of deaths, drawn from a seed as in `test_crashes.py`.
+The steps at which a command dies are drawn from a seed, as in `test_crashes.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Iterator
 import pytest
 from codex_lab import CodexLab
 from mortal import Mortal
+from soak import size
 
-KILLS = int(os.environ.get("DEV_SESSIONS_KILLS", "12"))
+pytestmark = pytest.mark.soak
+KILLS = size(3, 40)
 SEED = os.environ.get("DEV_SESSIONS_SEED", "1")
 
 
@@ -48,7 +50,7 @@ def test_a_killed_create_leaves_nothing_that_kill_does_not_find(codex_lab: Codex
         codex_lab.ok("kill", "--all")
         assert codex_lab.servers() == [], step
         assert codex_lab.ok("list", "--json") == "[]"
-    assert deaths > KILLS // 2
+    assert deaths >= KILLS // 2
 
 
 def test_a_killed_send_is_delivered_once(codex_lab: CodexLab, mortal: Mortal) -> None:
@@ -64,7 +66,7 @@ def test_a_killed_send_is_delivered_once(codex_lab: CodexLab, mortal: Mortal) ->
         done = codex_lab.run("wait", id, "--turn", str(again.value["turn"]), "--json")
         assert (done.code, done.json["outcome"]) == (0, "completed"), step
         assert codex_lab.prompts(id).count(text) == 1, step
-    assert deaths > KILLS // 2
+    assert deaths >= KILLS // 2
 
 
 def test_a_killed_kill_is_finished_by_the_next(codex_lab: CodexLab, mortal: Mortal) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from codex_lab import CodexLab
 from lab import ROOT
+from soak import size
 
 
 @pytest.fixture
@@ -51,13 +52,14 @@ def test_one_server_for_all_sessions_and_none_after_the_last(codex_lab: CodexLab
     assert codex_lab.ok("list", "--json") == "[]"
 
 
-def test_ten_creates_while_the_last_session_is_killed(codex_lab: CodexLab) -> None:
+@pytest.mark.soak
+def test_many_creates_while_the_last_session_is_killed(codex_lab: CodexLab) -> None:
     old = codex_lab.create()
-    creates = [codex_lab.start("create", "-q", "--cli", "codex") for _ in range(10)]
+    creates = [codex_lab.start("create", "-q", "--cli", "codex") for _ in range(size(4, 10))]
     kill = codex_lab.start("kill", old)
     done = [codex_lab.finish(create) for create in creates]
     assert codex_lab.finish(kill).code == 0
-    assert [(one.code, one.err) for one in done] == [(0, "")] * 10
+    assert [(one.code, one.err) for one in done] == [(0, "")] * len(creates)
     assert len(codex_lab.servers()) == 1
     ids = [one.out.strip() for one in done]
     assert {codex_lab.ok("status", id) for id in ids} == {"idle"}

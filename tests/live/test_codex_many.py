@@ -1,14 +1,12 @@
 """A Codex thread of many turns costs what a short one costs, and many threads at work at once are each told truly.
 
-Nothing is timed: what a command opens, reads and is told by the server is counted (`tests/fakes/meter.py`).
-DEV_SESSIONS_TEST_TURNS is how many turns the long thread has (200 are promised), DEV_SESSIONS_TEST_THREADS how many
-threads work at once.
+Nothing is timed: what a command opens, reads and is told by the server is counted (`tests/fakes/meter.py`). 200 turns
+are promised, and there are as many in `make soak`; the fewer of `make test` are longer.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +15,13 @@ from typing import NamedTuple
 import pytest
 from codex_lab import CodexLab
 from lab import ROOT
+from soak import size
 
 from dev_sessions.app import client
 
-TURNS = int(os.environ.get("DEV_SESSIONS_TEST_TURNS", "100"))
-THREADS = int(os.environ.get("DEV_SESSIONS_TEST_THREADS", "10"))
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+TURNS = size(30, 200)
+THREADS = size(4, 10)
 # What a long thread may make a command read more, in bytes: the newest part of its rollout, and our notes of the rest.
 # To wait, they are looked at twice (whom to watch, and what is there); to send, some five times. The whole rollout of
 # the turns that are promised is larger than all that.
@@ -54,19 +54,18 @@ def talk(lab: CodexLab, id: str, turns: int) -> None:
     """So many turns, each sent and waited for, in one process: the start of Python is not what is tested."""
     ours = client(lab.env)
     for number in range(turns):
-        answer = ours.ask(id, f"[[reply: answer {number}]] {'x' * 3000}")
+        answer = ours.ask(id, f"[[reply: answer {number}]] {'x' * (600_000 // TURNS)}")
         assert answer["reply"] == f"answer {number}"
 
 
 COMMANDS = (("status",), ("last-message",), ("wait",), ("send", "[[reply: again]]"))
 
 
-@pytest.mark.timeout(600)
 def test_a_thread_of_many_turns_costs_what_a_short_one_costs(codex_lab: CodexLab) -> None:
     short, long = codex_lab.create(), codex_lab.create()
     talk(codex_lab, short, 2)
     talk(codex_lab, long, TURNS)
-    assert Path(codex_lab.private(long)["rollout"]).stat().st_size > TURNS * 10_000
+    assert Path(codex_lab.private(long)["rollout"]).stat().st_size > 3 * MORE["wait"]
     for command, *text in COMMANDS:
         few, many = (cost(codex_lab, command, id, *text) for id in (short, long))
         assert many.connections == few.connections, command
@@ -79,7 +78,6 @@ def test_a_thread_of_many_turns_costs_what_a_short_one_costs(codex_lab: CodexLab
     assert told["turns"][0]["reply"] == f"answer {TURNS // 2 - 1}"  # what is long over is known as well as ever
 
 
-@pytest.mark.timeout(600)
 def test_many_threads_at_work_at_once(codex_lab: CodexLab) -> None:
     ours = client(codex_lab.env)
     ids = [ours.create(cli="codex", path=str(codex_lab.project), group="many")["id"] for _ in range(THREADS)]

@@ -1,7 +1,7 @@
 """Whatever command is killed with -9, at whatever moment: nothing is lost, nothing is twice, nothing is stuck.
 
 The agent is the scripted one: what is looked at is what we write, and there are hundreds of deaths to die. Each command
-is killed at a step drawn from a seed (`fakes/mortal.py`). DEV_SESSIONS_KILLS is the number for each of the four.
+is killed at a step drawn from a seed (`fakes/mortal.py`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 from lab import Lab
 from mortal import Ended, Mortal
+from soak import size
 
 from dev_sessions.records import Folder
 from dev_sessions.store import Store
 
-KILLS = int(os.environ.get("DEV_SESSIONS_KILLS", "200"))
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(size(300, 3600))]
+KILLS = size(24, 800)
 SEED = os.environ.get("DEV_SESSIONS_SEED", "1")
 WORKERS = 4
 

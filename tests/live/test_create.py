@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from lab import KEY, Done, Lab
+from soak import size
 
 TRUSTED = "accepted Claude's trust dialog"
 
@@ -815,20 +816,22 @@ def test_wrong_options(lab: Lab) -> None:
 # Many at once, and cut short.
 
 
-def test_eight_at_once(lab: Lab, claude: str) -> None:
+@pytest.mark.soak
+def test_several_at_once(lab: Lab, claude: str) -> None:
     """In an untrusted folder, so that all meet the same dialog at the same time."""
     lab.trust()
-    started = [lab.start("create", "-q") for _ in range(8)]
+    many = size(3, 8)
+    started = [lab.start("create", "-q") for _ in range(many)]
     done = [lab.finish(process) for process in started]
-    assert [one.code for one in done] == [0] * 8, done
+    assert [one.code for one in done] == [0] * many, done
     ids = [one.out.strip() for one in done]
-    assert len(set(ids)) == 8
+    assert len(set(ids)) == many
     assert listed(lab) == dict.fromkeys(ids, "idle")
-    assert len(agents(lab, claude)) == 8
+    assert len(agents(lab, claude)) == many
     for number, id in enumerate(ids):
         assert lab.ok("send", id, f"[[reply: I am {number}.]]") == "started (turn 1)"
     lab.ok("wait", *ids)
-    assert [lab.ok("last-message", id) for id in ids] == [f"I am {number}." for number in range(8)]
+    assert [lab.ok("last-message", id) for id in ids] == [f"I am {number}." for number in range(many)]
     lab.ok("kill", *ids)
     assert leftovers(lab) == []
 

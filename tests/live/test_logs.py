@@ -6,7 +6,9 @@ import json
 import subprocess
 from typing import Any
 
+import pytest
 from lab import Lab
+from soak import size
 
 LONG = "a very long briefing. " * 1500
 
@@ -53,8 +55,9 @@ def test_a_whole_conversation(shared: Lab) -> None:
     shared.ok("kill", id)
 
 
+@pytest.mark.soak
 def test_the_reply_is_there_as_soon_as_the_turn_is_over(shared: Lab, talker: str) -> None:
-    for number in range(8):
+    for number in range(size(3, 50)):
         shared.ok("ask", talker, f"[[reply: asked {number}]]")
         assert said(shared, talker)[-1]["text"] == f"asked {number}"
         texts = [entry["text"] for entry in said(shared, talker) if entry["role"] == "assistant"]

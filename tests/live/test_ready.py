@@ -1,7 +1,4 @@
-"""A send started the instant `create` returns is delivered, whole and once, every time, on a machine under load.
-
-`DEV_SESSIONS_TEST_RUNS=100` runs it as often as the promise says.
-"""
+"""A send started the instant `create` returns is delivered, whole and once, every time, on a machine under load."""
 
 from __future__ import annotations
 
@@ -13,8 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 from lab import Lab
+from soak import size
 
-RUNS = int(os.environ.get("DEV_SESSIONS_TEST_RUNS", "8"))
+RUNS = size(1, 100)
 
 
 @pytest.fixture
@@ -32,6 +30,7 @@ def load() -> Iterator[None]:
         burner.wait()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(60 + 60 * RUNS)
 def test_send_right_after_create_is_delivered(lab: Lab, load: None) -> None:
     """Each run in a shell of its own, so that nothing of ours stands between the two commands."""

@@ -9,7 +9,11 @@ import signal
 import subprocess
 import time
 
+import pytest
 from lab import Lab
+from soak import size
+
+QUICK = size(3, 50)
 
 
 def on_a_terminal(lab: Lab, *args: str) -> str:
@@ -33,9 +37,10 @@ def on_a_terminal(lab: Lab, *args: str) -> str:
     return content.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.soak
 def test_quick_turns_each_with_its_own_reply(shared: Lab, talker: str) -> None:
     """At once after the end, when the transcript may not be written yet."""
-    for number in range(10):
+    for number in range(QUICK):
         assert shared.ok("ask", talker, f"[[reply: asked {number}]]") == f"asked {number}"
         assert shared.ok("last-message", talker) == f"asked {number}"
         shared.ok("send", talker, f"[[reply: sent {number}]]")
@@ -43,17 +48,18 @@ def test_quick_turns_each_with_its_own_reply(shared: Lab, talker: str) -> None:
         assert shared.run("last-message", talker, "-n", "2", "--json").json == [f"asked {number}", f"sent {number}"]
 
 
+@pytest.mark.soak
 def test_quick_turns_through_one_shell(shared: Lab, talker: str) -> None:
     """As a script does it, without the pause of a test between the end and the question for the reply."""
     ours = " ".join(shared.argv())
     script = "".join(
         f"{ours} send {talker} '[[reply: shell {number}]]' >/dev/null && {ours} wait {talker} >/dev/null && "
         f"{ours} last-message {talker} || exit 1\n"
-        for number in range(10)
+        for number in range(QUICK)
     )
     done = subprocess.run(["sh", "-c", script], env=shared.env, cwd=shared.project, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [f"shell {number}" for number in range(10)]
+    assert done.stdout.splitlines() == [f"shell {number}" for number in range(QUICK)]
 
 
 def test_same_reply_twice(shared: Lab, talker: str) -> None:

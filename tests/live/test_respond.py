@@ -10,10 +10,12 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from lab import Done, Lab
+from soak import size
 
 # How often a person and `respond` answer in the same instant.
-RACES = int(os.environ.get("DEV_SESSIONS_RACES", "5"))
+RACES = size(3, 30)
 
 
 def question(lab: Lab, id: str) -> dict[str, Any]:
@@ -164,6 +166,7 @@ def pressed(lab: Lab, id: str, key: str) -> None:
     lab.until(gone, "the end of the dialog")
 
 
+@pytest.mark.soak
 def test_a_person_and_respond_in_the_same_instant(lab: Lab) -> None:
     """One of them is taken, and `respond` says which; nothing of either goes to what comes next."""
     id = lab.create("--permissions", "ask")

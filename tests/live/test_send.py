@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from lab import Lab
+from soak import size
 
 from dev_sessions.backends.claude.delivery import wire
 
@@ -400,6 +401,7 @@ def test_two_at_once_to_one_session(shared: Lab, talker: str) -> None:
     assert Counter(shared.prompts_since(talker, before, 2)) == Counter(texts)
 
 
+@pytest.mark.soak
 def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> None:
     """A sender killed at any moment, then the same again: the text arrives exactly once, and nothing stays behind."""
     shared.ok("wait", talker)
@@ -408,7 +410,7 @@ def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> No
     shared.ok("ask", talker, "how long does one take?")
     usual = time.monotonic() - began
     texts = []
-    for number in range(14):
+    for number in range(size(4, 50)):
         text = f"number {number}\n" + lines(8, 70) + f"\nend of {number}"
         words = ("send", talker, "--json", "--request-id", f"killed-{number}", text)
         sender = shared.start(*words)
@@ -560,9 +562,10 @@ def test_send_to_a_dead_session(shared: Lab) -> None:
     shared.ok("kill", id)
 
 
-def test_twenty_sends_at_once_to_five_sessions(lab: Lab) -> None:
+@pytest.mark.soak
+def test_many_sends_at_once_to_several_sessions(lab: Lab) -> None:
     """On one tmux server: every transcript holds exactly its own four, byte for byte."""
-    ids = [lab.create() for _ in range(5)]
+    ids = [lab.create() for _ in range(size(2, 5))]
     texts = {id: [f"for {id}, {part}\n{lines(5, 120)}\nend of {id} {part}" for part in range(4)] for id in ids}
     jobs: list[tuple[str, subprocess.Popen[str]]] = []
     for part in range(4):

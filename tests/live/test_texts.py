@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from lab import Lab
+from soak import size
 from texts import texts
 
 from dev_sessions.app import client
 
-EXAMPLES = int(os.environ.get("DEV_SESSIONS_TEST_EXAMPLES", "40"))
+EXAMPLES = size(12, 10_000)
 
 
 class Talk:
@@ -51,6 +51,8 @@ def arrived(talk: Talk, told: dict[str, Any], prompts: list[str]) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(120 + 5 * EXAMPLES)
 # No shrinking: each try takes a turn of the real agent. The failing text is printed whole, escaped.
 @settings(
     max_examples=EXAMPLES,

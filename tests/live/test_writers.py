@@ -1,12 +1,8 @@
-"""Many writers at once on one state folder: what was acknowledged to one of them is there in the end.
-
-DEV_SESSIONS_WRITERS_SECONDS is how long they write.
-"""
+"""Many writers at once on one state folder: what was acknowledged to one of them is there in the end."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -17,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from soak import size
 
 from dev_sessions.store import Store
 
-SECONDS = float(os.environ.get("DEV_SESSIONS_WRITERS_SECONDS", "60"))
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+SECONDS = size(3, 120)
 WRITERS = 16
 SEED = 1
 
@@ -117,7 +115,6 @@ def agree(home: Path, writers: list[Writer]) -> None:
         assert json.loads((home / "sessions" / key / "record.json").read_text())["key"] == key
 
 
-@pytest.mark.timeout(300 + SECONDS)
 def test_sixteen_writers_lose_nothing(tmp_path: Path) -> None:
     home = tmp_path / "state"
     writers = [Writer(home, tmp_path, f"writer{number}", SECONDS, f"{SEED}-{number}") for number in range(WRITERS)]
@@ -128,9 +125,8 @@ def test_sixteen_writers_lose_nothing(tmp_path: Path) -> None:
     assert Store(str(home)).load()["shared"]["count"] == exact
 
 
-@pytest.mark.timeout(300 + SECONDS)
 def test_sixteen_writers_of_which_some_are_killed(tmp_path: Path) -> None:
-    home, chance, seconds = tmp_path / "state", random.Random(SEED), SECONDS / 4
+    home, chance, seconds = tmp_path / "state", random.Random(SEED), size(4, 60)
     end, deaths = time.monotonic() + seconds, 0
     alive = {f"writer{number}": Writer(home, tmp_path, f"writer{number}", seconds, "0") for number in range(WRITERS)}
     every = list(alive.values())

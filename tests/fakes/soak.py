@@ -1,0 +1,16 @@
+"""How much the tests try that prove more the longer they run: a little in `make test`, all of it in `make soak`.
+
+A test that uses `size` has the mark `soak`, by which `make soak` finds it. One with the mark `soak(only=True)` runs
+there alone; a smaller one beside it shows the same in `make test`.
+"""
+
+from __future__ import annotations
+
+import os
+
+SOAK = bool(os.environ.get("DEV_SESSIONS_TEST_SOAK"))
+
+
+def size(usual: int, soak: int) -> int:
+    """How many in this run."""
+    return soak if SOAK else usual
