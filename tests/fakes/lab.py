@@ -19,6 +19,7 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from forked import Forked
 from model_server import ModelServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,10 +42,15 @@ class Done(NamedTuple):
 class Lab:
     """Use as a context manager.
 
+    Attributes:
+        forked: runs the commands, where it does not matter how a command starts; else each is a Python of its own.
+
     Args:
         claude: path of the real `claude`, or None for tests that need none.
         name: distinguishes labs that live at the same time.
     """
+
+    forked: Forked | None = None
 
     def __init__(self, claude: str | None = None, name: str = "lab") -> None:
         # Short: Codex puts sockets below it, whose paths may have no more than some 100 characters.
@@ -120,14 +126,14 @@ class Lab:
 
     def run(self, *args: str, stdin: str | None = None, env: dict[str, str] | None = None, **options: Any) -> Done:
         """Run `dev-sessions ARGS` to its end. `env` adds variables."""
+        there, cwd, given = self.environment(env), options.pop("cwd", self.project), (stdin or "").encode()
+        timeout = options.pop("timeout", COMMAND_SECONDS)
+        own = options or any(name.startswith(("PYTHON", "COVERAGE_PROCESS_")) for name in there)
+        if self.forked and not own:
+            code, out, err = self.forked.run(args, there, str(cwd), given, timeout)
+            return Done(code, out.decode(), err.decode())
         done = subprocess.run(
-            self.argv(*args),
-            env=self.environment(env),
-            cwd=options.pop("cwd", self.project),
-            input=(stdin or "").encode(),
-            capture_output=True,
-            timeout=options.pop("timeout", COMMAND_SECONDS),
-            **options,
+            self.argv(*args), env=there, cwd=cwd, input=given, capture_output=True, timeout=timeout, **options
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -219,10 +225,13 @@ class Lab:
 
     def until(self, condition: Any, what: str, timeout: float = 30.0) -> Any:
         """Wait for a condition of the outside world (a file, a screen); returns its first true value."""
-        end = time.monotonic() + timeout
+        began = time.monotonic()
+        end = began + timeout
         while not (value := condition()):
-            assert time.monotonic() < end, f"not within {timeout:g} s: {what}"
-            time.sleep(0.02)
+            looked = time.monotonic()
+            assert looked < end, f"not within {timeout:g} s: {what}"
+            time.sleep(max(0.02, looked - began))  # at most half of a processor for looking
+            began = time.monotonic()
         return value
 
     def is_waiting(self, pid: int) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from codex_lab import CodexLab
+from forked import Forked
 from lab import ROOT, Lab
 
 LIVE = Path(__file__).parent
@@ -18,6 +19,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if LIVE in item.path.parents:
             item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked() -> Iterator[None]:
+    """Give the commands in a way that saves Python's start."""
+    Lab.forked = Forked()
+    yield
+    Lab.forked.close()
+    Lab.forked = None
 
 
 @pytest.fixture(scope="session")
