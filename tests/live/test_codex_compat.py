@@ -52,14 +52,13 @@ def codex_shared(codex: str) -> Iterator[CodexLab]:
         yield made
 
 
+left = states.left
+
+
 @pytest.fixture
-def stage(codex: str, row: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    with CodexLab(codex, "compat-row") as lab:
-        made = states.TABLE.Stage(lab, row)
-        try:
-            yield made
-        finally:
-            made.close()
+def stage(codex: str, row: Any, left: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    shared = left if states.TABLE.can_share(row) and row.name not in states.SEATED else None
+    yield from states.TABLE.staged(lambda: CodexLab(codex, "compat"), row, shared, request)
 
 
 def rows() -> list[Any]:

@@ -184,23 +184,24 @@ def killed_idle(stage: Any) -> Iterator[None]:
 
 @scene("a command left running")
 def left_running(stage: Any) -> Iterator[None]:
-    stage.send(f"[[hold: a]][[bash_bg: {stage.command('job')}]][[reply: started it]]")
-    stage.held("a")
+    stage.think(f"[[bash_bg: {stage.command('job')}]][[reply: started it]]")
     yield
     stage.go()
-    stage.lab.until((stage.lab.project / "job.runs").exists, "the job runs")
+    stage.runs("job")
     stage.becomes("idle")
     yield
     stage.end_tool("job")
 
 
+# Scenes in which a person sits down; their terminal goes on.
+SEATED = ("a question open", "Esc before any output", "Esc in a tool", "a person's own prompt")
+left = TABLE.left
+
+
 @pytest.fixture
-def stage(codex_lab: CodexLab, row: Row) -> Iterator[Any]:
-    made = TABLE.Stage(codex_lab, row)
-    try:
-        yield made
-    finally:
-        made.close()
+def stage(codex: str, row: Row, left: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    shared = left if TABLE.can_share(row) and row.name not in SEATED else None
+    yield from TABLE.staged(lambda: CodexLab(codex, "states"), row, shared, request)
 
 
 @pytest.mark.parametrize("row", CODEX_ROWS, ids=lambda row: row.name)

@@ -19,27 +19,37 @@ from typing import Any
 
 import pytest
 from lab import Done, Lab, subagent
-from state_rows import ROWS, Row
+from state_rows import DEATH, ROWS, Row
 
 Scene = Callable[["Stage"], Iterator[None]]
 SCENES: dict[str, Scene] = {}
 
 
 class Stage:
-    """One session in a lab, and what a scene does with it."""
+    """One session in a lab, and what a scene does with it.
 
-    def __init__(self, lab: Lab, row: Row) -> None:
+    Attributes:
+        before: how many turns of earlier rows the session has.
+        a, b: gates of this row alone, at which the model holds its answer back.
+    """
+
+    def __init__(self, lab: Lab, row: Row, id: str = "") -> None:
         self.lab, self.row = lab, row
-        if not row.hooks:
-            settings = lab.home / ".claude" / "settings.json"
+        self.id = id or self._create()
+        self.before = self.asked = int(lab.run("status", self.id, "--json").json["turn"] or 0)
+        self.a, self.b = f"a-{self.before}", f"b-{self.before}"
+        self.resets_at: int | None = None
+        self.waits: list[subprocess.Popen[str]] = []
+
+    def _create(self) -> str:
+        if not self.row.hooks:
+            settings = self.lab.home / ".claude" / "settings.json"
             settings.parent.mkdir(exist_ok=True)
             settings.write_text(json.dumps({"disableAllHooks": True}))
-        if row.login:
-            lab.log_in()
-        self.id = lab.create("--permissions", row.permissions, "--env", "CLAUDE_CODE_MAX_RETRIES=2", *row.options)
-        self.resets_at: int | None = None
-        self.asked = 0
-        self.waits: list[subprocess.Popen[str]] = []
+        if self.row.login:
+            self.lab.log_in()
+        options = ("--permissions", self.row.permissions, "--env", "CLAUDE_CODE_MAX_RETRIES=2", *self.row.options)
+        return self.lab.create(*options)
 
     def wait(self, *options: str) -> subprocess.Popen[str]:
         """Start a `wait` in the background."""
@@ -62,28 +72,35 @@ class Stage:
 
     def think(self, rest: str) -> None:
         """Send a message whose answer is held back; `go` lets it come."""
-        self.send(f"[[hold: a]]{rest}")
-        self.held("a")
+        self.send(f"[[hold: {self.a}]]{rest}")
+        self.held(self.a)
 
     def go(self) -> None:
-        self.lab.model.release("a")
+        self.lab.model.release(self.a)
 
     def run_tool(self, rest: str) -> None:
         """Send a message that makes the agent run a command, which runs until `end_tool`."""
         self.send(f"[[bash: {self.command('tool')}]]{rest}")
-        self.lab.until((self.lab.project / "tool.runs").exists, "the tool runs")
+        self.runs("tool")
+
+    def runs(self, name: str) -> None:
+        """Wait until a command runs."""
+        self.lab.until(self._path(name, "runs").exists, f"the {name} runs")
 
     def end_tool(self, name: str = "tool") -> None:
-        (self.lab.project / f"{name}.end").touch()
+        self._path(name, "end").touch()
+
+    def _path(self, name: str, end: str) -> Path:
+        return self.lab.project / f"{name}-{self.before}.{end}"
 
     def command(self, name: str) -> str:
-        """A shell command that runs until the file NAME.end is there."""
+        """A shell command that runs until `end_tool`."""
         code = f"""
 import os, time
-open("{name}.runs", "w").close()
-while not os.path.exists("{name}.end"):
+open("{self._path(name, "runs")}", "w").close()
+while not os.path.exists("{self._path(name, "end")}"):
     time.sleep(0.05)"""
-        path = self.lab.project / f"{name}.py"
+        path = self._path(name, "py")
         path.write_text(code)
         return f"python3 {shlex.quote(path.name)}"
 
@@ -213,8 +230,8 @@ def escape_before(stage: Stage) -> Iterator[None]:
 @scene("Esc after some output")
 def escape_after(stage: Stage) -> Iterator[None]:
     yield
-    stage.send("[[stream: Half of the answer]][[hold: a]][[stream: never]]")
-    stage.held("a")
+    stage.send(f"[[stream: Half of the answer]][[hold: {stage.a}]][[stream: never]]")
+    stage.held(stage.a)
     stage.sees("Half of the answer")
     yield
     stage.lab.keys(stage.id, "Escape")
@@ -253,10 +270,10 @@ def person(stage: Stage) -> Iterator[None]:
     if stage.row.turns:
         assert stage.lab.ok("ask", stage.id, "[[reply: ours]]") == "ours"
     yield
-    stage.lab.keys(stage.id, "[[hold: a]][[reply: theirs]] ")
+    stage.lab.keys(stage.id, f"[[hold: {stage.a}]][[reply: theirs]] ")
     stage.lab.until(lambda: "theirs" in stage.lab.screen(stage.id), "the typed prompt")
     stage.lab.keys(stage.id, "Enter")
-    stage.held("a")
+    stage.held(stage.a)
     yield
     stage.go()
     stage.becomes("idle")
@@ -275,8 +292,8 @@ def fails(stage: Stage) -> Iterator[None]:
 def fails_late(stage: Stage) -> Iterator[None]:
     yield
     # The third request, the last one of this session's two retries, is held back.
-    stage.send("[[error: 529 x2]][[hold: a]][[error: 429]]")
-    stage.held("a")
+    stage.send(f"[[error: 529 x2]][[hold: {stage.a}]][[error: 429]]")
+    stage.held(stage.a)
     yield
     stage.go()
 
@@ -349,7 +366,7 @@ def server_killed(stage: Stage) -> Iterator[None]:
 @scene("a subagent's question open")
 def subagent_asks(stage: Stage) -> Iterator[None]:
     asks = subagent("[[bash: touch x]][[reply: touched]]")
-    stage.think(f"{asks}[[hold: b]][[bash: ls]][[reply: done]]")
+    stage.think(f"{asks}[[hold: {stage.b}]][[bash: ls]][[reply: done]]")
     yield
     stage.go()
     (asked,) = stage.lab.pending("touch x")
@@ -363,32 +380,31 @@ def subagent_asks(stage: Stage) -> Iterator[None]:
         told = json.dumps(stage.lab.transcript(stage.id))
         return "<task-notification>" in told or "async_launched" not in told
 
-    stage.held("b")
+    stage.held(stage.b)
     stage.lab.until(reported, "the end of the subagent")
-    stage.lab.model.release("b")
+    stage.lab.model.release(stage.b)
     stage.becomes("idle")
 
 
 @scene("subagents at work")
 def subagents(stage: Stage) -> Iterator[None]:
-    stage.send("[[hold: a]][[agent: helper|[[hold: b]][[reply: found [[reply: it is found]]]]]][[reply: started it]]")
-    stage.held("a")
+    script = f"[[hold: {stage.b}]][[reply: found [[reply: it is found]]]]"
+    stage.think(f"[[agent: helper|{script}]][[reply: a helper is at it]]")
     yield
     stage.go()
-    stage.held("b")
-    stage.sees("started it")
+    stage.held(stage.b)
+    stage.sees("a helper is at it")
     yield
-    stage.lab.model.release("b")
+    stage.lab.model.release(stage.b)
     stage.becomes("idle")
 
 
 @scene("background work")
 def background(stage: Stage) -> Iterator[None]:
-    stage.send(f"[[hold: a]][[bash_bg: {stage.command('job')}]][[reply: started it]]")
-    stage.held("a")
+    stage.think(f"[[bash_bg: {stage.command('job')}]][[reply: started it]]")
     yield
     stage.go()
-    stage.lab.until((stage.lab.project / "job.runs").exists, "the job runs")
+    stage.runs("job")
     stage.becomes("idle")
     assert stage.lab.ok("last-message", stage.id) == "started it"
     settled = stage.wait("--settled")
@@ -452,30 +468,65 @@ class Looker:
         assert (found["error"] is not None) == (word in ("failed", "interrupted", "exited")), found
         return found
 
+    def last(self) -> int | None:
+        """The last turn of the row."""
+        return self.stage.before + self.row.turns[-1][0] if self.row.turns else None
+
     def end(self, found: dict[str, Any]) -> None:
         """Check the turns that an answer after the end speaks of."""
-        row = self.row
-        assert [(turn["turn"], turn["outcome"]) for turn in found["turns"]] == list(row.turns)
-        assert found["turn"] == (row.turns[-1][0] if row.turns else None)
-        assert [(turn["turn"], turn["reply"]) for turn in found["turns"] if turn["reply"]] == list(row.reply)
+        row, before = self.row, self.stage.before
+        assert [(turn["turn"] - before, turn["outcome"]) for turn in found["turns"]] == list(row.turns)
+        assert found["turn"] == self.last()
+        assert [(turn["turn"] - before, turn["reply"]) for turn in found["turns"] if turn["reply"]] == list(row.reply)
         assert row.error in (found["error"] or "")
         limit = ("limit", self.stage.resets_at) if row.limit else (None, None)
         for one in (found, *found["turns"], self.lab.run("status", self.id, "--json").json):
             assert (one["reason"], one["resets_at"]) == limit
         for number, outcome in row.turns:
-            one = self.answer(self.wait("--turn", str(number), "--json"), outcome, row.later_code)
-            assert one["turn"] == number
-            assert [turn for turn in one["turns"] if turn["turn"] == number] == [found["turns"][number - 1]]
+            one = self.answer(self.wait("--turn", str(before + number), "--json"), outcome, row.later_code)
+            assert one["turn"] == before + number
+            assert [turn for turn in one["turns"] if turn["turn"] == before + number] == [found["turns"][number - 1]]
+
+
+# What rows have left that others go on with: a lab and the session in it, with hooks and without.
+Left = dict[bool, tuple[Lab, str]]
+
+
+@pytest.fixture(scope="module")
+def left() -> Iterator[Left]:
+    rows: Left = {}
+    yield rows
+    for lab, _ in rows.values():
+        lab.close()
+
+
+def can_share(row: Row) -> bool:
+    """True if a row needs no session of its own, and leaves one at rest (and no prompt given back, as Esc does)."""
+    alike = row.permissions == "full" and not row.login and not row.options
+    rests = row.after == "idle" and row.part != DEATH and "Esc before any output" not in row.name
+    return alike and bool(row.turns) and rests
+
+
+def staged(make: Callable[[], Lab], row: Row, left: Left | None, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """The session that a row's scene plays on; one whose test fails is not left to others."""
+    lab, id = left.pop(row.hooks, (None, "")) if left is not None else (None, "")
+    lab = lab or make().__enter__()
+    failed, stage = request.session.testsfailed, None
+    try:
+        stage = Stage(lab, row, id)
+        yield stage
+    finally:
+        if stage:
+            stage.close()
+        if stage and left is not None and request.session.testsfailed == failed:
+            left[row.hooks] = lab, stage.id
+        else:
+            lab.close()
 
 
 @pytest.fixture
-def stage(lab: Lab, row: Row) -> Iterator[Stage]:
-    """The session that the row's scene plays on."""
-    made = Stage(lab, row)
-    try:
-        yield made
-    finally:
-        made.close()
+def stage(claude: str, row: Row, left: Left, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    yield from staged(lambda: Lab(claude, "states"), row, left if can_share(row) else None, request)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -496,7 +547,7 @@ def test_row(stage: Stage, row: Row) -> None:
         waits.append(stage.wait("--json"))
         await_armed(lab, waits[-1])
         assert look.wait("--timeout", "0")[:2] == (124, "working\n")
-        assert look.turn() == 1
+        assert look.turn() == stage.before + 1
         waits.append(stage.wait("--json"))  # somewhere between here and the end it begins to look
     else:
         assert look.wait()[:2] == (row.code, f"{row.wait}\n")
@@ -514,11 +565,11 @@ def test_row(stage: Stage, row: Row) -> None:
         assert after == answers[0]
     look.end(after)
     look.status(row.after)
-    assert look.turn() == (row.turns[-1][0] if row.turns else None)
+    assert look.turn() == look.last()
     if row.after == "idle":
         # Nothing of the situation is left that would get into the next message.
-        assert lab.ok("ask", stage.id, "[[reply: what next?]]") == "what next?"
-        last = ["[[reply: what next?]]"]
+        assert lab.ok("ask", stage.id, f"[[reply: what after {look.last()}?]]") == f"what after {look.last()}?"
+        last = [f"[[reply: what after {look.last()}?]]"]
         lab.until(lambda: lab.prompts(stage.id)[-1:] == last, "the transcript has it alone")
     else:
         assert lab.run("send", stage.id, "[[reply: nobody]]").code == 5
