@@ -166,6 +166,24 @@ def test_create_takes_a_relative_path_from_the_current_directory(run: Commands) 
     run.ok("kill", record["id"])
 
 
+def test_a_folder_by_other_names_is_the_folder_itself(run: Commands) -> None:
+    lab = run.lab
+    folder = lab.path / "folders" / "the real one"
+    folder.mkdir(parents=True)
+    (lab.path / "link").symlink_to(folder)
+    for word, wanted in [
+        (f"{lab.path}/link", folder),
+        (f"{folder}/", folder),
+        (f"{folder}/../the real one/.", folder),
+        ("../folders/the real one", folder),
+        ("~", lab.home),
+    ]:
+        created = run.json("create", "--cli", "fake", "-p", word)
+        assert created["path"] == str(wanted)
+        assert os.readlink(f"/proc/{lab.pid(created['id'])}/cwd") == str(wanted)
+        run.ok("kill", created["id"])
+
+
 def test_create_with_a_file_sends_it(run: Commands, tmp_path: Path) -> None:
     brief = tmp_path / "brief.md"
     brief.write_text("[[reply: read it]]")

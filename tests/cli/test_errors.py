@@ -78,6 +78,11 @@ def test_a_wrong_call_is_exit_2(run: Commands, argv: list[str]) -> None:
     assert run.lab.processes() == [] or "create" not in argv
 
 
+@pytest.mark.parametrize("id", ["", "Fizz", "a.b", "a:b", "../x", "a b", "-x", "a-", "1a", "é", "a" * 65, "=a", "a\nb"])
+def test_an_id_that_a_session_cannot_have(run: Commands, id: str) -> None:
+    check(run("create", "--cli", "fake", f"--id={id}"), 2, "session id")
+
+
 def test_an_option_without_its_value_names_the_help_of_its_command(run: Commands) -> None:
     check(run("wait", "a", "--timeout"), 2, "--timeout", "next: dev-sessions wait --help")
 

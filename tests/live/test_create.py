@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -13,12 +14,14 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from lab import KEY, Done, Lab
 from soak import size
 
 TRUSTED = "accepted Claude's trust dialog"
+only_in_soak = pytest.mark.soak(only=True)
 
 
 @pytest.fixture(scope="module")
@@ -135,19 +138,6 @@ def test_unknown_dialog_is_left_to_a_person(lab: Lab) -> None:
     assert leftovers(lab) == []
 
 
-def test_unknown_dialog_in_json(lab: Lab) -> None:
-    unknown_key(lab)
-    done = lab.run("create", "--id", "asked", "--json")
-    assert done.code == 6
-    error = done.json["error"]
-    assert error["code"] == "waiting_for_input"
-    assert "Detected a custom API key" in error["message"]
-    assert error["data"]["session"] == "asked"
-    # Killed as it stands, it leaves nothing.
-    lab.ok("kill", "asked")
-    assert leftovers(lab) == []
-
-
 def mcp_server(lab: Lab) -> None:
     # Claude keeps the answer at the root of the repository, which is not to be ours.
     subprocess.run(["git", "init", "-q", str(lab.project)], check=True)
@@ -167,11 +157,10 @@ def external_import(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("trusted", "obstacles", "told"),
     [
-        (True, [mcp_server], ["MCP servers"]),
-        (True, [external_import], ["imports of CLAUDE.md"]),
-        (False, [mcp_server, external_import], [TRUSTED, "MCP servers", "imports of CLAUDE.md"]),
+        pytest.param(True, [mcp_server], ["MCP servers"], marks=only_in_soak, id="mcp"),
+        pytest.param(True, [external_import], ["imports of CLAUDE.md"], marks=only_in_soak, id="import"),
+        pytest.param(False, [mcp_server, external_import], [TRUSTED, "MCP servers", "imports of CLAUDE.md"], id="all"),
     ],
-    ids=["mcp", "import", "all"],
 )
 def test_dialogs_of_a_project_are_answered(
     lab: Lab, trusted: bool, obstacles: list[Callable[[Lab], None]], told: list[str]
@@ -193,19 +182,12 @@ def test_dialogs_of_a_project_are_answered(
     lab.ok("kill", id)
 
 
-def test_bypass_warning_never_stands_in_the_way(lab: Lab) -> None:
-    """The warning about bypassed permissions is consented to by the settings of that session, not of the user."""
-    id = lab.create()
-    assert "bypass permissions on" in lab.screen(id).lower()
-    for path in (lab.home / ".claude").glob("settings*.json"):
-        assert "skipDangerousModePermissionPrompt" not in path.read_text()
-    lab.ok("kill", id)
-
-
 # Root.
 
 
-@pytest.mark.parametrize("word", ["1", "yes", "true"])
+@pytest.mark.parametrize(
+    "word", [pytest.param("1", marks=only_in_soak), "yes", pytest.param("true", marks=only_in_soak)]
+)
 def test_full_permissions_in_a_sandbox(lab: Lab, word: str) -> None:
     """Also as root, which Claude itself allows with the word "1" alone."""
     lab.env["IS_SANDBOX"] = word
@@ -234,37 +216,103 @@ def test_full_permissions_as_root_outside_of_a_sandbox(lab: Lab, word: str | Non
 # The environment.
 
 
-def test_started_from_inside_another_agent(lab: Lab) -> None:
+INHERITED = {
+    "CLAUDECODE": "1",
+    "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+    "CLAUDE_CODE_SESSION_ID": "00000000-0000-4000-8000-000000000000",
+    "CLAUDE_CODE_SSE_PORT": "12345",
+    "CLAUDE_CODE_CHILD_SESSION": "1",
+    "CLAUDE_PROJECT_DIR": "/nowhere",
+    "CLAUDE_ENV_FILE": "/nowhere/env",
+    "CLAUDE_PID": "1",
+    "CLAUDE_CODE_SANDBOXED": "1",
+    "AI_AGENT": "claude-code",
+    "CODEX_SANDBOX": "seatbelt",
+    "CODEX_SANDBOX_NETWORK_DISABLED": "1",
+    "CODEX_THREAD_ID": "t",
+    "CODEX_CI": "1",
+    "DEV_SESSIONS_ID": "fizz-top",
+    "DEV_SESSIONS_KEY": "fizz-top-01234567",
+    "DEV_SESSIONS_DEPTH": "2",
+    "KEPT": "yes",
+}
+GIVEN = {
+    "SPACES": "a  b ",
+    "QUOTES": 'it\'s "quoted" `x` $HOME $(id) \\',
+    "LINES_": "one\ntwo\n",
+    "EQUALS": "a=b=c",
+    "NOTHING": "",
+    "UNICODE": "Zoë 日本 e\u0301",
+    "DEV_SESSIONS_ID": "spoofed",
+}
+DESCRIPTION = "fix \"it\" 'now'\n第二\x1b[31mred\ttab " + "x" * 300
+
+
+class Surrounded(NamedTuple):
+    """A session that was created in odd surroundings, what `create` said, and the command lines that held a secret."""
+
+    lab: Lab
+    id: str
+    created: dict[str, Any]
+    path: str
+    secret: str
+    told: set[str]
+
+
+@pytest.fixture(scope="module")
+def surrounded(claude: str) -> Iterator[Surrounded]:
+    """By an agent, with a profile that resets PATH, a value that is no UTF-8, and a function that bash exported."""
+    with Lab(claude, "odd") as lab:
+        for name in (".profile", ".bash_profile", ".bashrc", ".zprofile"):
+            (lab.home / name).write_text("PATH=/usr/bin:/bin\nexport PATH\n")
+        script(lab.path / "tools" / "only-here", "echo found")
+        path, secret = f"{lab.path / 'tools'}:{lab.env['PATH']}", "s3cr3t-" + os.urandom(6).hex()
+        env = {"PATH": path, "SHELL": "/bin/bash", "LATIN": "caf\udce9", "BASH_FUNC_f%%": "() {  true\n}"}
+        words = [word for name, value in GIVEN.items() for word in ("--env", f"{name}={value}")]
+        words += ["--id", "odd", "-d", DESCRIPTION, "--group", "my group", "--model", "opus"]
+        with command_lines(secret) as told:
+            done = lab.run("create", "--json", *words, env={**INHERITED, **env, "MY_SECRET": secret})
+            assert done.code == 0, done
+            lab.ok("ask", "odd", "[[reply: Hush.]]")
+        yield Surrounded(lab, "odd", done.json, path, secret, told)
+        lab.ok("kill", "odd")
+        assert leftovers(lab) == []
+
+
+@contextlib.contextmanager
+def command_lines(secret: str) -> Iterator[set[str]]:
+    """The command lines that hold a secret or the key, sampled all the while: everybody may read them."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def sample() -> None:
+        while not over.wait(0.01):
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdecimal():
+                    try:
+                        content = (entry / "cmdline").read_bytes()
+                    except OSError:
+                        continue
+                    if secret.encode() in content or KEY.encode() in content:
+                        seen.add(content.replace(b"\0", b" ").decode())
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        sampler.join()
+
+
+def test_started_from_inside_another_agent(surrounded: Surrounded) -> None:
     """Nothing of the caller's own agent, session and terminal goes on to the new one; its parent is known."""
-    inherited = {
-        "CLAUDECODE": "1",
-        "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
-        "CLAUDE_CODE_SESSION_ID": "00000000-0000-4000-8000-000000000000",
-        "CLAUDE_CODE_SSE_PORT": "12345",
-        "CLAUDE_CODE_CHILD_SESSION": "1",
-        "CLAUDE_PROJECT_DIR": "/nowhere",
-        "CLAUDE_ENV_FILE": "/nowhere/env",
-        "CLAUDE_PID": "1",
-        "CLAUDE_CODE_SANDBOXED": "1",
-        "AI_AGENT": "claude-code",
-        "CODEX_SANDBOX": "seatbelt",
-        "CODEX_SANDBOX_NETWORK_DISABLED": "1",
-        "CODEX_THREAD_ID": "t",
-        "CODEX_CI": "1",
-        "DEV_SESSIONS_ID": "fizz-top",
-        "DEV_SESSIONS_KEY": "fizz-top-01234567",
-        "DEV_SESSIONS_DEPTH": "2",
-        "KEPT": "yes",
-    }
-    created = lab.run("create", "--json", env=inherited)
-    assert created.code == 0, created
-    id = created.json["id"]
-    assert created.json["parent"] == "fizz-top"
+    lab, id = surrounded.lab, surrounded.id
+    assert surrounded.created["parent"] == "fizz-top"
     assert json.loads(lab.ok("list", "--json"))[0]["parent"] == "fizz-top"
     seen = environment(lab, id)
     ours = {"DEV_SESSIONS_ID", "DEV_SESSIONS_KEY", "DEV_SESSIONS_DEPTH", "KEPT"}
-    assert [name for name in inherited if name in seen and name not in ours] == []
-    assert seen["DEV_SESSIONS_ID"] == id
+    assert [name for name in INHERITED if name in seen and name not in ours] == []
     assert seen["DEV_SESSIONS_DEPTH"] == "3"
     assert seen["KEPT"] == "yes"
     # What the agent's own shell sees, where Claude sets some of them anew.
@@ -275,31 +323,78 @@ def test_started_from_inside_another_agent(lab: Lab) -> None:
     assert not [line for line in printed if line.startswith("CODEX_")]
     # Claude keeps a transcript, which it does not for what it takes for a part of another session.
     assert said(lab, id)
-    lab.ok("kill", id)
 
 
-def test_an_agent_starts_an_agent(lab: Lab) -> None:
-    """From inside a real Claude, with its Bash tool: parent and depth are recorded, and the child outlives it."""
-    parent = lab.create()
-    assert lab.ok("ask", parent, "[[bash: dev-sessions create -q --id child]][[replytool]]") == "child"
-    row = {row["id"]: row for row in json.loads(lab.ok("list", "--json"))}["child"]
-    assert row["parent"] == parent
-    assert environment(lab, "child")["DEV_SESSIONS_DEPTH"] == "2"
-    lab.ok("kill", parent)
-    assert listed(lab) == {"child": "idle"}
-    assert lab.ok("ask", "child", "[[reply: Still here.]]") == "Still here."
-    lab.ok("kill", "child")
-    assert leftovers(lab) == []
+def test_environment_arguments(surrounded: Surrounded) -> None:
+    lab, id = surrounded.lab, surrounded.id
+    seen = environment(lab, id)
+    assert {name: seen.get(name) for name in GIVEN} == {**GIVEN, "DEV_SESSIONS_ID": id}
+    assert seen["LATIN"] == "caf\udce9"
+    printed = lab.ok("ask", id, "[[bash: printf '%s' \"$QUOTES|$LINES_|$SPACES|\"]][[replytool]]")
+    assert printed == 'it\'s "quoted" `x` $HOME $(id) \\|one\ntwo\n|a  b |'
+    for wrong in ("NOVALUE", "=x", "1A=x", "A-B=x", "A B=x"):
+        refused(lab.run("create", "--env", wrong), 2, wrong.partition("=")[0])
 
 
-def test_depth_limit(lab: Lab) -> None:
-    refused(lab.run("create", env={"DEV_SESSIONS_DEPTH": "4"}), 2, "4", "DEV_SESSIONS_MAX_DEPTH")
-    assert leftovers(lab) == []
-    id = lab.create(env={"DEV_SESSIONS_DEPTH": "4", "DEV_SESSIONS_MAX_DEPTH": "5"})
-    assert environment(lab, id)["DEV_SESSIONS_DEPTH"] == "5"
-    refused(lab.run("create", env={"DEV_SESSIONS_DEPTH": "1", "DEV_SESSIONS_MAX_DEPTH": "1"}), 2, "1 level")
-    refused(lab.run("create", env={"DEV_SESSIONS_DEPTH": "deep"}), 2, "DEV_SESSIONS_DEPTH")
-    lab.ok("kill", id)
+def test_path_of_the_caller_survives_a_login_shell(surrounded: Surrounded) -> None:
+    """The user's profile resets PATH; the agent has the caller's, and finds a program that stands only there."""
+    lab, id = surrounded.lab, surrounded.id
+    assert environment(lab, id)["PATH"] == surrounded.path
+    printed = lab.ok("ask", id, '[[bash: only-here; echo "$PATH"]][[replytool]]').splitlines()
+    assert printed[0] == "found"
+    assert str(lab.path / "tools") in printed[1].split(":")
+
+
+def test_secrets_are_not_on_any_command_line(surrounded: Surrounded) -> None:
+    """Sampled all the while from before the create to the end of a turn."""
+    lab, id, secret = surrounded.lab, surrounded.id, surrounded.secret
+    assert environment(lab, id)["MY_SECRET"] == secret
+    assert surrounded.told == set()
+    # Files that hold it are the owner's alone.
+    holders = [path for path in lab.folder(id).rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in holders), holders
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (lab.state, lab.state / "sessions", lab.folder(id)))
+
+
+def test_bypass_warning_never_stands_in_the_way(surrounded: Surrounded) -> None:
+    """The warning about bypassed permissions is consented to by the settings of that session, not of the user."""
+    assert "bypass permissions on" in surrounded.lab.screen(surrounded.id).lower()
+    for path in (surrounded.lab.home / ".claude").glob("settings*.json"):
+        assert "skipDangerousModePermissionPrompt" not in path.read_text()
+
+
+def test_description_group_and_json(surrounded: Surrounded) -> None:
+    lab, created = surrounded.lab, surrounded.created
+    wanted = {
+        "id": "odd",
+        "cli": "claude",
+        "mode": "native",
+        "permissions": "full",
+        "path": str(lab.project),
+        "host": None,
+        "description": DESCRIPTION,
+        "group": "my group",
+        "parent": "fizz-top",
+        "model": "opus",
+        "status": "idle",
+    }
+    assert {name: created.get(name) for name in wanted} == wanted
+    assert {"attach", "interrupt"} <= set(created["capabilities"])
+    row = json.loads(lab.ok("list", "--json", "--group", "my group"))[0]
+    assert {name: row.get(name) for name in wanted} == wanted
+    table = lab.ok("list")
+    assert len(table.splitlines()) == 2, table
+    assert "\x1b" not in table
+    assert "opus" in " ".join(Path(f"/proc/{lab.pid('odd')}/cmdline").read_text().split("\0"))
+
+
+def test_another_path_for_the_agent(lab: Lab) -> None:
+    """`--env PATH=...` is what the agent gets; the agent's program is found on the caller's own."""
+    claude = script(lab.path / "bin" / "claude", f"/usr/bin/env >'{lab.path}/seen'", "exit 3")
+    del lab.env["DEV_SESSIONS_CLAUDE"]
+    lab.env["PATH"] = f"{claude.parent}:{lab.env['PATH']}"
+    refused(lab.run("create", "--env", "PATH=/usr/bin:/bin"), 1, "ended while it was starting")
+    assert "PATH=/usr/bin:/bin" in (lab.path / "seen").read_text().splitlines()
 
 
 def test_from_inside_tmux(lab: Lab) -> None:
@@ -328,92 +423,6 @@ def test_tmux_server_of_the_caller_is_gone(lab: Lab) -> None:
     else:
         refused(done, 1, "tmux")
     assert leftovers(lab) == []
-
-
-def test_environment_arguments(lab: Lab) -> None:
-    odd = {
-        "SPACES": "a  b ",
-        "QUOTES": 'it\'s "quoted" `x` $HOME $(id) \\',
-        "LINES_": "one\ntwo\n",
-        "EQUALS": "a=b=c",
-        "NOTHING": "",
-        "UNICODE": "Zoë 日本 e\u0301",
-        "DEV_SESSIONS_ID": "spoofed",
-    }
-    words = [word for name, value in odd.items() for word in ("--env", f"{name}={value}")]
-    # Of the caller's own: a value that is no UTF-8, and a function that bash exported.
-    done = lab.run("create", "-q", *words, env={"LATIN": "caf\udce9", "BASH_FUNC_f%%": "() {  true\n}"})
-    assert done.code == 0, done
-    id = done.out.strip()
-    seen = environment(lab, id)
-    assert {name: seen.get(name) for name in odd} == {**odd, "DEV_SESSIONS_ID": id}
-    assert seen["LATIN"] == "caf\udce9"
-    printed = lab.ok("ask", id, "[[bash: printf '%s' \"$QUOTES|$LINES_|$SPACES|\"]][[replytool]]")
-    assert printed == 'it\'s "quoted" `x` $HOME $(id) \\|one\ntwo\n|a  b |'
-    lab.ok("kill", id)
-    for wrong in ("NOVALUE", "=x", "1A=x", "A-B=x", "A B=x"):
-        refused(lab.run("create", "--env", wrong), 2, wrong.partition("=")[0])
-    assert leftovers(lab) == []
-
-
-def test_path_of_the_caller_survives_a_login_shell(lab: Lab) -> None:
-    """The user's profile resets PATH; the agent has the caller's, and finds a program that stands only there."""
-    for name in (".profile", ".bash_profile", ".bashrc", ".zprofile"):
-        (lab.home / name).write_text("PATH=/usr/bin:/bin\nexport PATH\n")
-    script(lab.path / "tools" / "only-here", "echo found")
-    path = f"{lab.path / 'tools'}:{lab.env['PATH']}"
-    id = lab.create(env={"PATH": path, "SHELL": "/bin/bash"})
-    assert environment(lab, id)["PATH"] == path
-    printed = lab.ok("ask", id, '[[bash: only-here; echo "$PATH"]][[replytool]]').splitlines()
-    assert printed[0] == "found"
-    assert str(lab.path / "tools") in printed[1].split(":")
-    lab.ok("kill", id)
-
-
-def test_another_path_for_the_agent(lab: Lab, claude: str) -> None:
-    """`--env PATH=...` is what the agent gets; the agent's program is found on the caller's own."""
-    (lab.path / "bin").mkdir()
-    (lab.path / "bin" / "claude").symlink_to(claude)
-    del lab.env["DEV_SESSIONS_CLAUDE"]
-    lab.env["PATH"] = f"{lab.path / 'bin'}:{lab.env['PATH']}"
-    done = lab.run("create", "-q", "--env", "PATH=/usr/bin:/bin")
-    assert done.code == 0, done
-    assert environment(lab, done.out.strip())["PATH"] == "/usr/bin:/bin"
-    lab.ok("kill", done.out.strip())
-
-
-def test_secrets_are_not_on_any_command_line(lab: Lab) -> None:
-    """Sampled all the while from before the create to its end: everybody may read command lines."""
-    secret = "s3cr3t-" + os.urandom(6).hex()
-    seen: set[str] = set()
-    over = threading.Event()
-
-    def sample() -> None:
-        while not over.is_set():
-            for entry in Path("/proc").iterdir():
-                if entry.name.isdecimal():
-                    try:
-                        content = (entry / "cmdline").read_bytes()
-                    except OSError:
-                        continue
-                    if secret.encode() in content or KEY.encode() in content:
-                        seen.add(content.replace(b"\0", b" ").decode())
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
-        id = lab.create(env={"MY_SECRET": secret})
-        assert environment(lab, id)["MY_SECRET"] == secret
-        lab.ok("ask", id, "[[reply: Hush.]]")
-    finally:
-        over.set()
-        sampler.join()
-    assert seen == set()
-    # Files that hold it are the owner's alone.
-    holders = [path for path in lab.folder(id).rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
-    assert all(path.stat().st_mode & 0o077 == 0 for path in holders), holders
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (lab.state, lab.state / "sessions", lab.folder(id)))
-    lab.ok("kill", id)
 
 
 def test_state_folder_with_a_hostile_name(lab: Lab) -> None:
@@ -497,7 +506,7 @@ def test_same_id_under_another_state_folder(lab: Lab) -> None:
     assert lab.ok("ask", "parser", "[[reply: Mine.]]") == "Mine."
     assert lab.ok("ask", "parser", "[[reply: Ours.]]", env=other) == "Ours."
     lab.ok("kill", "parser", env=other)
-    assert lab.ok("ask", "parser", "[[reply: Still.]]") == "Still."
+    assert lab.ok("status", "parser") == "idle"
     lab.ok("kill", "parser")
 
 
@@ -609,8 +618,14 @@ def test_state_folder_that_cannot_be_made(lab: Lab) -> None:
 # Folders.
 
 
+# Each sign also alone, where it shows which one it was.
 HOSTILE_FOLDERS = {
-    "spaces": " two  words ",
+    "signs": 'it\'s "a" $HOME $(touch pwned) `touch pwned` ${x} #{pid} #(touch pwned) #S ; \\n {path} {0} %s *[a-z]?',
+    "blanks": " two\nlines\tand  blanks ",
+    "letters": "-rf " + unicodedata.normalize("NFC", "Zoë-日本-é") + unicodedata.normalize("NFD", "Zoë-é") + " v1.2..",
+    "long": "x" * 120 + "/" + "y" * 120,
+}
+ALONE = {
     "dots": "v1.2..3.",
     "dash": "-rf",
     "nfc": unicodedata.normalize("NFC", "Zoë-日本-é"),
@@ -624,11 +639,14 @@ HOSTILE_FOLDERS = {
     "newline": "two\nlines",
     "tab": "a\tb",
     "glob": "*[a-z]?",
-    "long": "x" * 120 + "/" + "y" * 120,
 }
+FOLDERS = [
+    *(pytest.param(name, id=id) for id, name in HOSTILE_FOLDERS.items()),
+    *(pytest.param(name, id=id, marks=only_in_soak) for id, name in ALONE.items()),
+]
 
 
-@pytest.mark.parametrize("name", HOSTILE_FOLDERS.values(), ids=HOSTILE_FOLDERS.keys())
+@pytest.mark.parametrize("name", FOLDERS)
 def test_hostile_folder(shared: Lab, name: str) -> None:
     """The agent works in exactly that folder, is talked to there, and the folder's dialog was answered."""
     lab = shared
@@ -646,26 +664,6 @@ def test_hostile_folder(shared: Lab, name: str) -> None:
     assert sorted(os.listdir(folder)) == ["here", "where"]
     assert said(lab, id) == ["[[bash: touch here; pwd -P > where]][[reply: Noted.]]"]
     lab.ok("kill", id)
-
-
-def test_folder_by_other_names(shared: Lab) -> None:
-    """A symlink, a trailing slash, `..`, `~` and the current folder all name the folder itself."""
-    lab = shared
-    folder = lab.path / "folders" / "the real one"
-    folder.mkdir(parents=True)
-    (lab.path / "link").symlink_to(folder)
-    lab.trust(lab.project, folder, lab.home)
-    for word, wanted in [
-        (f"{lab.path}/link", folder),
-        (f"{folder}/", folder),
-        (f"{folder}/../the real one/.", folder),
-        ("../folders/the real one", folder),
-        ("~", lab.home),
-    ]:
-        created = json.loads(lab.ok("create", "--json", "-p", word))
-        assert created["path"] == str(wanted)
-        assert os.readlink(f"/proc/{lab.pid(created['id'])}/cwd") == str(wanted)
-        lab.ok("kill", created["id"])
 
 
 def test_folder_that_is_none(lab: Lab) -> None:
@@ -701,9 +699,6 @@ def test_folder_that_may_not_be_entered(lab: Lab) -> None:
 
 
 def test_ids(lab: Lab) -> None:
-    for wrong in ("", "Fizz", "a.b", "a:b", "../x", "a b", "-x", "a-", "1a", "é", "a" * 65, "=a", "a\nb"):
-        refused(lab.run("create", f"--id={wrong}"), 2, "session id")
-    assert leftovers(lab) == []
     # The longest, and one that is the beginning of another: tmux takes a name for its prefix.
     long = "a" * 64
     assert lab.create("--id", long) == long
@@ -713,18 +708,10 @@ def test_ids(lab: Lab) -> None:
     assert lab.ok("ask", long, "[[reply: Long.]]") == "Long."
     lab.ok("kill", "a")
     assert listed(lab) == {long: "idle"}
-    assert lab.ok("ask", long, "[[reply: Alive.]]") == "Alive."
     lab.ok("kill", long)
 
 
-def test_request_id_twice_is_one_session(lab: Lab) -> None:
-    first = json.loads(lab.ok("create", "--json", "--request-id", "r-1"))
-    again = json.loads(lab.ok("create", "--json", "--request-id", "r-1", "--id", "other"))
-    assert again["id"] == first["id"]
-    assert list(listed(lab)) == [first["id"]]
-    lab.ok("kill", first["id"])
-
-
+@only_in_soak
 def test_request_id_twice_at_once_is_one_session(lab: Lab, claude: str) -> None:
     """A retry while the first is still under way: both answer with the same session, which is ready."""
     started = [lab.start("create", "-q", "--request-id", "r-1") for _ in range(2)]
@@ -761,10 +748,7 @@ def test_first_message_from_a_file(lab: Lab) -> None:
     again = json.loads(lab.ok("create", "--json", "--file", str(brief), "--request-id", "r-1"))
     assert (again["id"], again["message"]["turn"]) == (id, 1)
     assert len(lab.prompts(id)) == 1
-    piped = lab.create("-f", "-", stdin="[[reply: From a pipe.]]")
-    assert lab.ok("wait", piped) == "completed"
-    assert lab.ok("last-message", piped) == "From a pipe."
-    lab.ok("kill", id, piped)
+    lab.ok("kill", id)
 
 
 def test_first_message_that_cannot_be_read(lab: Lab) -> None:
@@ -774,34 +758,6 @@ def test_first_message_that_cannot_be_read(lab: Lab) -> None:
     for name in ("missing", "latin", "empty", "."):
         refused(lab.run("create", "--file", str(lab.path / name)), 2)
     assert leftovers(lab) == []
-
-
-def test_description_group_and_json(lab: Lab) -> None:
-    odd = "fix \"it\" 'now'\n第二\x1b[31mred\ttab " + "x" * 300
-    created = json.loads(lab.ok("create", "--json", "--id", "odd", "-d", odd, "--group", "my-group", "--model", "opus"))
-    wanted = {
-        "id": "odd",
-        "cli": "claude",
-        "mode": "native",
-        "permissions": "full",
-        "path": str(lab.project),
-        "host": None,
-        "description": odd,
-        "group": "my-group",
-        "parent": None,
-        "model": "opus",
-    }
-    assert {name: created.get(name) for name in wanted} == wanted
-    wanted["status"] = "idle"
-    assert {"attach", "interrupt"} <= set(created["capabilities"])
-    row = json.loads(lab.ok("list", "--json", "--group", "my-group"))[0]
-    assert {name: row.get(name) for name in wanted} == wanted
-    assert json.loads(lab.ok("list", "--json", "--group", "another")) == []
-    table = lab.ok("list")
-    assert len(table.splitlines()) == 2, table
-    assert "\x1b" not in table
-    assert "opus" in " ".join(Path(f"/proc/{lab.pid('odd')}/cmdline").read_text().split("\0"))
-    lab.ok("kill", "odd")
 
 
 def test_wrong_options(lab: Lab) -> None:
@@ -865,7 +821,6 @@ MOMENTS = {
     "dialog": _screen_shown,
     "reported": _reported,
 }
-moments = pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS.keys())
 
 
 def _cut_short(lab: Lab, moment: Callable[[Lab], bool], number: int) -> Done:
@@ -877,8 +832,16 @@ def _cut_short(lab: Lab, moment: Callable[[Lab], bool], number: int) -> Done:
     return lab.finish(creating)
 
 
-@moments
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+KILLED = [("record", "kill"), ("process", "kill"), ("dialog", "term")]
+ENDS = [
+    pytest.param(moment, number, id=f"{word}-{name}", marks=() if (name, word) in KILLED else only_in_soak)
+    for word, number in (("kill", signal.SIGKILL), ("term", signal.SIGTERM))
+    for name, moment in MOMENTS.items()
+]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("moment", "number"), ENDS)
 def test_create_killed_half_way(lab: Lab, claude: str, moment: Callable[[Lab], bool], number: int) -> None:
     """What runs is listed, what is listed can be killed, and then nothing is left."""
     _cut_short(lab, moment, number)
@@ -895,10 +858,17 @@ def test_create_killed_half_way(lab: Lab, claude: str, moment: Callable[[Lab], b
     folders = lab.state.glob("sessions/*")
     bare = [path.name for path in folders if all(name.startswith("record.json") for name in os.listdir(path))]
     assert [left for left in leftovers(lab) if left not in bare] == []
-    lab.ok("kill", lab.create())
+    lab.ok("kill", lab.create("--cli", "fake"))
 
 
-@moments
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(moment, id=name, marks=() if name in ("script", "dialog") else only_in_soak)
+        for name, moment in MOMENTS.items()
+    ],
+)
 def test_create_interrupted_with_ctrl_c(lab: Lab, moment: Callable[[Lab], bool]) -> None:
     done = _cut_short(lab, moment, signal.SIGINT)
     assert "Traceback" not in done.err

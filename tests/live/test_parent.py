@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab import Lab
 
 
-def test_a_parent_creates_answers_collects_and_kills(lab: Lab) -> None:
+def test_a_parent_creates_answers_and_collects_and_its_child_outlives_it(lab: Lab) -> None:
     parent = lab.create()
     task = lab.path / "task.md"
     task.write_text("[[bash: touch asked]][[reply: The child has made it.]]")
@@ -17,7 +17,6 @@ dev-sessions pending --json
 dev-sessions respond $child --allow
 dev-sessions wait $child --timeout 60; echo "second wait: $?"
 dev-sessions last-message $child
-dev-sessions kill $child
 """
     path = lab.path / "lead.sh"
     path.write_text(script)
@@ -29,6 +28,11 @@ dev-sessions kill $child
     assert "answered (permission)" in told
     assert "second wait: 0" in told
     assert "The child has made it." in told
-    assert "Killed session" in told
     assert (lab.project / "asked").exists()
-    assert [parent] == [row["id"] for row in lab.run("list", "--json").json]
+    rows = {row["id"]: row for row in lab.run("list", "--json").json}
+    (child,) = rows.keys() - {parent}
+    assert (rows[child]["parent"], rows[child]["depth"]) == (parent, 2)
+    lab.ok("kill", parent)
+    assert lab.ok("ask", child, "[[reply: Still here.]]") == "Still here."
+    lab.ok("kill", child)
+    assert lab.processes() == []
