@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dev_sessions import __version__
+from dev_sessions.names import CHAMPIONS, ROLES
 
 if TYPE_CHECKING:
     from conftest import Commands
@@ -269,6 +270,30 @@ def test_an_agent_that_asks_at_its_start(run: Commands) -> None:
     assert "Accept?" in done.err
     assert run("wait", "asks-first")[:2] == (6, "waiting_for_input\n")
     run.ok("kill", "asks-first")
+
+
+def test_a_killed_id_may_be_taken_again_by_hand(run: Commands) -> None:
+    """Chosen by hand an id comes back at once; both lives are kept apart in the archive."""
+    for life in ("First", "Second"):
+        run.create("--id", "parser", "-d", life)
+        assert run.ok("ask", "parser", f"[[reply: {life}.]]") == f"{life}."
+        assert run.ok("last-message", "parser", "-n", "9") == f"{life}."
+        run.ok("kill", "parser")
+    assert run("kill", "parser").code == 3
+    records = [json.loads(path.read_text()) for path in run.lab.state.glob("archive/parser-*/record.json")]
+    assert sorted(record["description"] for record in records) == ["First", "Second"]
+
+
+def test_a_killed_id_is_not_given_to_the_next(run: Commands, tmp_path: Path) -> None:
+    """With all names but two taken by recent archives, the free ones are given, and then a number is appended."""
+    free, home = {"zyra-mid", "zyra-sup"}, {"DEV_SESSIONS_HOME": str(tmp_path / "state")}
+    for name in {f"{champion}-{role}" for champion in CHAMPIONS for role in ROLES} - free:
+        (tmp_path / "state" / "archive" / f"{name}-00000000").mkdir(parents=True)
+    assert {run.create(env=home), run.create(env=home)} == free
+    third = run.create(env=home)
+    assert third not in free
+    assert third[-1].isdecimal()
+    run.ok("kill", third, *free, env=home)
 
 
 def test_kill_several(run: Commands) -> None:

@@ -163,6 +163,13 @@ def test_a_file_that_holds_no_message(run: Commands, idle: str, tmp_path: Path, 
     check(run("ask", idle, "-f", str(file)), 2)
 
 
+def test_a_message_and_a_file(run: Commands, idle: str, tmp_path: Path) -> None:
+    file = tmp_path / "message"
+    file.write_text("whole")
+    check(run("send", idle, "a message", "-f", str(file)), 2, "not both")
+    check(run("send", idle, "--", "Gr\udcfc\udcdfe"), 2, "UTF-8")
+
+
 def test_a_file_that_cannot_be_read(run: Commands, idle: str, tmp_path: Path) -> None:
     check(run("send", idle, "-f", str(tmp_path / "none")), 2, "none")
     check(run("send", idle, "-f", str(tmp_path)), 2)

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 SOAK = bool(os.environ.get("DEV_SESSIONS_TEST_SOAK"))
+
+only_in_soak = pytest.mark.soak(only=True)
 
 
 def size(usual: int, soak: int) -> int:

@@ -1,6 +1,7 @@
-"""The core of what is promised, on the older Claude Codes that are supported: one session of each, and an old stranger.
+"""The core of what is promised, on the older Claude Codes that are supported, and a stranger.
 
-All of the state table and of the tests of `send` run on each with `make compat`.
+Most on the oldest alone: the middle one behaves as its neighbours do. All of the state table and of the tests of `send`
+run on each with `make compat`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any
 
 import pytest
 from lab import ROOT, Lab, subagent
+from soak import only_in_soak
 
 OLDER = sorted(json.loads((ROOT / "tests" / "agents.json").read_text())["claude"]["older"])
 
 
-# The middle one behaves as its neighbours do; `make compat` runs all on it too.
 on_the_oldest = pytest.mark.parametrize("claude", OLDER[:1], indirect=True)
 
 
@@ -66,17 +67,15 @@ def test_create_past_the_trust_dialog_tells_the_version(claude: str, lab: Lab) -
     assert lab.processes() == []
 
 
+@on_the_oldest
 @pytest.mark.parametrize(
     ("text", "via"),
     [
-        ("first line\n\n  indented `code` \\\n\nümläut 漢字 🙂 \\", "terminal"),
-        ("\n".join(f"{number:03d} a line of a long message" for number in range(60)), "terminal"),
-        ("x" * 3000, "terminal"),
-        ("a\ttab and \x1b[31mred", "file"),
-        ("/clear", "file"),
-        ("long " * 6000, "file"),
+        pytest.param("first line\n\n  indented `code` \\\n\nümläut 漢字 🙂 \\", "terminal", id="signs"),
+        pytest.param("\n".join(f"{number:03d} a line" for number in range(60)) + "x" * 3000, "terminal", id="lines"),
+        pytest.param("a\ttab and \x1b[31mred " + "long " * 6000, "file", id="tab"),
+        pytest.param("/clear", "file", id="command", marks=only_in_soak),
     ],
-    ids=["signs", "lines", "wide", "tab", "command", "long"],
 )
 def test_a_text_arrives_whole(shared: Lab, talker: str, text: str, via: str) -> None:
     before = shared.prompts(talker)
@@ -90,6 +89,7 @@ def test_a_text_arrives_whole(shared: Lab, talker: str, text: str, via: str) -> 
     assert prompt == text.rstrip() if via == "terminal" else str(message) in prompt
 
 
+@on_the_oldest
 def test_messages_to_a_busy_agent_follow_its_turn(shared: Lab, talker: str) -> None:
     hold(shared, talker, "busy", "[[reply: one]]")
     for word in ("two", "three"):
@@ -159,6 +159,7 @@ def test_a_failure_of_the_service(shared: Lab, talker: str) -> None:
     assert shared.ok("ask", talker, "[[reply: better]]") == "better"
 
 
+@on_the_oldest
 def test_a_permission_is_asked_for(shared: Lab) -> None:
     id = shared.create("--permissions", "ask")
     shared.ok("send", id, "[[bash: touch asked]][[reply: touched]]")
@@ -205,6 +206,7 @@ def test_a_permission_is_asked_for(shared: Lab) -> None:
     assert shared.ok("kill", id)
 
 
+@on_the_oldest
 def test_a_dead_agent(shared: Lab) -> None:
     id = shared.create()
     hold(shared, id, "dead", "[[reply: never]]")

@@ -18,10 +18,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from lab import KEY, Done, Lab
-from soak import size
+from soak import only_in_soak, size
 
 TRUSTED = "accepted Claude's trust dialog"
-only_in_soak = pytest.mark.soak(only=True)
 
 
 @pytest.fixture(scope="module")

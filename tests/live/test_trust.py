@@ -24,6 +24,9 @@ def claude(request: pytest.FixtureRequest) -> str:
     return str(path)
 
 
+on_the_newest = pytest.mark.parametrize("claude", [NEWEST], indirect=True)
+
+
 @pytest.fixture
 def hostile(lab: Lab) -> Lab:
     """A lab whose project runs things by every way that Claude has; each leaves a file in `marks`."""
@@ -110,6 +113,7 @@ def environment(pid: int) -> Iterator[str]:
     return (entry for entry in content.split("\0") if "=" in entry)
 
 
+@on_the_newest
 def test_a_folder_that_is_trusted_is_taken_as_it_is(hostile: Lab) -> None:
     """By full permissions, by --trust, or by the user in Claude itself."""
     lab = hostile
@@ -128,7 +132,7 @@ def test_a_folder_that_is_trusted_is_taken_as_it_is(hostile: Lab) -> None:
     assert known_to(lab, WORD)
 
 
-@pytest.mark.parametrize("claude", [NEWEST], indirect=True)
+@on_the_newest
 def test_full_permissions_without_the_project(hostile: Lab) -> None:
     lab = hostile
     done = lab.run("create", "--json", "--no-trust")
@@ -188,6 +192,7 @@ def test_codex_takes_nothing_of_a_folder_that_is_not_trusted(codex_hostile: Code
     lab.ok("kill", "--all")
 
 
+@pytest.mark.parametrize("codex", [CODEXES["newest"]], indirect=True)
 def test_codex_takes_a_folder_that_is_trusted_as_it_is(codex_hostile: CodexLab) -> None:
     """By --trust, for that session alone; by full permissions, which Codex notes; and where it is noted."""
     lab = codex_hostile
