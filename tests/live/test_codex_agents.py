@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 from codex_lab import NEWER_TOOLS, OLDER_TOOLS, CodexLab, subagent
+from soak import only_in_soak
 
 KINDS = pytest.mark.parametrize("model", [OLDER_TOOLS, NEWER_TOOLS])
+# Ended by us alike, whatever the model started them with.
+MOSTLY_NEWER = pytest.mark.parametrize("model", [pytest.param(OLDER_TOOLS, marks=only_in_soak), NEWER_TOOLS])
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_what_subagents_ask_is_seen_and_answered(lab: CodexLab, model: str) -> N
     lab.ok("kill", id)
 
 
-@KINDS
+@MOSTLY_NEWER
 def test_an_interrupt_ends_them_too_and_a_kill(lab: CodexLab, model: str) -> None:
     id = lab.create("--model", model)
     for own, number in (("[[reply: so far]]", "6001"), (f"[[hold: own-{model}]]", "6002")):
@@ -105,7 +108,7 @@ def test_an_interrupt_ends_them_too_and_a_kill(lab: CodexLab, model: str) -> Non
     assert lab.running("6003") == []
 
 
-@KINDS
+@MOSTLY_NEWER
 def test_commands_left_running_do_not_hold_the_turn_but_are_counted(lab: CodexLab, model: str) -> None:
     id, gate = lab.create("--model", model), lab.project / f"gate-{model}"
     os.mkfifo(gate)
@@ -121,7 +124,7 @@ def test_commands_left_running_do_not_hold_the_turn_but_are_counted(lab: CodexLa
     assert lab.ok("wait", id, "--settled") == "completed"
 
 
-@KINDS
+@MOSTLY_NEWER
 def test_the_turn_is_cut_when_the_server_dies_under_them(codex_lab: CodexLab, model: str) -> None:
     lab = codex_lab
     id = lab.create("--model", model)

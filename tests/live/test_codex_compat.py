@@ -15,22 +15,20 @@ from typing import Any
 import pytest
 from codex_lab import OLDER_TOOLS, CodexLab, copy_of
 from lab import ROOT
+from soak import only_in_soak
 
 states = copy_of(Path(__file__).with_name("test_codex_states.py"), "older_codex_states")
 questions = copy_of(Path(__file__).with_name("test_codex_questions.py"), "older_codex_questions")
 agents = copy_of(Path(__file__).with_name("test_codex_agents.py"), "older_codex_agents")
 OLDER, TOO_OLD = "0.139.0", "0.104.0"
 PROGRAMS = {OLDER: "bin/codex", TOO_OLD: "codex/codex"}
-ROWS = (
+ROWS = ("a permission prompt open", "interrupted by us in a tool", "a usage limit", "the server killed at work")
+ROWS_IN_SOAK = (
     "nothing ever sent",
     "a tool runs for minutes",
     "a question open",
-    "a permission prompt open",
-    "interrupted by us in a tool",
     "accepted while the model thinks",
     "a person's own prompt",
-    "a usage limit",
-    "the server killed at work",
 )
 
 
@@ -63,12 +61,13 @@ def stage(codex: str, row: Any, left: Any, request: pytest.FixtureRequest) -> It
 
 def rows() -> list[Any]:
     """What this Codex never writes down is why a turn failed."""
-    found = [row for row in states.CODEX_ROWS if row.name in ROWS]
+    found = [row for row in states.CODEX_ROWS if row.name in (*ROWS, *ROWS_IN_SOAK)]
     reason = "this version of Codex keeps no reason"
-    return [row._replace(error=reason, limit=False) if row.name == "a usage limit" else row for row in found]
+    known = [row._replace(error=reason, limit=False) if row.name == "a usage limit" else row for row in found]
+    return [pytest.param(row, id=row.name, marks=() if row.name in ROWS else only_in_soak) for row in known]
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", rows())
 def test_row(stage: Any, row: Any) -> None:
     states.TABLE.test_row(stage, row)
 
@@ -113,6 +112,10 @@ def test_questions_are_answered(codex_shared: CodexLab) -> None:
 
 def test_subagents(codex_shared: CodexLab) -> None:
     agents.test_a_turn_is_over_when_its_subagents_are(codex_shared, OLDER_TOOLS)
+
+
+@only_in_soak
+def test_subagents_that_ask_and_are_ended(codex_shared: CodexLab) -> None:
     agents.test_what_subagents_ask_is_seen_and_answered(codex_shared, OLDER_TOOLS)
     agents.test_an_interrupt_ends_them_too_and_a_kill(codex_shared, OLDER_TOOLS)
 

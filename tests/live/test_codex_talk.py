@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from codex_lab import CodexLab
+from soak import only_in_soak
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,13 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("control signs", "unicode", "just below the limit") else only_in_soak)
+        for name in TEXTS
+    ],
+)
 def test_any_text_arrives_as_it_is(codex_shared: CodexLab, talker: str, name: str) -> None:
     path = codex_shared.path / "text"
     path.write_bytes(TEXTS[name].encode())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from lab import Lab
+from soak import only_in_soak
 
 # So seldom that only an event can end a wait within the time that a test takes.
 SELDOM = ("-i", "600")
@@ -55,14 +56,14 @@ def kill_server(lab: Lab, id: str) -> None:
 
 
 DEATHS = [
-    (kill_agent, "the agent's process is gone"),
-    (end_agent, "by a signal"),
-    (kill_session, "its terminal was closed"),
-    (kill_server, "its terminal was closed"),
+    pytest.param(kill_agent, "the agent's process is gone", id="kill_agent"),
+    pytest.param(end_agent, "by a signal", id="end_agent", marks=only_in_soak),
+    pytest.param(kill_session, "its terminal was closed", id="kill_session", marks=only_in_soak),
+    pytest.param(kill_server, "its terminal was closed", id="kill_server"),
 ]
 
 
-@pytest.mark.parametrize(("death", "words"), DEATHS, ids=[death.__name__ for death, _ in DEATHS])
+@pytest.mark.parametrize(("death", "words"), DEATHS)
 def test_waiters_are_told_what_died_and_nothing_is_lost(
     lab: Lab, working: str, death: Callable[[Lab, str], None], words: str
 ) -> None:

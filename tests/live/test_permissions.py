@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from lab import Lab
+from soak import only_in_soak
 
 # No shell command that Claude knows to be harmless.
 WRITING_BASH = "python3 -c \"open('by-bash', 'w').write('x')\""
@@ -43,14 +44,14 @@ def write(path: Path) -> str:
     return f"[[write: {path}|text]][[reply: Written.]]"
 
 
-def created(lab: Lab, permissions: str) -> str:
-    session = json.loads(lab.ok("create", "--json", "--permissions", permissions))
+def created(lab: Lab, permissions: str, *words: str) -> str:
+    session = json.loads(lab.ok("create", "--json", *words))
     assert session["permissions"] == permissions
     (lab.project / "there.txt").write_text("what stands there\n")
     return str(session["id"])
 
 
-def test_full_asks_nothing(lab: Lab) -> None:
+def test_full_is_the_default_and_asks_nothing(lab: Lab) -> None:
     """Not for files outside of the folder, and not for the network either."""
     id = created(lab, "full")
     outside = lab.path / "outside.txt"
@@ -63,15 +64,8 @@ def test_full_asks_nothing(lab: Lab) -> None:
     lab.ok("kill", id)
 
 
-def test_full_is_the_default(lab: Lab) -> None:
-    session = json.loads(lab.ok("create", "--json"))
-    assert session["permissions"] == "full"
-    unasked(lab, session["id"], f"[[bash: {WRITING_BASH}]][[reply: Done.]]")
-    lab.ok("kill", session["id"])
-
-
 def test_edit_writes_in_the_folder_and_asks_for_the_rest(lab: Lab) -> None:
-    id = created(lab, "edit")
+    id = created(lab, "edit", "--permissions", "edit")
     made, outside = lab.project / "made.txt", lab.path / "outside.txt"
     unasked(lab, id, write(made))
     assert made.read_text() == "text"
@@ -97,7 +91,7 @@ def press_until_read(lab: Lab, id: str, key: str) -> None:
 
 
 def test_ask_asks_for_everything_that_changes_something(lab: Lab) -> None:
-    id = created(lab, "ask")
+    id = created(lab, "ask", "--permissions", "ask")
     made = lab.project / "made.txt"
     asked(lab, id, write(made), "permission", str(made))
     assert not made.exists()
@@ -116,7 +110,7 @@ def test_ask_asks_for_everything_that_changes_something(lab: Lab) -> None:
 
 
 def test_plan_only_reads(lab: Lab) -> None:
-    id = created(lab, "plan")
+    id = created(lab, "plan", "--permissions", "plan")
     unasked(lab, id, f"[[read: {lab.project / 'there.txt'}]][[replytool]]")
     assert "what stands there" in lab.ok("last-message", id)
     for text, path in ((write(lab.project / "made.txt"), "made.txt"), (f"[[bash: {WRITING_BASH}]]", "by-bash")):
@@ -129,10 +123,10 @@ def test_plan_only_reads(lab: Lab) -> None:
     lab.ok("kill", id)
 
 
-@pytest.mark.parametrize("permissions", ["ask", "plan"])
+@pytest.mark.parametrize("permissions", [pytest.param("ask", marks=only_in_soak), "plan"])
 def test_message_by_file_is_readable_unasked(lab: Lab, permissions: str) -> None:
     """A message too long for the terminal travels as a file of ours, which the agent's Read tool may open."""
-    id = created(lab, permissions)
+    id = created(lab, permissions, "--permissions", permissions)
     lines = [f"line {number}: the quick brown fox jumps over the lazy dog" for number in range(500)]
     receipt = json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="\n".join(lines)))
     assert (receipt["via"], receipt["turn"]) == ("file", 1)

@@ -6,10 +6,11 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from lab import Lab
+from soak import only_in_soak
 
 LINES = "ours alone\nshot.png\n!and more"
 
@@ -47,6 +48,14 @@ def leave(lab: Lab, id: str, left: Left) -> None:
     lab.until(lambda: left.shows(lab.screen(id).replace("\xa0", " ")), f"{left}")
 
 
+# Alike for us to one that is tried in `make test` too.
+ALIKE = ("all of the transcript", "shell mode", "one sign", "a menu of files", "settings", "help in full")
+
+
+def few(things: dict[str, Left]) -> list[Any]:
+    return [pytest.param(left, id=id, marks=only_in_soak if id in ALIKE else ()) for id, left in things.items()]
+
+
 # Left by us, or no hindrance at all.
 PASSABLE = {
     "transcript": Left("", ("C-o",), words("Showing detailed transcript")),
@@ -62,7 +71,7 @@ PASSABLE = {
 }
 
 
-@pytest.mark.parametrize("left", PASSABLE.values(), ids=PASSABLE.keys())
+@pytest.mark.parametrize("left", few(PASSABLE))
 def test_what_is_left_is_no_hindrance(shared: Lab, spoken: str, left: Left) -> None:
     before = shared.prompts(spoken)
     leave(shared, spoken, left)
@@ -92,7 +101,7 @@ BLOCKING = {
 }
 
 
-@pytest.mark.parametrize("left", BLOCKING.values(), ids=BLOCKING.keys())
+@pytest.mark.parametrize("left", few(BLOCKING))
 def test_what_a_person_has_to_leave_is_said_at_once(shared: Lab, spoken: str, left: Left) -> None:
     before = shared.prompts(spoken)
     leave(shared, spoken, left)
@@ -115,7 +124,7 @@ def test_what_a_person_has_to_leave_is_said_at_once(shared: Lab, spoken: str, le
     assert shared.prompts_since(spoken, before, 1) == [LINES]
 
 
-@pytest.mark.parametrize("size", ["40x12", "30x11"])
+@pytest.mark.parametrize("size", ["40x12", pytest.param("30x11", marks=only_in_soak)])
 def test_a_small_window_with_a_long_name(shared: Lab, spoken: str, size: str) -> None:
     before = shared.prompts(spoken)
     width, height = size.split("x")

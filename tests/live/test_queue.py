@@ -9,8 +9,9 @@ import time
 from typing import Any
 
 from lab import Lab
+from soak import only_in_soak
 
-QUEUED = [f"[[reply: reply {word}]]\nqueued {word}\nwith\nfour lines" for word in ("one", "two", "three")]
+QUEUED = [f"[[reply: reply {word}]]\nqueued {word}\nwith\nfour lines" for word in ("one", "two")]
 
 
 def couriers(lab: Lab) -> list[int]:
@@ -23,7 +24,7 @@ def no_courier(lab: Lab) -> None:
 
 
 def hold_and_queue(lab: Lab, id: str, gate: str, after: str = "[[reply: first]]") -> int:
-    """Hold a turn at `gate` and queue three behind it; returns the first turn's number."""
+    """Hold a turn at `gate` and queue two behind it; returns the first turn's number."""
     told = lab.run("send", id, "--json", f"[[hold: {gate}]]{after}").json
     first = int(told["turn"])
     assert lab.model.wait_until_blocked(gate)
@@ -39,12 +40,12 @@ def hold_and_queue(lab: Lab, id: str, gate: str, after: str = "[[reply: first]]"
         }
     status = lab.run("status", id, "--json").json
     assert (status["status"], status["turn"]) == ("working", first)
-    assert status["queued"] == [first + 1, first + 2, first + 3]
+    assert status["queued"] == [first + 1, first + 2]
     return first
 
 
 def check_delivered(lab: Lab, id: str, first: int, before: list[str], outcome: str) -> None:
-    """All is over: three turns of their own, in order, each with its own reply; nothing is left running."""
+    """All is over: two turns of their own, in order, each with its own reply; nothing is left running."""
     # Of the first turn the transcript may hold a note of its interrupt, or nothing.
     ours = ("[[hold", "[Request interrupted")
     lab.until(lambda: QUEUED[-1] in lab.prompts(id)[len(before) :], "the last prompt in the transcript")
@@ -52,11 +53,11 @@ def check_delivered(lab: Lab, id: str, first: int, before: list[str], outcome: s
     status = lab.run("status", id)
     assert (status.out, status.err) == ("idle\n", "")
     assert lab.run("status", id, "--json").json["queued"] == []
-    own = [lab.run("wait", id, "--turn", str(first + number), "--json") for number in range(4)]
-    assert [done.json["outcome"] for done in own] == [outcome, "completed", "completed", "completed"]
-    assert [done.code for done in own] == [0 if outcome == "completed" else 5, 0, 0, 0]
+    own = [lab.run("wait", id, "--turn", str(first + number), "--json") for number in range(3)]
+    assert [done.json["outcome"] for done in own] == [outcome, "completed", "completed"]
+    assert [done.code for done in own] == [0 if outcome == "completed" else 5, 0, 0]
     replies = [done.json["turns"][0]["reply"] for done in own[1:]]
-    assert replies == ["reply one", "reply two", "reply three"]
+    assert replies == ["reply one", "reply two"]
     assert own_turns(lab) == QUEUED
     no_courier(lab)
 
@@ -65,7 +66,7 @@ def own_turns(lab: Lab) -> list[str]:
     """The queued prompts as the model got them, each as the newest words of a request."""
     prompts = [request.prompt for request in lab.model.requests if not request.side]
     newest = [prompt for prompt in prompts if prompt in QUEUED]
-    return newest[-3:]
+    return newest[-len(QUEUED) :]
 
 
 def test_behind_a_turn_that_ends(shared: Lab, talker: str) -> None:
@@ -78,7 +79,7 @@ def test_behind_a_turn_that_ends(shared: Lab, talker: str) -> None:
     assert over.code == late.code == 0
     assert json.loads(over.out) == late.json
     assert late.json["outcome"] == "completed"
-    assert late.json["turn"] == first + 3
+    assert late.json["turn"] == first + 2
     assert late.json["turns"] == [
         {
             "turn": first + number,
@@ -88,7 +89,7 @@ def test_behind_a_turn_that_ends(shared: Lab, talker: str) -> None:
             "reason": None,
             "resets_at": None,
         }
-        for number, reply in enumerate(("first", "reply one", "reply two", "reply three"))
+        for number, reply in enumerate(("first", "reply one", "reply two"))
     ]
     check_delivered(shared, talker, first, before, "completed")
 
@@ -102,11 +103,12 @@ def test_behind_a_turn_that_a_person_ends_with_esc(shared: Lab, talker: str) -> 
     assert over.code == 5, over
     told = json.loads(over.out)
     assert (told["outcome"], told["turn"]) == ("interrupted", first)
-    assert [turn["outcome"] for turn in told["turns"]] == ["interrupted", "completed", "completed", "completed"]
+    assert [turn["outcome"] for turn in told["turns"]] == ["interrupted", "completed", "completed"]
     assert shared.run("wait", talker, "--json").json == told
     check_delivered(shared, talker, first, before, "interrupted")
 
 
+@only_in_soak
 def test_behind_a_turn_that_fails(shared: Lab, talker: str) -> None:
     before = shared.prompts(talker)
     first = hold_and_queue(shared, talker, "fails", "[[error: 400]]")
@@ -115,7 +117,7 @@ def test_behind_a_turn_that_fails(shared: Lab, talker: str) -> None:
     assert over.code == 5, over
     assert (over.json["outcome"], over.json["turn"]) == ("failed", first)
     assert "scripted error 400" in over.json["error"]
-    assert [turn["outcome"] for turn in over.json["turns"]] == ["failed", "completed", "completed", "completed"]
+    assert [turn["outcome"] for turn in over.json["turns"]] == ["failed", "completed", "completed"]
     assert shared.run("wait", talker, "--json").json == over.json
     check_delivered(shared, talker, first, before, "failed")
 
@@ -141,12 +143,12 @@ def test_killed_courier_is_told_and_replaced_by_the_named_command(shared: Lab, t
     status = shared.run("status", talker)
     assert (status.code, status.out) == (0, "idle\n")
     command = f"dev-sessions send {talker} --queue"
-    assert "3 queued" in status.err
+    assert "2 queued" in status.err
     assert command in status.err
     assert len(shared.prompts(talker)) == len(before) + 1
     told = shared.run(*command.split()[1:], "--json")
     assert told.code == 0
-    assert (told.json["receipt"], told.json["turn"]) == ("queued", first + 3)
+    assert (told.json["receipt"], told.json["turn"]) == ("queued", first + 2)
     assert shared.ok("wait", talker) == "completed"
     check_delivered(shared, talker, first, before, "completed")
 
@@ -161,12 +163,13 @@ def test_killed_courier_is_replaced_by_a_plain_wait(shared: Lab, talker: str) ->
     check_delivered(shared, talker, first, before, "completed")
 
 
+@only_in_soak
 def test_killed_courier_is_replaced_by_the_next_queued_send(shared: Lab, talker: str) -> None:
     before = shared.prompts(talker)
     first = hold_and_queue(shared, talker, "killed-3")
     kill_courier(shared, talker)
-    again = shared.run("send", talker, "--queue", "--json", "[[reply: reply four]]").json
-    assert (again["receipt"], again["turn"]) == ("queued", first + 4)
+    again = shared.run("send", talker, "--queue", "--json", "[[reply: reply three]]").json
+    assert (again["receipt"], again["turn"]) == ("queued", first + 3)
     shared.model.release("killed-3")
     over = shared.run("wait", talker, "--json")
     assert [turn["reply"] for turn in over.json["turns"]] == [
@@ -174,9 +177,8 @@ def test_killed_courier_is_replaced_by_the_next_queued_send(shared: Lab, talker:
         "reply one",
         "reply two",
         "reply three",
-        "reply four",
     ]
-    assert shared.prompts_since(talker, before, 5)[1:] == [*QUEUED, "[[reply: reply four]]"]
+    assert shared.prompts_since(talker, before, 4)[1:] == [*QUEUED, "[[reply: reply three]]"]
     no_courier(shared)
 
 
@@ -209,18 +211,7 @@ def test_queue_on_an_idle_session_delivers_at_once(shared: Lab, talker: str) -> 
     assert couriers(shared) == []
 
 
-def test_nothing_is_queued(shared: Lab, talker: str) -> None:
-    shared.ok("wait", talker)
-    shown = shared.run("send", talker, "--queue")
-    assert (shown.code, shown.out) == (2, "")
-    assert "nothing is queued" in shown.err
-    assert f"dev-sessions send {talker} 'MESSAGE' --queue" in shown.err
-    assert shared.run("send", talker, "--queue", "--json").json["error"]["code"] == "usage"
-    assert couriers(shared) == []
-    both = shared.run("send", talker, "--queue", "--interrupt", "hello")
-    assert both.code == 2
-
-
+@only_in_soak
 def test_same_request_id_of_a_queued_message(shared: Lab, talker: str) -> None:
     shared.ok("wait", talker)
     before = shared.prompts(talker)
@@ -294,6 +285,7 @@ def test_queued_behind_a_question(shared: Lab, talker: str) -> None:
     no_courier(shared)
 
 
+@only_in_soak
 def test_kill_leaves_no_courier(shared: Lab) -> None:
     id = shared.create()
     hold_and_queue(shared, id, "kept")
@@ -312,8 +304,8 @@ def test_agent_dies_with_messages_queued(shared: Lab) -> None:
     no_courier(shared)
     status = shared.run("status", id)
     assert (status.code, status.out) == (0, "exited\n")
-    assert "3 queued message(s) were not delivered" in status.err
-    assert shared.run("status", id, "--json").json["queued"] == [first + 1, first + 2, first + 3]
+    assert "2 queued message(s) were not delivered" in status.err
+    assert shared.run("status", id, "--json").json["queued"] == [first + 1, first + 2]
     again = shared.run("send", id, "--queue")
     assert again.code == 5
     assert couriers(shared) == []
