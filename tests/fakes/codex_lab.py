@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lab import ROOT, Lab
+from lab import LABS, ROOT, Lab
 
 # What a person's config.toml would hold; nothing in it that leaves this machine.
 CONFIG = """\
@@ -29,7 +29,7 @@ stream_max_retries = 1
 enabled = false
 
 # Else the TUI asks. Codex means the repository, where there is one.
-[projects."{root}"]
+[projects."{trusted}"]
 trust_level = "trusted"
 """
 
@@ -75,7 +75,11 @@ class CodexLab(Lab):
 
     def configure(self, more: str = "") -> None:
         """Write Codex's config.toml, with these lines at its top."""
-        (self.codex_home / "config.toml").write_text(more + CONFIG.format(url=self.model.url, root=ROOT))
+        (self.codex_home / "config.toml").write_text(more + self.config(self.model.url))
+
+    def config(self, url: str) -> str:
+        """A config.toml for a model at that address."""
+        return CONFIG.format(url=url, trusted=ROOT if LABS.is_relative_to(ROOT) else self.project)
 
     def create(self, *args: str, **options: Any) -> str:
         """Create a Codex session and return its id."""

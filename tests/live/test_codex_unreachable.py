@@ -7,8 +7,7 @@ import signal
 import socket
 
 import pytest
-from codex_lab import CONFIG, CodexLab
-from lab import ROOT
+from codex_lab import CodexLab
 from model_server import ModelServer
 
 
@@ -23,8 +22,7 @@ def port() -> int:
 @pytest.fixture
 def cut_off(codex_lab: CodexLab, port: int) -> str:
     """A session at work on a model that cannot be reached."""
-    config = CONFIG.format(url=f"http://127.0.0.1:{port}", root=ROOT)
-    (codex_lab.codex_home / "config.toml").write_text(config)
+    (codex_lab.codex_home / "config.toml").write_text(codex_lab.config(f"http://127.0.0.1:{port}"))
     id = codex_lab.create()
     assert codex_lab.ok("send", id, "[[reply: at last]]").startswith("started")
     return id
