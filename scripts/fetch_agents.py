@@ -1,17 +1,20 @@
-"""Fetch the agents that `tests/agents.json` pins, from npm, into `.agents/`.
+"""Fetch the agents that `tests/agents.json` pins, from npm, into the user's cache, and link `.agents/` to them.
 
     python scripts/fetch_agents.py                          every pinned agent, in every pinned version
     python scripts/fetch_agents.py --print claude           its newest version, and print the path of its program
     python scripts/fetch_agents.py --print claude-2.1.150   this older one
 
-An agent stands in `.agents/<agent>-<version>/`; the link `.agents/<agent>` points to the newest one's program.
-What is there already is not fetched again. Two that run at once do not disturb each other: each
-unpacks in a folder of its own and renames it into place. Called by make and tox.
+An agent is in `~/.cache/dev-sessions/agents/<agent>-<version>/` (or below XDG_CACHE_HOME), once for all clones;
+the link `.agents/<agent>-<version>` points there, and `.agents/<agent>` to the newest one's program.
+Nothing is fetched twice: of two that run at once, the second waits for the first. A fetch that is
+interrupted leaves nothing that counts: each is unpacked in a folder of its own and renamed into place.
+Called by make and tox.
 """
 
 import argparse
 import base64
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "agents.json"
 AGENTS = ROOT / ".agents"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dev-sessions" / "agents"
 
 
 class Stop(Exception):
@@ -78,17 +82,37 @@ def fetch(agent, version, packages):
     key = platform_key()
     if key not in packages:
         raise Stop(f"{agent} {version} has no package for {key}: the live tests cannot run on this machine.")
-    package = packages[key]
-    folder = AGENTS / f"{agent}-{version}"
-    if not is_fetched(folder, agent, package):
-        say(f"Fetching {agent} {version} for {key} from npm (about 180 MB).")
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=make(AGENTS)) as scratch:
-            tarball = npm_pack(f"{package['name']}@{version}{package.get('suffix', '')}", Path(scratch))
-            check_integrity(tarball, package)
-            fresh = unpack(tarball, Path(scratch) / "fresh", package.get("folder", ""))
-            (fresh / "INTEGRITY").write_text(package["integrity"] + "\n")
-            put_in_place(fresh, folder, agent, package)
-    return folder / package.get("program", agent)
+    package, name = packages[key], f"{agent}-{version}"
+    if not is_fetched(AGENTS / name, agent, package):
+        with locked(make(CACHE) / ".lock"):
+            if not is_fetched(CACHE / name, agent, package):
+                say(f"Fetching {agent} {version} for {key} from npm (about 180 MB).")
+                download(agent, version, package)
+        link(make(AGENTS) / name, CACHE / name)
+    return AGENTS / name / package.get("program", agent)
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Hold a lock of the operating system, which the dead release."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def download(agent, version, package):
+    """Put the package into the cache; who calls this holds the lock."""
+    for left in CACHE.glob(".fetch-*"):  # by a fetch that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=CACHE) as scratch:
+        tarball = npm_pack(f"{package['name']}@{version}{package.get('suffix', '')}", Path(scratch))
+        check_integrity(tarball, package)
+        fresh = unpack(tarball, Path(scratch) / "fresh", package.get("folder", ""))
+        (fresh / "INTEGRITY").write_text(package["integrity"] + "\n")
+        folder = CACHE / f"{agent}-{version}"
+        if folder.exists():  # of another integrity, or damaged
+            folder.rename(Path(scratch) / "old")
+        fresh.rename(folder)
 
 
 def platform_key():
@@ -161,28 +185,19 @@ def unpack(tarball, folder, below):
     return folder
 
 
-def put_in_place(fresh, folder, agent, package):
-    """Rename `fresh` to `folder`; another run that was first wins, a wrong folder is replaced."""
-    with contextlib.suppress(OSError):
-        if not is_fetched(folder, agent, package):
-            folder.rename(fresh.parent / "old")
-    try:
-        fresh.rename(folder)
-    except OSError:
-        if not is_fetched(folder, agent, package):
-            raise Stop(f"{folder} is in the way: remove it and try again.") from None
-
-
 def link(name, target):
-    """Point a link at the program, in one step that nobody sees half done."""
-    relative = os.path.relpath(target, name.parent)
+    """Point a link at a program or folder, in one step that nobody sees half done."""
+    inside = target.is_relative_to(name.parent)
+    words = os.path.relpath(target, name.parent) if inside else str(target)
+    if name.is_dir() and not name.is_symlink():
+        raise Stop(f"{name} is in the way: remove it and try again.")
     with contextlib.suppress(OSError):
-        if os.readlink(name) == relative:
+        if os.readlink(name) == words:
             return
     scratch = name.with_name(f".link-{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         scratch.unlink()
-    scratch.symlink_to(relative)
+    scratch.symlink_to(words)
     scratch.replace(name)
 
 
