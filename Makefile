@@ -10,6 +10,8 @@ TOX_VENV = .venv-tox
 
 # pyenv's shims run only the versions that are selected: tox finds the others here.
 EMPTY =
+COMMA = ,
+MEASURED = oldest newest gateway live
 PYENV = $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-4]*/bin)
 TOX = PATH="$$PATH$(subst $(EMPTY) ,,$(addprefix :,$(PYENV)))" $(TOX_VENV)/bin/tox run
 
@@ -71,10 +73,10 @@ bench: $(TOX_VENV)/installed ## measure how fast it is; ARGS="--only status" pic
 	@$(TOX) -e bench -- $(ARGS)
 
 coverage: $(TOX_VENV)/installed ## lines and branches covered by all tests, the live ones too
-	@rm -rf .tox/measured && mkdir -p .tox/measured/py .tox/measured/live
-	@DEV_SESSIONS_MEASURE="python -m coverage run -m" $(TOX) -e py,live,coverage
+	@rm -rf .tox/measured && mkdir -p $(addprefix .tox/measured/,$(MEASURED))
+	@DEV_SESSIONS_MEASURE="python -m coverage run -m" $(TOX) -e $(subst $(EMPTY) ,$(COMMA),$(MEASURED)),coverage
 
-agents: python ## fetch the pinned agents of the tests into .agents
+agents: python ## fetch the pinned agents of the tests, once for all clones of this user
 	@$(PYTHON) scripts/fetch_agents.py
 
 # Words of yours go through the environment: no sign in them means anything to make's shell.
