@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from far_lab import THROUGH_A_GATEWAY, LabBehindAGateway, same
+from far_lab import THROUGH_A_GATEWAY, LabBehindAGateway
 from lab import Done, Lab
 
 from dev_sessions import cli
@@ -37,11 +37,10 @@ def content(stream: io.TextIOWrapper) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what need not be the same through a gateway; see `far_lab`."""
+    """Through gateways, what a gateway may break alone; see `far_lab`."""
     if THROUGH_A_GATEWAY:
-        left = [item for item in items if not same(item.nodeid)]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if same(item.nodeid)]
+        config.hook.pytest_deselected(items=[item for item in items if not item.get_closest_marker("gateway")])
+        items[:] = [item for item in items if item.get_closest_marker("gateway")]
 
 
 class Commands:

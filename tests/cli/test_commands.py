@@ -143,6 +143,7 @@ def test_create_quiet_prints_the_id_alone(run: Commands) -> None:
     run.ok("kill", done.out.strip())
 
 
+@pytest.mark.gateway
 def test_create_json_and_its_options(run: Commands, tmp_path: Path) -> None:
     words = ["--cli", "fake", "-m", "native", "--permissions", "plan", "-p", str(tmp_path), "-d", "d\n2"]
     words += ["--model", "m", "--id", "a1", "--group", "g", "--env", "A=b=c", "--env", "E=", "--request-id", "r"]
@@ -157,6 +158,7 @@ def test_create_json_and_its_options(run: Commands, tmp_path: Path) -> None:
     run.ok("kill", "a1")
 
 
+@pytest.mark.gateway
 def test_create_takes_a_relative_path_from_the_current_directory(run: Commands) -> None:
     (run.lab.project / "sub dir").mkdir()
     record = run.json("create", "--cli", "fake", "--path", "sub dir")
@@ -185,6 +187,7 @@ def test_a_folder_by_other_names_is_the_folder_itself(run: Commands) -> None:
         run.ok("kill", created["id"])
 
 
+@pytest.mark.gateway
 def test_create_with_a_file_sends_it(run: Commands, tmp_path: Path) -> None:
     brief = tmp_path / "brief.md"
     brief.write_text("[[reply: read it]]")
@@ -201,6 +204,7 @@ def test_create_with_a_file_sends_it(run: Commands, tmp_path: Path) -> None:
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_create_with_a_file_that_cannot_be_read_starts_nothing(run: Commands, tmp_path: Path) -> None:
     before = run.json("list")
     done = run("create", "--cli", "fake", "-f", str(tmp_path / "none"))
@@ -208,6 +212,7 @@ def test_create_with_a_file_that_cannot_be_read_starts_nothing(run: Commands, tm
     assert run.json("list") == before
 
 
+@pytest.mark.gateway
 def test_create_twice_with_one_request_id_sends_its_file_once(run: Commands, tmp_path: Path) -> None:
     brief = tmp_path / "brief.md"
     brief.write_text("[[reply: once]]")
@@ -219,6 +224,7 @@ def test_create_twice_with_one_request_id_sends_its_file_once(run: Commands, tmp
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_what_was_done_on_the_way_goes_to_stderr(run: Commands) -> None:
     done = run("create", "--cli", "fake", "--id", "trusting", "--env", "FAKE_START=trust")
     assert (done.code, done.out) == (0, "Created session trusting\n")
@@ -251,6 +257,7 @@ def test_trust_that_is_neither(run: Commands) -> None:
     assert (done.code, done.out) == (2, "")
 
 
+@pytest.mark.gateway
 def test_an_agent_that_dies_at_its_start(run: Commands) -> None:
     before = run.json("list")
     done = run("create", "--cli", "fake", "--env", "FAKE_START=die: no licence")
@@ -260,6 +267,7 @@ def test_an_agent_that_dies_at_its_start(run: Commands) -> None:
     assert run.json("list") == before
 
 
+@pytest.mark.gateway
 def test_an_agent_that_asks_at_its_start(run: Commands) -> None:
     done = run("create", "--cli", "fake", "--id", "asks-first", "--env", "FAKE_START=dialog: Accept?")
     assert (done.code, done.out) == (6, "")
@@ -296,6 +304,7 @@ def test_a_killed_id_is_not_given_to_the_next(run: Commands, tmp_path: Path) -> 
     run.ok("kill", third, *free, env=home)
 
 
+@pytest.mark.gateway
 def test_kill_several(run: Commands) -> None:
     ids = [run.create(), run.create()]
     assert run.json("kill", *ids) == [{"session": id, "outcome": "killed"} for id in ids]
@@ -305,6 +314,7 @@ def test_kill_several(run: Commands) -> None:
 # send, ask, last-message
 
 
+@pytest.mark.gateway
 def test_send_prints_the_receipt(run: Commands, tmp_path: Path) -> None:
     id = run.create()
     assert run("send", id, "[[hold: a]]") == (0, "started (turn 1)\n", "")
@@ -324,6 +334,7 @@ def test_send_prints_the_receipt(run: Commands, tmp_path: Path) -> None:
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_send_queue_without_a_message_has_the_queue_delivered(run: Commands) -> None:
     id = run.create()
     run.ok("send", id, "[[hold: a]]")
@@ -338,6 +349,7 @@ def test_send_queue_without_a_message_has_the_queue_delivered(run: Commands) -> 
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_send_interrupt(run: Commands) -> None:
     id = run.create()
     run.ok("send", id, "[[hold: never]]")
@@ -347,6 +359,7 @@ def test_send_interrupt(run: Commands) -> None:
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize(
     "text",
     [
@@ -379,6 +392,7 @@ def test_a_message_that_looks_like_an_option_is_refused_with_a_hint(run: Command
     assert done.err.splitlines()[-1].startswith("next: dev-sessions send --help")
 
 
+@pytest.mark.gateway
 def test_ask_prints_the_reply_alone(run: Commands, talker: str) -> None:
     assert run("ask", talker, "[[reply: a\\nb]]") == (0, "a\nb\n", "")
     answer = run.json("ask", talker, "[[reply: c]]")
@@ -391,6 +405,7 @@ def test_ask_prints_the_reply_alone(run: Commands, talker: str) -> None:
     )
 
 
+@pytest.mark.gateway
 def test_ask_that_fails_explains_on_stderr(run: Commands, talker: str) -> None:
     done = run("ask", talker, "[[reply: half]][[error: no credit]]")
     assert (done.code, done.out) == (5, "")
@@ -401,6 +416,7 @@ def test_ask_that_fails_explains_on_stderr(run: Commands, talker: str) -> None:
     assert (done.json["outcome"], done.json["error"], done.json["reply"]) == ("failed", "no credit", None)
 
 
+@pytest.mark.gateway
 def test_a_limit_is_told_with_the_time_of_its_reset(run: Commands) -> None:
     id = run.create()
     done = run("ask", id, "[[limit: 1800000000]]")
@@ -426,6 +442,7 @@ def test_an_agent_that_cannot_go_on_by_itself_is_refused(run: Commands) -> None:
     assert (done.code, done.json["error"]["data"]["capability"]) == (4, "continue_at_reset")
 
 
+@pytest.mark.gateway
 def test_ask_that_times_out(run: Commands) -> None:
     id = run.create()
     done = run("ask", id, "[[hold: a]][[reply: late]]", "--timeout", "0.05")
@@ -437,6 +454,7 @@ def test_ask_that_times_out(run: Commands) -> None:
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_ask_that_is_asked_back(run: Commands) -> None:
     id = run.create()
     done = run("ask", id, "[[ask: Which one?|this|that]]")
@@ -445,10 +463,12 @@ def test_ask_that_is_asked_back(run: Commands) -> None:
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_a_reply_goes_to_a_pipe_as_it_is(run: Commands, talker: str) -> None:
     assert run("ask", talker, "[[reply: \x1b[31mred\x1b[0m]]").out == "\x1b[31mred\x1b[0m\n"
 
 
+@pytest.mark.gateway
 def test_last_message(run: Commands, idle: str) -> None:
     assert run("last-message", idle) == (0, "two\n", "")
     assert run("last-message", idle, "-n", "2") == (0, "one\n\ntwo\n", "")
@@ -476,6 +496,7 @@ def test_last_message_of_a_dead_agent(run: Commands, dead: str) -> None:
 # status, list
 
 
+@pytest.mark.gateway
 def test_status_says_one_word(run: Commands, idle: str, busy: str, asking: str, dead: str) -> None:
     for id, word, note in (
         (idle, "idle", ""),
@@ -493,6 +514,7 @@ def test_status_says_one_word(run: Commands, idle: str, busy: str, asking: str, 
         assert bool(state["question"]) == (word == "waiting_for_input")
 
 
+@pytest.mark.gateway
 def test_a_question_in_json(run: Commands, asking: str) -> None:
     done = run("status", asking, "--json")
     assert done.err == ""
@@ -516,6 +538,7 @@ def test_list_is_a_table(run: Commands, idle: str, busy: str, dead: str) -> None
     assert all(row == row.rstrip() for row in rows)
 
 
+@pytest.mark.gateway
 def test_list_json_and_filters(run: Commands, idle: str, busy: str, dead: str) -> None:
     rows = run.json("list")
     assert {idle, busy, dead} <= {row["id"] for row in rows}
@@ -539,6 +562,7 @@ def test_an_empty_list_is_an_empty_result(run: Commands) -> None:
 # interrupt, attach
 
 
+@pytest.mark.gateway
 def test_interrupt(run: Commands, idle: str) -> None:
     assert run("interrupt", idle) == (0, "idle\n", "")
     id = run.create()
@@ -577,6 +601,7 @@ def test_attach_puts_a_terminal_on_the_session(run: Commands, talker: str) -> No
 # JSON of every command.
 
 
+@pytest.mark.gateway
 def test_json_is_one_line_and_says_the_same_as_the_fields_table(run: Commands, idle: str, failed: str) -> None:
     for words in (["list"], ["status", idle], ["last-message", idle], ["wait", idle], ["attach", idle]):
         done = run(*words, "--json")
@@ -588,6 +613,7 @@ def test_json_is_one_line_and_says_the_same_as_the_fields_table(run: Commands, i
     assert [set(turn) for turn in outcome["turns"]] == [FIELDS["turn"]]
 
 
+@pytest.mark.gateway
 def test_an_error_in_json_is_on_stdout(run: Commands, bare: str, dead: str, asking: str, tmp_path: Path) -> None:
     for words, code, name in (
         (["status", "nobody"], 3, "not_found"),

@@ -23,6 +23,7 @@ def ids(run: Commands) -> list[str]:
     return [row["id"] for row in run.json("list")]
 
 
+@pytest.mark.gateway
 def test_the_reply_is_printed_and_nothing_is_left(run: Commands) -> None:
     done = run("sync-delegate", "[[reply: all good]]", "--cli", "fake")
     assert (done.code, done.out) == (0, "all good\n")
@@ -38,6 +39,7 @@ def test_json_has_what_wait_says_and_the_reply(run: Commands) -> None:
     assert (done.json["outcome"], done.json["reply"], done.json["kept"]) == ("completed", "all good", False)
 
 
+@pytest.mark.gateway
 def test_the_task_from_a_file_with_all_of_creates_options(run: Commands, tmp_path: Path) -> None:
     task = tmp_path / "task.md"
     task.write_text("[[reply: from a file]]")
@@ -50,6 +52,7 @@ def test_the_task_from_a_file_with_all_of_creates_options(run: Commands, tmp_pat
     run.ok("kill", "kept-one")
 
 
+@pytest.mark.gateway
 def test_a_question_ends_it_and_the_session_waits_for_the_answer(run: Commands) -> None:
     done = run("sync-delegate", "[[ask: Which colour?|Red|Blue]][[replytool]]", "--cli", "fake")
     (id,) = ids(run)
@@ -180,6 +183,7 @@ def test_what_cannot_be_done_starts_nothing(run: Commands, words: list[str], cod
     assert ids(run) == []
 
 
+@pytest.mark.gateway
 def test_ctrl_c_lets_the_agent_go_on_and_says_how_to_reach_it(run: Commands) -> None:
     with run.following("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake") as process:
         assert any("works on it" in line for line in process.stderr or ())
@@ -211,6 +215,7 @@ def test_ctrl_c_before_the_agent_was_told_says_how_to_go_on(run: Commands, monke
     assert ids(run) == []
 
 
+@pytest.mark.gateway
 def test_cut_and_run_again_with_its_request_id_it_goes_on_with_the_same_session(run: Commands) -> None:
     words = ("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake", "--request-id", "r-1")
     with run.following(*words) as process:
@@ -226,6 +231,7 @@ def test_cut_and_run_again_with_its_request_id_it_goes_on_with_the_same_session(
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_handoff_prints_how_to_sit_down(run: Commands) -> None:
     done = run("handoff", "[[reply: I go on]]", "--var", "goal=a parser", "--cli", "fake")
     (id,) = ids(run)

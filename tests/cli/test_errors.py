@@ -92,6 +92,7 @@ def test_a_number_that_is_none_is_a_wrong_call(run: Commands, idle: str, option:
     check(run("wait", idle, option, value), 2)
 
 
+@pytest.mark.gateway
 def test_docker_is_not_supported_by_every_agent(run: Commands) -> None:
     check(run("create", "--cli", "fake", "--mode", "docker"), 4, "docker")
 
@@ -108,6 +109,7 @@ def test_an_unknown_session_is_exit_3(run: Commands, argv: list[str]) -> None:
     check(run(*argv), 3, "'nobody'", "next: dev-sessions list")
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize("id", ["../../etc", "a/b", "", "a\nb", "\x1b[31m", "é"])
 def test_an_odd_id_is_not_found_either(run: Commands, id: str) -> None:
     done = run("status", id)
@@ -115,12 +117,14 @@ def test_an_odd_id_is_not_found_either(run: Commands, id: str) -> None:
     assert "\x1b" not in done.err
 
 
+@pytest.mark.gateway
 def test_one_unknown_among_several_is_exit_3(run: Commands, idle: str) -> None:
     check(run("wait", idle, "nobody"), 3, "'nobody'")
     check(run("kill", idle, "nobody"), 3, "'nobody'")
     assert run.ok("status", idle) == "idle"
 
 
+@pytest.mark.gateway
 def test_what_a_backend_cannot_do_is_exit_4(run: Commands, bare: str) -> None:
     check(run("interrupt", bare), 4, "fake-bare")
     check(run("attach", bare), 4, "fake-bare")
@@ -129,6 +133,7 @@ def test_what_a_backend_cannot_do_is_exit_4(run: Commands, bare: str) -> None:
     assert run.ok("status", bare) == "working"
 
 
+@pytest.mark.gateway
 def test_a_dead_agent_is_exit_5(run: Commands, dead: str) -> None:
     check(run("send", dead, "x"), 5, "out of memory", f"dev-sessions revive {dead}")
     check(run("ask", dead, "x"), 5, "out of memory")
@@ -136,6 +141,7 @@ def test_a_dead_agent_is_exit_5(run: Commands, dead: str) -> None:
     assert run("interrupt", dead)[:2] == (0, "exited\n")
 
 
+@pytest.mark.gateway
 def test_an_open_question_is_exit_6_and_nothing_is_sent(run: Commands, asking: str) -> None:
     before = run.json("wait", asking)
     check(run("send", asking, "this"), 6, "Which one?", f"dev-sessions attach {asking}")
@@ -143,6 +149,7 @@ def test_an_open_question_is_exit_6_and_nothing_is_sent(run: Commands, asking: s
     assert run.json("wait", asking) == before
 
 
+@pytest.mark.gateway
 def test_no_receipt_in_time_names_the_request_id(run: Commands) -> None:
     id = run.create()
     env = {"DEV_SESSIONS_RECEIPT_TIMEOUT": "0.2"}
@@ -196,6 +203,7 @@ def test_a_variable_with_a_value_that_it_cannot_have(run: Commands, name: str, v
     check(run("list", env={name: value}), 2, name)
 
 
+@pytest.mark.gateway
 def test_too_deep(run: Commands) -> None:
     env = {"DEV_SESSIONS_ID": "ahri-mid", "DEV_SESSIONS_DEPTH": "4"}
     check(run("create", "--cli", "fake", env=env), 2, "4")

@@ -8,6 +8,8 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from conftest import Commands
 
@@ -69,6 +71,7 @@ def turn_in(process: subprocess.Popen[str], **fields: Any) -> list[dict[str, Any
     return found
 
 
+@pytest.mark.gateway
 def test_events_of_a_session(run: Commands) -> None:
     id = run.create("--description", "d")
     run.ok("ask", id, "[[reply: one]]")
@@ -129,6 +132,7 @@ def test_events_of_all_sessions_are_in_one_order(run: Commands, idle: str, dead:
     assert two == [event for event in every if event["session"] in (idle, dead)]
 
 
+@pytest.mark.gateway
 def test_events_of_nobody(run: Commands) -> None:
     done = run("events", "nobody")
     assert (done.code, done.out) == (3, "")
@@ -136,6 +140,7 @@ def test_events_of_nobody(run: Commands) -> None:
     assert run("events", "nobody", "--json").json["error"]["code"] == "not_found"
 
 
+@pytest.mark.gateway
 def test_following_named_sessions_until_they_are_killed(run: Commands) -> None:
     id, other = run.create(), run.create()
     run.ok("ask", id, "[[reply: before]]")
@@ -166,6 +171,7 @@ def test_following_ends_with_the_last_of_them(run: Commands) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.gateway
 def test_following_all_tells_of_new_sessions_and_ends_with_ctrl_c(run: Commands, idle: str) -> None:
     with run.following("events", "--follow") as process:
         turn_in(process, session=idle, turn=2)

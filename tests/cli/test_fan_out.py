@@ -87,6 +87,7 @@ def prompts(run: Commands, id: str) -> int:
     return sum(entry["role"] == "user" for entry in run.json("logs", id))
 
 
+@pytest.mark.gateway
 def test_tasks_from_files_and_all_replies_in_their_order(run: Commands, task: Any) -> None:
     done = run("fan-out", task("slow", "[[delay: 0.2]][[reply: one]]"), task("quick", "[[reply: two]]"), *FAKE)
     assert (done.code, done.out) == (0, "## slow: completed\n\none\n\n## quick: completed\n\ntwo\n")
@@ -178,6 +179,7 @@ join: synthesis
 """
 
 
+@pytest.mark.gateway
 def test_a_plan_with_templates_and_a_join(run: Commands, plan: Any) -> None:
     done = run("fan-out", plan(PLAN), "--json", "--keep")
     assert done.code == 0, done
@@ -352,6 +354,7 @@ def test_two_cannot_lead_one_run(run: Commands, task: Any) -> None:
         assert run.lab.finish(process).code == 0
 
 
+@pytest.mark.gateway
 def test_ctrl_c_once_lets_the_agents_go_on(run: Commands, task: Any) -> None:
     words = [task("a", "[[hold: on]][[reply: late]]"), task("b", "[[reply: x]]")]
     with led(run, *words, "--max-parallel", "1") as (process, path):
@@ -470,6 +473,7 @@ def test_a_worktree_that_git_refuses(run: Commands, task: Any, checkout: Path) -
 # consult, and the terminal.
 
 
+@pytest.mark.gateway
 def test_consult_asks_each_and_misses_none(run: Commands) -> None:
     done = run("consult", "[[reply: 42]]", "--cli", "fake", "--cli", "claude", env={"PATH": os.defpath})
     assert done.code == 5

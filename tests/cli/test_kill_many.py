@@ -32,6 +32,7 @@ def age(run: Commands, id: str, seconds: float) -> None:
     path.write_text(json.dumps(registry))
 
 
+@pytest.mark.gateway
 def test_kill_all(run: Commands) -> None:
     ids = {run.create(), run.create()}
     done = run("kill", "--all")
@@ -45,6 +46,7 @@ def test_kill_all(run: Commands) -> None:
     assert (done.code, done.json) == (0, [])
 
 
+@pytest.mark.gateway
 def test_kill_a_group(run: Commands) -> None:
     one, two, other = run.create("--group", "g"), run.create("--group", "g"), run.create("--group", "h")
     assert {row["session"] for row in run.json("kill", "--group", "g")} == {one, two}
@@ -54,6 +56,7 @@ def test_kill_a_group(run: Commands) -> None:
     assert "nothing was killed" in done.err
 
 
+@pytest.mark.gateway
 def test_kill_what_was_not_used_for_long(run: Commands) -> None:
     old, fresh, busy, used = run.create(), run.create(), run.create("--group", "g"), run.create()
     older = run.create("--group", "g")
@@ -71,6 +74,7 @@ def test_kill_what_was_not_used_for_long(run: Commands) -> None:
     assert run("status", busy) == (0, "working\n", "")
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize("words", [[], ["--group", "g"], ["--older-than", "0m"]])
 def test_it_spares_whoever_asks_and_those_that_it_comes_from(run: Commands, words: list[str]) -> None:
     root = run.create("--group", "g")
@@ -134,6 +138,7 @@ def test_ids_and_conditions_do_not_go_together(run: Commands, words: list[str]) 
     assert "dev-sessions kill ID" in done.out + done.err
 
 
+@pytest.mark.gateway
 def test_wait_for_a_group(run: Commands) -> None:
     one, two, other = run.create("--group", "g"), run.create("--group", "g"), run.create()
     run.ok("send", one, "[[reply: x]]")

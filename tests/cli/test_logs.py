@@ -67,6 +67,7 @@ def test_logs_label_who_speaks_and_in_which_turn(run: Commands, idle: str) -> No
     )
 
 
+@pytest.mark.gateway
 def test_logs_for_programs_are_one_array(run: Commands, idle: str) -> None:
     entries = run.json("logs", idle)
     assert all(set(entry) == ENTRY for entry in entries)
@@ -95,6 +96,7 @@ def test_logs_of_a_dead_session(run: Commands, dead: str) -> None:
     ]
 
 
+@pytest.mark.gateway
 def test_logs_show_the_text_of_a_message_that_went_by_file(run: Commands) -> None:
     id, text = run.create(), f"{'long ' * 30_000}[[reply: read]]"
     file = run.lab.path / "long.md"
@@ -129,6 +131,7 @@ def test_the_same_text_twice_is_two_turns(run: Commands) -> None:
     assert [entry["turn"] for entry in run.json("logs", id)] == [1, 1, 2, 2]
 
 
+@pytest.mark.gateway
 def test_logs_go_on_until_the_agent_ends(run: Commands) -> None:
     id = run.create()
     with run.following("logs", id, "--follow") as process:
@@ -139,6 +142,7 @@ def test_logs_go_on_until_the_agent_ends(run: Commands) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.gateway
 def test_logs_go_on_until_the_session_is_killed(run: Commands) -> None:
     id = run.create()
     run.ok("ask", id, "[[reply: before]]")
@@ -151,6 +155,7 @@ def test_logs_go_on_until_the_session_is_killed(run: Commands) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.gateway
 def test_ctrl_c_ends_the_following(run: Commands, idle: str) -> None:
     with run.following("logs", idle, "--follow") as process:
         upto(process, "two")
@@ -166,6 +171,7 @@ def test_following_a_dead_session_ends_at_once(run: Commands, dead: str) -> None
     assert "last words" in done.out
 
 
+@pytest.mark.gateway
 def test_a_reader_that_has_had_enough_is_no_error(run: Commands, idle: str) -> None:
     argv = " ".join(run.lab.argv("logs", idle))
     done = subprocess.run(
@@ -174,6 +180,7 @@ def test_a_reader_that_has_had_enough_is_no_error(run: Commands, idle: str) -> N
     assert (done.returncode, done.stdout, done.stderr) == (0, b"user (turn 1):\n", b"")
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize("command", ["logs", "inspect"])
 def test_an_unknown_session(run: Commands, command: str) -> None:
     done = run(command, "nobody")
@@ -186,6 +193,7 @@ def test_an_unknown_session(run: Commands, command: str) -> None:
 # inspect
 
 
+@pytest.mark.gateway
 def test_inspect_for_programs(run: Commands, idle: str) -> None:
     found = run.json("inspect", idle)
     assert set(found) == INSPECTED

@@ -101,6 +101,7 @@ def test_all_after_a_boot(run: Commands, cut: str, home: Path) -> None:
     assert "no agent is gone" in run("revive", "--all").err
 
 
+@pytest.mark.gateway
 def test_a_goal_that_its_server_took_along_stands_still(run: Commands, cut: str) -> None:
     run.ok("goal", cut, "[[hold: step]]")
     run.lab.until(lambda: run.ok("status", cut) == "working", "the goal's turn")

@@ -41,6 +41,7 @@ def reply(run: Commands, id: str) -> str:
     return str(waited.json["turns"][-1]["reply"])
 
 
+@pytest.mark.gateway
 def test_pending_tells_all_of_a_question(run: Commands, asked: str) -> None:
     (one,) = run.json("pending")
     assert set(one) == FIELDS
@@ -69,6 +70,7 @@ def test_pending_of_a_group(run: Commands, asked: str) -> None:
     assert run.json("pending", "--group", "nobody") == []
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -84,12 +86,14 @@ def test_answers_to_a_question(run: Commands, asked: str, answer: list[str], sai
     assert reply(run, asked) == said
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize("content", ['["Blue"]', '[["blue"]]', '{"Which colour?": "Blue"}'])
 def test_answers_from_a_file(run: Commands, asked: str, content: str) -> None:
     run.ok("respond", asked, "--answers", "-", stdin=content)
     assert reply(run, asked) == "Blue"
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -130,6 +134,7 @@ def test_what_is_no_answer_to_a_question(run: Commands, asked: str, answer: list
     assert reply(run, asked) == "Red"
 
 
+@pytest.mark.gateway
 def test_a_question_that_is_gone(run: Commands, asked: str) -> None:
     (one,) = run.json("pending")
     run.ok("respond", asked, "--choose", "1", "--question", one["id"])
@@ -156,6 +161,7 @@ def test_several_questions_are_answered_one_by_one(run: Commands) -> None:
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_the_same_request_answers_once(run: Commands, asked: str) -> None:
     first = run.ok("respond", asked, "--choose", "1", "--request-id", "r-1", "--json")
     assert reply(run, asked) == "Red"

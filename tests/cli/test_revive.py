@@ -62,6 +62,7 @@ def test_the_turn_that_was_cut_is_interrupted_and_the_next_one_works(run: Comman
     assert "first" in run.ok("logs", cut)
 
 
+@pytest.mark.gateway
 def test_json_tells_what_became_of_it(run: Commands, cut: str) -> None:
     (done,) = run.json("revive", cut)
     assert set(done) == FIELDS
@@ -70,6 +71,7 @@ def test_json_tells_what_became_of_it(run: Commands, cut: str) -> None:
     assert again == {"session": cut, "outcome": "alive", "status": "idle", "interrupted": [], "queued": []}
 
 
+@pytest.mark.gateway
 def test_it_is_the_same_session_with_the_same_environment(run: Commands, cut: str) -> None:
     before = {**run.json("inspect", cut)}
     run.ok("revive", cut, env={"MARK": "another value"})
@@ -91,6 +93,7 @@ def test_one_that_is_alive_is_left_alone(run: Commands, busy: str) -> None:
     assert run.ok("status", busy) == "working"
 
 
+@pytest.mark.gateway
 def test_two_at_once_start_one_agent(run: Commands, cut: str) -> None:
     done = [run.lab.finish(one) for one in [run.lab.start("revive", cut, "--json") for _ in range(3)]]
     assert [one.code for one in done] == [0, 0, 0]
@@ -262,6 +265,7 @@ def test_of_several_those_that_can_be_are_revived(run: Commands, cut: str) -> No
     assert [one["outcome"] for one in error["data"]["revived"]] == ["alive"]
 
 
+@pytest.mark.gateway
 def test_all_means_those_that_are_gone(run: Commands, cut: str, busy: str) -> None:
     other = run.create()
     end(run, other)

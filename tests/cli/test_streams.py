@@ -62,6 +62,7 @@ def in_terminal(run: Commands, *argv: str, **env: str) -> tuple[int, str]:
 PRINTING = ["list", "list --json", "status ID", "last-message ID", "wait ID", "--version"]
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize("words", PRINTING)
 def test_a_reader_that_has_had_enough(run: Commands, idle: str, words: str) -> None:
     done = shell(run, f"ds {words.replace('ID', idle)} | head -0; echo ${{PIPESTATUS[0]}}")
@@ -73,6 +74,7 @@ def test_a_reader_that_has_had_enough_help(run: Commands) -> None:
     assert shell(run, "ds --help | head -1; ds create --help | head -1").stderr == ""
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize("words", ["list", "status ID", "--version", "create --help", "status nobody"])
 def test_closed_streams(run: Commands, idle: str, words: str) -> None:
     words = words.replace("ID", idle)
@@ -166,6 +168,7 @@ def test_a_home_that_cannot_be_entered(run: Commands, tmp_path: Path) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.gateway
 def test_a_message_of_bytes_that_are_no_text(run: Commands, idle: str) -> None:
     done = shell(run, f"ds send {idle} $'\\xff\\xfe'")
     assert (done.returncode, done.stdout) == (2, "")
@@ -184,6 +187,7 @@ LOCALES = (
 )
 
 
+@pytest.mark.gateway
 @pytest.mark.parametrize("locale", LOCALES, ids=lambda one: "-".join(one))
 def test_all_is_utf_8_in_any_locale(run: Commands, tmp_path: Path, locale: dict[str, str]) -> None:
     """Words, standard input, folders, what is queued; the agent's own characters too."""

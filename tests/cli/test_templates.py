@@ -39,6 +39,7 @@ def test_show(run: Commands) -> None:
     assert run.json("templates", "show", "task")["text"].rstrip("\n") == text.rstrip("\n")
 
 
+@pytest.mark.gateway
 def test_render_here_and_as_a_session_gets_it(run: Commands, id: str) -> None:
     here = run.ok("templates", "render", "task", "Fix it.", "--var", "check=make test")
     assert "Fix it." in here
@@ -48,6 +49,7 @@ def test_render_here_and_as_a_session_gets_it(run: Commands, id: str) -> None:
     assert run.json("list")[0]["status"] == "idle"  # nothing was sent
 
 
+@pytest.mark.gateway
 def test_send_and_ask_and_create(run: Commands, id: str, tmp_path: Path) -> None:
     check = tmp_path / "check.txt"
     check.write_text("what it says\n")

@@ -26,6 +26,7 @@ def blocked(run: Commands, process: subprocess.Popen[str]) -> None:
     assert process.poll() is None, run.lab.finish(process)
 
 
+@pytest.mark.gateway
 def test_the_word_and_the_code(run: Commands, idle: str, asking: str, failed: str, dead: str) -> None:
     new = run.create()
     for id, code, word, note in (
@@ -44,6 +45,7 @@ def test_the_word_and_the_code(run: Commands, idle: str, asking: str, failed: st
     run.ok("kill", new)
 
 
+@pytest.mark.gateway
 def test_a_timeout_is_exit_124_and_the_word_is_working(run: Commands, busy: str) -> None:
     done = run("wait", busy, "--timeout", "0")
     assert done[:2] == (124, "working\n")
@@ -52,6 +54,7 @@ def test_a_timeout_is_exit_124_and_the_word_is_working(run: Commands, busy: str)
     assert run.ok("status", busy) == "working"
 
 
+@pytest.mark.gateway
 def test_several_have_a_line_each_and_the_worst_code(run: Commands, idle: str, failed: str, asking: str) -> None:
     done = run("wait", idle, failed)
     assert (done.code, sorted(done.out.splitlines())) == (5, sorted([f"{idle} completed", f"{failed} failed"]))
@@ -71,6 +74,7 @@ def test_the_same_id_twice_is_one(run: Commands, idle: str) -> None:
     assert isinstance(run("wait", idle, idle, "--json").json, dict)
 
 
+@pytest.mark.gateway
 def test_any_is_the_first_that_ends(run: Commands, idle: str, busy: str) -> None:
     assert run("wait", busy, idle, "--any") == (0, f"{idle} completed\n", "")
     assert run.json("wait", busy, idle, "--any")["session"] == idle
@@ -113,6 +117,7 @@ def test_a_turn_while_the_next_one_runs(run: Commands) -> None:
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_the_next_turn_is_one_that_ends_from_now_on(run: Commands) -> None:
     id = run.create()
     run.ok("ask", id, "[[reply: old]]")
@@ -143,6 +148,7 @@ def test_one_thing_to_wait_for(run: Commands, idle: str, words: list[str]) -> No
     assert "exclude each other" in done.err
 
 
+@pytest.mark.gateway
 def test_a_goal_of_an_agent_that_pursues_none(run: Commands, idle: str) -> None:
     done = run("wait", idle, "--goal", "--json")
     assert (done.code, done.json["error"]["code"], done.json["error"]["data"]["capability"]) == (
@@ -152,6 +158,7 @@ def test_a_goal_of_an_agent_that_pursues_none(run: Commands, idle: str) -> None:
     )
 
 
+@pytest.mark.gateway
 def test_settled_waits_for_the_background(run: Commands, tmp_path: Path) -> None:
     id, gate = run.create(), tmp_path / "gate"
     os.mkfifo(gate)
@@ -175,6 +182,7 @@ def waited(run: Commands, id: str, *words: str, act: object = None) -> Done:
     return run.lab.finish(waiting)
 
 
+@pytest.mark.gateway
 def test_it_returns_when_the_turn_ends(run: Commands) -> None:
     id = run.create()
     run.ok("send", id, "[[hold: a]]")
@@ -206,6 +214,7 @@ def test_it_returns_when_the_agent_dies(run: Commands) -> None:
     run.ok("kill", id)
 
 
+@pytest.mark.gateway
 def test_it_returns_when_the_session_is_killed(run: Commands) -> None:
     id = run.create()
     run.ok("send", id, "[[hold: never]]")
@@ -214,6 +223,7 @@ def test_it_returns_when_the_session_is_killed(run: Commands) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.gateway
 def test_one_of_several_is_killed_meanwhile(run: Commands) -> None:
     first, second = run.create(), run.create()
     for id in (first, second):
@@ -227,6 +237,7 @@ def test_one_of_several_is_killed_meanwhile(run: Commands) -> None:
     run.ok("kill", second)
 
 
+@pytest.mark.gateway
 def test_a_line_is_printed_as_each_one_ends(run: Commands) -> None:
     first, second = run.create(), run.create()
     for id in (first, second):
@@ -245,6 +256,7 @@ def test_a_line_is_printed_as_each_one_ends(run: Commands) -> None:
     run.ok("kill", first, second)
 
 
+@pytest.mark.gateway
 def test_ctrl_c_is_exit_130_and_the_agent_goes_on(run: Commands, busy: str) -> None:
     for words in (["wait", busy], ["wait", busy, "--interval", "600"], ["ask", busy, "x"]):
         process = run.lab.start(*words)

@@ -1,6 +1,8 @@
 """A lab whose commands all go through gateways, as those of a container do.
 
-The suite of the commands runs a second time like this. Each environment that a test gives its commands is that of the
+The tests of the commands that have the mark `gateway` run a second time like this: paths, streams, news, cuts, request
+ids, exit codes, and each command once. The code behind the seam is the same for both ways, and
+`tests/contract/test_transport.py` shows the seam itself. Each environment that a test gives its commands is that of the
 host too: there is a gateway for each, in this process, behind a unix socket. Paths are the same on both sides.
 """
 
@@ -22,27 +24,6 @@ if TYPE_CHECKING:
     from dev_sessions.wire import Frame, Request, Transport
 
 THROUGH_A_GATEWAY = bool(os.environ.get("DEV_SESSIONS_TEST_GATEWAY"))
-
-# What may differ: tests by the start of their names, and why.
-DIFFERS = {
-    "test_the_courier_is_hidden_and_runs": "the courier is a process of the host",
-    "test_an_unknown_session_is_exit_3[courier nobody]": "the same",
-    "test_each_branch_in_a_worktree_of_its_own": "fan-out --worktree is refused",
-    "test_doctor_tells_of_a_worktree_once_no_session_works_in_it": "the same",
-    "test_a_worktree_that_cannot_be_made": "the same",
-    "test_a_worktree_that_git_refuses": "the same",
-    "test_gateway.py": "it is about gateways already",
-    "test_cut_deliveries.py": "it ends the process that delivers, which is the gateway's",
-    "test_doctor.py": "doctor looks at the machine that it runs on",
-    "test_attach_needs_a_terminal_and_names_the_command": "attach prints the line to run on the host",
-    "test_debug_shows_the_traceback": "what nobody foresaw happened on the host, and its traceback stays there",
-    "test_a_state_folder_by_tilde_and_relative": "~ is the home of the process that serves, which is the test's own",
-}
-
-
-def same(test: str) -> bool:
-    """True if a test has to pass through a gateway too."""
-    return not any(name in test for name in DIFFERS)
 
 
 class _Waiting:
