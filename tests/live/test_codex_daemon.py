@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from codex_lab import CodexLab
 from lab import ROOT
-from soak import size
+from soak import only_in_soak, size
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def test_many_creates_while_the_last_session_is_killed(codex_lab: CodexLab) -> N
     assert codex_lab.ok("ask", ids[0], "[[reply: fine]]") == "fine"
 
 
+@only_in_soak
 def test_a_server_killed_in_the_middle_of_a_turn(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
     assert codex_lab.ok("ask", id, "[[reply: long ago]]") == "long ago"
@@ -87,6 +88,7 @@ def test_a_server_killed_in_the_middle_of_a_turn(codex_lab: CodexLab) -> None:
     assert codex_lab.run("wait", id, "--turn", "2", "--json").json["outcome"] == "interrupted"
 
 
+@only_in_soak
 def test_a_session_that_never_had_a_turn_survives_its_server(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
     (pid,) = codex_lab.servers()
@@ -97,7 +99,7 @@ def test_a_session_that_never_had_a_turn_survives_its_server(codex_lab: CodexLab
     assert shown == id  # what its commands see is given again
 
 
-def test_a_server_that_hangs_is_replaced(codex_lab: CodexLab) -> None:
+def test_a_server_that_hangs_is_replaced_or_ended(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
     (pid,) = codex_lab.servers()
     os.kill(pid, signal.SIGSTOP)
@@ -105,6 +107,9 @@ def test_a_server_that_hangs_is_replaced(codex_lab: CodexLab) -> None:
     assert codex_lab.ok("ask", id, "[[reply: moved on]]") == "moved on"
     (new,) = codex_lab.servers()
     assert new != pid
+    os.kill(new, signal.SIGSTOP)  # it does not keep a session from being killed
+    codex_lab.ok("kill", id)
+    assert codex_lab.processes() == []
 
 
 def test_a_server_that_hangs_in_a_turn_is_told_and_can_be_interrupted(codex_lab: CodexLab) -> None:
@@ -140,13 +145,6 @@ def test_a_turn_that_died_with_its_server_is_not_at_work_for_the_next_one(codex_
     codex_lab.model.release("theirs")
     codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the person's turn")
     assert codex_lab.ok("last-message", id) == "theirs"
-
-
-def test_a_hanging_server_does_not_keep_a_session_from_being_killed(codex_lab: CodexLab) -> None:
-    id = codex_lab.create()
-    os.kill(codex_lab.servers()[0], signal.SIGSTOP)
-    codex_lab.ok("kill", id)
-    assert codex_lab.processes() == []
 
 
 def test_somebody_elses_server_is_used_and_never_ended(codex_lab: CodexLab, somebodys: subprocess.Popen[bytes]) -> None:
@@ -196,7 +194,13 @@ def listen(path: Path, answer: bytes) -> tuple[socket.socket, threading.Thread]:
     return listener, thread
 
 
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"])
+ANSWERS = {"none": b"", "ssh": b"SSH-2.0-x\r\n", "http": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [pytest.param(answer, id=id, marks=only_in_soak if id == "ssh" else ()) for id, answer in ANSWERS.items()],
+)
 def test_another_program_on_the_socket_is_told(codex_lab: CodexLab, answer: bytes) -> None:
     path = codex_lab.codex_home / "app-server-control" / "app-server-control.sock"
     listener, thread = listen(path, answer)
@@ -227,7 +231,7 @@ def link(path: Path) -> None:
     path.symlink_to("/nonexistent/socket")
 
 
-@pytest.mark.parametrize("what", [file, folder, link])
+@pytest.mark.parametrize("what", [pytest.param(file, marks=only_in_soak), folder, link])
 def test_what_lies_in_the_place_of_the_socket_is_told_and_left_alone(
     codex_lab: CodexLab, what: Callable[[Path], None]
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from codex_lab import CodexLab
 from lab import is_waiting
+from soak import only_in_soak
 
 from dev_sessions.backends.codex.connection import Connection
 
@@ -38,6 +39,7 @@ def test_a_goal_is_work_over_many_turns(codex_lab: CodexLab) -> None:
     assert len(turns()) == count + 1  # it was not set going again
 
 
+@only_in_soak
 def test_a_goal_that_is_reached(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
     done = json.dumps({"status": "complete"})
@@ -80,6 +82,7 @@ def test_a_budget_ends_a_goal(codex_lab: CodexLab) -> None:
     codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the last turn")
 
 
+@only_in_soak
 def test_a_goal_is_there_after_its_server_is_gone(codex_lab: CodexLab) -> None:
     id = codex_lab.create()
     codex_lab.ok("goal", id, "[[hold: step]][[reply: a step]]")
@@ -211,8 +214,15 @@ def test_a_goal_that_needs_a_permission_ends_the_wait(codex_lab: CodexLab) -> No
     assert codex_lab.run("wait", id, "--goal")[:2] == (5, "paused\n")
 
 
-@pytest.mark.parametrize("permissions", ["full", "ask"])
-@pytest.mark.parametrize("first", ["a goal", "a turn of another server"])
+@pytest.mark.parametrize(
+    ("permissions", "first"),
+    [
+        ("ask", "a goal"),
+        ("full", "a turn of another server"),
+        pytest.param("full", "a goal", marks=only_in_soak),
+        pytest.param("ask", "a turn of another server", marks=only_in_soak),
+    ],
+)
 def test_permissions_and_model_hold_from_the_first_turn_on(codex_lab: CodexLab, permissions: str, first: str) -> None:
     id = codex_lab.create("--permissions", permissions, "--model", "gpt-5-mini")
     if first == "a goal":

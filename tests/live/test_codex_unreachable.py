@@ -9,6 +9,7 @@ import socket
 import pytest
 from codex_lab import CodexLab
 from model_server import ModelServer
+from soak import only_in_soak
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def test_wait_tells_it_and_times_out(codex_lab: CodexLab, cut_off: str) -> None:
     assert codex_lab.ok("status", cut_off) == "idle"
 
 
+@only_in_soak
 def test_ask_tells_it_and_times_out(codex_lab: CodexLab, cut_off: str) -> None:
     done = codex_lab.run("ask", cut_off, "still there?", "--timeout", "9", "--json")
     assert (done.code, done.json["error"]["code"]) == (124, "timeout")

@@ -6,6 +6,7 @@ import os
 
 import pytest
 from codex_lab import CodexLab
+from soak import only_in_soak
 
 # npm's passes signals on, a plain one does not: the end of the first is that of the server too.
 SCRIPTS = {
@@ -15,7 +16,10 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("script", list(SCRIPTS))
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(script, marks=only_in_soak if script == "more flags" else ()) for script in SCRIPTS],
+)
 def test_it_works_and_nothing_is_left(codex_lab: CodexLab, codex: str, script: str) -> None:
     lab, other = codex_lab, codex_lab.path / "other"
     other.mkdir()

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import time
 
+import pytest
 from lab import Lab, subagent
+from soak import size
 
 
 def test_a_question_is_told_of_everywhere(lab: Lab) -> None:
@@ -214,8 +216,9 @@ def test_a_subagents_question_that_is_settled_otherwise_is_asked_no_more(lab: La
     assert (lab.pending(), lab.hooks()) == ([], [])
 
 
+@pytest.mark.soak
 def test_a_subagent_asks_in_every_mode_that_asks(lab: Lab) -> None:
-    for mode in ("edit", "plan"):
+    for mode in ("plan", "edit")[: size(1, 2)]:
         id = lab.create("--permissions", mode)
         script = f"[[bash: python3 -c \"open('{mode}', 'w')\"]][[replytool]]"
         lab.ok("send", id, subagent(script) + "[[reply: started it]]")
