@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
+from forked import Forked
+from lab import Lab
 from soak import SOAK
 
 
@@ -21,3 +24,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = [item for item in items if any(mark.kwargs.get("only") for mark in item.iter_markers("soak"))]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in set(left)]
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forked]:
+    """Runs commands in a way that saves Python's start."""
+    made = Forked()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def quick(forked: Forked) -> Iterator[None]:
+    """For tests to which it does not matter how a command starts."""
+    Lab.forked = forked
+    yield
+    Lab.forked = None

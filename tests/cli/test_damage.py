@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from lab import Done, Lab
 from small_disk import PAGE, SmallDisk
+from soak import only_in_soak
 
 
 class Place:
@@ -101,11 +102,17 @@ def every_command(place: Place) -> None:
         place(*argv)
 
 
+def few(cases: Any, *names: str) -> list[Any]:
+    """The cases, of which all but those of these names are for `make soak` alone."""
+    values = cases if isinstance(cases, dict) else {name: name for name in cases}
+    return [pytest.param(one, id=id, marks=() if id in names else only_in_soak) for id, one in values.items()]
+
+
 PARTS = ("record.json", "messages", "messages/0001/message.json", "messages/0001/text.md", "messages/0001")
 PARTS += ("messages/0001/attempt.json", "messages/0001/receipt.json", "facts", "agent", "process", ".")
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", few(PARTS, "record.json", "messages/0001/message.json", "facts", "process", "."))
 def test_a_folder_that_is_half_deleted(place: Place, part: str) -> None:
     path = place.folder(place.hurt) / part
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -130,7 +137,7 @@ FILES = ("record.json", "messages/0001/message.json", "messages/0001/attempt.jso
 FILES += ("messages/0001/unconfirmed.json", "messages/0001/text.md", "process", "notice.json", "courier.json")
 
 
-@pytest.mark.parametrize("content", WRONG.values(), ids=WRONG.keys())
+@pytest.mark.parametrize("content", few(WRONG, "cut", "garbage", "null", "words for numbers"))
 def test_files_with_anything_in_them(place: Place, content: bytes) -> None:
     for file in FILES:
         path = place.folder(place.hurt) / file

@@ -8,6 +8,11 @@ import pytest
 from lab import Lab
 
 
+@pytest.fixture(scope="module", autouse=True)
+def commands_are_forked(quick: None) -> None:
+    """How a command starts does not matter here."""
+
+
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """A lab for the tests of one module; each of them has sessions of its own."""

@@ -130,8 +130,10 @@ class Lab:
         """Run `dev-sessions ARGS` to its end. `env` adds variables."""
         there, cwd, given = self.environment(env), options.pop("cwd", self.project), (stdin or "").encode()
         timeout = options.pop("timeout", COMMAND_SECONDS)
-        own = options or any(name.startswith(("PYTHON", "COVERAGE_PROCESS_")) for name in there)
-        if self.forked and not own:
+        fresh = type(self).argv is not Lab.argv or any(
+            name.startswith(("PYTHON", "COVERAGE_PROCESS_")) for name in there
+        )
+        if self.forked and not fresh and not options:
             code, out, err = self.forked.run(args, there, str(cwd), given, timeout)
             return Done(code, out.decode(), err.decode())
         done = subprocess.run(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from codex_lab import CodexLab
-from forked import Forked
 from lab import ROOT, Lab
 
 LIVE = Path(__file__).parent
@@ -21,13 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.live)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def forked() -> Iterator[None]:
-    """Give the commands in a way that saves Python's start."""
-    Lab.forked = Forked()
-    yield
-    Lab.forked.close()
-    Lab.forked = None
+@pytest.fixture(scope="module", autouse=True)
+def commands_are_forked(quick: None) -> None:
+    """How a command starts does not matter here."""
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, configuration, settings
+from soak import size
 
 # Hypothesis keeps a table of Unicode; else it would stand in the working folder.
 configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"dev-sessions-hypothesis-{os.getuid()}")
@@ -15,7 +16,7 @@ settings.register_profile(
     database=None,
     deadline=None,
     derandomize=True,
-    max_examples=60,
+    max_examples=size(40, 2000),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("unit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -123,8 +124,13 @@ ONE_ROOM = {
 OUTPUT = {"print", "input", "sys.exit", "exit", "quit", "sys.stdout", "sys.stderr", "sys.stdin", "os._exit"}
 
 
+@functools.cache
 def imported(name):
     """What a module imports, wherever in it: (absolute dotted name, line)."""
+    return list(_imported(name))
+
+
+def _imported(name):
     package = MODULES[name].relative_to(ROOT).parts[:-1]
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
@@ -140,6 +146,7 @@ def imported(name):
                 yield ".".join([*base, alias.name] if below in MODULES else base), node.lineno
 
 
+@functools.cache
 def typing_only(name):
     """The lines of a module that only a type checker reads."""
     lines = set()
@@ -208,9 +215,13 @@ def test_one_room_each(foreign):
 
 def uses(name, wanted):
     """Where a module uses one of the dotted names: (name, line)."""
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, (ast.Attribute, ast.Name)) and ast.unparse(node) in wanted:
-            yield ast.unparse(node), node.lineno
+    return [(used, line) for used, line in used_in(name) if used in wanted]
+
+
+@functools.cache
+def used_in(name):
+    nodes = [node for node in ast.walk(TREES[name]) if isinstance(node, (ast.Attribute, ast.Name))]
+    return [(ast.unparse(node), node.lineno) for node in nodes]
 
 
 def test_the_environment_is_read_in_one_room():

@@ -12,13 +12,14 @@ import random
 from pathlib import Path
 
 import pytest
+from soak import size
 
 from dev_sessions import config, files
 from dev_sessions.backends.session import Observation
 from dev_sessions.model import COMPLETED, FAILED, Fact, Probe, Question
 from dev_sessions.service import House, compacting, happening
 
-SEEDS = range(5)
+SEEDS = range(size(2, 100))
 # The model of an agent, with our commands and crashes of either, that the reducer is tested with.
 _spec = importlib.util.spec_from_file_location("properties", Path(__file__).with_name("test_properties_turns.py"))
 _properties = importlib.util.module_from_spec(_spec)
@@ -214,6 +215,7 @@ EVERYTHING = (
 EVERYTHING += "person take_back die revive revive time".split()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nobody_can_tell_it_from_one_that_was_never_compacted(tmp_path, seed):
     life = Life(seed, tmp_path, EVERYTHING)

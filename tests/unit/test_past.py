@@ -12,6 +12,7 @@ import sys
 
 import pytest
 from mortal import CALLS, MODULES
+from soak import size
 
 from dev_sessions.errors import StoreError
 from dev_sessions.past import Mark, Past
@@ -211,13 +212,14 @@ def in_log(folder):
     return [entry["message"]["number"] for entry in folder.past.entries() if "message" in entry]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("behind", [0, 2], ids=["the first time", "with a past"])
 def test_a_writer_killed_at_any_step_leaves_nothing_wrong(folder, tmp_path, behind):
     if behind:
         folder.put_behind(behind, 10.0 * behind + 5)
     before, step = told_of_all(folder), 0
     while True:
-        step += 1
+        step += size(3, 1)
         copy = Folder(str(tmp_path / f"copy-{step}"))
         shutil.copytree(folder.path, copy.path)
         died = killed(lambda copy=copy: copy.put_behind(4, 50.0), step)

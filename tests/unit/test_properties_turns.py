@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from soak import size
 
 from dev_sessions.fold import AWAKE_SECONDS, HOLD_GRACE, START_GRACE
 from dev_sessions.model import (
@@ -535,9 +536,9 @@ class Session(RuleBasedStateMachine):
                 assert verdict(later) == verdict(told)
 
 
-TestSession = pytest.mark.timeout(300)(Session.TestCase)
+TestSession = pytest.mark.soak(pytest.mark.timeout(size(300, 3600))(Session.TestCase))
 TestSession.settings = settings(
-    settings.get_profile("unit"), max_examples=200, stateful_step_count=20, phases=[Phase.generate]
+    settings.get_profile("unit"), max_examples=size(100, 5000), stateful_step_count=20, phases=[Phase.generate]
 )
 
 

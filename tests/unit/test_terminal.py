@@ -15,6 +15,7 @@ import pexpect
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soak import size
 
 from dev_sessions.terminal.screen import Screen, ScreenGone, quoted
 from dev_sessions.terminal.server import unreachable
@@ -537,7 +538,7 @@ from dev_sessions.terminal.screen import Screen
 from dev_sessions.terminal.server import unreachable
 from dev_sessions.terminal.tmux import Tmux
 tmux = Tmux(os.environ)
-for number in range(12):
+for number in range(int(sys.argv[1])):
     with Screen(tmux, "keeper") as screen:
         screen.capture()
     if number % 4 == 0:
@@ -546,10 +547,12 @@ for number in range(12):
 """
 
 
+@pytest.mark.soak
 def test_many_who_come_and_go_at_once_do_not_end_the_server(tmux, environ):
     """tmux before 3.7 dies if a client connects while another one leaves; here that took it less than a second."""
     environ = {**environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    guests = [subprocess.Popen([sys.executable, "-c", COMING_AND_GOING], env=environ) for _ in range(10)]
+    argv = [sys.executable, "-c", COMING_AND_GOING, str(size(5, 100))]
+    guests = [subprocess.Popen(argv, env=environ) for _ in range(10)]
     busy = [subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]) for _ in range(2)]
     try:
         assert [guest.wait(timeout=120) for guest in guests] == [0] * 10
