@@ -130,10 +130,8 @@ class Lab:
         """Run `dev-sessions ARGS` to its end. `env` adds variables."""
         there, cwd, given = self.environment(env), options.pop("cwd", self.project), (stdin or "").encode()
         timeout = options.pop("timeout", COMMAND_SECONDS)
-        fresh = type(self).argv is not Lab.argv or any(
-            name.startswith(("PYTHON", "COVERAGE_PROCESS_")) for name in there
-        )
-        if self.forked and not fresh and not options:
+        alike = type(self).argv is Lab.argv and not options
+        if self.forked and alike and not any(name.startswith(("PYTHON", "COVERAGE_PROCESS_")) for name in there):
             code, out, err = self.forked.run(args, there, str(cwd), given, timeout)
             return Done(code, out.decode(), err.decode())
         done = subprocess.run(
@@ -285,16 +283,13 @@ class Lab:
     def close(self) -> None:
         """End everything that was started here, and remove the folder (kept with DEV_SESSIONS_KEEP_LAB=1)."""
         self.model.close()
-        # Some do not hear SIGTERM for seconds (a Claude whose terminal went first); none is worth waiting for.
-        for number, patience in ((signal.SIGTERM, 1), (signal.SIGKILL, 5)):
-            for pid in self.processes():
-                try:
-                    os.kill(pid, number)
-                except ProcessLookupError:
-                    continue
-            end = time.monotonic() + patience
-            while self.processes() and time.monotonic() < end:
-                time.sleep(0.02)
+        # None is worth waiting for: a Claude takes leave for as long as it took to start.
+        end = time.monotonic() + 5
+        while (left := self.processes()) and time.monotonic() < end:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
         for process in self._started:  # those that a failed test has not read to their end
             process.kill()
             with process:
