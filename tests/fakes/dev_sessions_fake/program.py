@@ -36,6 +36,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 TICK = float(os.environ.get("FAKE_TICK", "0.01"))
+# How often it looks when it has had nothing to say for a second: there may be dozens of it.
+SELDOM = max(TICK, 0.05)
 VERBS = "agent ask bash bash_bg deaf delay die error hold join late limit may reply replytool"
 _DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::((?:(?!\]\]).)*))?\]\]", re.DOTALL)
 _POINTER = "[file] "
@@ -95,6 +97,7 @@ class Agent:
         self.background: list[Left] = []
         self.running: str | None = None
         self.asking = False
+        self.said = time.monotonic()
         # One that was revived goes on counting where it was.
         self.facts = self.turns = max((int(name[:6]) for name in self.listed("facts")), default=0)
 
@@ -117,7 +120,10 @@ class Agent:
             if self.waiting:
                 self.turn(self.waiting.pop(0))
             else:
-                time.sleep(TICK)
+                self.rest()
+
+    def rest(self) -> None:
+        time.sleep(TICK if time.monotonic() < self.said + 1.0 else SELDOM)
 
     def register(self) -> None:
         """Tell who we are: the pid, and the system's line that tells when the process was started."""
@@ -317,12 +323,13 @@ class Agent:
             if self.running is not None and os.path.exists(self.path("interrupt")):
                 raise Interrupted
             self.take()
-            time.sleep(TICK)
+            self.rest()
 
     # What goes out.
 
     def say(self, kind: str, **fields: Any) -> None:
         self.facts += 1
+        self.said = time.monotonic()
         fact = {"kind": kind, "at": time.time(), **fields}
         self.write(os.path.join(self.folder, "facts", f"{self.facts:06d}-{kind}.json"), json.dumps(fact))
 
