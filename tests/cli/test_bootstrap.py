@@ -101,3 +101,19 @@ def test_install_skills_passes_its_arguments_on(newcomer: Newcomer) -> None:
     assert (done.returncode, done.stdout.count("removed: ")) == (0, 4)
     assert newcomer.skills() == set()
     assert newcomer.make("install-skills", "ARGS=--check").returncode == 2
+
+
+def test_the_targets_of_the_recipes_call_the_command_with_what_is_given(newcomer: Newcomer) -> None:
+    """Words of a person's go through as they are."""
+    (newcomer.venv / "bin" / "dev-sessions").unlink()
+    newcomer.program("../venv/bin/dev-sessions", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    quoted = """it's "$HOME" and `pwd`; all of $(ls) it"""
+    for words, called in (
+        (["delegate", "TASK=" + quoted.replace("$", "$$")], ["sync-delegate", quoted, "--cli", "claude"]),
+        (["delegate", "TASK=x", "CLI=codex", "ARGS=-p /"], ["sync-delegate", "x", "--cli", "codex", "-p", "/"]),
+        (["fan-out", "PLAN=a.md b.md"], ["fan-out", "a.md", "b.md"]),
+        (["consult", "Q=why not"], ["consult", "why not"]),
+        (["handoff", "TASK=go on"], ["handoff", "go on", "--cli", "claude"]),
+    ):
+        done = newcomer.make("-o", f"{newcomer.venv}/installed", *words)
+        assert (done.returncode, done.stdout.splitlines()) == (0, called), done

@@ -126,6 +126,7 @@ def test_a_queued_message_has_a_turn_of_its_own(shared: Lab, talker: str) -> Non
     assert [turn["reply"] for turn in waited(shared, talker)["turns"][-2:]] == ["before", "after"]
 
 
+@on_the_oldest
 def test_an_interrupt_ends_the_turn_and_leaves_nothing(shared: Lab, talker: str) -> None:
     hold(shared, talker, "interrupt", "[[reply: never]]")
     number = shared.run("status", talker, "--json").json["turn"]
@@ -137,6 +138,7 @@ def test_an_interrupt_ends_the_turn_and_leaves_nothing(shared: Lab, talker: str)
     assert shared.run("wait", talker, "--turn", str(number), "--json").json["outcome"] == "interrupted"
 
 
+@on_the_oldest
 def test_a_question_and_its_answer(shared: Lab, talker: str) -> None:
     shared.ok("send", talker, "[[ask: Which colour?|Red|Blue]][[reply: thanks]]")
     told = waited(shared, talker, 6)

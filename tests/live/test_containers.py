@@ -17,6 +17,7 @@ import boxes
 import pytest
 from codex_lab import CodexLab
 from lab import Done
+from soak import only_in_soak
 
 import dev_sessions
 
@@ -138,6 +139,7 @@ def test_the_agent_works_where_the_box_does(box: Box) -> None:
     assert box.lab.run("list", "--json").json == []
 
 
+@only_in_soak
 def test_fan_out(box: Box) -> None:
     for name, cli in (("one", "claude"), ("two", "codex")):
         (box.lab.project / f"{name}.md").write_text(f"[[reply: {name} by {cli}]]")

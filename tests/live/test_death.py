@@ -59,7 +59,7 @@ DEATHS = [
     pytest.param(kill_agent, "the agent's process is gone", id="kill_agent"),
     pytest.param(end_agent, "by a signal", id="end_agent", marks=only_in_soak),
     pytest.param(kill_session, "its terminal was closed", id="kill_session", marks=only_in_soak),
-    pytest.param(kill_server, "its terminal was closed", id="kill_server"),
+    pytest.param(kill_server, "its terminal was closed", id="kill_server", marks=only_in_soak),
 ]
 
 

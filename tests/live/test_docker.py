@@ -15,6 +15,7 @@ import boxes
 import engine
 import pytest
 from lab import Lab
+from soak import only_in_soak
 
 # What a wrapper has to do, in the terms of bubblewrap. `{mounts}`: what it makes of DEV_SESSIONS_MOUNTS.
 WRAPPER = """#!/usr/bin/env python3
@@ -170,7 +171,10 @@ def test_what_the_agent_inside_does_to_its_folder_does_nothing_to_the_host(attac
 PROJECT_ALONE = "[one for one in mounts if one[1] == os.getcwd()]"
 
 
-@pytest.mark.parametrize("mounts", ["[]", PROJECT_ALONE], ids=["none", "the project alone"])
+@pytest.mark.parametrize(
+    "mounts",
+    [pytest.param("[]", id="none", marks=only_in_soak), pytest.param(PROJECT_ALONE, id="the project alone")],
+)
 def test_without_the_mounts_it_says_what_is_missing(boxed: Lab, claude: str, mounts: str) -> None:
     lab = boxed
     env = {**clauded(lab, claude, mounts), "DEV_SESSIONS_READY_TIMEOUT": "8"}

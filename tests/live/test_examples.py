@@ -13,6 +13,7 @@ import pytest
 from codex_lab import CodexLab
 from examples import NOT_RUN, command, examples
 from lab import ROOT, Lab
+from soak import only_in_soak
 
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 EXAMPLES = {
@@ -48,7 +49,14 @@ def both(claude: str, codex: str) -> Iterator[CodexLab]:
         yield made
 
 
-@pytest.mark.parametrize("name", [name for name, text in EXAMPLES.items() if text.strip()])
+# What they show is in `test_recipes.py` and `test_skill_scenarios.py` too.
+LONG = ("docs/recipes-1", "skills/claude/fan-out-1", "skills/claude/fan-out-2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=only_in_soak if name in LONG else ()) for name, text in EXAMPLES.items() if text.strip()],
+)
 def test_example_runs_as_it_stands(both: CodexLab, name: str) -> None:
     files = set(re.findall(r"--file (\S+)", EXAMPLES[name]))
     for tasks in re.findall(r"fan-out ((?:\w+\.md )+)", EXAMPLES[name]):

@@ -77,6 +77,7 @@ def test_kill_leaves_no_process(lab: Lab) -> None:
     lab.until(lambda: lab.processes() == [], "no process is left")
 
 
+@only_in_soak
 def test_kill_in_the_middle_of_a_turn(lab: Lab) -> None:
     id = lab.create()
     lab.ok("send", id, f"[[bash: echo $$ >pid; {LASTING}]][[reply: never]]")
@@ -198,6 +199,7 @@ def test_kill_while_a_wait_is_open(lab: Lab) -> None:
         assert "never started" not in done.err
     assert lab.ok("status", other) == "working"
     lab.ok("kill", other)
+    assert lab.processes() == []
 
 
 def test_kill_while_a_send_is_under_way(lab: Lab) -> None:

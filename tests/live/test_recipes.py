@@ -1,20 +1,18 @@
-"""The recipes with real agents: one task, several at once, a second opinion, a change of hands; from make too."""
+"""The recipes with real agents: one task, and several at once. (`test_examples.py` has the others.)"""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from codex_lab import CodexLab
-from lab import ROOT, branch_state
+from lab import branch_state
 
 
 @pytest.fixture(scope="module")
@@ -120,35 +118,3 @@ def told(lab: CodexLab, id: str) -> list[str]:
     """Every message that a session which is over was sent."""
     (folder,) = Path(lab.env["DEV_SESSIONS_HOME"], "archive").glob(f"{id}-*/messages")
     return [(message / "text.md").read_text() for message in folder.iterdir()]
-
-
-def test_from_make(both: CodexLab, tmp_path: Path) -> None:
-    """Each target calls the command; what is given is taken as it is."""
-    venv = tmp_path / "venv"
-    (venv / "bin").mkdir(parents=True)
-    for name in ("python", "dev-sessions"):
-        (venv / "bin" / name).symlink_to(Path(sys.executable).parent / name)
-    (venv / "installed").touch()
-
-    def make(*words: str) -> str:
-        argv = ["make", "--no-print-directory", "-C", str(ROOT), "-o", f"{venv}/installed", f"VENV={venv}", *words]
-        env = {**both.env, "PATH": f"{both.env['PATH']}:{os.defpath}"}
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done
-        return done.stdout.strip()
-
-    there = f"ARGS=-p {both.project}"
-    quoted = """[[reply: it's "$HOME" and `pwd`; all of $(ls) it]]"""
-    assert make("delegate", f"TASK={quoted.replace('$', '$$')}", there) == quoted[9:-2]
-    assert make("delegate", "TASK=[[reply: by codex]]", "CLI=codex", there) == "by codex"
-    task = tmp_path / "a.md"
-    task.write_text("[[reply: by plan]]")
-    assert make("fan-out", f"PLAN={task}", there) == "## a: completed\n\nby plan"
-    answers = make("consult", "Q=[[reply: forty-two]]", there)
-    assert answers == "## claude: completed\n\nforty-two\n\n## codex: completed\n\nforty-two"
-    shown = make("handoff", "TASK=[[reply: I go on]]", there)
-    (row,) = both.run("list", "--json").json
-    id = row["id"]
-    assert f"dev-sessions attach {id}" in shown
-    assert both.ok("wait", id) == "completed"
-    both.ok("kill", id)

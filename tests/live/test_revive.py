@@ -67,6 +67,7 @@ def test_it_goes_on_where_it_was(lab: Lab) -> None:
     assert lab.run("last-message", id, "-n", "9", "--json").json == ["the first answer", "a 'kept' value of two lines"]
 
 
+@only_in_soak
 def test_two_at_once_start_one_agent(lab: Lab) -> None:
     id = lab.create()
     answered(lab, id, "one")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from codex_lab import CodexLab
 from lab import Done
+from soak import only_in_soak
 
 CREATE = "sid=$(dev-sessions create -q --description scenario); "
 # A login shell, as Codex's is, has a PATH of its own.
@@ -132,6 +133,7 @@ def test_a_death_is_reported_with_its_evidence_and_the_agent_brought_back(by_cod
     assert by_codex.others() == []
 
 
+@only_in_soak
 def test_a_message_to_a_busy_child_is_queued_for_a_turn_of_its_own(by_claude: Parent) -> None:
     by_claude.begin(
         f"{CREATE}dev-sessions send $sid --file slow.md; dev-sessions send $sid --queue --file next.md; touch queued; "
@@ -157,6 +159,7 @@ def test_cleaning_up_ends_what_it_created_and_nothing_else(by_claude: Parent) ->
     by_claude.lab.ok("kill", stranger)
 
 
+@only_in_soak
 def test_a_sandboxed_codex_gets_the_remedy_and_starts_nothing(both: CodexLab) -> None:
     caller = both.create("--permissions", "edit")
     shown = both.ok("ask", caller, f"[[bash: {COMMAND}dev-sessions create; echo rc=$?]][[replytool]]")
