@@ -16,7 +16,7 @@ from small_disk import PAGE, SmallDisk
 if TYPE_CHECKING:
     from conftest import Commands
 
-TURNS = 28
+TURNS = 26
 
 
 @pytest.fixture(scope="module")

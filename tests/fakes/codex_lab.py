@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lab import LABS, ROOT, Lab
+from lab import Lab
 
 # What a person's config.toml would hold; nothing in it that leaves this machine.
 CONFIG = """\
@@ -28,8 +28,8 @@ stream_max_retries = 1
 [analytics]
 enabled = false
 
-# Else the TUI asks. Codex means the repository, where there is one.
-[projects."{trusted}"]
+# Else the TUI asks.
+[projects."{project}"]
 trust_level = "trusted"
 """
 
@@ -79,7 +79,7 @@ class CodexLab(Lab):
 
     def config(self, url: str) -> str:
         """A config.toml for a model at that address."""
-        return CONFIG.format(url=url, trusted=ROOT if LABS.is_relative_to(ROOT) else self.project)
+        return CONFIG.format(url=url, project=self.project)
 
     def create(self, *args: str, **options: Any) -> str:
         """Create a Codex session and return its id."""

@@ -1,8 +1,8 @@
 """A place of its own for a test with real programs: HOME, state folder, tmux server, model server, working folders.
 
-Nothing outside of it is read or changed, and whatever was started in it is ended with it, by pid. It is below the
-project (git-ignored `.lab/`). If the project is below /tmp, labs are below /var/tmp: Codex's sandbox has a /tmp of its
-own, and its helper is in Codex's home.
+Nothing outside of it is read or changed, and whatever was started in it is ended with it, by pid. It is below /var/tmp:
+not in the checkout, since an agent that starts in a repository looks through it (a third of what its start takes), and
+not below /tmp, since Codex's sandbox has a /tmp of its own and looks for its helper in Codex's home.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from forked import Forked
 from model_server import ModelServer
 
 ROOT = Path(__file__).resolve().parents[2]
-LABS = ROOT / ".lab" if not ROOT.is_relative_to("/tmp") else Path(f"/var/tmp/dev-sessions-{os.getuid()}")
+LABS = Path(f"/var/tmp/dev-sessions-{os.getuid()}")
 KEY = "sk-ant-offline-0123456789abcdefghij"
 COMMAND_SECONDS = 120
 
@@ -58,6 +58,7 @@ class Lab:
         # Short: Codex puts sockets below it, whose paths may have no more than some 100 characters.
         self.path = LABS / f"{name.removeprefix('test_')[:6]}-{os.urandom(3).hex()}"
         self.home, self.state, self.project = self.path / "home", self.path / "state", self.path / "project"
+        LABS.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.home, self.project):
             folder.mkdir(parents=True)
         self.tmux_folder = Path(tempfile.mkdtemp(prefix="ds-lab-"))

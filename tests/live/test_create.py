@@ -268,7 +268,7 @@ def surrounded(claude: str) -> Iterator[Surrounded]:
         path, secret = f"{lab.path / 'tools'}:{lab.env['PATH']}", "s3cr3t-" + os.urandom(6).hex()
         env = {"PATH": path, "SHELL": "/bin/bash", "LATIN": "caf\udce9", "BASH_FUNC_f%%": "() {  true\n}"}
         words = [word for name, value in GIVEN.items() for word in ("--env", f"{name}={value}")]
-        words += ["--id", "odd", "-d", DESCRIPTION, "--group", "my group", "--model", "opus"]
+        words += ["--id", "odd", "-d", DESCRIPTION, "--group", "my-group", "--model", "opus"]
         with command_lines(secret) as told:
             done = lab.run("create", "--json", *words, env={**INHERITED, **env, "MY_SECRET": secret})
             assert done.code == 0, done
@@ -372,14 +372,14 @@ def test_description_group_and_json(surrounded: Surrounded) -> None:
         "path": str(lab.project),
         "host": None,
         "description": DESCRIPTION,
-        "group": "my group",
+        "group": "my-group",
         "parent": "fizz-top",
         "model": "opus",
         "status": "idle",
     }
     assert {name: created.get(name) for name in wanted} == wanted
     assert {"attach", "interrupt"} <= set(created["capabilities"])
-    row = json.loads(lab.ok("list", "--json", "--group", "my group"))[0]
+    row = json.loads(lab.ok("list", "--json", "--group", "my-group"))[0]
     assert {name: row.get(name) for name in wanted} == wanted
     table = lab.ok("list")
     assert len(table.splitlines()) == 2, table
