@@ -430,12 +430,12 @@ def test_state_folder_with_a_hostile_name(lab: Lab) -> None:
     lab.state = state
     id = lab.create()
     assert lab.ok("ask", id, "[[reply: First.]]") == "First."
-    # By file, as what is longer than a terminal takes: the agent is pointed to it, and may open it.
-    assert json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="word " * 6000 + "end"))["via"] == "file"
+    # By file, as what a terminal would alter: the agent is pointed to it, and may open it.
+    assert json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="by file\tto the end"))["via"] == "file"
     lab.ok("wait", id)
     text = lab.folder(id) / "messages" / "0002" / "text.md"
     assert any(str(text) in prompt for prompt in said(lab, id))
-    assert lab.ok("ask", id, f"[[read: {text}]][[replytool: 40000]]").rstrip().endswith("end")
+    assert lab.ok("ask", id, f"[[read: {text}]][[replytool]]").rstrip().endswith("end")
     lab.ok("kill", id)
     assert leftovers(lab) == []
 
@@ -704,7 +704,7 @@ def test_ids(lab: Lab) -> None:
     assert lab.create("--id", "a") == "a"
     refused(lab.run("create", "--id", "a"), 2, "already", "status a")
     assert lab.ok("ask", "a", "[[reply: Short.]]") == "Short."
-    assert lab.ok("ask", long, "[[reply: Long.]]") == "Long."
+    assert lab.ok("status", long) == "idle"
     lab.ok("kill", "a")
     assert listed(lab) == {long: "idle"}
     lab.ok("kill", long)

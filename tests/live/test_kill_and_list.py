@@ -95,7 +95,7 @@ def test_kill_leaves_no_file_and_no_secret(lab: Lab) -> None:
     secret = "s3cr3t-" + os.urandom(6).hex()
     id = lab.create("--env", f"MY_SECRET={secret}", "-d", "the brief")
     lab.ok("ask", id, "[[reply: One.]]")
-    lab.ok("ask", id, "--file", "-", stdin="tab\there " + "word " * 5000 + "[[reply: Two.]]")
+    lab.ok("ask", id, "--file", "-", stdin="tab\there " + "word " * 50 + "[[reply: Two.]]")
     lab.ok("kill", id)
     assert sorted(path.name for path in lab.state.iterdir()) == [
         "archive",

@@ -125,9 +125,9 @@ def test_plan_only_reads(lab: Lab) -> None:
 
 @pytest.mark.parametrize("permissions", [pytest.param("ask", marks=only_in_soak), "plan"])
 def test_message_by_file_is_readable_unasked(lab: Lab, permissions: str) -> None:
-    """A message too long for the terminal travels as a file of ours, which the agent's Read tool may open."""
+    """A message that a terminal would alter travels as a file of ours, which the agent's Read tool may open."""
     id = created(lab, permissions, "--permissions", permissions)
-    lines = [f"line {number}: the quick brown fox jumps over the lazy dog" for number in range(500)]
+    lines = [f"line {number}: the quick brown\tfox jumps over the lazy dog" for number in range(40)]
     receipt = json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="\n".join(lines)))
     assert (receipt["via"], receipt["turn"]) == ("file", 1)
     # The scripted model reads the file with Bash by itself; a real one uses the tool that the next message asks for.
@@ -135,7 +135,7 @@ def test_message_by_file_is_readable_unasked(lab: Lab, permissions: str) -> None
         lab.ok("interrupt", id)
     text = lab.folder(id) / "messages" / "0001" / "text.md"
     assert str(text) in lab.until(lambda: lab.prompts(id), "the transcript")[0]
-    unasked(lab, id, f"[[read: {text}]][[replytool: 40000]]")
+    unasked(lab, id, f"[[read: {text}]][[replytool: 5000]]")
     read = lab.ok("last-message", id)
     assert lines[0] in read
     assert lines[-1] in read
