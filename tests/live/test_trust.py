@@ -156,7 +156,8 @@ def codex(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def codex_hostile(codex_lab: CodexLab) -> CodexLab:
     """The same for Codex: a server, a hook, a rule that lets `touch` out of the sandbox, and instructions."""
-    lab = codex_lab
+    lab, config = codex_lab, codex_lab.codex_home / "config.toml"
+    config.write_text(config.read_text().replace(f'"{lab.project}"', '"/nowhere"'))
     (lab.path / "marks").mkdir()
     subprocess.run(["git", "init", "-q", str(lab.project)], check=True)
     folder = lab.project / ".codex"
