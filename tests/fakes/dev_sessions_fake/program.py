@@ -150,8 +150,10 @@ class Agent:
             self.until(lambda: False)
         if verb in ("trust", "dialog"):
             self.status("waiting", "May I work in this folder?" if verb == "trust" else words)
+            self.asking = True  # what is typed now is the answer
             self.show(words)
             self.until(lambda: self.answered("start"))
+            self.asking = False
 
     # What comes in.
 
