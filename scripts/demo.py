@@ -69,7 +69,7 @@ def offline_environment(scratch, stack):
     model = stack.enter_context(ModelServer())
     home = scratch / "home"
     (home / ".codex").mkdir(parents=True)
-    (home / ".codex" / "config.toml").write_text(CONFIG.format(url=model.url, root=scratch / "project"))
+    (home / ".codex" / "config.toml").write_text(CONFIG.format(url=model.url, project=scratch / "project"))
     # Claude asks a person these on its very first run; the question whether the folder is trusted is left to come.
     approved = {"approved": [KEY[-20:]], "rejected": []}
     first_run = {"hasCompletedOnboarding": True, "customApiKeyResponses": approved}

@@ -88,7 +88,7 @@ def test_kill_in_the_middle_of_a_turn(lab: Lab) -> None:
 
 
 def test_kill_leaves_no_file_and_no_secret(lab: Lab) -> None:
-    """All there is afterwards is the archive, with what was said and without the environment's secrets."""
+    """The archive is left, with what was said and without the environment's secrets, and the answer to `kill`."""
     temporary = lab.path / "tmp"
     temporary.mkdir()
     lab.env["TMPDIR"] = str(temporary)
@@ -98,6 +98,7 @@ def test_kill_leaves_no_file_and_no_secret(lab: Lab) -> None:
     lab.ok("ask", id, "--file", "-", stdin="tab\there " + "word " * 50 + "[[reply: Two.]]")
     lab.ok("kill", id)
     assert sorted(path.name for path in lab.state.iterdir()) == [
+        "answers",
         "archive",
         "claude-versions.json",
         "sessions",
