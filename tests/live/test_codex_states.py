@@ -117,8 +117,8 @@ def permission(stage: Any) -> Iterator[None]:
     yield
     stage.lab.sit_down(stage.id)
     answer(stage, "Yes, proceed", "y")
-    # Codex runs what is allowed in its sandbox first, and once more outside of it if that fails within 0.15 s. Under
-    # load it may take longer, and then there is no file (0.139.0).
+    # Codex runs what is allowed in its sandbox first, and outside of it only if that fails soon (docs/codex.md). Under
+    # load it may fail too late, and then there is no file.
     rollout = Path(stage.lab.private(stage.id)["rollout"]).read_text()
     assert "it 2 ran" in rollout, rollout[-3000:]
     stage.becomes("idle")
