@@ -115,9 +115,11 @@ def open_regular(path: str, inside: str | None = None) -> int:
         ValueError: it is not a path.
     """
     descriptor = _open_below(inside, path, 0) if inside else os.open(path, _PLAIN)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        _require_regular(os.fstat(descriptor), path)
+    except OSError:
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", path)
+        raise
     return descriptor
 
 
@@ -195,11 +197,10 @@ def read_limited(path: str, most: int) -> bytes | None:
     """
     try:
         _require_regular(os.stat(path), path)  # to open a device may already act on it
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        _require_regular(os.fstat(descriptor), path)
         content = _read_up_to(descriptor, most + 1)
     finally:
         os.close(descriptor)
