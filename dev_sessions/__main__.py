@@ -47,8 +47,8 @@ def _leave(code: int) -> NoReturn:
 
 def _unraisable(error: UnraisableHookArgs) -> None:
     """Keep a Ctrl-C that came while Python could not raise it (in a finalizer, say), and say nothing of the rest."""
-    from . import waiting
     from .config import debug_wanted
+    from .system import waiting
 
     if issubclass(error.exc_type, KeyboardInterrupt):
         waiting.keep_interrupt()

@@ -60,14 +60,14 @@ def gateway(
         log: called with a line for each request.
         all_sessions: let callers reach the sessions in other folders too.
     """
-    from .gateway import keeping
+    from .gateway import state_files
     from .gateway.server import Gateway
     from .operations import acts
 
     _import_all()
     hosts = config.gateway_hosts(settings.environ)
     served = settings._replace(parent=None, depth=0, allowed=tuple(allowed), all_sessions=all_sessions)
-    return Gateway(local(served), keeping.token(settings.home), log, hosts, acts)
+    return Gateway(local(served), state_files.token(settings.home), log, hosts, acts)
 
 
 def _import_all() -> None:

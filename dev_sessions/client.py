@@ -77,7 +77,7 @@ class Client:
         continue_at_reset: bool = False,
         message: str | None = None,
     ) -> Json:
-        """Start an agent; returns its record when it is ready for input. See `service.creating.create`."""
+        """Start an agent; returns its record when it is ready for input. See `service.create.create`."""
         params = {
             "permissions": permissions,
             "path": path,
@@ -98,7 +98,7 @@ class Client:
     def send(
         self, id: str, text: str | None, request_id: str | None = None, *, queue: bool = False, interrupt: bool = False
     ) -> Json:
-        """Give a session a message; returns when the agent has it. See `service.conversation.send`."""
+        """Give a session a message; returns when the agent has it. See `service.send.send`."""
         params = {"id": id, "text": text, "queue": queue, "interrupt": interrupt}
         result: Json = self._call("send", params, request_id)
         return result
@@ -116,7 +116,7 @@ class Client:
         timeout: float | None = None,
         interval: float = 1.0,
     ) -> Rows:
-        """Wait for sessions, or for those of a `group`; returns an outcome each. See `service.watching.wait`."""
+        """Wait for sessions, or for those of a `group`; returns an outcome each. See `service.wait.wait`."""
         params = {
             "ids": _listed(ids),
             "group": group,
@@ -216,12 +216,12 @@ class Client:
         return result
 
     def interrupt(self, id: str, request_id: str | None = None) -> Json:
-        """End the running turn of a session. See `service.conversation.interrupt`."""
+        """End the running turn of a session. See `service.interrupt.interrupt`."""
         result: Json = self._call("interrupt", {"id": id}, request_id)
         return result
 
     def revive(self, ids: Sequence[str] | None = None, all: bool = False, request_id: str | None = None) -> Rows:
-        """Start agents that are gone again. See `service.reviving.revive`."""
+        """Start agents that are gone again. See `service.revive.revive`."""
         result: Rows = self._call("revive", {"ids": _listed(ids), "all": all}, request_id)
         return result
 
@@ -234,7 +234,7 @@ class Client:
         budget: int | None = None,
         act: str | None = None,
     ) -> Json | None:
-        """A session's goal, or None; set or changed, if a parameter says so. See `service.goals.goal`."""
+        """A session's goal, or None; set or changed, if a parameter says so. See `service.goal.goal`."""
         params = {"id": id, "objective": objective, "budget": budget, "act": act}
         result: Json | None = self._call("goal", params, request_id)
         return result
@@ -248,17 +248,17 @@ class Client:
         group: str | None = None,
         older_than: str | None = None,
     ) -> Rows:
-        """End sessions, agents and records. See `service.sessions.kill`."""
+        """End sessions, agents and records. See `service.kill.kill`."""
         params = {"ids": _listed(ids), "all": all, "group": group, "older_than": older_than}
         result: Rows = self._call("kill", params, request_id)
         return result
 
     def logs(self, id: str, follow: bool = False) -> Iterator[Json]:
-        """The entries of a session's conversation as they are read, oldest first. See `service.telling.logs`."""
+        """The entries of a session's conversation as they are read, oldest first. See `service.logs.logs`."""
         return self._stream("logs", {"id": id, "follow": follow})
 
     def events(self, ids: Sequence[str] | None = None, follow: bool = False) -> Iterator[Json]:
-        """What was done to sessions and what their agents said. See `service.happening.events`."""
+        """What was done to sessions and what their agents said. See `service.events.events`."""
         return self._stream("events", {"ids": _listed(ids), "follow": follow})
 
     def inspect(self, id: str) -> Json:

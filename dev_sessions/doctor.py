@@ -14,7 +14,7 @@ import stat
 from . import __version__, config, git, skills
 from .backends import own_programs
 from .errors import DevSessionsError
-from .store import Store
+from .state.registry import Store
 from .terminal.server import listener, mismatched, removed
 from .terminal.tmux import Tmux
 from .values import NamedTuple

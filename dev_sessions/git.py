@@ -11,8 +11,9 @@ import shlex
 import shutil
 import subprocess
 
-from . import config, locks
+from . import config
 from .errors import DevSessionsError
+from .system import locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

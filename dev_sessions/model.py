@@ -171,7 +171,7 @@ class Fact(NamedTuple):
         `text` is no more; an agent that asks one at a time need not say so, the probe does. The end of a turn, and a
         prompt that begins one, end the questions of the session's own agent, not those of its subagents.
     kind "alive": the agent's program is up (at its start, or again). kind "gone": it says that it ends, with `error`.
-    kind "revived": no word of the agent's but an act of ours, put among the facts by `House.observe`: from then on we
+    kind "revived": no word of the agent's but an act of ours, put among the facts by `Context.observe`: from then on we
         started the program again, and whatever it had before it is cut.
     """
 

@@ -17,9 +17,9 @@ import hashlib
 import os
 import shlex
 
-from . import files, locks
 from .backends import own_programs
 from .errors import DevSessionsError, UsageError
+from .system import files, locks
 from .text import NotPlain, plain_yaml
 from .values import NamedTuple
 

@@ -15,8 +15,9 @@ import json
 import os
 import re
 
-from . import files, git
+from . import git
 from .errors import UsageError
+from .system import files
 from .text import NotPlain, plain_yaml, stripped
 from .values import NamedTuple
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 GROUP = "dev_sessions.backends"
 _OWN = {
-    "claude": "dev_sessions.backends.claude.agent:ClaudeBackend",
-    "codex": "dev_sessions.backends.codex.agent:CodexBackend",
+    "claude": "dev_sessions.backends.claude.backend:ClaudeBackend",
+    "codex": "dev_sessions.backends.codex.backend:CodexBackend",
 }
 
 

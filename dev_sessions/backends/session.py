@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import processes
-from ..records import Folder
+from ..state.folder import Folder
+from ..system import processes
 from ..values import NamedTuple
 
 TYPE_CHECKING = False

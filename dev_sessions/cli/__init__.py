@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
         call = fast.parse(argv)
         if call is not None:
             return Output(json=call.json).run(call.command)
-        from .parsing import run as run_typer
+        from .input import run as run_typer
 
         return run_typer(argv)
     except KeyboardInterrupt:

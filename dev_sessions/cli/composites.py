@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from . import completing
+from . import completion
+from .options import File, Json, RequestId, Settled, Timeout
 from .output import Output
 from .starting import Quiet, Template, Var, pairs, starts_session
-from .words import File, Json, RequestId, Settled, Timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="The template's name.", show_default=False, autocompletion=completing.templates
+        metavar="NAME", help="The template's name.", show_default=False, autocompletion=completion.templates
     ),
 ]
 
@@ -62,7 +62,7 @@ def render(
     var: Var = None,
     session: Annotated[
         str | None,
-        typer.Option("--session", metavar="ID", help="As this session gets it.", autocompletion=completing.ids),
+        typer.Option("--session", metavar="ID", help="As this session gets it.", autocompletion=completion.ids),
     ] = None,
     json: Json = False,
 ) -> int:
@@ -132,7 +132,7 @@ def consult(
     cli: Annotated[
         list[str] | None,
         typer.Option(
-            "--cli", help="Whom to ask; repeatable. Default: claude and codex.", autocompletion=completing.agents
+            "--cli", help="Whom to ask; repeatable. Default: claude and codex.", autocompletion=completion.agents
         ),
     ] = None,
     *,
@@ -171,7 +171,7 @@ def fan_out(
             "--join",
             metavar="TEMPLATE",
             help="One more session, which gets all replies.",
-            autocompletion=completing.templates,
+            autocompletion=completion.templates,
         ),
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print a line of JSON for each result as it comes.")] = False,

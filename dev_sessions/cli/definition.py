@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
-from . import commands, completing, composites, gateway, machine
-from .output import Output
-from .starting import Quiet, Template, Var, pairs, starts_session
-from .words import (
+from . import commands, completion, composites, gateway, machine
+from .options import (
     Answers,
     Choose,
     File,
@@ -27,6 +25,8 @@ from .words import (
     Which,
     Why,
 )
+from .output import Output
+from .starting import Quiet, Template, Var, pairs, starts_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def list_(
             "--status",
             metavar="S",
             help="Only those that are idle, working, waiting_for_input or exited.",
-            autocompletion=completing.statuses,
+            autocompletion=completion.statuses,
         ),
     ] = None,
     json: Json = False,

@@ -13,8 +13,8 @@ import typer
 
 from .. import config
 from ..errors import DevSessionsError, HostUnreachable, UsageError
+from .options import Json
 from .output import Output
-from .words import Json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,19 +63,19 @@ def serve(
 
 def _serve(out: Output, port: int | None, socket: str | None, allow: list[str] | None, all_sessions: bool) -> int:
     from .. import app
-    from ..gateway import keeping, opening
+    from ..gateway import addresses, state_files
 
     settings = config.load()
     served = app.gateway(settings, _allowed(settings, allow), out.log, all_sessions)
-    urls = [opening.listen_on_socket(served, socket)] if socket else []
+    urls = [addresses.listen_on_socket(served, socket)] if socket else []
     if port is not None or not socket:
-        urls += opening.listen_on_port(served, config.gateway_port(settings.environ) if port is None else port)
+        urls += addresses.listen_on_port(served, config.gateway_port(settings.environ) if port is None else port)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: served.stop())
     for url in urls:
         out.note(f"listening on {url}")
-    out.note(f"callers over TCP need the token in {keeping.token_path(settings.home)}")
-    with keeping.noted(settings.home, urls):
+    out.note(f"callers over TCP need the token in {state_files.token_path(settings.home)}")
+    with state_files.noted(settings.home, urls):
         served.serve()
     return 0
 
@@ -102,7 +102,7 @@ def install(
 
 
 def _install(out: Output, port: int | None, socket: str | None, allow: list[str] | None, all_sessions: bool) -> int:
-    from ..gateway import keeping, unit
+    from ..gateway import state_files, unit
 
     environ, _ = config.surroundings()
     settings = config.load({**environ, "DEV_SESSIONS_SANDBOX": "0"})
@@ -113,7 +113,7 @@ def _install(out: Output, port: int | None, socket: str | None, allow: list[str]
     if port is not None or not socket:
         words += ["--port", str(config.gateway_port(environ) if port is None else port)]
     planned = unit.plan(environ, sys.platform, sys.executable, settings.home, words)
-    keeping.token(settings.home)
+    state_files.token(settings.home)
     unit.install(planned, environ)
     out.result({"kind": planned.kind, "path": planned.path}, f"Installed {planned.path}; it runs")
     if planned.kind == "launchd":
@@ -151,13 +151,13 @@ def status(socket: Socket = None, port: Port = None, json: Json = False) -> int:
 
 
 def _status(out: Output, socket: str | None, port: int | None) -> int:
-    from ..gateway import keeping
+    from ..gateway import state_files
 
     environ, _ = config.surroundings()
     home = config.state_folder(environ)
     noted = [f"unix://{os.path.abspath(socket)}"] if socket else [f"http://127.0.0.1:{port}"] if port else None
-    asked = noted or keeping.noted_urls(home) or [f"http://127.0.0.1:{config.gateway_port(environ)}"]
-    token = keeping.token_path(home)
+    asked = noted or state_files.noted_urls(home) or [f"http://127.0.0.1:{config.gateway_port(environ)}"]
+    token = state_files.token_path(home)
     found, error = _asked(asked, token)
     if found is None:
         out.result({"running": False, "asked": asked}, f"not running: {error}")

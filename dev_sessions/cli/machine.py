@@ -11,8 +11,8 @@ import typer
 
 from .. import config
 from ..errors import DevSessionsError, UsageError
+from .options import Json
 from .output import Output
-from .words import Json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

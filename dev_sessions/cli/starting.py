@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from .. import names
-from . import completing
-from .words import NewGroup, Permissions
+from . import completion
+from .options import NewGroup, Permissions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..client import Creation
 
-Cli = Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completing.agents)]
+Cli = Annotated[str, typer.Option("--cli", help="The agent to start.", autocompletion=completion.agents)]
 Mode = Annotated[str, typer.Option("-m", "--mode", help="Where it runs: native.")]
 Path = Annotated[str, typer.Option("-p", "--path", help="The folder to work in.")]
 Description = Annotated[str, typer.Option("-d", "--description", help="What it is for, shown by list.")]
@@ -50,7 +50,7 @@ Template = Annotated[
         "--template",
         metavar="NAME",
         help="Brief it by a template; a message given too is its variable `task`.",
-        autocompletion=completing.templates,
+        autocompletion=completion.templates,
     ),
 ]
 Var = Annotated[

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from .. import proof
 from ..errors import DevSessionsError, HostUnreachable, ProtocolError, UsageError, unexpected
 from ..wire import Frame, decode_request, encode_frame
-from .once import hashed
+from .replay import hashed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..wire import Request, Transport
     from .listeners import Listener
-    from .once import Answer
+    from .replay import Answer
 
 # A message of 5 MB, every character of which JSON escapes. Bytes.
 LONGEST_BODY = 32 * 1024 * 1024

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from .. import __version__
 from .listeners import Listener, listener, told
-from .once import Once
+from .replay import Once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 
-from .. import files
 from ..errors import DevSessionsError
+from ..system import files
 from ..values import NamedTuple
 
 TYPE_CHECKING = False

@@ -15,8 +15,8 @@ import os
 import re
 import threading
 
-from .. import files, locks
 from ..errors import UsageError
+from ..system import files, locks
 from . import plan as plans
 
 TYPE_CHECKING = False

@@ -6,10 +6,10 @@ import time
 from importlib import import_module
 
 from ..errors import DevSessionsError, UsageError, unexpected
-from ..files import unwritable
 from ..operations import SAME_VERSION, checked, checked_request_id
+from ..system.files import unwritable
 from ..wire import Frame
-from .house import House
+from .context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..wire import Caller, Request
 
-__all__ = ["OPERATIONS", "House", "Service"]
+__all__ = ["OPERATIONS", "Context", "Service"]
 
-# Where each operation is: a function of (house, params, request id) that returns a JSON value, or a generator that
+# Where each operation is: a function of (context, params, request id) that returns a JSON value, or a generator that
 # yields events on its way to one. What each takes is declared in `operations`.
 OPERATIONS = {
-    "create": "creating:create",
-    "kill": "sessions:kill",
-    "attach": "sessions:attach",
-    "list": "reading:list_",
-    "status": "reading:status",
-    "last_message": "reading:last_message",
-    "logs": "telling:logs",
-    "inspect": "inspecting:inspect",
-    "names": "inspecting:names",
-    "events": "happening:events",
-    "wait": "watching:wait",
-    "send": "conversation:send",
-    "interrupt": "conversation:interrupt",
-    "revive": "reviving:revive",
-    "goal": "goals:goal",
+    "create": "create:create",
+    "kill": "kill:kill",
+    "attach": "kill:attach",
+    "list": "status:list_",
+    "status": "status:status",
+    "last_message": "status:last_message",
+    "logs": "logs:logs",
+    "inspect": "inspect:inspect",
+    "names": "inspect:names",
+    "events": "events:events",
+    "wait": "wait:wait",
+    "send": "send:send",
+    "interrupt": "send:interrupt",
+    "revive": "revive:revive",
+    "goal": "goal:goal",
     "pending": "questions:pending",
     "respond": "questions:respond",
     "courier": "courier:run",
@@ -52,28 +52,28 @@ class Service:
 
     def handle(self, request: Request) -> Iterator[Frame]:
         """Run one operation: any number of event frames, then one result or error frame."""
-        house = House(self._settings)
+        context = Context(self._settings)
         try:
             params = checked(request.op, request.params, from_elsewhere=request.caller is not None)
             id = checked_request_id(request.id)
-            house = House(_on_behalf(self._settings, request.caller))
-            result = _operation(request.op)(house, params, id)
+            context = Context(_on_behalf(self._settings, request.caller))
+            result = _operation(request.op)(context, params, id)
             if hasattr(result, "__next__"):
-                result = yield from _events(house, result)
-            yield from house.said()
+                result = yield from _events(context, result)
+            yield from context.said()
             yield Frame("result", result)
         except DevSessionsError as error:
-            yield from house.said()
+            yield from context.said()
             yield Frame("error", error.to_wire())
         except OSError as error:
             if self._settings.debug:
                 raise
-            yield from house.said()
+            yield from context.said()
             yield Frame("error", unwritable(str(error.filename or self._settings.home), error).to_wire())
         except Exception as error:
             if self._settings.debug:
                 raise
-            yield from house.said()
+            yield from context.said()
             yield Frame("error", unexpected(error).to_wire())
 
 
@@ -96,7 +96,7 @@ def _operation(op: str):  # type: ignore[no-untyped-def]
     return getattr(import_module(f"{__name__}.{module}"), function)
 
 
-def _events(house: House, operation):  # type: ignore[no-untyped-def]
+def _events(context: Context, operation):  # type: ignore[no-untyped-def]
     """What an operation yields; nothing (None) is a sign of life."""
     began = time.monotonic()
     while True:
@@ -104,5 +104,5 @@ def _events(house: House, operation):  # type: ignore[no-untyped-def]
             event = next(operation)
         except StopIteration as end:
             return end.value
-        yield from house.said()
+        yield from context.said()
         yield Frame("alive", round(time.monotonic() - began, 1)) if event is None else Frame("event", event)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import files, processes
 from ..errors import DeliveryFailed, WaitingForInput
 from ..model import EXITED, IDLE, QUEUED
-from ..waiting import Watcher
-from .conversation import hand_over
+from ..system import files, processes
+from ..system.waiting import Watcher
+from .send import hand_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..backends.base import Session
     from ..model import State
-    from .house import House
+    from .context import Context
 
 # Between two looks where no event came; a queue waits on events. Seconds.
 _TICK = 1.0
@@ -29,13 +29,13 @@ _TICK = 1.0
 _HAND_OVER = 5.0
 
 
-def start(house: House, session: Session) -> None:
+def start(context: Context, session: Session) -> None:
     """Have a courier for the session, unless one is running. Returns at once."""
     if session.folder.courier():
         return
     # Not marked as a process of the agent that happens to call us: `kill` of that agent must not end it.
-    environ = {name: value for name, value in house.settings.environ.items() if name != processes.KEY}
-    environ["DEV_SESSIONS_HOME"] = house.settings.home
+    environ = {name: value for name, value in context.settings.environ.items() if name != processes.KEY}
+    environ["DEV_SESSIONS_HOME"] = context.settings.home
     log = os.path.join(session.folder.path, "courier.log")
     if not os.path.exists(log):
         files.write_whole(log, b"")
@@ -54,54 +54,54 @@ def start(house: House, session: Session) -> None:
     session.folder.set_courier(pid)
 
 
-def run(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+def run(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """Deliver what is queued for the session `id`; returns when nothing is, or another courier does it."""
-    session = house.session(params["id"])
+    session = context.session(params["id"])
     os.chdir("/")  # the folder that the caller stood in may be removed long before we are done
     delivered = 0
-    with house.store.lock(os.path.join(session.folder.path, "courier.lock"), timeout=_HAND_OVER):
+    with context.store.lock(os.path.join(session.folder.path, "courier.lock"), timeout=_HAND_OVER):
         session.folder.set_courier(os.getpid())
         while True:
-            if _deliver_next(house, session):
+            if _deliver_next(context, session):
                 delivered += 1
-            elif _resign(house, session):
+            elif _resign(context, session):
                 break
     return {"session": session.id, "delivered": delivered}
 
 
-def _resign(house: House, session: Session) -> bool:
+def _resign(context: Context, session: Session) -> bool:
     """Leave, unless something was queued meanwhile: under the lock, so that nobody relies on a courier that goes."""
     if not os.path.isdir(session.folder.path):
         return True
-    with house.store.lock(session.folder.lock_path):
-        state = house.state(session)
+    with context.store.lock(session.folder.lock_path):
+        state = context.state(session)
         if _queued(state) and state.status != EXITED:
             return False
         session.folder.set_courier(None)
         return True
 
 
-def _deliver_next(house: House, session: Session) -> bool:
+def _deliver_next(context: Context, session: Session) -> bool:
     """Deliver one queued message as soon as the agent is at rest; False if none is left or the agent is gone."""
     with Watcher() as watcher:
         while True:
-            watcher.watch(*house.backend(session).sources(session))
-            if session.id not in house.store.load():
+            watcher.watch(*context.backend(session).sources(session))
+            if session.id not in context.store.load():
                 return False
-            state = house.state(session)
+            state = context.state(session)
             if not _queued(state) or state.status == EXITED:
                 return False
             if state.status == IDLE and not _busy(state):
-                delivered = _try(house, session)
+                delivered = _try(context, session)
                 if delivered is not None:
                     return delivered
             watcher.wait(_TICK)
 
 
-def _try(house: House, session: Session) -> bool | None:
+def _try(context: Context, session: Session) -> bool | None:
     """Deliver the next message under the lock, if that still is possible; None to look again later."""
-    with house.store.lock(session.folder.lock_path):
-        state = house.state(session)
+    with context.store.lock(session.folder.lock_path):
+        state = context.state(session)
         queued = _queued(state)
         if not queued:
             return False
@@ -111,9 +111,9 @@ def _try(house: House, session: Session) -> bool | None:
         if message is None:
             return False
         try:
-            hand_over(house, session, message, state)
+            hand_over(context, session, message, state)
         except (DeliveryFailed, WaitingForInput) as error:
-            house.say(error.message)
+            context.say(error.message)
             return None
         return True
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..backends.base import Session
     from ..model import State, Turn
-    from .house import House
+    from .context import Context
 
     class Aim(Protocol):
         def __call__(self, session: Session, state: State) -> dict[str, Any] | None:
@@ -39,14 +39,16 @@ def of_interrupt(before: State, after: State) -> str | None:
     return {IDLE: INTERRUPTED, EXITED: EXITED}.get(after.status)
 
 
-def aim(house: House, sessions: Sequence[Session], turn: int | None, settled: bool, goal: bool, next_turn: bool) -> Aim:
+def aim(
+    context: Context, sessions: Sequence[Session], turn: int | None, settled: bool, goal: bool, next_turn: bool
+) -> Aim:
     """What the parameters of a `wait` ask for."""
     asked = {"--turn": turn is not None, "--settled": settled, "--goal": goal, "--next-turn": next_turn}
     wanted = [flag for flag, given in asked.items() if given]
     if len(wanted) > 1 and wanted != ["--turn", "--settled"]:
         raise UsageError(f"{' and '.join(wanted)} exclude each other", next=_HELP)
     if goal:
-        return GoalOver(house, sessions)
+        return GoalOver(context, sessions)
     return NextTurn() if next_turn else Sent(turn, settled)
 
 
@@ -106,10 +108,10 @@ class GoalOver:
         UsageError: a session has no goal.
     """
 
-    def __init__(self, house: House, sessions: Sequence[Session]) -> None:
-        from .goals import pursuing
+    def __init__(self, context: Context, sessions: Sequence[Session]) -> None:
+        from .goal import pursuing
 
-        self._backends = {session.id: pursuing(house, session) for session in sessions}
+        self._backends = {session.id: pursuing(context, session) for session in sessions}
         self._known: set[str] = set()
         self._still: dict[str, float] = {}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..backends.base import PressesKeys, Responds
 from ..errors import QuestionGone, Unsupported, UsageError
 from ..model import Question, asker
-from .answering import answer, summary
-from .conversation import refuse_unless_there, still_there
+from .answers import answer, summary
+from .send import refuse_unless_there, still_there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,53 +14,53 @@ if TYPE_CHECKING:
 
     from ..backends.base import Session
     from ..model import State
-    from .house import House
+    from .context import Context
 
 # How long an agent may take to go on with an answer. Seconds.
 _TAKEN_SECONDS = 20.0
 
 
-def pending(house: House, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
+def pending(context: Context, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
     """Every open question of every session, or of those in `group`, the oldest first."""
-    sessions = house.group(params.get("group"))
+    sessions = context.group(params.get("group"))
     found = [
         {"session": session.id, **question.to_json()}
-        for session, state in zip(sessions, house.states(sessions), strict=True)
+        for session, state in zip(sessions, context.states(sessions), strict=True)
         for question in state.questions
     ]
     return sorted(found, key=lambda one: float(one["since"]))
 
 
-def respond(house: House, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+def respond(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """Answer one question of `id`: {"session", "question", "kind", "agent", "answer", "screen", "request_id"}.
 
     Exactly one of `allow`, `always`, `deny` (with `why`), `choose`, `text`, `answers` and `key` says how; `question` is
     the id of the question, if several are open. The same request id again gives the first answer's result.
     """
-    session = house.session(params["id"])
-    with house.store.lock(session.folder.lock_path):
-        still_there(house, session)
+    session = context.session(params["id"])
+    with context.store.lock(session.folder.lock_path):
+        still_there(context, session)
         known = session.folder.answers.get(request_id)
         if known is not None:
             return known
-        state = house.state(session)
+        state = context.state(session)
         refuse_unless_there(session, state)
-        question = _meant(session, state, params.get("question"), _on_screen(house, session, params))
+        question = _meant(session, state, params.get("question"), _on_screen(context, session, params))
         result = {
             "session": session.id,
             "question": question.id,
             "kind": question.kind,
             "agent": question.agent and question.agent._asdict(),
-            **_given(house, session, question, params),
+            **_given(context, session, question, params),
             "request_id": request_id,
         }
         session.folder.answers.keep(result, request_id)
         return result
 
 
-def _given(house: House, session: Session, question: Question, params: dict[str, Any]) -> dict[str, Any]:
+def _given(context: Context, session: Session, question: Question, params: dict[str, Any]) -> dict[str, Any]:
     """Answer the question: what was said, and of a key the screen that followed."""
-    backend = house.backend(session)
+    backend = context.backend(session)
     if params.get("key") is not None:
         if not isinstance(backend, PressesKeys):
             raise _unsupported(session, "press")
@@ -88,9 +88,9 @@ def _unsupported(session: Session, capability: str) -> Unsupported:
     )
 
 
-def _on_screen(house: House, session: Session, params: dict[str, Any]) -> Question | None:
+def _on_screen(context: Context, session: Session, params: dict[str, Any]) -> Question | None:
     """What a key is for where the agent reports no question: a view or menu that a person has left open, if any is."""
-    if params.get("key") is None or not isinstance(house.backend(session), PressesKeys):
+    if params.get("key") is None or not isinstance(context.backend(session), PressesKeys):
         return None
     return Question("screen", "dialog", "", (), 0.0)
 

@@ -10,8 +10,8 @@ import shlex
 import socket as sockets
 import struct
 
-from .. import processes
 from ..errors import TmuxError
+from ..system import processes
 from .tmux import version
 
 TYPE_CHECKING = False

@@ -16,9 +16,9 @@ import os
 import subprocess
 from contextlib import contextmanager
 
-from .. import locks, processes
 from ..errors import TmuxError
-from ..signals import uninterrupted
+from ..system import locks, processes
+from ..system.signals import uninterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

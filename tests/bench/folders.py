@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dev_sessions import __version__, config, processes
-from dev_sessions.service import House, compacting
-from dev_sessions.store import Store
+from dev_sessions import __version__, config
+from dev_sessions.service import Context, compaction
+from dev_sessions.state.registry import Store
+from dev_sessions.system import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "tests" / "data" / "claude-2.1.330"
@@ -223,15 +224,15 @@ class StateFolder:
             session.write(padding)
         with Store(str(self.path)).change() as records:
             records.update({session.id: session.record() for session in made})
-        if turns > compacting.MESSAGES:
+        if turns > compaction.MESSAGES:
             self._put_behind(made)
         return made
 
     def _put_behind(self, sessions: list[MadeSession]) -> None:
         """What the product has put behind, turn by turn, in a session of that many."""
-        house = House(config.load(self.env))
+        context = Context(config.load(self.env))
         for session in sessions:
-            assert compacting.compact(house, house.session(session.id)), f"nothing was put behind: {session.id}"
+            assert compaction.compact(context, context.session(session.id)), f"nothing was put behind: {session.id}"
 
 
 def _name(index: int) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from lab import Done
 
-from dev_sessions import processes
-from dev_sessions.store import Store
+from dev_sessions.state.registry import Store
+from dev_sessions.system import processes
 
 REPORTS = (
     {"hook_event_name": "SessionStart", "source": "startup"},

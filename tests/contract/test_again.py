@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from lab import Lab, codex_stand_in
 
-from dev_sessions import config, errors, processes
+from dev_sessions import config, errors
 from dev_sessions.app import client as make_client
 from dev_sessions.client import Client
 from dev_sessions.operations import OPERATIONS
 from dev_sessions.service import Service
+from dev_sessions.system import processes
 from dev_sessions.wire import Frame, Request
 
 

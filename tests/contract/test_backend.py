@@ -24,7 +24,6 @@ from codex_exchange import Line
 from lab import Lab, codex_stand_in
 
 import dev_sessions
-from dev_sessions import processes
 from dev_sessions.backends import GROUP, load
 from dev_sessions.backends.base import (
     Answer,
@@ -42,7 +41,7 @@ from dev_sessions.backends.base import (
     Sleeps,
     capabilities,
 )
-from dev_sessions.backends.codex import evidence
+from dev_sessions.backends.codex import observe
 from dev_sessions.errors import (
     AgentExited,
     DeliveryUnknown,
@@ -53,10 +52,11 @@ from dev_sessions.errors import (
     WaitingForInput,
 )
 from dev_sessions.model import State
-from dev_sessions.records import Folder
-from dev_sessions.service.house import with_revivals
+from dev_sessions.service.context import with_revivals
+from dev_sessions.state.folder import Folder
+from dev_sessions.system import processes
+from dev_sessions.system.waiting import Watcher
 from dev_sessions.turns import reduce
-from dev_sessions.waiting import Watcher
 
 SECONDS = 30.0
 SETTLED = 7.0
@@ -1085,7 +1085,7 @@ def test_a_thread_that_its_server_has_unloaded_sleeps_only_with_a_message_queued
     session = desk.start()
     desk.send(session, desk.kit.reply("done"))
     desk.settled(session)
-    desk.lab.until(lambda: evidence.held_by(session) is None, "the unloading")
+    desk.lab.until(lambda: observe.held_by(session) is None, "the unloading")
     assert not desk.backend.sleeps(session)
     number = session.folder.next_number()
     claim = {"request_id": "q", "created": time.time(), "via": "rpc", "wire": "later", "queued": True}

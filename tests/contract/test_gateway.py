@@ -20,7 +20,7 @@ from impostor import Impostor, challenge_answer, header
 from dev_sessions import app, config
 from dev_sessions.errors import DevSessionsError, HostUnreachable, ProtocolError
 from dev_sessions.gateway import call, listeners
-from dev_sessions.gateway.once import Once
+from dev_sessions.gateway.replay import Once
 from dev_sessions.gateway.server import Gateway
 from dev_sessions.transport.http import HttpTransport
 from dev_sessions.wire import Frame, Request, encode_request
@@ -723,7 +723,7 @@ def test_a_model_that_looks_like_an_option_is_none(host: Served, tmp_path: Path,
     assert "model" in answered["error"]["message"]
 
 
-@pytest.mark.parametrize("cli", ["os:system", "../x", "--help", "dev_sessions.backends.claude.agent:ClaudeBackend"])
+@pytest.mark.parametrize("cli", ["os:system", "../x", "--help", "dev_sessions.backends.claude.backend:ClaudeBackend"])
 def test_an_agent_that_is_no_agent(host: Served, tmp_path: Path, cli: str) -> None:
     (answered,) = host.call("create", "r", cli=cli, permissions="full", path=str(tmp_path / "work"))
     assert "no agent called" in answered["error"]["message"]

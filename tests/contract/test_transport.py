@@ -14,7 +14,7 @@ import pytest
 
 from dev_sessions import config, errors
 from dev_sessions.client import Client
-from dev_sessions.gateway.once import Once
+from dev_sessions.gateway.replay import Once
 from dev_sessions.gateway.server import Gateway
 from dev_sessions.service import OPERATIONS, Service
 from dev_sessions.transport.http import HttpTransport

@@ -27,8 +27,8 @@ CALLS = frozenset(
 MODULES = frozenset({"posix", "fcntl", "select", "signal", "_posixsubprocess"})
 # What the verbs import when they run: once, here, and not in each child.
 IMPORTED = (
-    *("app", "service.creating", "service.sessions", "service.reading", "service.conversation", "service.watching"),
-    *("service.courier", "backends.base", "terminal.tmux", "waiting"),
+    *("app", "service.create", "service.kill", "service.status", "service.send", "service.wait"),
+    *("service.courier", "backends.base", "terminal.tmux", "system.waiting"),
 )
 
 

@@ -20,8 +20,8 @@ from lab import Lab
 from mortal import Ended, Mortal
 from soak import size
 
-from dev_sessions.records import Folder
-from dev_sessions.store import Store
+from dev_sessions.state.folder import Folder
+from dev_sessions.state.registry import Store
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(size(300, 3600))]
 KILLS = size(24, 800)

@@ -15,7 +15,7 @@ import pytest
 from lab import Lab
 from soak import size
 
-from dev_sessions.store import Store
+from dev_sessions.state.registry import Store
 
 MANY = size(24, 500)
 MAKERS = 4

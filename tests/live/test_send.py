@@ -20,7 +20,7 @@ import pytest
 from lab import Lab
 from soak import only_in_soak, size
 
-from dev_sessions.backends.claude.delivery import wire
+from dev_sessions.backends.claude.deliver import wire
 
 LOREM = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all. "
 
@@ -157,7 +157,7 @@ TYPED = {
     "19,999 characters": "\n".join(filled(99) for _ in range(200))[:19_999],
 }
 # What ends Claude, is run or altered by its input box, or reads as a mark of its own: either way is fine, if it arrives
-# as it is. (Which way each of many more goes: tests/unit/test_claude_delivery.py.)
+# as it is. (Which way each of many more goes: tests/unit/test_claude_deliver.py.)
 HARD = {
     "slash": "/clear",
     "bang": "!echo hi",

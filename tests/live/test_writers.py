@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from soak import size
 
-from dev_sessions.store import Store
+from dev_sessions.state.registry import Store
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 SECONDS = size(3, 120)
@@ -27,7 +27,7 @@ SEED = 1
 WRITER = f"""
 import json, random, sys, time
 sys.path[:] = {sys.path!r}
-from dev_sessions.store import Store
+from dev_sessions.state.registry import Store
 home, name, seconds, seed = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
 store, chance, end = Store(home), random.Random(seed), time.monotonic() + seconds
 rest = {{"cli": "fake", "mode": "native", "permissions": "full", "path": "/", "description": ""}}

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from dev_sessions.backends.claude import history
 from dev_sessions.backends.claude.conversation import ClaudeConversation, Ordered, Reader
-from dev_sessions.backends.growing import Growing
 from dev_sessions.backends.session import Session
+from dev_sessions.backends.tail import Growing
 from dev_sessions.model import Entry
-from dev_sessions.records import Folder
+from dev_sessions.state.folder import Folder
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = ("2.1.150", "2.1.197", "2.1.330")

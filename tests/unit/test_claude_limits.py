@@ -13,7 +13,7 @@ import pytest
 
 from dev_sessions.backends.claude import hooks, limits
 from dev_sessions.model import Fact, Probe
-from dev_sessions.records import Payload
+from dev_sessions.state.folder import Payload
 
 DATA = Path(__file__).parents[1] / "data" / "claude-2.1.330"
 RESET = 5000.0

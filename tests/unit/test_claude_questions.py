@@ -11,7 +11,7 @@ import pytest
 
 from dev_sessions.backends.claude import hooks, questions
 from dev_sessions.model import Fact, Probe
-from dev_sessions.records import Folder, Payload
+from dev_sessions.state.folder import Folder, Payload
 
 
 class Desk:

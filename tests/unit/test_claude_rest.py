@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dev_sessions import turns
-from dev_sessions.backends.claude import evidence
+from dev_sessions.backends.claude import observe
 from dev_sessions.backends.session import Session
-from dev_sessions.records import Folder
+from dev_sessions.state.folder import Folder
 
 SUMMARY = {"type": "system", "subtype": "stop_hook_summary"}
 END = {"type": "system", "subtype": "turn_duration"}
@@ -63,7 +63,7 @@ def state(folder: Path, rests: float, *entries: dict[str, object]) -> tuple[str,
     (folder / "sessions" / f"{os.getpid()}.json").write_text(json.dumps(status))
     private = {"uuid": "u", "config": str(folder)}
     session = Session({"id": "fizz-top", "key": "fizz-top-00000000", "backend": private}, made, {})
-    seen = evidence.observe(session)
+    seen = observe.observe(session)
     found = turns.reduce(made.messages(), seen.facts, seen.probe)
     return found.status, [turn.state for turn in found.turns]
 

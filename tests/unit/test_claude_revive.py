@@ -10,7 +10,7 @@ import pytest
 from dev_sessions.backends.base import Launch, Session
 from dev_sessions.backends.claude import launch as starting
 from dev_sessions.backends.claude import transcript
-from dev_sessions.records import Folder
+from dev_sessions.state.folder import Folder
 
 VALUES = {
     "PLAIN": "word",

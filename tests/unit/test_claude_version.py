@@ -11,7 +11,7 @@ import pytest
 from dev_sessions.backends.base import Session
 from dev_sessions.backends.claude import limits, version
 from dev_sessions.errors import LaunchFailed, Unsupported
-from dev_sessions.records import Folder
+from dev_sessions.state.folder import Folder
 
 
 @pytest.fixture

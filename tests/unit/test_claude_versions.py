@@ -11,9 +11,9 @@ import pytest
 
 from dev_sessions import turns
 from dev_sessions.backends.base import Session
-from dev_sessions.backends.claude import evidence, history, transcript
+from dev_sessions.backends.claude import history, observe, transcript
 from dev_sessions.model import COMPLETED, FAILED, INTERRUPTED, Message, Probe
-from dev_sessions.records import Folder
+from dev_sessions.state.folder import Folder
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = sorted(folder.name.removeprefix("claude-") for folder in DATA.glob("claude-*"))
@@ -77,7 +77,7 @@ class Recorded:
 
     def state(self):
         """What it is doing, as seen long after its end, when Claude is at rest."""
-        observed = evidence.observe(self.session)
+        observed = observe.observe(self.session)
         probe = Probe(self.end + 30.0, True, "idle", self.end)
         return turns.reduce(self.messages, observed.facts, probe)
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dev_sessions.backends.codex.agent import CodexBackend
+from dev_sessions.backends.codex.backend import CodexBackend
 from dev_sessions.backends.codex.conversation import Reader
 from dev_sessions.backends.session import Session
 from dev_sessions.model import Entry
-from dev_sessions.records import Folder
+from dev_sessions.state.folder import Folder
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = sorted(path.name for path in DATA.glob("codex-*"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dev_sessions.backends.base import Answer
-from dev_sessions.backends.codex.asking import is_ours
+from dev_sessions.backends.codex.answer import is_ours
 from dev_sessions.backends.codex.protocol import Notice
 from dev_sessions.backends.codex.questions import CHANGE, COMMAND, INPUT, RESOLVED, Request, question, still_open
 from dev_sessions.backends.codex.rollout import Call

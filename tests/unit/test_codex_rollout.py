@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dev_sessions.backends.codex import holders, questions, rollout
+from dev_sessions.backends.codex import questions, rollout, thread_lock
 from dev_sessions.model import Fact, Message, Probe
 from dev_sessions.turns import reduce
 
@@ -215,29 +215,29 @@ HOLD = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print('held
 
 
 def test_who_holds_a_thread(tmp_path: Path) -> None:
-    assert holders.holder(str(tmp_path), "t") == holders.UNTOLD  # a Codex that locks nothing
+    assert thread_lock.holder(str(tmp_path), "t") == thread_lock.UNTOLD  # a Codex that locks nothing
     folder = tmp_path / "thread-writer-locks"
     folder.mkdir()
-    assert holders.holder(str(tmp_path), "t") is None
+    assert thread_lock.holder(str(tmp_path), "t") is None
     lock = folder / "t.lock"
     lock.touch()
-    assert holders.holder(str(tmp_path), "t") is None
+    assert thread_lock.holder(str(tmp_path), "t") is None
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        assert holders.holder(str(tmp_path), "t") in (other.pid, holders.SOMEBODY)
+        assert thread_lock.holder(str(tmp_path), "t") in (other.pid, thread_lock.SOMEBODY)
         other.kill()
         other.wait()
-    assert holders.holder(str(tmp_path), "t") is None
+    assert thread_lock.holder(str(tmp_path), "t") is None
 
 
 def test_looking_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
     folder = tmp_path / "thread-writer-locks"
     folder.mkdir()
     (folder / "t.lock").touch()
-    holders.holder(str(tmp_path), "t")
+    thread_lock.holder(str(tmp_path), "t")
     descriptor = os.open(folder / "t.lock", os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(descriptor)
@@ -246,8 +246,8 @@ def test_looking_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
 def test_a_codex_that_locks_nothing_has_its_rollout_open(tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl"
     path.touch()
-    assert holders.holder(str(tmp_path), "t", str(path)) in (None, holders.UNTOLD)
+    assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNTOLD)
     with path.open():  # somebody reads it, that is all
-        assert holders.holder(str(tmp_path), "t", str(path)) in (None, holders.UNTOLD)
+        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNTOLD)
     with path.open("a"):
-        assert holders.holder(str(tmp_path), "t", str(path)) in (os.getpid(), holders.UNTOLD)
+        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (os.getpid(), thread_lock.UNTOLD)

@@ -15,9 +15,10 @@ import typer
 from examples import NOT_RUN, blocks, command, documents, examples
 
 import dev_sessions
-from dev_sessions import errors, model, operations, service, store, wire
+from dev_sessions import errors, model, operations, service, wire
 from dev_sessions.cli import definition, output
 from dev_sessions.errors import DevSessionsError
+from dev_sessions.state import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 # The skills have tests of their own.
@@ -259,7 +260,7 @@ def test_examples_of_the_wire_are_of_the_wire() -> None:
 def test_versions_are_those_of_the_code() -> None:
     text = PROTOCOL.read_text()
     assert re.findall(r"Protocol version: (\d+)", text) == [str(wire.PROTOCOL_VERSION)]
-    assert re.findall(r'"format": (\d+)', text) == [str(store.FORMAT)]
+    assert re.findall(r'"format": (\d+)', text) == [str(registry.FORMAT)]
     minor = dev_sessions.__version__.rpartition(".")[0]
     assert f"Version {minor} " in README.read_text()
     assert f"## [{dev_sessions.__version__}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from dev_sessions import files
 from dev_sessions.errors import StoreError
+from dev_sessions.system import files
 
 
 def mode(path):
@@ -76,7 +76,7 @@ def test_readers_see_the_old_or_the_new_never_a_part(tmp_path):
     files.write_json(str(path), ["start"])
     code = f"""
 import sys; sys.path[:] = {sys.path!r}
-from dev_sessions import files
+from dev_sessions.system import files
 print("up", flush=True)
 for number in range(40):
     files.write_json({str(path)!r}, [str(number)] * 5_000)
@@ -119,7 +119,8 @@ def test_what_does_not_fit_leaves_the_old_content_and_no_part(tmp_path):
     path.write_bytes(b"old")
     code = f"""
 import resource, signal, sys; sys.path[:] = {sys.path!r}
-from dev_sessions import errors, files
+from dev_sessions import errors
+from dev_sessions.system import files
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.RLIM_INFINITY}))
 try:

@@ -14,7 +14,7 @@ import pytest
 
 from dev_sessions.backends.claude import hooks
 from dev_sessions.model import COMPLETED, FAILED, asker
-from dev_sessions.records import Folder, Payload
+from dev_sessions.state.folder import Folder, Payload
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = sorted(folder.name.removeprefix("claude-") for folder in DATA.glob("claude-*"))

@@ -15,8 +15,8 @@ from mortal import CALLS, MODULES
 from soak import size
 
 from dev_sessions.errors import StoreError
-from dev_sessions.past import Mark, Past
-from dev_sessions.records import Folder
+from dev_sessions.state.folder import Folder
+from dev_sessions.state.past import Mark, Past
 
 
 @pytest.fixture

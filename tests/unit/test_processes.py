@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from dev_sessions import processes
-from dev_sessions.waiting import Watcher
+from dev_sessions.system import processes
+from dev_sessions.system.waiting import Watcher
 
 FOREVER = "import sys, time; print('up', flush=True); time.sleep(600)"
 

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from texts import VALUES, deviations, lines
 
-from dev_sessions import processes, turns
-from dev_sessions.backends.claude import evidence, history
+from dev_sessions import turns
+from dev_sessions.backends.claude import history, observe
 from dev_sessions.backends.session import Session
 from dev_sessions.model import STATUSES
-from dev_sessions.past import Past
-from dev_sessions.records import Folder
+from dev_sessions.state.folder import Folder
+from dev_sessions.state.past import Past
+from dev_sessions.system import processes
 
 RECORDED = Path(__file__).parents[1] / "data" / "claude-2.1.330"
 CLAIM = {"request_id": "r", "created": 5.0, "via": "terminal", "wire": "w", "queued": False, "sender": None}
@@ -45,7 +46,7 @@ def status_path(session):
 
 def look(session):
     """All that commands read of a session."""
-    seen = evidence.observe(session)
+    seen = observe.observe(session)
     state = turns.reduce(session.folder.messages(), seen.facts, seen.probe)
     assert state.status in STATUSES
     json.dumps([turn._asdict() for turn in state.turns])

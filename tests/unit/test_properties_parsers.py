@@ -11,11 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from texts import VALUES, deviations, lines
 
-from dev_sessions import processes, wire
+from dev_sessions import wire
 from dev_sessions.backends.claude import dialogs, hooks, transcript
 from dev_sessions.errors import ProtocolError
 from dev_sessions.model import Fact, Question
-from dev_sessions.records import Payload
+from dev_sessions.state.folder import Payload
+from dev_sessions.system import processes
 
 RECORDED = Path(__file__).parents[1] / "data" / "claude-2.1.330"
 TRANSCRIPTS = {path.stem: path.read_bytes() for path in sorted(RECORDED.glob("transcripts/*.jsonl"))}

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from dev_sessions.signals import uninterrupted
+from dev_sessions.system.signals import uninterrupted
 
 
 def test_it_takes_effect_at_the_end() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dev_sessions import processes
-from dev_sessions.store import Store
+from dev_sessions.state.registry import Store
+from dev_sessions.system import processes
 
 HEAVY = (
     *("typer", "click", "rich", "filelock", "pexpect", "subprocess", "dataclasses", "pathlib", "logging"),

@@ -23,13 +23,7 @@ from dev_sessions.model import (
     Subagent,
     Turn,
 )
-from dev_sessions.turns import (
-    FLIGHT_SECONDS,
-    batch,
-    reduce,
-    rests,
-    verdict,
-)
+from dev_sessions.turns import FLIGHT_SECONDS, batch, reduce, rests, verdict
 
 ASKED = Question("q1", "question", "Which colour?", ("Red", "Blue"), 12.0)
 SUB = ASKED._replace(id="q2", since=13.0, agent=Subagent("a1", "Explore"))

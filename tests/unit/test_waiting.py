@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from dev_sessions import files, processes
-from dev_sessions.waiting import Watcher
+from dev_sessions.system import files, processes
+from dev_sessions.system.waiting import Watcher
 
 # Far more than any of these events takes: a wait that ends by it has failed.
 LONG = 60.0

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import re
 
-from ... import files
+from ...system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any
 
-    from ...records import Folder
+    from ...state.folder import Folder
 
 # <state folder>/sessions/<id>-<8 hex digits>/agent/claude
 _CONFIG = re.compile(r"(.*?-[0-9a-f]{8}/agent/claude)/.", re.DOTALL)

@@ -11,10 +11,10 @@ import json
 import math
 from collections import deque
 
-from ... import files
 from ...model import Entry
-from ..growing import Growing
-from . import container_files, evidence, hooks, transcript
+from ...system import files
+from ..tail import Growing
+from . import container_files, hooks, observe, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,16 +107,16 @@ class ClaudeConversation:
 
     def _find(self) -> None:
         """Open the transcripts that were reported since the last look, or what stands where it should be."""
-        for payload, fields in evidence.reports(self._session, self._looked):
+        for payload, fields in observe.reports(self._session, self._looked):
             self._looked = max(self._looked, payload.at - _SLACK)
             if fields.get("source") in ("startup", "resume") and payload.at > self._started:
                 if self._started:  # before the first start nothing can have been lost, though its report may be late
                     self._starts.append(payload.at)
                 self._started = payload.at
-            path = evidence.told_transcript(self._session, fields)
+            path = observe.told_transcript(self._session, fields)
             if path and path not in self._files:
                 self._files[path] = Ordered(path)
-        if not self._files and (found := evidence.transcript_path(self._session, [])):
+        if not self._files and (found := observe.transcript_path(self._session, [])):
             self._files[found] = Ordered(found)
 
 

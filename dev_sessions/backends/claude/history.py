@@ -6,7 +6,7 @@ import math
 
 from ...model import COMPLETED, Entry, Fact
 from ...turns import unfinished
-from . import evidence, hooks, transcript
+from . import hooks, observe, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def replies(session: Session, count: int, running: bool) -> list[Entry]:
     """The last assistant texts, oldest first; see `base.Backend.history`."""
-    fields = evidence.reports(session)
+    fields = observe.reports(session)
     told = [fact for payload, values in fields if (fact := hooks.fact(payload, values)) is not None]
-    path = evidence.transcript_path(session, [values for _, values in fields])
+    path = observe.transcript_path(session, [values for _, values in fields])
     if not told and path:
-        told = list(transcript.facts(transcript.since(path, evidence.first_attempt(session) or 0.0)))
+        told = list(transcript.facts(transcript.since(path, observe.first_attempt(session) or 0.0)))
     skip, before = unfinished(told) if running else (frozenset(), math.inf)
     told = [fact for fact in told if fact.kind != "ended" or (fact.prompt not in skip and fact.at < before)]
     found = transcript.replies(path, count, skip, before) if path else []

@@ -19,7 +19,6 @@ import os
 import re
 import shlex
 
-from ... import files
 from ...model import (
     AGENT,
     COMMAND,
@@ -34,13 +33,14 @@ from ...model import (
     Subagent,
     Task,
 )
-from .rules import always
+from ...system import files
+from .permissions import always
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...records import Payload
+    from ...state.folder import Payload
 
 # All known to 2.1.78 and newer; an older Claude Code refuses to start on a hook that it does not know.
 EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")

@@ -14,10 +14,10 @@ import time
 
 from ...errors import TimedOut
 from ...model import WORKING
-from ...records import Payload
+from ...state.folder import Payload
+from ...system.waiting import Watcher
 from ...turns import reduce
-from ...waiting import Watcher
-from . import delivery, dialogs, evidence, hooks
+from . import deliver, dialogs, hooks, observe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Interrupt:
     def run(self) -> None:
         with Watcher() as watcher:
             watcher.watch_descriptor(self._screen.descriptor)
-            watcher.watch(*evidence.sources(self._session))
+            watcher.watch(*observe.sources(self._session))
             while not (self._over() if self._at_rest() else self._press()):
                 watcher.wait(0.2)
                 self._screen.drain()
@@ -67,7 +67,7 @@ class _Interrupt:
                 f"{what} of {self._session.id} did not end; its screen shows:\n{dialogs.shown(self._screen.capture())}",
                 next=f"dev-sessions attach {self._session.id}",
             )
-        activity = evidence.look(self._session).activity
+        activity = observe.look(self._session).activity
         if not self._pressed or (activity is not None and time.monotonic() - self._pressed >= _AGAIN):
             self._pressed = time.monotonic()
             # An Escape that has not helped may have ended the agent's own work, and left its subagents.
@@ -84,7 +84,7 @@ class _Interrupt:
         return _at_rest(self._session, self._screen, bool(self._pressed))
 
     def _state(self) -> State:
-        seen = evidence.observe(self._session)
+        seen = observe.observe(self._session)
         return reduce(self._session.folder.messages(), seen.facts, seen.probe)
 
     def _over(self) -> bool:
@@ -99,7 +99,7 @@ class _Interrupt:
         since = self._stopped
         if since is None:
             return False
-        if any(fact.kind == "accepted" and fact.at > since for fact in evidence.observe(self._session).facts):
+        if any(fact.kind == "accepted" and fact.at > since for fact in observe.observe(self._session).facts):
             return self._state().status == WORKING
         return 0 <= time.time() - since < _WAKING
 
@@ -109,24 +109,24 @@ def _at_rest(session: Session, screen: Screen, pressed: bool) -> bool:
 
     One that waits for a limit to reset is idle: Escape ends that waiting too.
     """
-    activity = evidence.look(session).activity
+    activity = observe.look(session).activity
     if activity is not None:
-        waits = session.continues and evidence.observe(session).probe.paused_until is not None
+        waits = session.continues and observe.observe(session).probe.paused_until is not None
         return activity == "idle" and not waits
-    marks = [fact.kind for fact in evidence.observe(session).facts if fact.kind in ("accepted", "ended", "alive")]
+    marks = [fact.kind for fact in observe.observe(session).facts if fact.kind in ("accepted", "ended", "alive")]
     return marks[-1:] != ["accepted"] or (pressed and _given_back(session, screen) is not None)
 
 
 def _ending(session: Session) -> bool:
     """True while Claude is at rest, and how its turn ended is not known yet."""
-    return evidence.look(session).activity == "idle" and evidence.observe(session).probe.activity == "busy"
+    return observe.look(session).activity == "idle" and observe.observe(session).probe.activity == "busy"
 
 
 def _take_back(session: Session, screen: Screen) -> bool:
     """Take a message of ours that Claude gave back out of the input box; False if there is none."""
     text = _given_back(session, screen)
     if text is not None:
-        delivery.clear(screen, text)
+        deliver.clear(screen, text)
     return text is not None
 
 
@@ -148,9 +148,9 @@ def _report(session: Session) -> None:
     payloads = [(payload, hooks.parse(payload)) for payload in session.folder.facts()]
     facts = [fact for payload, fields in payloads if (fact := hooks.fact(payload, fields)) is not None]
     marks = [fact for fact in facts if fact.kind in ("accepted", "ended", "alive")]
-    probe = evidence.look(session)
+    probe = observe.look(session)
     alone = len(marks) > 1 and marks[-1].kind == "accepted" and marks[-2].kind != "accepted"
     at = probe.now if probe.activity is None else probe.since
     if alone and probe.activity in ("idle", None) and at > marks[-1].at:
         content = json.dumps({"type": hooks.GIVEN_BACK, "prompt_id": marks[-1].prompt}).encode()
-        delivery.keep(session, Payload(f"given-back-{int(at * 1000)}.json", at, content))
+        deliver.keep(session, Payload(f"given-back-{int(at * 1000)}.json", at, content))

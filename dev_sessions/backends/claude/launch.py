@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 
-from ... import config, files, processes
+from ... import config
 from ...errors import LaunchFailed
+from ...system import files, processes
 from .. import programs
-from . import contained, hooks, questions
+from . import container, hooks, questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def binary_again(session: Session) -> str:
         LaunchFailed: there is none.
     """
     before = str(session.private.get("program") or "")
-    named = session.environ.get(contained.VARIABLE if session.contained else "DEV_SESSIONS_CLAUDE")
+    named = session.environ.get(container.VARIABLE if session.contained else "DEV_SESSIONS_CLAUDE")
     return before if not named and os.access(before, os.X_OK) else binary_for(session)
 
 
@@ -158,7 +159,7 @@ def binary_for(session: Session) -> str:
     Raises:
         LaunchFailed: there is none, or it cannot be run.
     """
-    return (contained.binary if session.contained else binary)(session.environ)
+    return (container.binary if session.contained else binary)(session.environ)
 
 
 def _settings(launch: Launch) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import time
 
 from ...errors import QuestionGone, UsageError
 from ...model import IDLE, Question
+from ...system.waiting import Watcher
 from ...turns import ASK_GRACE, BUSY_ACTIVITY, WAITING_ACTIVITY
-from ...waiting import Watcher
-from . import dialogs, evidence
+from . import dialogs, observe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def _settle(session: Session, question: Question) -> None:
     """Give Claude a moment to say that it waits no more."""
     until = time.monotonic() + ASK_GRACE
     with Watcher() as watcher:
-        watcher.watch(*evidence.sources(session))
+        watcher.watch(*observe.sources(session))
         while time.monotonic() < until:
-            probe = evidence.look(session)
+            probe = observe.look(session)
             if probe.activity != WAITING_ACTIVITY or probe.since > question.since + ASK_GRACE:
                 return
             watcher.wait(until - time.monotonic())
@@ -76,7 +76,7 @@ def with_screen(session: Session, seen: Observation, tmux: Tmux) -> Observation:
     fresh = probe.now - probe.since <= ASK_GRACE
     if last == "asked" or (fresh and last != "ended"):
         return seen
-    target = session.private.get("pane") or f"={evidence.pane_name(session)}:"
+    target = session.private.get("pane") or f"={observe.pane_name(session)}:"
     screen = tmux.run("capture-pane", "-p", "-t", target, check=False)
     if dialogs.is_limit_menu(screen):
         # Our settings have answered it, and the next delivery closes it. The report of the end may still come.

@@ -19,8 +19,8 @@ import json
 import os
 import stat
 
-from ... import files
 from ...model import Fact
+from ...system import files
 from ...turns import BUSY_ACTIVITY, WAITING_ACTIVITY
 from ...values import NamedTuple
 from . import container_files, hooks, transcript
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...model import Probe
-    from ...records import Folder, Payload
+    from ...state.folder import Folder, Payload
 
 # The tool call may have reached the transcript so long before the question reached us. Seconds.
 _BEFORE = 60.0

@@ -11,9 +11,9 @@ import uuid
 
 from ...errors import LaunchFailed, WaitingForInput
 from ...terminal.tmux import Tmux
-from . import contained, evidence, transcript, version
+from . import container, observe, transcript, version
 from . import launch as starting
-from .start import begin
+from .startup import begin
 from .stop import stop
 
 # A turn's end is reported before it is written down, by less than this. Seconds.
@@ -34,8 +34,8 @@ def revive(launch: Launch, grace: float) -> None:
     program = starting.binary_again(session)
     launch = launch._replace(environment=_environment(launch))
     if session.contained:
-        launch = launch._replace(environment=contained.outside(launch.environment, launch.path))
-        contained.refuse_shared(program, launch.environment, launch.path)
+        launch = launch._replace(environment=container.outside(launch.environment, launch.path))
+        container.refuse_shared(program, launch.environment, launch.path)
     else:
         starting.refuse_root(launch.environment, launch.permissions)
     version.refuse_unsupported(program, launch.environment)
@@ -67,12 +67,12 @@ def _conversation(launch: Launch) -> tuple[str, tuple[str, ...]]:
         LaunchFailed: there was a conversation, and its transcript is gone.
     """
     session = launch.session
-    reports = [(payload.at, fields) for payload, fields in evidence.reports(session)]
-    path = evidence.transcript_path(session, [fields for _, fields in reports])
+    reports = [(payload.at, fields) for payload, fields in observe.reports(session)]
+    path = observe.transcript_path(session, [fields for _, fields in reports])
     if path and transcript.has_begun(path):
         id = os.path.basename(path).removesuffix(".jsonl")
         return id, ("--resume", id)
-    of_it = [(at, fields) for at, fields in reports if evidence.told_transcript(session, fields) == path]
+    of_it = [(at, fields) for at, fields in reports if observe.told_transcript(session, fields) == path]
     told = [(at, str(fields.get("hook_event_name"))) for at, fields in of_it]
     if any(event == "Stop" and at < told[-1][0] - _UNWRITTEN for at, event in told):
         raise LaunchFailed(

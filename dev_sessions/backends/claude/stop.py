@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 
-from ... import processes
-from .. import relatives
-from ..ending import end
-from . import evidence
+from ...system import processes
+from .. import descendants
+from ..terminate import end
+from . import observe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def stop(session: Session, tmux: Tmux, grace: float) -> None:
     """
     process = session.folder.process()
     steps = (signal.SIGTERM, grace), (signal.SIGKILL, grace)
-    known = relatives.found(session, process[0] if process and processes.is_running(*process) else 0)
+    known = descendants.found(session, process[0] if process and processes.is_running(*process) else 0)
     if process is not None:
         end([process], *steps)
-    tmux.kill_session(evidence.pane_name(session), session.record["key"])
-    relatives.end_all(session, known, *steps)
+    tmux.kill_session(observe.pane_name(session), session.record["key"])
+    descendants.end_all(session, known, *steps)

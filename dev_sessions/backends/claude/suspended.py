@@ -11,8 +11,8 @@ import signal
 import termios
 import time
 
-from ... import processes
-from ...waiting import Watcher
+from ...system import processes
+from ...system.waiting import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

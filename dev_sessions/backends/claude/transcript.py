@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from ... import files
 from ...model import COMPLETED, FAILED, INTERRUPTED, Entry, Fact
+from ...system import files
 from ...values import as_number
 from . import container_files, hooks
 from .hooks import plain

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import re
 
-from ... import files
 from ...errors import DevSessionsError, LaunchFailed, Unsupported
+from ...system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

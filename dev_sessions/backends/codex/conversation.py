@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 
-from ... import files
 from ...model import INTERRUPTED, Entry
-from ..growing import Growing
-from . import evidence, rollout
+from ...system import files
+from ..tail import Growing
+from . import observe, rollout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class CodexConversation:
     """See `base.Conversation`."""
 
     def __init__(self, session: Session) -> None:
-        path = evidence.record_path(session)
+        path = observe.record_path(session)
         self._file = Growing(path) if path else None
         self._paths = (path,) if path else ()
         self._reader = Reader()

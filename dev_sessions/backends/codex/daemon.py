@@ -12,12 +12,13 @@ import stat
 import time
 from contextlib import contextmanager
 
-from ... import config, files, processes
+from ... import config
 from ...errors import LaunchFailed, StoreError
-from ...store import Store
-from ...waiting import Watcher
-from ..ending import end
-from . import places
+from ...state.registry import Store
+from ...system import files, processes
+from ...system.waiting import Watcher
+from ..terminate import end
+from . import paths
 from .connection import Connection, Lost, Silent
 from .protocol import CLIENT, Refused, status
 
@@ -25,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .places import Place
+    from .paths import Place
 
 # A server that lives answers at once; one that does not in this time hangs. Seconds.
 ANSWER_SECONDS = 10.0
@@ -246,7 +247,7 @@ def _remedy(place: Place, program: str, words: str) -> str:
         return f"end the program that listens on {place.socket}, then try again"
     if os.path.lexists(place.socket) and not _is_socket(place.socket):
         return f"remove {place.socket}, which should be a socket, then try again"
-    script = f"; {program} is a script, which may have set CODEX_HOME" if places.is_script(program) else ""
+    script = f"; {program} is a script, which may have set CODEX_HOME" if paths.is_script(program) else ""
     return f"fix what it reports (its configuration is {place.home}/config.toml{script}), then try again"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import DeliveryFailed, Unsupported
-from . import daemon, places, thread
+from . import daemon, paths, thread
 from .connection import Lost, Silent
 from .protocol import METHOD_MISSING, Refused
 
@@ -20,11 +20,11 @@ _SECONDS = 10.0
 
 def read(session: Session) -> dict[str, Any] | None:
     """The goal, if the server runs that can be asked; else what the rollout told last."""
-    from . import evidence, rollout
+    from . import observe, rollout
 
-    path = evidence.rollout_path(session)
+    path = observe.rollout_path(session)
     try:
-        connection = daemon.reach(places.place_of(session), _SECONDS)
+        connection = daemon.reach(paths.place_of(session), _SECONDS)
         if connection is not None:
             with connection:
                 return _shown(connection.call("thread/goal/get", threadId=session.private["thread"]).get("goal"))

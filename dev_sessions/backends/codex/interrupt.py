@@ -8,22 +8,22 @@ from __future__ import annotations
 import time
 
 from ...errors import TimedOut
-from ...waiting import Watcher
-from . import agents, evidence, goals, leftovers, thread, view
+from ...system.waiting import Watcher
+from . import goals, leftovers, observe, subagents, thread, view
 from .protocol import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..base import Session
-    from .agents import Thread
     from .connection import Connection
+    from .subagents import Thread
 
 _TICK = 0.25
 
 
 def interrupt(session: Session, timeout: float) -> None:
     """End the running turn; see `base.Interrupts.interrupt`."""
-    path = evidence.rollout_path(session)
+    path = observe.rollout_path(session)
     before = view.look(session, path) if path else None
     if path is None or before is None or not (before.open or before.working or before.own.story.goal):
         return
@@ -70,9 +70,9 @@ def _going_on(session: Session, own: Thread) -> list[Thread]:
 
 
 def _unending(session: Session, working: list[Thread]) -> TimedOut:
-    subagents = [one.task or one.type or one.id for one in map(agents.subagent, working) if one is not None]
+    names = [one.task or one.type or one.id for one in map(subagents.subagent, working) if one is not None]
     what = [f"the turn of {session.id}"] if any(one.own for one in working) else []
-    what += [f"the subagent {name} of {session.id}" for name in subagents]
+    what += [f"the subagent {name} of {session.id}" for name in names]
     return TimedOut(
         f"not ended yet: {', '.join(what)}. Codex was asked to end it, and has not",
         next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import signal
 import time
 
-from .. import relatives
-from . import holders
+from .. import descendants
+from . import thread_lock
 from .connection import Lost, Silent
 from .protocol import Refused
 
@@ -29,7 +29,7 @@ _TICKS = 0.03
 
 def end_all(session: Session) -> None:
     """End every command of the session."""
-    relatives.end_all(session, (), *_STEPS)
+    descendants.end_all(session, (), *_STEPS)
 
 
 def end_of_turn(session: Session, connection: Connection, threads: Iterable[str], began: float) -> None:
@@ -42,13 +42,15 @@ def end_of_turn(session: Session, connection: Connection, threads: Iterable[str]
     if all(at is not None and at >= began for _, at in _born(session)):
         for thread in threads:
             _clean(thread, connection)
-    relatives.end_while(lambda: [process for process, at in _born(session) if at is not None and at >= began], *_STEPS)
+    descendants.end_while(
+        lambda: [process for process, at in _born(session) if at is not None and at >= began], *_STEPS
+    )
 
 
 def _born(session: Session) -> list[tuple[tuple[int, str], float | None]]:
     """The commands of the session that run, and when each was started."""
     # The clock is read for each, after the search: what passes between the two would make a process older than it is.
-    return [(process, holders.born(process[0], time.time())) for process in relatives.found(session)]
+    return [(process, thread_lock.born(process[0], time.time())) for process in descendants.found(session)]
 
 
 def _clean(thread: str, connection: Connection) -> None:

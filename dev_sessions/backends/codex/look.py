@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 
-from . import holders, places
+from . import paths, thread_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ..base import Session
-    from .agents import Thread
     from .connection import Connection
     from .protocol import Status
     from .questions import Request
+    from .subagents import Thread
 
 # A server that hangs must not hang our readers. Seconds.
 _ASK_SECONDS = 2.0
@@ -40,8 +40,8 @@ class Look:
 
     def holder(self, session: Session, thread: Thread) -> int | None:
         """Who has a thread in hand, see `holders`; most probably the server that we know."""
-        daemon = places.place_of(session).daemon()
-        return holders.holder(session.private["home"], thread.id, thread.path, daemon[0] if daemon else None)
+        daemon = paths.place_of(session).daemon()
+        return thread_lock.holder(session.private["home"], thread.id, thread.path, daemon[0] if daemon else None)
 
     def runner(self, session: Session, thread: Thread) -> int | None:
         """Who runs the open turn of a thread; None if nobody does, or none is open."""
@@ -49,7 +49,7 @@ class Look:
             return None
         now = time.time()
         holder = self.holder(session, thread)
-        if holder == holders.UNTOLD and now - thread.story.events[-1].at > _SETTLED:
+        if holder == thread_lock.UNTOLD and now - thread.story.events[-1].at > _SETTLED:
             status = self.status(session, thread.id, holder)
             return holder if status is not None and status.kind == "active" else None
         return holder if holder is None or self._may_run(session, thread, holder, now) else None
@@ -59,7 +59,7 @@ class Look:
         if holder <= 0:
             return True
         began = next(event.at for event in reversed(thread.story.events) if event.kind == "began")
-        born = holders.born(holder, now)
+        born = thread_lock.born(holder, now)
         if born is not None and born <= began:
             return True
         # The clock may have been set meanwhile, so it is asked, if it can be.
@@ -92,7 +92,7 @@ class Look:
         from . import questions
         from .connection import Lost, Silent
 
-        connection = self._open.get(places.place_of(session).socket)
+        connection = self._open.get(paths.place_of(session).socket)
         try:
             return questions.requests(connection, thread) if connection else []
         except (Lost, Silent):
@@ -119,7 +119,7 @@ class Look:
         from .connection import Lost, Silent
         from .protocol import Refused
 
-        place = places.place_of(session)
+        place = paths.place_of(session)
         try:
             if place.socket not in self._open:
                 self._open[place.socket] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..installed import Program
-from .places import CONTROL
+from .paths import CONTROL
 
 PROGRAM = Program(
     name="codex",

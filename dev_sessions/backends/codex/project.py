@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 
-from ... import files, git
+from ... import git
+from ...system import files
 from .. import projects
 from .protocol import METHOD_MISSING, Refused
 

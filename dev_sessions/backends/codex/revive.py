@@ -6,7 +6,7 @@ import os
 import time
 
 from ...errors import DeliveryFailed, LaunchFailed
-from . import daemon, evidence, holders, leftovers, places, thread
+from . import daemon, leftovers, observe, paths, thread, thread_lock
 from .connection import Lost, Silent
 from .protocol import Refused
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 def sleeps(session: Session) -> bool:
     """See `base.Sleeps`. A thread at rest that its server has unloaded (it does so after a minute) lacks nothing."""
-    place, holder = places.place_of(session), evidence.held_by(session)
+    place, holder = paths.place_of(session), observe.held_by(session)
     try:
         connection = daemon.reach(place)
     except Silent:
         server = place.daemon()
-        return holder in (None, holders.UNTOLD) or (server is not None and holder == server[0])
+        return holder in (None, thread_lock.UNTOLD) or (server is not None and holder == server[0])
     if connection is None:
-        return holder in (None, holders.UNTOLD)
+        return holder in (None, thread_lock.UNTOLD)
     with connection:
         loaded = holder is not None
-        if holder == holders.UNTOLD:
+        if holder == thread_lock.UNTOLD:
             loaded = thread.status(session, connection).kind not in ("", "notLoaded")
         return not loaded and (_has_queued(session) or _died_before(session, connection.peer[0]))
 
@@ -39,8 +39,8 @@ def _has_queued(session: Session) -> bool:
 
 def _died_before(session: Session, server: int) -> bool:
     """True if the server is another one than that under which the thread did something last."""
-    born = holders.born(server, time.time())
-    path = evidence.rollout_path(session)
+    born = thread_lock.born(server, time.time())
+    path = observe.rollout_path(session)
     if born is None or path is None:
         return False
     return max(os.stat(path).st_mtime, *session.folder.revivals(), 0.0) < born
@@ -49,13 +49,13 @@ def _died_before(session: Session, server: int) -> bool:
 def revive(launch: Launch) -> None:
     """Load the thread again, as it was started; see `base.Revives.revive`."""
     session = launch.session
-    if evidence.record_path(session) is None:
+    if observe.record_path(session) is None:
         raise _lost(session)
-    archived = evidence.rollout_path(session) is None
+    archived = observe.rollout_path(session) is None
     if not thread.environment(session):
         launch.say(f"the environment that {session.id} had is lost; it gets that of this command")
         thread.keep_environment(session, launch.environment)
-    before = places.place_of(session).daemon()
+    before = paths.place_of(session).daemon()
     try:
         with thread.connect(session, launch.timeout) as connection:
             leftovers.end_all(session)
@@ -67,7 +67,7 @@ def revive(launch: Launch) -> None:
     except (Lost, Silent) as error:
         why = f"the Codex app-server has gone again: {error}"
         raise LaunchFailed(why, next=f"dev-sessions revive {session.id}") from error
-    _tell(launch, archived, places.place_of(session).daemon() != before)
+    _tell(launch, archived, paths.place_of(session).daemon() != before)
     launch.keep(session.private)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 
-from ... import files
 from ...model import COMPLETED, FAILED, INTERRUPTED, LIMIT, Entry, Fact
+from ...system import files
 from ...values import NamedTuple, as_number
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import daemon, leftovers, places, thread
+from . import daemon, leftovers, paths, thread
 from .connection import Lost, Silent
 from .protocol import Refused
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def stop(session: Session) -> None:
     """See `base.Backend.stop`."""
-    place = places.place_of(session)
+    place = paths.place_of(session)
     if session.private.get("thread") is not None:
         _archive(session, place)
     leftovers.end_all(session)
@@ -21,7 +21,7 @@ def stop(session: Session) -> None:
     daemon.leave(place, session.record["key"])
 
 
-def _archive(session: Session, place: places.Place) -> None:
+def _archive(session: Session, place: paths.Place) -> None:
     """Interrupts what runs, ends its commands, unloads. `codex unarchive` brings the conversation back."""
     try:
         connection = daemon.reach(place)

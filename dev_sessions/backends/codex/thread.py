@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from ... import files
 from ...errors import DeliveryFailed, LaunchFailed
-from . import daemon, evidence, holders, places, project, protocol, wrapper
+from ...system import files
+from . import daemon, observe, paths, project, protocol, thread_lock, wrapper
 from .connection import Silent
 from .protocol import METHOD_MISSING, Refused, Status
 
@@ -36,14 +36,14 @@ _POLICIES = {
 def launch(launch: Launch) -> None:
     """Start a thread that can be read before its first turn and survives a crash; see `base.Backend.launch`."""
     session = launch.session
-    program = places.binary(session.environ)
+    program = paths.binary(session.environ)
     home = wrapper.home_of(program, launch.environment)
     launch.keep({"home": home})
     environ = dict(launch.environment)
     if environ.get("CODEX_HOME"):
         environ["CODEX_HOME"] = home  # one that is relative means another folder to an agent
     keep_environment(session, environ)
-    place = places.place_of(session._replace(record={**session.record, "backend": {"home": home}}))
+    place = paths.place_of(session._replace(record={**session.record, "backend": {"home": home}}))
     with daemon.ensure(place, session.record["key"], program, environ, launch.timeout) as connection:
         _refuse_without_login(connection)
         level = _settle(connection, launch, home)
@@ -153,7 +153,7 @@ def load(session: Session, connection: Connection) -> None:
             **_terms(session.record),
         )
     except Refused as error:
-        if evidence.held_by(session) not in (None, holders.UNTOLD, connection.peer[0]):
+        if observe.held_by(session) not in (None, thread_lock.UNTOLD, connection.peer[0]):
             raise busy_elsewhere(session) from error
         raise DeliveryFailed(
             f"Codex cannot load the thread of {session.id}: {error.message}{UNSENT}",
@@ -204,15 +204,15 @@ def connect(session: Session, timeout: float) -> Connection:
     Raises:
         DeliveryFailed: another Codex has the thread. LaunchFailed: there is no server, and none could be started.
     """
-    place = places.place_of(session)
-    holder = evidence.held_by(session)
+    place = paths.place_of(session)
+    holder = observe.held_by(session)
     try:
         connection = daemon.reach(place)
     except Silent:
         daemon.end_hung(place)
         return _restarted(session, place, timeout)
     if connection is None:
-        if holder not in (None, holders.UNTOLD):
+        if holder not in (None, thread_lock.UNTOLD):
             raise busy_elsewhere(session)
         return _restarted(session, place, timeout)
     if holder is not None and holder > 0 and holder != connection.peer[0]:
@@ -221,10 +221,10 @@ def connect(session: Session, timeout: float) -> Connection:
     return connection
 
 
-def _restarted(session: Session, place: places.Place, timeout: float) -> Connection:
+def _restarted(session: Session, place: paths.Place, timeout: float) -> Connection:
     program = str(session.private.get("program") or "")
     if not os.access(program, os.X_OK):
-        program = places.binary(session.environ)
+        program = paths.binary(session.environ)
     return daemon.ensure(place, session.record["key"], program, environment(session) or session.environ, timeout)
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 
-from ... import files
 from ...model import Fact
+from ...system import files
 from ...turns import rests
 from ...values import NamedTuple
-from . import agents, rollout
-from .agents import Thread, Whole
+from . import rollout, subagents
 from .look import Look
+from .subagents import Thread, Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class View(NamedTuple):
     Attributes:
         facts: of the whole session; the work of its subagents is part of its turns.
         own: its own thread.
-        agents: its subagents. `working` are those that are at work now.
+        subagents: its subagents. `working` are those that are at work now.
         open: Codex's turns that are the one turn which has not ended; none if all have. `began` is when that began.
         scripts: scripts have run commands, in a part of the rollout that was not read.
     """
 
     facts: list[Fact]
     own: Thread
-    agents: list[Thread]
+    subagents: list[Thread]
     working: list[Thread]
     open: list[str | None]
     began: float
@@ -54,14 +54,14 @@ class Past(NamedTuple):
         size: up to which byte of the rollout the facts are known.
         facts: these, but for what is long over (see `keep_past`).
         clients: our ids of the messages that Codex has got to by then.
-        agents: the subagents by then, and up to which byte of theirs nothing more is to be learned.
+        subagents: the subagents by then, and up to which byte of theirs nothing more is to be learned.
         scripts: see `View`.
     """
 
     size: int = 0
     facts: tuple[Fact, ...] = ()
     clients: tuple[str, ...] = ()
-    agents: tuple[tuple[str, int], ...] = ()
+    subagents: tuple[tuple[str, int], ...] = ()
     scripts: bool = False
 
 
@@ -70,11 +70,11 @@ def told(session: Session, path: str, look: Look) -> View:
     behind = past(session)
     for _ in range(_TRIES):
         own = Thread(session.private["thread"], path, behind.size, rollout.read(path, behind.size), own=True)
-        found = agents.family(session.private["home"], dict(behind.agents), own.story)
+        found = subagents.family(session.private["home"], dict(behind.subagents), own.story)
         found, working = _at_work(session, found, look)
         if own.story.open is not None or not found or _size(path) <= own.story.size:
             break  # else the agent may have gone on before a subagent was seen to have ended
-    spans = agents.spans(found, [agent.id for agent in working])
+    spans = subagents.spans(found, [agent.id for agent in working])
     whole = Whole(own.story.events, spans, found)
     facts = [*behind.facts, *rollout.facts(whole.events)]
     return View(facts, own, found, working, whole.open, whole.began, behind.scripts)
@@ -130,8 +130,8 @@ def _kept(session: Session) -> Past:
         return Past()
     facts = tuple(Fact(**fields) for fields in value.get("facts") or ())
     threads = value.get("agents")
-    agents = tuple(threads.items()) if isinstance(threads, dict) else ()
-    return Past(value["size"], facts, tuple(value.get("clients") or ()), agents, bool(value.get("scripts")))
+    subagents = tuple(threads.items()) if isinstance(threads, dict) else ()
+    return Past(value["size"], facts, tuple(value.get("clients") or ()), subagents, bool(value.get("scripts")))
 
 
 def keep_past(session: Session, path: str) -> rollout.Story:
@@ -142,7 +142,7 @@ def keep_past(session: Session, path: str) -> rollout.Story:
         # What has a goal is told from its beginning: the past keeps none. Nor does it keep what was left running.
         over = not seen.open and not seen.working and story.goal is None
         if over and story.size - seen.own.begin > _WORTH:
-            left = [one for one in (seen.own, *seen.agents) if one.story.left]
+            left = [one for one in (seen.own, *seen.subagents) if one.story.left]
             if all(look.holder(session, one) is None for one in left):
                 _keep(session, seen)
         return story
@@ -156,7 +156,7 @@ def _keep(session: Session, seen: View) -> None:
         "size": story.size,
         "facts": shown,
         "clients": sorted(clients(session, story)),
-        "agents": {agent.id: agent.story.size for agent in seen.agents},
+        "agents": {agent.id: agent.story.size for agent in seen.subagents},
         "scripts": seen.scripts or story.scripts,
     }
     files.write_json(_past_path(session), kept, durable=True)

@@ -10,7 +10,7 @@ import os
 
 from ... import __version__
 from .. import programs
-from . import places, protocol
+from . import paths, protocol
 from .daemon import environment
 
 TYPE_CHECKING = False
@@ -23,8 +23,8 @@ _SECONDS = 20.0
 
 def home_of(program: str, environ: Mapping[str, str]) -> str:
     """The CODEX_HOME, absolute, in which that program works if it is started in that environment."""
-    named = places.home_of(environ)
-    if not places.is_script(program):
+    named = paths.home_of(environ)
+    if not paths.is_script(program):
         return named
     request = protocol.request(1, "initialize", protocol.initialization(__version__)).encode() + b"\n"
     told = {**environment(environ), "CODEX_HOME": named}

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dev_sessions import files, processes
-from dev_sessions.backends import relatives
+from dev_sessions.backends import descendants
 from dev_sessions.backends.base import (
     Answer,
     Conversation,
@@ -25,7 +24,7 @@ from dev_sessions.backends.base import (
     Sources,
     Wire,
 )
-from dev_sessions.backends.ending import end
+from dev_sessions.backends.terminate import end
 from dev_sessions.errors import (
     AgentExited,
     DeliveryFailed,
@@ -38,8 +37,9 @@ from dev_sessions.errors import (
     WaitingForInput,
 )
 from dev_sessions.model import Entry, Fact, Message, Part, Probe, Question, Task
+from dev_sessions.system import files, processes
+from dev_sessions.system.waiting import Watcher
 from dev_sessions.terminal.tmux import Tmux
-from dev_sessions.waiting import Watcher
 
 # Longer texts go by file. Characters.
 LIMIT = 100_000
@@ -160,10 +160,10 @@ class BareBackend:
 
     def stop(self, session: Session) -> None:
         process = session.folder.process()
-        known = relatives.found(session, process[0] if process and processes.is_running(*process) else 0)
+        known = descendants.found(session, process[0] if process and processes.is_running(*process) else 0)
         end([process] if process else [], *STEPS)
         Tmux(session.environ, session.private.get("socket")).kill_session(_pane(session), session.record["key"])
-        relatives.end_all(session, known, *STEPS)
+        descendants.end_all(session, known, *STEPS)
 
 
 class FakeBackend(BareBackend):

@@ -1,0 +1,195 @@
+"""`wait`: one loop over any number of sessions, woken by their agents' own events."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..backends.session import Sources
+from ..errors import UsageError
+from ..model import EXITED, QUEUED
+from ..system import processes
+from ..system.waiting import Watcher
+from .notices import Ears
+from .outcomes import aim
+from .selection import named
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    from ..backends.base import Session
+    from ..model import State
+    from .context import Context
+
+TIMEOUT = "timeout"
+_CENTURY = 3.2e9
+# Time alone brings about more so long after a move (see the graces of `turns`). Seconds.
+_SETTLING = (0.0, 1.0, 2.0, 5.0, 6.0)
+# Later a look now and then is enough. Seconds.
+_SELDOM = 60.0
+# The shortest pause between two looks, and the longest silence, whatever interval is asked for. Seconds.
+_PAUSE, _SIGN_OF_LIFE = 0.05, 60.0
+_ENDS_ARE_EVENTS = hasattr(os, "pidfd_open")
+# Two changes closer than this may bear the same stamp. Nanoseconds.
+_TICK_OF_FILES = 50_000_000
+
+
+def wait(
+    context: Context, params: dict[str, Any], request_id: str
+) -> Generator[dict[str, Any] | None, None, list[dict[str, Any]]]:
+    """Outcomes of the sessions `ids` or of a `group`, as they end; an event tells each when it is known.
+
+    Returns when no turn of ours is open, or an agent asks something. Parameters: `any` (the first is enough), `turn`
+    (only that one), `settled` (also work left in the background), `goal` or `next_turn` (see `outcomes`), `timeout` and
+    `interval` in seconds.
+    """
+    sessions = named(context, params.get("ids"), params.get("group"))
+    turn, settled = params.get("turn"), bool(params.get("settled"))
+    outcome_of = aim(context, sessions, turn, settled, bool(params.get("goal")), bool(params.get("next_turn")))
+    interval = min(max(_seconds("interval", params.get("interval") or 1.0), _PAUSE), _SIGN_OF_LIFE)
+    timeout = params.get("timeout")
+    deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
+    outcomes: list[dict[str, Any]] = []
+    with Watcher() as watcher, Ears(context, watcher) as ears:
+        pending = [_Look(context, session) for session in sessions]
+        woken = True
+        while pending:
+            stirred = ears.hear()
+            due = [look for look in pending if look.due(watcher, woken) or look.session.id in stirred]
+            for look in due:
+                look.session = _reaching(context, look.session, turn)
+            for look, state in zip(due, context.states([look.session for look in due]), strict=True):
+                there = os.path.isdir(look.session.folder.path)
+                outcome = outcome_of(look.session, state) if there else _ended(context, look.session)
+                if outcome is None:
+                    _see_to_queue(context, look.session, state)
+                else:
+                    pending.remove(look)
+                    outcomes.append(outcome)
+                    yield outcome
+            if not pending or (params.get("any") and outcomes):
+                break
+            yield from ears.attend([look.session for look in pending])
+            seconds = min(interval, *(look.settles_in() for look in pending))
+            seconds = seconds if deadline is None else min(seconds, deadline - time.monotonic())
+            if seconds <= 0:
+                for look in pending:
+                    outcomes.append(_timed_out(look.session, turn, ears.last(look.session)))
+                    yield outcomes[-1]
+                break
+            woken = watcher.wait(0.0 if ears.stirred else seconds)
+            yield None  # a sign of life: who carries it on notices if nobody listens any more
+    return outcomes[:1] if params.get("any") else outcomes
+
+
+class _Look:
+    """When to look at a session again: at once if something of it moved, and now and then in any case.
+
+    A look reads all that is at hand of a session; to see whether anything moved takes four calls of the system.
+    """
+
+    def __init__(self, context: Context, session: Session) -> None:
+        self.session = session
+        self._backend = context.backend(session)
+        self._sources = Sources((), ())
+        self._seen: list[tuple[int, int]] | None = None
+        self._running: list[bool] = []
+        self._looked = self._moved = -_SELDOM
+
+    def due(self, watcher: Watcher, woken: bool) -> bool:
+        """True if it is time for a look; what is watched is armed by then, so nothing after it goes unseen.
+
+        Args:
+            woken: an event came; else the safety tick, which asks for processes only where their end is no event.
+        """
+        now, clock = time.monotonic(), time.time_ns()
+        running = self._alive() if woken or not _ENDS_ARE_EVENTS else self._running
+        if self._stamps() != self._seen or running != self._running:
+            self._running = running
+            self._moved = now
+            self._sources = self._backend.sources(self.session)
+            watcher.watch(*self._sources)
+            # Armed first, read second. What moved just now may move again within one tick of the file system's clock.
+            stamps = self._stamps()
+            self._seen = stamps if clock - max((stamp for stamp, _ in stamps), default=0) > _TICK_OF_FILES else None
+        last, passed = self._looked - self._moved, now - self._moved
+        settling = any(last < moment <= passed for moment in _SETTLING)
+        if not settling and now - self._looked < _SELDOM:
+            return False
+        self._looked = now
+        return True
+
+    def settles_in(self) -> float:
+        """Seconds until time alone may have brought about more."""
+        passed = time.monotonic() - self._moved
+        return next((moment - passed for moment in _SETTLING if moment > passed), _SELDOM)
+
+    def _stamps(self) -> list[tuple[int, int]]:
+        found = []
+        for path in (*self._sources.paths, *self._sources.arrivals):
+            try:
+                status = os.stat(path)
+                found.append((status.st_mtime_ns, status.st_size))
+            except OSError:
+                found.append((0, 0))
+        return found
+
+    def _alive(self) -> list[bool]:
+        return [processes.is_running(*process) for process in self._sources.processes]
+
+
+def _reaching(context: Context, session: Session, turn: int | None) -> Session:
+    """The session, with its past if the turn asked for lies there."""
+    behind = turn is not None and turn <= session.folder.past.mark().through
+    return context.view(session.record, whole=True) if behind else session
+
+
+def _seconds(name: str, value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < _CENTURY:
+        raise UsageError(f"the {name} must be a number of seconds, not {value}", next="dev-sessions wait --help")
+    return seconds
+
+
+def _ended(context: Context, session: Session) -> dict[str, Any]:
+    record = context.store.load().get(session.id)
+    if record is None or record["key"] != session.record["key"]:
+        return _killed(session)
+    gone = f"its folder {session.folder.path} is gone; dev-sessions kill {session.id} ends its agent"
+    return {**_killed(session), "error": gone}
+
+
+def _killed(session: Session) -> dict[str, Any]:
+    return {
+        "session": session.id,
+        "turn": None,
+        "outcome": EXITED,
+        "turns": [],
+        "error": "the session was killed",
+        "reason": None,
+        "resets_at": None,
+        "question": None,
+    }
+
+
+def _see_to_queue(context: Context, session: Session, state: State) -> None:
+    """A queued message whose courier died would be waited for without end."""
+    if any(turn.state == QUEUED for turn in state.turns) and not session.folder.courier():
+        from .courier import start
+
+        start(context, session)
+
+
+def _timed_out(session: Session, turn: int | None, complaint: str | None) -> dict[str, Any]:
+    return {
+        "session": session.id,
+        "turn": turn,
+        "outcome": TIMEOUT,
+        "turns": [],
+        "error": "timed out; the agent goes on" + (f". It has complained: {complaint}" if complaint else ""),
+        "reason": None,
+        "resets_at": None,
+        "question": None,
+    }

@@ -1,0 +1,1 @@
+"""The state folder: what we have done, and what agents have reported."""
