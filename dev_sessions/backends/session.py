@@ -9,17 +9,22 @@ from ..values import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Self
 
     from ..model import Fact, Probe
 
 
-class Session(NamedTuple):
+class Session:
     """A session as a backend sees it: the registry's record, its folder, and the caller's environment."""
 
-    record: dict[str, Any]
-    folder: Folder
-    environ: Mapping[str, str]
+    def __init__(self, record: dict[str, Any], folder: Folder, environ: Mapping[str, str]) -> None:
+        self.record, self.folder, self.environ = record, folder, environ
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other attributes."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, **changes)
+        return copy
 
     @property
     def id(self) -> str:

@@ -9,7 +9,7 @@ from ..errors import DevSessionsError, UsageError, unexpected
 from ..operations import SAME_VERSION, checked, checked_request_id
 from ..system.files import unwritable
 from ..wire import Frame
-from .context import Context
+from .context import Context, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..wire import Caller, Request
 
-__all__ = ["OPERATIONS", "Context", "Service"]
+__all__ = ["OPERATIONS", "Context", "Service", "Session"]
 
 # Where each operation is: a function of (context, params, request id) that returns a JSON value, or a generator that
 # yields events on its way to one. What each takes is declared in `operations`.
 OPERATIONS = {
     "create": "create:create",
     "kill": "kill:kill",
-    "attach": "kill:attach",
+    "attach": "attach:attach",
     "list": "status:list_",
     "status": "status:status",
     "last_message": "status:last_message",
@@ -35,7 +35,7 @@ OPERATIONS = {
     "events": "events:events",
     "wait": "wait:wait",
     "send": "send:send",
-    "interrupt": "send:interrupt",
+    "interrupt": "interrupt:interrupt",
     "revive": "revive:revive",
     "goal": "goal:goal",
     "pending": "questions:pending",
@@ -60,20 +60,20 @@ class Service:
             result = _operation(request.op)(context, params, id)
             if hasattr(result, "__next__"):
                 result = yield from _events(context, result)
-            yield from context.said()
+            yield from context.notes()
             yield Frame("result", result)
         except DevSessionsError as error:
-            yield from context.said()
+            yield from context.notes()
             yield Frame("error", error.to_wire())
         except OSError as error:
             if self._settings.debug:
                 raise
-            yield from context.said()
+            yield from context.notes()
             yield Frame("error", unwritable(str(error.filename or self._settings.home), error).to_wire())
         except Exception as error:
             if self._settings.debug:
                 raise
-            yield from context.said()
+            yield from context.notes()
             yield Frame("error", unexpected(error).to_wire())
 
 
@@ -104,5 +104,5 @@ def _events(context: Context, operation):  # type: ignore[no-untyped-def]
             event = next(operation)
         except StopIteration as end:
             return end.value
-        yield from context.said()
+        yield from context.notes()
         yield Frame("alive", round(time.monotonic() - began, 1)) if event is None else Frame("event", event)

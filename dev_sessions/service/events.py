@@ -1,4 +1,4 @@
-"""`events`: acts of ours and facts of the agents, in the order of their times, as they stand or as they come."""
+"""`events`: what we did and what agents reported, ordered by time; so far or as it happens."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..state.folder import Folder
 from ..system.waiting import Watcher
 from ..turns import BUSY_ACTIVITY, reduce
 from ..values import as_number
-from .notices import Ears
+from .context import Session
+from .notices import Notices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from typing import Any
 
-    from ..backends.base import Session
     from ..model import Fact, Message, Turn
     from .context import Context
 
     Event = dict[str, Any]
 
-# Between two looks where no event came. Seconds.
+# Between two reads where no event came. Seconds.
 _TICK = 1.0
 _FIELDS_OF_ACTS = {
     "message": ("created", ("queued", "via", "sender", "request_id")),
@@ -54,30 +54,30 @@ def events(context: Context, params: dict[str, Any], request_id: str) -> Generat
     """
     ids = params.get("ids")
     sessions = context.group() if ids is None else context.sessions(ids)
-    teller = _Teller(context)
-    yield from teller.news(sessions)
+    reporter = Reporter(context)
+    yield from reporter.news(sessions)
     if params.get("follow"):
-        yield from _followed(context, teller, sessions, named=ids is not None)
+        yield from _followed(context, reporter, sessions, named=ids is not None)
     return {"sessions": len(sessions)}
 
 
 def _followed(
-    context: Context, teller: _Teller, sessions: list[Session], named: bool
+    context: Context, reporter: Reporter, sessions: list[Session], named: bool
 ) -> Generator[Event | None, None, None]:
-    with Watcher() as watcher, Ears(context, watcher) as ears:
+    with Watcher() as watcher, Notices(watcher) as notices:
         while sessions or not named:
-            ears.hear()
+            notices.read()
             watcher.watch_path(context.store.home)
-            for path in (path for session in sessions for path in teller.paths(session)):
+            for path in (path for session in sessions for path in reporter.paths(session)):
                 watcher.watch_path(path)
             there = [session for session in sessions if os.path.isdir(session.folder.path)]
-            yield from teller.news(there)
+            yield from reporter.news(there)
             gone = [session for session in sessions if session not in there]
-            yield from (event for session in gone for event in teller.end(session))
+            yield from (event for session in gone for event in reporter.end(session))
             known, sessions = _keys(sessions), there if named else context.group()
-            deque(ears.attend(sessions), 0)  # complaints are no events
+            deque(notices.new(sessions), 0)  # errors that agents expect to pass are not events
             if sessions or not named:
-                watcher.wait(0.0 if _keys(sessions) - known or ears.stirred else _TICK)
+                watcher.wait(0.0 if _keys(sessions) - known or notices.moved else _TICK)
                 yield None  # a sign of life
 
 
@@ -85,24 +85,24 @@ def _keys(sessions: Sequence[Session]) -> set[str]:
     return {str(session.record["key"]) for session in sessions}
 
 
-class _Teller:
-    """Tells each event once."""
+class Reporter:
+    """Reports each event once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
         self._unreadable: set[str] = set()
         self._pasts: dict[str, int] = {}
 
     def news(self, sessions: Sequence[Session]) -> Iterator[Event]:
-        """What has not been told yet of these sessions, in the order of its times."""
+        """The events of these sessions that were not reported yet, ordered by time."""
         found = [event for session in sessions for event in self._of(session)]
         yield from sorted((event for event in found if self._is_new(event)), key=lambda event: event["at"])
 
     def end(self, session: Session) -> Iterator[Event]:
         """The last events of a session whose folder is gone, and that it was killed."""
         archived = os.path.join(self._context.store.archive_folder, session.record["key"])
-        last = session._replace(folder=Folder(archived))
+        last = session.replace(folder=Folder(archived))
         yield from self.news([last])
         try:
             at = os.stat(archived).st_mtime
@@ -116,15 +116,15 @@ class _Teller:
         """What to watch: also the messages that may still get a receipt."""
         folder = session.folder
         with suppress(UsageError):  # its package is not installed any more
-            yield from self._context.backend(session).sources(session).paths
+            yield from session.sources().paths
         yield from (folder.path, folder.facts_path, folder.messages_path)
         yield from (folder.message_path(message.number) for message in folder.messages() if message.receipt is None)
 
     def _of(self, session: Session) -> Iterator[Event]:
-        """All that is on record of a session; only what is recent, if the past was told already."""
+        """All events of a session; only recent ones, if the compacted ones were reported already."""
         past, key = session.folder.past.stamp(), str(session.record["key"])
         if key not in self._pasts or self._pasts[key] != past:
-            session = self._context.view(session.record, whole=True) if os.path.isdir(session.folder.path) else session
+            session = session.whole() if os.path.isdir(session.folder.path) else session
         self._pasts[key] = past
         record = session.record
         about = {name: record.get(name) for name in ("cli", "path", "description", "group", "parent")}
@@ -134,33 +134,33 @@ class _Teller:
 
     def _facts(self, session: Session) -> Iterator[Event]:
         try:
-            self._context.backend(session)
+            self._context.backend(session.record)
         except UsageError as error:  # its package is not installed any more
             if session.id not in self._unreadable:
                 self._unreadable.add(session.id)
-                self._context.say(f"{error.message}: what the agent of {session.id} said cannot be read")
+                self._context.say(f"{error.message}: the reports of {session.id} cannot be read")
             return
-        (seen,) = self._context.observe([session])
+        seen = session.observe()
         messages = session.folder.messages()
-        # An end is told when it is reported, whether or not the agent goes on after it.
+        # An end is an event when it is reported, whether or not the agent goes on after it.
         probe = seen.probe._replace(activity=None) if seen.probe.activity == BUSY_ACTIVITY else seen.probe
         binding = _Binding(messages, reduce(messages, seen.facts, probe).turns)
-        # When a question was settled is not always known; of each one it is said when it was asked.
+        # When a question was answered is not always known; that it was asked is.
         for fact in (fact for fact in seen.facts if fact.kind != "answered"):
             yield _fact(session, fact, binding)
 
     def _is_new(self, event: Event) -> bool:
-        # Without the turn, which may be bound a moment after the fact is there; two acts share no time and name.
+        # Without the turn, which may be bound a moment after the fact; no two acts have the same time and name.
         question = event.get("question")
-        told = [event.get(name) for name in ("at", "session", "event", "prompt", "text")]
-        identity = hash(tuple(map(str, [*told, question["id"] if question else None])))
-        known = identity in self._told
-        self._told.add(identity)
+        fields = [event.get(name) for name in ("at", "session", "event", "prompt", "text")]
+        identity = hash(tuple(map(str, [*fields, question["id"] if question else None])))
+        known = identity in self._reported
+        self._reported.add(identity)
         return not known
 
 
 class _Binding:
-    """Which turn a fact is about; by the rule of `turns`: the newest message of that text that had left by then."""
+    """Which turn a fact is about, by the rule of `turns`: the newest message of that text attempted by then."""
 
     def __init__(self, messages: Sequence[Message], turns: Sequence[Turn]) -> None:
         self._untaken = Untaken(messages)

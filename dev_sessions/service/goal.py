@@ -1,16 +1,15 @@
-"""`goal`: an objective that an agent pursues over turns by itself."""
+"""`goal`: an objective that an agent pursues over several turns by itself."""
 
 from __future__ import annotations
 
 from ..backends.base import Goals
-from ..errors import Unsupported, UsageError
-from .send import refuse_unless_there
+from ..errors import UsageError
+from . import guards
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..backends.base import Session
     from .context import Context
 
 _ACTS = ("pause", "resume", "clear")
@@ -24,16 +23,16 @@ def goal(context: Context, params: dict[str, Any], request_id: str) -> dict[str,
     repeated change returns the first result and changes nothing.
     """
     session = context.session(params["id"])
-    backend = pursuing(context, session)
+    backend = session.require(Goals, "goal")
     objective, budget, act = params.get("objective"), params.get("budget"), params.get("act")
-    _refuse_nonsense(objective, budget, act)
+    _check(objective, budget, act)
     if objective is None and budget is None and act is None:
         return backend.goal(session)
-    with context.store.lock(session.folder.lock_path):
+    with session.locked():
         known = session.folder.answers.get("goal", request_id)
         if known is not None:
             return known.get("goal")
-        refuse_unless_there(session, context.state(session))
+        guards.refuse_exited(session, session.state())
         if objective is None and backend.goal(session) is None:
             raise UsageError(f"{session.id} has no goal", next=f"dev-sessions goal {session.id} OBJECTIVE")
         changed = backend.change_goal(session, objective, budget, act)
@@ -41,7 +40,7 @@ def goal(context: Context, params: dict[str, Any], request_id: str) -> dict[str,
     return changed
 
 
-def _refuse_nonsense(objective: Any, budget: Any, act: Any) -> None:
+def _check(objective: Any, budget: Any, act: Any) -> None:
     if act is not None and act not in _ACTS:
         raise UsageError(f"no such act on a goal: {act!r}", next=_HELP)
     if act is not None and (objective is not None or budget is not None):
@@ -50,15 +49,3 @@ def _refuse_nonsense(objective: Any, budget: Any, act: Any) -> None:
         raise UsageError("the objective is empty", next=_HELP)
     if budget is not None and budget < 1:
         raise UsageError(f"the budget must be a number of tokens, not {budget}", next=_HELP)
-
-
-def pursuing(context: Context, session: Session) -> Goals:
-    """The backend of a session that can pursue goals; `Unsupported` if it cannot. Called by `goal` and `wait`."""
-    backend = context.backend(session)
-    if not isinstance(backend, Goals):
-        raise Unsupported(
-            f"{session.record['cli']} pursues no goals",
-            next=f"dev-sessions send {session.id} 'MESSAGE'",
-            capability="goal",
-        )
-    return backend

@@ -1,4 +1,4 @@
-"""`inspect`: all that is on record of one session; `names`: what a shell completes."""
+"""`inspect`: everything on record about one session; `names`: what a shell completes."""
 
 from __future__ import annotations
 
@@ -7,35 +7,33 @@ import shlex
 
 from ..backends.base import Attaches
 from ..errors import TmuxError
-from .status import last_used, public
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..backends.base import Backend, Places, Session
-    from .context import Context
+    from ..backends.base import Backend, Places
+    from .context import Context, Session
 
 
 def inspect(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """The public record of the session `id`, its status, and where its folder, files, process and terminal are."""
     session = context.session(params["id"])
-    state = context.state(context.view(session.record, whole=True))
-    backend = context.backend(session)
-    places = backend.places(session)
+    state = session.whole().state()
+    places = session.backend.places(session)
     process = session.folder.process()
     found = {**_files(session), **places.files}
     return {
-        **public(session.record),
+        **session.public(),
         "status": state.status,
         "error": state.error,
         "turns": len(state.turns),
-        "last_used": last_used(session, state),
+        "last_used": session.last_used(state),
         "folder": session.folder.path,
         "files": found,
         "missing": [name for name, path in found.items() if not os.path.exists(path)],
         "pid": process[0] if process else None,
-        "terminal": _terminal(session, backend, places),
+        "terminal": _terminal(session, session.backend, places),
         "version": places.version,
         "reported": places.reported,
     }
@@ -45,7 +43,7 @@ def _files(session: Session) -> dict[str, str]:
     folder = session.folder
     inside = {"record": "record.json", "messages": "messages", "facts": "facts"}
     found = {name: os.path.join(folder.path, file) for name, file in inside.items()}
-    # Only of a session that has, or has had, such a thing.
+    # Only if the session has, or has had, one.
     some = {name: os.path.join(folder.path, file) for name, file in (("log", "courier.log"), ("past", "past.jsonl"))}
     return {**found, **{name: path for name, path in some.items() if os.path.exists(path)}}
 
@@ -55,11 +53,11 @@ def _terminal(session: Session, backend: Backend, places: Places) -> dict[str, s
         return places.terminal
     try:
         return {**places.terminal, "attach": shlex.join(backend.attach_command(session))}
-    except TmuxError:  # tmux is gone from this machine
+    except TmuxError:  # tmux is not installed any more
         return places.terminal
 
 
 def names(context: Context, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
-    """Id, description and group of every session, from the registry alone: quick, and without a look at any agent."""
+    """Id, description and group of every session, from the registry alone: fast, and no agent is asked."""
     records = context.records().values()
     return [{name: record.get(name) for name in ("id", "description", "group")} for record in records]

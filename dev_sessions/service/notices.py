@@ -1,4 +1,4 @@
-"""What agents can be heard of while somebody waits: that they begin to ask, and trouble that they expect to pass."""
+"""Agent notices during a wait: an agent asks something, or reports an error that it expects to pass."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from ..backends.base import Listener, Session
+    from ..backends.base import Listener
     from ..system.waiting import Watcher
-    from .context import Context
+    from .context import Session
 
-# A turn that ends by then has nothing to complain of. Seconds.
+# A turn that ends by then has nothing to report. Seconds.
 _PATIENCE = 2.0
 
 
-class Ears:
-    """Listens to agents that can be heard (see `base.Listens`); tells each complaint once, until it changes.
+class Notices:
+    """Reads the notices of agents that send some (see `base.Listens`); yields each error once, until it changes.
 
     Use as a context manager.
 
     Attributes:
-        stirred: sessions at which another look may show more.
+        moved: ids of sessions whose state may have changed.
     """
 
-    def __init__(self, context: Context, watcher: Watcher) -> None:
-        self._context, self._watcher = context, watcher
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
         self._since = time.monotonic()
         self._listeners: dict[str, Listener] = {}
         self._tried: set[str] = set()
-        self._deaf: set[str] = set()
+        self._silent: set[str] = set()
         self._last: dict[str, str] = {}
-        self._untold: dict[str, str] = {}
-        self.stirred: set[str] = set()
+        self._new: dict[str, str] = {}
+        self.moved: set[str] = set()
 
-    def hear(self) -> set[str]:
-        """Take in what has come; the sessions that were stirred since the last call."""
+    def read(self) -> set[str]:
+        """Read what has arrived; returns the ids of sessions whose state may have changed since the last call."""
         for id in list(self._listeners):
-            self._heard(id)
-        stirred, self.stirred = self.stirred, set()
-        return stirred
+            self._read(id)
+        moved, self.moved = self.moved, set()
+        return moved
 
-    def attend(self, sessions: Sequence[Session]) -> Iterator[dict[str, Any]]:
-        """Listen to those of the sessions that are at work; their new complaints, as events of an operation."""
+    def new(self, sessions: Sequence[Session]) -> Iterator[dict[str, Any]]:
+        """Listen to those of the sessions that are working; yields their new errors as events of an operation."""
         for session in sessions:
-            if session.id not in self._listeners and session.id not in self._deaf:
+            if session.id not in self._listeners and session.id not in self._silent:
                 yield from self._listen(session)
-            words = self._untold.pop(session.id, None)
-            if words is not None and words != self._last.get(session.id):
-                self._last[session.id] = words
-                yield {"note": f"{session.id}: {words}"}
+            error = self._new.pop(session.id, None)
+            if error is not None and error != self._last.get(session.id):
+                self._last[session.id] = error
+                yield {"note": f"{session.id}: {error}"}
 
     def last(self, session: Session) -> str | None:
-        """What a session has complained of last."""
+        """The last error that a session reported."""
         return self._last.get(session.id)
 
-    def __enter__(self) -> Ears:
+    def __enter__(self) -> Notices:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,16 +69,16 @@ class Ears:
     def _listen(self, session: Session) -> Iterator[dict[str, Any]]:
         from ..backends.base import Listens
 
-        backend = self._context.backend(session)
+        backend = session.backend
         if not isinstance(backend, Listens):
-            self._deaf.add(session.id)
+            self._silent.add(session.id)
             return
         early = time.monotonic() - self._since < _PATIENCE
         listener = None
         try:
             listener = backend.listen(session, soon=early or session.id in self._tried)
         except DevSessionsError as error:
-            self._deaf.add(session.id)
+            self._silent.add(session.id)
             self._last[session.id] = error.message
             yield {"note": f"{session.id}: {error.message}"}
         if not early:
@@ -86,9 +86,9 @@ class Ears:
         if listener is not None:
             self._listeners[session.id] = listener
             self._watcher.watch_descriptor(listener.descriptor)
-            self._heard(session.id)
+            self._read(session.id)
 
-    def _heard(self, id: str) -> None:
+    def _read(self, id: str) -> None:
         heard = self._listeners[id].heard()
         if heard is None:
             listener = self._listeners.pop(id)
@@ -96,6 +96,6 @@ class Ears:
             listener.close()
             return
         if heard.complaints:
-            self._untold[id] = heard.complaints[-1]
+            self._new[id] = heard.complaints[-1]
         if heard.moved:
-            self.stirred.add(id)
+            self.moved.add(id)

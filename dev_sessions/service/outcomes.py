@@ -1,11 +1,11 @@
-"""What a `wait` waits for, and what it says of a session once that is there."""
+"""What a `wait` waits for, and the outcome that it then returns for a session."""
 
 from __future__ import annotations
 
 import time
 
 from ..errors import UsageError
-from ..model import EXITED, FAILED, IDLE, INTERRUPTED, LIMIT, QUEUED, WAITING, WORKING
+from ..model import EXITED, FAILED, IDLE, INTERRUPTED, LIMIT, WAITING, WORKING
 from ..turns import batch, verdict
 
 TYPE_CHECKING = False
@@ -13,47 +13,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Protocol
 
-    from ..backends.base import Session
     from ..model import State, Turn
-    from .context import Context
+    from .context import Session
 
-    class Aim(Protocol):
+    class Condition(Protocol):
         def __call__(self, session: Session, state: State) -> dict[str, Any] | None:
-            """What `wait` says of a session; None if it has to go on."""
+            """The outcome of a session; None while it is not reached."""
 
 
 _HELP = "dev-sessions wait --help"
-# What time an active goal is given to go on before it is taken for one that nobody pursues. Seconds.
+# An idle agent that has not gone on with an active goal for this long has stopped pursuing it. Seconds.
 _STILL = 2.0
 
 
-def of_interrupt(before: State, after: State) -> str | None:
-    """What became of what ran before an interrupt; None if nothing did, or if it goes on."""
-    if before.status in (IDLE, EXITED):
-        return None
-    ran = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
-    if any(turn.number in ran and turn.state == INTERRUPTED for turn in after.turns):
-        return INTERRUPTED  # whatever the agent has said since: it may comment on that its subagents were stopped
-    if after.last is not None and after.last != before.last:
-        return after.last.state
-    return {IDLE: INTERRUPTED, EXITED: EXITED}.get(after.status)
-
-
-def aim(
-    context: Context, sessions: Sequence[Session], turn: int | None, settled: bool, goal: bool, next_turn: bool
-) -> Aim:
+def condition(sessions: Sequence[Session], turn: int | None, settled: bool, goal: bool, next_turn: bool) -> Condition:
     """What the parameters of a `wait` ask for."""
     asked = {"--turn": turn is not None, "--settled": settled, "--goal": goal, "--next-turn": next_turn}
     wanted = [flag for flag, given in asked.items() if given]
     if len(wanted) > 1 and wanted != ["--turn", "--settled"]:
         raise UsageError(f"{' and '.join(wanted)} exclude each other", next=_HELP)
     if goal:
-        return GoalOver(context, sessions)
+        return GoalOver(sessions)
     return NextTurn() if next_turn else Sent(turn, settled)
 
 
 class Sent:
-    """The end of all that was sent, or of one turn of it."""
+    """The end of all turns of ours, or of one of them."""
 
     def __init__(self, wanted: int | None, settled: bool) -> None:
         self._wanted, self._settled = wanted, settled
@@ -62,23 +47,23 @@ class Sent:
         turns = state.turns if self._wanted is None else _only(session, state, self._wanted)
         stuck = {EXITED: EXITED, WAITING: WAITING}.get(state.status)
         if not turns:
-            return answer(session, state, None, stuck or IDLE, ())
+            return outcome(session, state, None, stuck or IDLE, ())
         if any(turn.open for turn in turns):
             if stuck is None:
                 return None
             first = next(turn for turn in turns if turn.open)
-            return answer(session, state, first, stuck, batch(turns))
+            return outcome(session, state, first, stuck, batch(turns))
         if self._settled and state.background and stuck is None:
             return None
         last = batch(turns)
         if self._settled:
             last = tuple(turn if turn.later is None else turn._replace(reply=turn.later) for turn in last)
         worst = verdict(last)
-        return answer(session, state, worst, worst.state, last)
+        return outcome(session, state, worst, worst.state, last)
 
 
 class NextTurn:
-    """The end of a turn that ends from now on, whosoever began it."""
+    """The end of the next turn that ends, whether it is ours or not."""
 
     def __init__(self) -> None:
         self._before: dict[str, Turn | None] = {}
@@ -88,12 +73,12 @@ class NextTurn:
         if state.last is not None and _is_after(state.last, before):
             mates = [turn for turn in state.turns if turn.ended == state.last.ended]
             turns = mates or [state.last]
-            return answer(session, state, verdict(turns), state.last.state, turns)
+            return outcome(session, state, verdict(turns), state.last.state, turns)
         return _stuck(session, state)
 
 
 def _is_after(turn: Turn, before: Turn | None) -> bool:
-    """A turn that is told to have ended at another time than before is no other turn."""
+    """A turn whose end is reported at another time than before is still the same turn."""
     if before is None:
         return True
     same = (turn.began, turn.prompt) == (before.began, before.prompt)
@@ -101,17 +86,17 @@ def _is_after(turn: Turn, before: Turn | None) -> bool:
 
 
 class GoalOver:
-    """The end of a goal's pursuit: the word is the status of the goal, once the agent is at rest.
+    """The end of a goal; the outcome is its status once the agent is idle.
 
     Raises:
-        Unsupported: an agent pursues no goals.
+        Unsupported: an agent does not pursue goals.
         UsageError: a session has no goal.
     """
 
-    def __init__(self, context: Context, sessions: Sequence[Session]) -> None:
-        from .goal import pursuing
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        from ..backends.base import Goals  # slow to import for every other `wait`
 
-        self._backends = {session.id: pursuing(context, session) for session in sessions}
+        self._backends = {session.id: session.require(Goals, "goal") for session in sessions}
         self._known: set[str] = set()
         self._still: dict[str, float] = {}
 
@@ -127,24 +112,23 @@ class GoalOver:
         if state.status == WORKING:
             return None
         if goal is None:
-            return {**answer(session, state, None, "cleared", ()), "error": "the goal was taken away", "goal": None}
+            return {**outcome(session, state, None, "cleared", ()), "error": "the goal was cleared", "goal": None}
         if goal["status"] != "active":
             limited = _limit(state.last) if goal["status"] == "usageLimited" else {}
-            said = {**answer(session, state, None, goal["status"], ()), **limited}
-            return {**said, "error": _why(session, state, goal), "goal": goal}
-        return self._standing(session, state, goal)
+            reached = {**outcome(session, state, None, goal["status"], ()), **limited}
+            return {**reached, "error": _why(session, state, goal), "goal": goal}
+        return self._stalled(session, state, goal)
 
-    def _standing(self, session: Session, state: State, goal: dict[str, Any]) -> dict[str, Any] | None:
-        """An active goal that nobody pursues: its turn was interrupted or failed, or its server has ended."""
-        # Of a turn that was cut nothing follows; between two turns of a goal it takes a moment.
+    def _stalled(self, session: Session, state: State, goal: dict[str, Any]) -> dict[str, Any] | None:
+        """An active goal that is not pursued: its turn was interrupted or failed, or its server has ended."""
+        # Nothing follows a turn that was cut; between two turns of a goal there is a short pause.
         cut = state.last is not None and state.last.state == INTERRUPTED and state.last.error is not None
         if not cut and time.monotonic() - self._still.setdefault(session.id, time.monotonic()) < _STILL:
             return None
         last = state.last if state.last and state.last.state in (FAILED, INTERRUPTED) else None
         word = last.state if last else INTERRUPTED
         why = f"the goal stands still{_because(last.error if last else None)}; {_go_on(session)}"
-        said = {**answer(session, state, None, word, ()), **_ending(last)}
-        return {**said, "error": why, "goal": goal}
+        return {**outcome(session, state, None, word, ()), **_ending(last), "error": why, "goal": goal}
 
 
 _WHYS = {
@@ -156,7 +140,7 @@ _WHYS = {
 
 
 def _limit(last: Turn | None) -> dict[str, Any]:
-    """Of a goal that a limit has stopped; when that resets, the turn says that ran into it."""
+    """The reason of a goal that a limit has stopped, and when that resets, from the turn that ran into it."""
     return {"reason": LIMIT, "resets_at": last.resets_at if last and last.reason == LIMIT else None}
 
 
@@ -177,11 +161,11 @@ def _go_on(session: Session) -> str:
 
 
 def _stuck(session: Session, state: State) -> dict[str, Any] | None:
-    """What ends any wait: the agent is gone, or asks."""
+    """The outcome that ends any wait: the agent has exited, or asks something."""
     if state.status not in (EXITED, WAITING):
         return None
     turn = next((turn for turn in state.turns if turn.number == state.turn and turn.open), None)
-    return answer(session, state, turn, state.status, (turn,) if turn else ())
+    return outcome(session, state, turn, state.status, (turn,) if turn else ())
 
 
 def _only(session: Session, state: State, number: int) -> tuple[Turn, ...]:
@@ -191,8 +175,8 @@ def _only(session: Session, state: State, number: int) -> tuple[Turn, ...]:
     return found
 
 
-def answer(session: Session, state: State, turn: Turn | None, word: str, turns: Sequence[Turn]) -> dict[str, Any]:
-    """An outcome as `wait --json` prints it. A turn of no message of ours has no number."""
+def outcome(session: Session, state: State, turn: Turn | None, word: str, turns: Sequence[Turn]) -> dict[str, Any]:
+    """An outcome as `wait --json` prints it. Only turns of our messages have a number."""
     error = (turn.error if turn else None) or (state.error if word == EXITED else None)
     if word == INTERRUPTED and error is None:
         error = "the turn was interrupted"

@@ -1,27 +1,31 @@
-"""Which sessions a command means: by id, or all of a kind."""
+"""Which sessions a command means, and acting on each of several."""
 
 from __future__ import annotations
 
 import time
 
-from ..errors import SessionNotFound, UsageError
+from ..errors import DevSessionsError, SessionNotFound, UsageError
 from ..model import WORKING
+from ..system.files import unwritable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
+    from typing import Any, TypeVar
 
-    from ..backends.base import Session
-    from .context import Context
+    from .context import Context, Session
+
+    T = TypeVar("T")
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 def named(context: Context, ids: Sequence[str] | None, group: str | None) -> list[Session]:
-    """The sessions of these ids, or those of a group.
+    """The sessions with these ids, or those of a group.
 
     Raises:
-        SessionNotFound: an id is none, or the group has no session. UsageError: neither or both were given.
+        SessionNotFound: an id is unknown, or the group has no session.
+        UsageError: neither or both were given.
     """
     if (ids is not None) == (group is not None):
         raise UsageError(
@@ -35,16 +39,17 @@ def named(context: Context, ids: Sequence[str] | None, group: str | None) -> lis
     return found
 
 
-def condemned(
+def to_kill(
     context: Context, ids: Sequence[str] | None, every: bool, group: str | None, older_than: str | None
 ) -> list[Session]:
-    """The sessions that a `kill` means: by id, or all that fulfil every condition given.
+    """The sessions that a `kill` means: by id, or all that meet every condition.
 
-    Those chosen by a condition are never the one that this command runs in, nor one that it comes from. Whoever is
-    chosen by age has not been used for that long, and is not at work.
+    A condition never selects the session that this command runs in, nor one of that session's parents. By age it
+    selects sessions that have not been used for that long and are not working.
 
     Raises:
-        SessionNotFound: an id is none. UsageError: nothing, or ids together with a condition, or no length of time.
+        SessionNotFound: an id is unknown.
+        UsageError: nothing was given, or ids together with a condition, or an invalid age.
     """
     by_condition = every or group is not None or older_than is not None
     if (ids is not None) == by_condition:
@@ -56,41 +61,73 @@ def condemned(
         return context.sessions(ids)
     limit = None if older_than is None else time.time() - _seconds(older_than)
     found = context.group(group)
-    found = _without_callers(context, found if limit is None else list(_unused_since(context, found, limit)))
+    if limit is not None:
+        found = [
+            session
+            for session, state in zip(found, context.states(found), strict=True)
+            if state.status != WORKING and session.last_used(state) < limit
+        ]
+    found = _without_callers(context, found)
     if not found:
         context.say("no session fits; nothing was killed")
     return found
 
 
-def _unused_since(context: Context, sessions: list[Session], when: float) -> Iterator[Session]:
-    from .status import last_used
+def each(
+    context: Context, items: Sequence[tuple[str, T]], act: Callable[[T], dict[str, Any]], verb: str
+) -> Generator[dict[str, Any], None, list[dict[str, Any]]]:
+    """Act on each item and yield the results; those that fail are reported together at the end.
 
-    for session, state in zip(sessions, context.states(sessions), strict=True):
-        if state.status != WORKING and last_used(session, state) < when:
-            yield session
+    Args:
+        items: with the id of its session each.
+        verb: what is done, as a participle; also the key of the results in the error's data.
+
+    Raises:
+        DevSessionsError: the action failed on some; if on the only one, with its own error.
+    """
+    done: list[dict[str, Any]] = []
+    failed: list[tuple[str, DevSessionsError]] = []
+    for id, item in items:
+        try:
+            done.append(act(item))
+        except DevSessionsError as error:
+            failed.append((id, error))
+        except OSError as error:
+            failed.append((id, unwritable(str(error.filename or context.settings.home), error)))
+        else:
+            yield done[-1]
+    if len(failed) == 1 and not done:
+        raise failed[0][1]
+    if failed:
+        reasons = "; ".join(f"{id}: {error.message}" for id, error in failed)
+        raise DevSessionsError(
+            f"{len(failed)} of {len(done) + len(failed)} sessions could not be {verb}: {reasons}",
+            next=str(failed[0][1].data.get("next") or "dev-sessions list"),
+            **{verb: done, "failed": [{"session": id, "error": error.to_wire()} for id, error in failed]},
+        )
+    return done
 
 
 def _without_callers(context: Context, sessions: list[Session]) -> list[Session]:
-    """Whoever ends all others must not end itself half way through."""
+    """A command that ends all others must not end itself halfway through."""
     callers, records = [], context.store.load()
     caller = context.settings.parent
     while caller in records and caller not in callers:
         callers.append(caller)
         caller = records[caller].get("parent")
-    left = [session for session in sessions if session.id not in callers]
     spared = [session.id for session in sessions if session.id in callers]
     if spared:
         context.say(f"left out {', '.join(spared)}: this command runs on behalf of it; kill it by its id, from outside")
-    return left
+    return [session for session in sessions if session.id not in callers]
 
 
 def _seconds(text: str) -> float:
-    import re  # dear to `wait`, which needs the rest of this module
+    import re  # slow to import, and `wait` uses the rest of this module
 
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdw])", str(text))
     if not found:
         raise UsageError(
-            f"no length of time: {str(text)!r}; write a number and a unit, such as 30m, 72h or 7d",
+            f"invalid age {str(text)!r}: write a number and a unit, such as 30m, 72h or 7d",
             next="dev-sessions kill --older-than 72h",
         )
     return float(found[1]) * _UNITS[found[2]]

@@ -1,32 +1,29 @@
-"""The operations that only read: they take no lock, write nothing, and start nothing."""
+"""`status`, `list` and `last_message`: they only read; no lock is taken, nothing is written or started."""
 
 from __future__ import annotations
 
 from ..errors import UsageError
 from ..model import EXITED, IDLE, LIMIT, QUEUED, STATUSES, WAITING, WORKING
-from ..values import as_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..backends.base import Session
-    from ..model import State
     from .context import Context
 
 
 def status(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """What the session `id` does: "session", "status", "turn", "question", "background", "left", "queued", "error".
+    """What the session `id` is doing: "session", "status", "turn", "question", "background", "left", "queued", "error".
 
-    "reason" and "resets_at" say whether a limit has ended the last turn of an agent at rest, or has stopped one that
-    will go on by itself; both are null else.
+    "reason" and "resets_at" say whether a limit has ended the last turn of an idle agent, or has stopped one that will
+    go on by itself; otherwise both are null.
     """
     session = context.session(params["id"])
-    state = context.state(session)
+    state = session.state()
     queued = [turn.number for turn in state.turns if turn.state == QUEUED]
     if queued and state.status != EXITED and not session.folder.courier():
         context.say(
-            f"{len(queued)} queued message(s) and nobody to deliver them; "
+            f"{len(queued)} queued message(s) and no courier to deliver them; "
             f"deliver them with: dev-sessions send {session.id} --queue"
         )
     elif queued and state.status == EXITED:
@@ -55,23 +52,11 @@ def list_(context: Context, params: dict[str, Any], request_id: str) -> list[dic
         )
     sessions = context.group(group)
     rows = [
-        {**public(session.record), "status": state.status, "last_used": last_used(session, state)}
+        {**session.public(), "status": state.status, "last_used": session.last_used(state)}
         for session, state in zip(sessions, context.states(sessions), strict=True)
         if wanted in (None, state.status)
     ]
     return sorted(rows, key=lambda row: row["last_used"], reverse=True)
-
-
-def public(record: dict[str, Any]) -> dict[str, Any]:
-    """A record without what concerns the backend alone."""
-    hidden = ("key", "adapter", "backend", "creator", "request_id", "ready_at", "from_elsewhere")
-    return {name: value for name, value in record.items() if name not in hidden}
-
-
-def last_used(session: Session, state: State) -> float:
-    """When something last happened between us and the session; seconds since the epoch."""
-    times = [max(turn.began, turn.ended or 0.0) for turn in state.turns]
-    return max([as_number(session.record.get("created_at")), *times])
 
 
 def last_message(context: Context, params: dict[str, Any], request_id: str) -> list[str]:
@@ -80,9 +65,9 @@ def last_message(context: Context, params: dict[str, Any], request_id: str) -> l
     if count < 1:
         raise UsageError(f"the count must be 1 or more, not {count}", next="dev-sessions last-message --help")
     session = context.session(params["id"])
-    state = context.state(session)
+    state = session.state()
     running = state.status in (WORKING, WAITING)
-    entries = context.backend(session).history(session, count, running)
+    entries = session.backend.history(session, count, running)
     if running:
         context.say(f"a turn is running; these are the messages before it. Its end: dev-sessions wait {session.id}")
     elif not entries and state.status == IDLE:

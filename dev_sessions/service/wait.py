@@ -10,8 +10,9 @@ from ..errors import UsageError
 from ..model import EXITED, QUEUED
 from ..system import processes
 from ..system.waiting import Watcher
-from .notices import Ears
-from .outcomes import aim
+from .delivery import start_courier
+from .notices import Notices
+from .outcomes import condition
 from .selection import named
 
 TYPE_CHECKING = False
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-    from ..backends.base import Session
     from ..model import State
-    from .context import Context
+    from .context import Context, Session
 
 TIMEOUT = "timeout"
 _CENTURY = 3.2e9
@@ -47,39 +47,39 @@ def wait(
     """
     sessions = named(context, params.get("ids"), params.get("group"))
     turn, settled = params.get("turn"), bool(params.get("settled"))
-    outcome_of = aim(context, sessions, turn, settled, bool(params.get("goal")), bool(params.get("next_turn")))
+    outcome_of = condition(sessions, turn, settled, bool(params.get("goal")), bool(params.get("next_turn")))
     interval = min(max(_seconds("interval", params.get("interval") or 1.0), _PAUSE), _SIGN_OF_LIFE)
     timeout = params.get("timeout")
     deadline = None if timeout is None else time.monotonic() + _seconds("timeout", timeout)
     outcomes: list[dict[str, Any]] = []
-    with Watcher() as watcher, Ears(context, watcher) as ears:
-        pending = [_Look(context, session) for session in sessions]
+    with Watcher() as watcher, Notices(watcher) as notices:
+        pending = [_Look(session) for session in sessions]
         woken = True
         while pending:
-            stirred = ears.hear()
-            due = [look for look in pending if look.due(watcher, woken) or look.session.id in stirred]
+            moved = notices.read()
+            due = [look for look in pending if look.due(watcher, woken) or look.session.id in moved]
             for look in due:
-                look.session = _reaching(context, look.session, turn)
+                look.session = _reaching(look.session, turn)
             for look, state in zip(due, context.states([look.session for look in due]), strict=True):
                 there = os.path.isdir(look.session.folder.path)
-                outcome = outcome_of(look.session, state) if there else _ended(context, look.session)
+                outcome = outcome_of(look.session, state) if there else _ended(look.session)
                 if outcome is None:
-                    _see_to_queue(context, look.session, state)
+                    _see_to_queue(look.session, state)
                 else:
                     pending.remove(look)
                     outcomes.append(outcome)
                     yield outcome
             if not pending or (params.get("any") and outcomes):
                 break
-            yield from ears.attend([look.session for look in pending])
+            yield from notices.new([look.session for look in pending])
             seconds = min(interval, *(look.settles_in() for look in pending))
             seconds = seconds if deadline is None else min(seconds, deadline - time.monotonic())
             if seconds <= 0:
                 for look in pending:
-                    outcomes.append(_timed_out(look.session, turn, ears.last(look.session)))
+                    outcomes.append(_timed_out(look.session, turn, notices.last(look.session)))
                     yield outcomes[-1]
                 break
-            woken = watcher.wait(0.0 if ears.stirred else seconds)
+            woken = watcher.wait(0.0 if notices.moved else seconds)
             yield None  # a sign of life: who carries it on notices if nobody listens any more
     return outcomes[:1] if params.get("any") else outcomes
 
@@ -90,9 +90,8 @@ class _Look:
     A look reads all that is at hand of a session; to see whether anything moved takes four calls of the system.
     """
 
-    def __init__(self, context: Context, session: Session) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
-        self._backend = context.backend(session)
         self._sources = Sources((), ())
         self._seen: list[tuple[int, int]] | None = None
         self._running: list[bool] = []
@@ -109,7 +108,7 @@ class _Look:
         if self._stamps() != self._seen or running != self._running:
             self._running = running
             self._moved = now
-            self._sources = self._backend.sources(self.session)
+            self._sources = self.session.sources()
             watcher.watch(*self._sources)
             # Armed first, read second. What moved just now may move again within one tick of the file system's clock.
             stamps = self._stamps()
@@ -140,10 +139,10 @@ class _Look:
         return [processes.is_running(*process) for process in self._sources.processes]
 
 
-def _reaching(context: Context, session: Session, turn: int | None) -> Session:
+def _reaching(session: Session, turn: int | None) -> Session:
     """The session, with its past if the turn asked for lies there."""
     behind = turn is not None and turn <= session.folder.past.mark().through
-    return context.view(session.record, whole=True) if behind else session
+    return session.whole() if behind else session
 
 
 def _seconds(name: str, value: Any) -> float:
@@ -153,8 +152,8 @@ def _seconds(name: str, value: Any) -> float:
     return seconds
 
 
-def _ended(context: Context, session: Session) -> dict[str, Any]:
-    record = context.store.load().get(session.id)
+def _ended(session: Session) -> dict[str, Any]:
+    record = session.context.store.load().get(session.id)
     if record is None or record["key"] != session.record["key"]:
         return _killed(session)
     gone = f"its folder {session.folder.path} is gone; dev-sessions kill {session.id} ends its agent"
@@ -174,12 +173,10 @@ def _killed(session: Session) -> dict[str, Any]:
     }
 
 
-def _see_to_queue(context: Context, session: Session, state: State) -> None:
+def _see_to_queue(session: Session, state: State) -> None:
     """A queued message whose courier died would be waited for without end."""
     if any(turn.state == QUEUED for turn in state.turns) and not session.folder.courier():
-        from .courier import start
-
-        start(context, session)
+        start_courier(session)
 
 
 def _timed_out(session: Session, turn: int | None, complaint: str | None) -> dict[str, Any]:

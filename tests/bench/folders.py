@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from dev_sessions import __version__, config
-from dev_sessions.service import Context, compaction
+from dev_sessions.service import Context, delivery
+from dev_sessions.state import compaction
 from dev_sessions.state.registry import Store
 from dev_sessions.system import processes
 
@@ -232,7 +233,7 @@ class StateFolder:
         """What the product has put behind, turn by turn, in a session of that many."""
         context = Context(config.load(self.env))
         for session in sessions:
-            assert compaction.compact(context, context.session(session.id)), f"nothing was put behind: {session.id}"
+            assert delivery.compact(context.session(session.id)), f"nothing was compacted: {session.id}"
 
 
 def _name(index: int) -> str:

@@ -28,7 +28,7 @@ MODULES = frozenset({"posix", "fcntl", "select", "signal", "_posixsubprocess"})
 # What the verbs import when they run: once, here, and not in each child.
 IMPORTED = (
     *("app", "service.create", "service.kill", "service.status", "service.send", "service.wait"),
-    *("service.courier", "backends.base", "terminal.tmux", "system.waiting"),
+    *("service.courier", "service.delivery", "backends.base", "terminal.tmux", "system.waiting"),
 )
 
 

@@ -79,7 +79,7 @@ ONLY = {
     "git": {"config", "errors", "system"},
     "templates": {"errors", "git", "system", "text", "values"},
     "system": {"errors", "system"},
-    "state": {"errors", "model", "state", "system", "values"},
+    "state": {"errors", "model", "state", "system", "turns", "values"},
     "terminal": {"errors", "system", "terminal"},
     "transport": {"service", "wire", "errors", "transport", "config", "proof"},
     "gateway": {"gateway", "wire", "errors", "system", "values", "proof"},

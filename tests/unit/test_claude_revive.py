@@ -81,7 +81,7 @@ def test_the_program_is_the_one_of_before_unless_the_caller_names_one(session, t
         programs.append(str(tmp_path / name))
     before, named, found = programs
     environ = {"PATH": str(tmp_path)}
-    dead = session._replace(record={**session.record, "backend": {"program": before}}, environ=environ)
+    dead = session.replace(record={**session.record, "backend": {"program": before}}, environ=environ)
     assert starting.binary_again(dead) == before
     assert starting.binary_again(dead._replace(environ={**environ, "DEV_SESSIONS_CLAUDE": named})) == named
     os.unlink(before)  # its release was removed meanwhile

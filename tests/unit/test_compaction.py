@@ -17,7 +17,7 @@ from soak import size
 from dev_sessions import config
 from dev_sessions.backends.session import Observation
 from dev_sessions.model import COMPLETED, FAILED, Fact, Probe, Question
-from dev_sessions.service import Context, compaction, events
+from dev_sessions.service import Context, Session, delivery, events
 from dev_sessions.system import files
 
 SEEDS = range(size(2, 100))
@@ -73,7 +73,8 @@ class OnDisk:
             "adapter": f"{__name__}:Scripted",
             "created_at": 1.0,
         }
-        self.session, self.whole = self.context.view(self.record), self.context.view(self.record, whole=True)
+        self.session = Session(self.context, self.record)
+        self.whole = self.session.whole()
         self.folder = self.session.folder
         self.folder.make()
         self._messages, self._facts = [], 0
@@ -113,8 +114,7 @@ class OnDisk:
             file.write(message.wire)
 
     def events(self):
-        told = events._Teller(self.context).news([self.session])
-        return list(told)
+        return list(events.Reporter(self.context).news([self.session]))
 
 
 def _write(path, value):
@@ -143,7 +143,7 @@ class Life:
         self.kept.follow(walk)
         self.cut.follow(walk)
         if len([message for message in walk.messages if message.receipt]) > before:
-            self.cuts += compaction.compact(self.cut.context, self.cut.session)
+            self.cuts += delivery.compact(self.cut.session)
         return kind
 
     def _queued(self):
@@ -201,10 +201,10 @@ class Life:
         """What both tell, right now or at a later time."""
         for disk in (self.kept, self.cut):
             disk.look_at(self.walk, self.walk.now if now is None else now)
-        kept, through = self.kept.context.state(self.kept.session), self.cut.folder.past.mark().through
+        kept, through = self.kept.session.state(), self.cut.folder.past.mark().through
         late = tuple(turn for turn in kept.turns if turn.number > through)
-        assert self.cut.context.state(self.cut.session) == kept._replace(turns=late)
-        assert self.cut.context.state(self.cut.whole) == kept
+        assert self.cut.session.state() == kept._replace(turns=late)
+        assert self.cut.whole.state() == kept
         assert self.cut.whole.folder.messages() == self.kept.folder.messages()
         assert self.cut.whole.folder.facts() == self.kept.folder.facts()
         assert self.cut.folder.next_number() == self.kept.folder.next_number()
@@ -290,17 +290,17 @@ def test_readers_never_see_a_half_way_state(tmp_path):
     life.walk.tick(100.0)
     disk = life.cut
     disk.follow(life.walk)
-    state, events = disk.context.state(disk.session), disk.events()
+    state, events = disk.session.state(), disk.events()
     texts = [disk.folder.text(number) for number in range(1, 101)]
     ends = [fact.at for fact in life.walk.agent.facts if fact.kind == "ended"]
 
     def present(disk):
-        now = disk.context.state(disk.session)
+        now = disk.session.state()
         return differs(now._replace(turns=now.turns[-10:]), state._replace(turns=state.turns[-10:]))
 
     looks = (
         present,
-        lambda disk: differs(disk.context.state(disk.whole), state),
+        lambda disk: differs(disk.whole.state(), state),
         lambda disk: differs(disk.events(), events),
         lambda disk: differs([disk.folder.text(number) for number in range(1, 101)], texts),
     )

@@ -64,7 +64,7 @@ def test_all_is_ended_with_the_server(session: Session, tmux: Tmux) -> None:
 def test_no_tmux_server_that_a_process_of_a_container_names_is_asked(session: Session, tmux: Tmux) -> None:
     """Its socket would be one of the host's: another server, or one that has our tmux run commands."""
     _, pane = made(tmux, "work")
-    contained = session._replace(record={**session.record, "mode": "docker"})
+    contained = session.replace(record={**session.record, "mode": "docker"})
     descendants.end_all(contained, (), (signal.SIGTERM, 5.0))
     assert processes.start_time(pane) is None
     assert tmux("list-sessions", "-F", "#{session_name}") == "work\n"

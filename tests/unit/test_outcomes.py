@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dev_sessions.model import Fact, Message, Probe
-from dev_sessions.service.outcomes import of_interrupt
+from dev_sessions.service.interruption import outcome as outcome_of_interrupt
 from dev_sessions.turns import reduce
 
 BEGUN = [Fact("alive", 1.0), Fact("accepted", 10.0, text="one", prompt="p1")]
@@ -43,4 +43,4 @@ def test_what_became_of_it(before, facts, probe, outcome, ours):
         if any(fact.text == text for fact in before)
     ]
     ran = Probe(30.0, True, "busy", 10.1) if not any(fact.kind == "ended" for fact in before) else IDLE
-    assert of_interrupt(reduce(messages, before, ran), reduce(messages, facts, probe)) == outcome
+    assert outcome_of_interrupt(reduce(messages, before, ran), reduce(messages, facts, probe)) == outcome

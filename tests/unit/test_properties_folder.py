@@ -124,7 +124,7 @@ def test_a_creator_of_another_shape(folder):
     session = session_of(folder)
     os.unlink(folder.process_path)
     for changed in deviations({"pid": 1, "started": "x"}):
-        look(session._replace(record={**session.record, "creator": changed}))
+        look(session.replace(record={**session.record, "creator": changed}))
 
 
 @pytest.mark.parametrize("kind", ["followed", "question", "background"])

@@ -121,7 +121,7 @@ def _keep(launch: Launch, **private: str | None) -> Launch:
     session = launch.session
     known = {**session.private, **private}
     launch.keep(known)
-    return launch._replace(session=session._replace(record={**session.record, "backend": known}))
+    return launch._replace(session=session.replace(record={**session.record, "backend": known}))
 
 
 class _Untrusted(LaunchFailed):

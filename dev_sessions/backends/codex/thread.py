@@ -43,7 +43,7 @@ def launch(launch: Launch) -> None:
     if environ.get("CODEX_HOME"):
         environ["CODEX_HOME"] = home  # one that is relative means another folder to an agent
     keep_environment(session, environ)
-    place = paths.place_of(session._replace(record={**session.record, "backend": {"home": home}}))
+    place = paths.place_of(session.replace(record={**session.record, "backend": {"home": home}}))
     with daemon.ensure(place, session.record["key"], program, environ, launch.timeout) as connection:
         _refuse_without_login(connection)
         level = _settle(connection, launch, home)

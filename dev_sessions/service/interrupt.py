@@ -1,0 +1,42 @@
+"""`interrupt`: end the running turn."""
+
+from __future__ import annotations
+
+from ..backends.base import Interrupts
+from ..model import INTERRUPTED, QUEUED
+from .interruption import end_turn, outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .context import Context
+
+
+def interrupt(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """End the running turn of the session `id`: {"session", "interrupted": [turns], "status", "was", "outcome"}.
+
+    `outcome` is that of whatever ran; None if nothing did. A repeated request returns the first result and interrupts
+    no later turn.
+
+    Raises:
+        TimedOut: the turn goes on.
+    """
+    session = context.session(params["id"])
+    session.require(Interrupts, "interrupt")
+    with session.locked():
+        known = session.folder.answers.get("interrupt", request_id)
+        if known is not None:
+            return known
+        before = session.state()
+        after = end_turn(session, before)
+        running = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
+        result = {
+            "session": session.id,
+            "interrupted": [t.number for t in after.turns if t.number in running and t.state == INTERRUPTED],
+            "status": after.status,
+            "was": before.status,
+            "outcome": outcome(before, after),
+        }
+        session.folder.answers.keep(result, "interrupt", request_id)
+    return result

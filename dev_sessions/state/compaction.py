@@ -1,0 +1,60 @@
+"""Keeping a session quick: messages and facts that are long over move into one log (see `past`)."""
+
+from __future__ import annotations
+
+from ..turns import of_an_older, reduce, rests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..model import Fact, Message, Probe, State
+    from .folder import Folder
+
+# How many turns keep their files, and how many messages or facts make it worth looking for more to compact.
+KEEP, MESSAGES, FACTS = 8, 16, 64
+# At most so many cuts are tried.
+_TRIES = 4
+
+
+def is_due(folder: Folder) -> bool:
+    """True if so much has piled up that looking for something to compact is worthwhile."""
+    messages, facts = folder.crowd()
+    return messages > MESSAGES or facts > FACTS
+
+
+def compact(folder: Folder, messages: list[Message], facts: Sequence[Fact], probe: Probe, compacted: bool) -> bool:
+    """Move what is over into the log; True if something was. The caller holds the session's lock.
+
+    A cut is made only where the rest reduces to the very same state without what comes before, and only at a moment
+    at which the agent had nothing to do.
+
+    Args:
+        compacted: something was moved before, so that the agent's first report may be missing in `facts`.
+    """
+    whole = reduce(messages, of_an_older(facts) if compacted else facts, probe)
+    tries = 0
+    for at in list(reversed(rests(messages, facts)))[KEEP:]:
+        through = _last_over(messages, whole, at)
+        if through is None:
+            continue
+        late = [message for message in messages if message.number > through]
+        rest = reduce(late, of_an_older(fact for fact in facts if fact.at > at), probe)
+        if rest == whole._replace(turns=tuple(turn for turn in whole.turns if turn.number > through)):
+            folder.put_behind(through, at)
+            return True
+        tries += 1
+        if tries == _TRIES:
+            break
+    return False
+
+
+def _last_over(messages: list[Message], whole: State, at: float) -> int | None:
+    """The last message whose turn had ended by then; None if one before it had not, or too few would stay."""
+    over = {turn.number for turn in whole.turns if turn.ended is not None and turn.ended <= at}
+    through = max(over, default=0)
+    early = [message for message in messages if message.number <= through]
+    late = [message for message in messages if message.number > through]
+    apart = all(message.attempted is None or message.attempted > at for message in late)
+    enough = len(late) >= KEEP or not messages
+    return through if apart and enough and all(message.number in over for message in early) else None
