@@ -83,7 +83,7 @@ def test_the_program_is_the_one_of_before_unless_the_caller_names_one(session, t
     environ = {"PATH": str(tmp_path)}
     dead = session.replace(record={**session.record, "backend": {"program": before}}, environ=environ)
     assert starting.binary_again(dead) == before
-    assert starting.binary_again(dead._replace(environ={**environ, "DEV_SESSIONS_CLAUDE": named})) == named
+    assert starting.binary_again(dead.replace(environ={**environ, "DEV_SESSIONS_CLAUDE": named})) == named
     os.unlink(before)  # its release was removed meanwhile
     assert starting.binary_again(dead) == found
 
