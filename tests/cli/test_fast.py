@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DRIVER = """
 import contextlib, json, os, sys, tempfile
 from dev_sessions import cli
-from dev_sessions.cli import parsing
+from dev_sessions.cli import input as parsing
 run = {"fast": cli.run, "typer": parsing.run}[sys.argv[1]]
 for line in sys.stdin.read().splitlines():
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:

@@ -184,7 +184,7 @@ def test_a_disk_that_is_too_full_for_the_past_takes_the_message() -> None:
         lab.disk.fill(20)
         sent = lab.run("send", id, "[[reply: full]]", "--json")
         assert (sent.code, sent.json["turn"], sent.json["receipt"]) == (0, 17, "started")
-        assert f"could not put old turns of {id} behind" in sent.err
+        assert f"could not compact old turns of {id}" in sent.err
         lab.disk.empty()
         assert lab.ok("wait", id) == "completed"
         assert not (folder / "past.json").exists()
