@@ -26,9 +26,9 @@ UNHEARD = {"OBJECTIVE.md", "HANDOFF.md"}
 GO_ON = ("skills/claude/handoff-1", "docs/codex-1", "docs/recipes-4")
 # What they show, in this order; the offline model says a message again that is no script.
 SHOWN = {
-    "README-1": "make install-skills .* make bootstrap ",
-    "README-3": "installed: .*/[.]claude/skills/delegate/SKILL.md.* ok +tmux: .* ok +claude: .* ok +codex: ",
-    "README-4": r"started \(turn 1\) completed .*the parser.* Killed session ",
+    "README-2": "installed: .*/[.]claude/skills/delegate/SKILL.md.* ok +tmux: .* ok +claude: .* ok +codex: ",
+    "README-3": r"started \(turn 1\) completed .*the parser.* Killed session ",
+    "README-4": "make install-skills .* make bootstrap ",
     "docs/codex-1": "active .* complete complete ",
     "docs/recipes-1": "the parser drops the last line.* read BRIEF.md",
     "docs/recipes-2": "## parser: completed read parser.md ## printer: completed read printer.md ## join: completed ",
