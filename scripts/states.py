@@ -1,7 +1,7 @@
-"""Make docs/states.md of the rows that the live tests check.
+"""Generate docs/states.md from the rows that the live tests check.
 
-python scripts/states.py            write it
-python scripts/states.py --check    write nothing; exit 1 if it is out of date
+python scripts/states.py            write the page
+python scripts/states.py --check    write nothing; exit 1 if the page is out of date
 """
 
 import argparse
@@ -18,15 +18,16 @@ PAGE = ROOT / "docs" / "states.md"
 HEAD = """\
 # The state table
 
-What `dev-sessions status` and `dev-sessions wait` say in every situation that a session can be in. Made by
-`scripts/states.py` of `tests/fakes/state_rows.py`; `tests/live/test_states.py` brings a real Claude Code into each
-row and checks every word, exit code and JSON field of it.
+What `dev-sessions status` and `dev-sessions wait` print in every situation that a session can be in.
+`scripts/states.py` generates this page from `tests/fakes/state_rows.py`; `tests/live/test_states.py` puts a real Claude
+Code into each situation and checks every word, exit code and JSON field.
 
-- **status** is what `status` says before the situation, in the middle of it (bold), and after its end.
-- **wait** is the word and the exit code of a `wait` that was started before, in the middle of, or at the end of the
-  situation: all give the same answer. With an hourglass (⏳) it goes on until the end; without, it answers at once.
-- **wait afterwards** is what a `wait` says that is started after the end.
-- `wait` speaks of our own turns only. What a person types, and what the agent does by itself, shows in `status`.
+- **status** shows what `status` prints before, during (bold) and after the situation.
+- **wait** shows the word and exit code of a `wait` that was started before, during or at the end of the situation: all
+  three give the same result. With an hourglass (⏳) it waits until the end; without, it returns at once.
+- **wait afterwards** shows the result of a `wait` that was started after the end.
+- `wait` covers only the turns of messages that you sent with dev-sessions. What a person types, or what the agent does
+  by itself, shows only in `status`.
 """
 COLUMNS = ("situation", "how it ends", "status", "wait", "wait afterwards")
 

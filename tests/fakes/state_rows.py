@@ -1,7 +1,7 @@
-"""The state table: what `status` and `wait` say in every situation that a session can be in.
+"""The state table: what `status` and `wait` print in every situation that a session can be in.
 
-One row is one situation. `tests/live/test_states.py` brings a real session into it and checks every word;
-`scripts/states.py` makes `docs/states.md` of it. No input, no output.
+One row is one situation. `tests/live/test_states.py` puts a real session into it and checks every word;
+`scripts/states.py` generates `docs/states.md` from it. No input, no output.
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ from typing import NamedTuple
 
 CODES = {"completed": 0, "idle": 0, "failed": 5, "interrupted": 5, "exited": 5, "waiting_for_input": 6}
 
-TURNS = "Turns of ours"
+TURNS = "Turns that dev-sessions started"
 PERSON = "A person at the terminal"
-FAILURES = "The model's service fails"
+FAILURES = "The model API fails"
 DEATH = "The agent dies"
-OWN_WORK = "Work of the agent's own"
-NO_HOOKS = "Hooks switched off by the user's settings"
+OWN_WORK = "Background work and subagents"
+NO_HOOKS = "Hooks disabled in the user's settings"
 
 
 class Row(NamedTuple):
     """One situation.
 
     Attributes:
-        name: what the row is called in tests and in the page.
-        part: the part of the page that it stands in.
-        situation: what the session is in the middle of, as part of a sentence.
-        end: how that ends, as part of a sentence.
-        before, during, after: what `status` says before it, in the middle of it, and once it has ended.
-        wait: the word of a `wait` that was started before or during the situation.
-        later: the word of a `wait` that is started after its end.
-        blocks: `wait` goes on during the situation; otherwise it answers at once.
-        turns: the number and the final outcome of each turn that `wait` speaks of.
+        name: the row's name in tests and on the page.
+        part: the section of the page.
+        situation: what is happening in the session, as part of a sentence.
+        end: how the situation ends, as part of a sentence.
+        before, during, after: what `status` prints before, during and after the situation.
+        wait: the word that a `wait` prints that was started before or during the situation.
+        later: the word that a `wait` prints that was started after its end.
+        blocks: `wait` waits during the situation; otherwise it returns at once.
+        turns: the number and the final outcome of each turn that `wait` covers.
         reply: the reply of those turns, by turn number.
-        error: a piece of the `error` in the JSON of `wait`.
-        question: the kind of the question that is open during the situation.
+        error: part of the `error` in the JSON of `wait`.
+        question: the kind of question that is open during the situation.
         background: how many pieces of background work `status` counts during the situation.
-        permissions: what the session was created with.
-        hooks: the user's own settings let hooks run.
-        limit: it is a limit of the account that ends it: `reason` and `resets_at` say so.
-        login: Claude has logged in with a subscription, instead of an API key.
-        options: what the session was created with besides.
+        permissions: the session's permissions.
+        hooks: whether the user's settings allow hooks.
+        limit: an account limit ends the situation: `reason` and `resets_at` say so.
+        login: whether Claude is logged in with a subscription, rather than using an API key.
+        options: further options of `create`.
     """
 
     name: str
@@ -65,12 +65,12 @@ class Row(NamedTuple):
 
     @property
     def code(self) -> int:
-        """The exit code that goes with the word of `wait`."""
+        """The exit code for the word that `wait` prints."""
         return CODES[self.wait]
 
     @property
     def later_code(self) -> int:
-        """The exit code of a `wait` after the end."""
+        """The exit code of a `wait` that was started after the end."""
         return CODES[self.later]
 
 
@@ -86,14 +86,16 @@ def _turn(
     turns: tuple[tuple[int, str], ...] = (),
     reply: tuple[tuple[int, str], ...] = (),
 ) -> Row:
-    """A situation in which a turn of ours runs: `working`, and `wait` goes on to its end."""
+    """A situation in which a turn that dev-sessions started is running: `working`, and `wait` waits for its end."""
     turns = turns or ((1, outcome),)
     return Row(
         name, part, situation, end, before, "working", after, outcome, outcome, turns=turns, reply=reply, error=error
     )
 
 
-_THINKING = _turn("thinking", "the model thinks, nothing has come yet", "it answers", "completed", reply=((1, "done"),))
+_THINKING = _turn(
+    "thinking", "the model is thinking, with no output yet", "the model answers", "completed", reply=((1, "done"),)
+)
 _QUESTION = Row(
     "a question open",
     TURNS,
@@ -110,7 +112,7 @@ _QUESTION = Row(
 )
 _ESC_BEFORE = _turn(
     "Esc before any output",
-    "the model thinks, nothing has come yet",
+    "the model is thinking, with no output yet",
     "a person presses Esc",
     "interrupted",
     PERSON,
@@ -118,41 +120,43 @@ _ESC_BEFORE = _turn(
 )
 _ESC_AFTER = _turn(
     "Esc after some output",
-    "the model has said a part of its answer",
+    "the model has produced part of its answer",
     "a person presses Esc",
     "interrupted",
     PERSON,
     error="interrupted",
 )
-_ESC_TOOL = _turn("Esc in a tool", "a tool runs", "a person presses Esc", "interrupted", PERSON, error="interrupted")
+_ESC_TOOL = _turn(
+    "Esc in a tool", "a tool is running", "a person presses Esc", "interrupted", PERSON, error="interrupted"
+)
 _FAILS = _turn(
     "the API fails at once",
-    "the model thinks, nothing has come yet",
-    "the API answers with an error that a retry cannot mend (400)",
+    "the model is thinking, with no output yet",
+    "the API returns an error that a retry cannot fix (400)",
     "failed",
     FAILURES,
     error="scripted error 400",
 )
 _LIMIT = _turn(
     "a usage limit",
-    "the model thinks, nothing has come yet",
-    "the account's usage limit is reached (429), and resets in an hour",
+    "the model is thinking, with no output yet",
+    "the account reaches its usage limit (429), which resets in an hour",
     "failed",
     FAILURES,
     error="limit",
 )._replace(limit=True, login=True)
 _JOINED = _turn(
     "accepted while a tool runs",
-    "a tool runs, and two more messages are accepted",
-    "they join the running turn: one end, and one reply, for all three",
+    "a tool is running, and two more messages are accepted",
+    "they join the running turn: one end and one reply for all three",
     "completed",
     turns=((1, "completed"), (2, "completed"), (3, "completed")),
     reply=((1, "three"), (2, "three"), (3, "three")),
 )
 _FOLLOWING = _turn(
     "accepted while no tool runs",
-    "the model thinks, and two more messages are accepted",
-    "the first turn ends with a reply of its own; the other two follow it, and Claude Code answers both at once",
+    "the model is thinking, and two more messages are accepted",
+    "the first turn ends with its own reply; then Claude Code answers the other two together",
     "completed",
     turns=((1, "completed"), (2, "completed"), (3, "completed")),
     reply=((1, "one"), (2, "three"), (3, "three")),
@@ -163,7 +167,7 @@ ROWS: tuple[Row, ...] = (
         "nothing ever sent",
         TURNS,
         "the agent is ready, and no message was ever sent",
-        "it goes on so",
+        "nothing changes",
         "idle",
         "idle",
         "idle",
@@ -175,8 +179,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         "idle",
         TURNS,
-        "the last turn has ended, and nothing runs",
-        "it goes on so",
+        "the last turn has ended, and nothing is running",
+        "nothing changes",
         "working",
         "idle",
         "idle",
@@ -186,12 +190,12 @@ ROWS: tuple[Row, ...] = (
         reply=((1, "done"),),
     ),
     _THINKING,
-    _turn("a tool runs for minutes", "a tool runs", "the tool ends", "completed", reply=((1, "done"),)),
+    _turn("a tool runs for minutes", "a tool is running", "the tool ends", "completed", reply=((1, "done"),)),
     _QUESTION,
     Row(
         "a permission prompt open",
         TURNS,
-        "the agent asks whether it may run a command (`--permissions ask`)",
+        "the agent asks for permission to run a command (`--permissions ask`)",
         "a person allows it in the terminal",
         "working",
         "waiting_for_input",
@@ -205,14 +209,14 @@ ROWS: tuple[Row, ...] = (
     ),
     _turn(
         "interrupted by us",
-        "the model thinks, nothing has come yet",
+        "the model is thinking, with no output yet",
         "`dev-sessions interrupt`",
         "interrupted",
         error="interrupted",
     ),
     _turn(
         "interrupted by us in a tool",
-        "a tool runs",
+        "a tool is running",
         "`dev-sessions interrupt`",
         "interrupted",
         error="interrupted",
@@ -225,7 +229,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "a person's own prompt",
         PERSON,
-        "a person has typed a prompt, and the agent works on it",
+        "a person has typed a prompt, and the agent is working on it",
         "that turn ends",
         "idle",
         "working",
@@ -238,7 +242,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "a person's own prompt, nothing ever sent",
         PERSON,
-        "a person has typed a prompt, the agent works on it, and no message of ours was ever sent",
+        "a person has typed a prompt, the agent is working on it, and dev-sessions never sent a message",
         "that turn ends",
         "idle",
         "working",
@@ -251,8 +255,8 @@ ROWS: tuple[Row, ...] = (
     _FAILS,
     _turn(
         "the API fails after retries",
-        "the API is overloaded (529), and Claude Code tries again and again",
-        "the API refuses more requests of this key (429), and Claude Code gives up; it does not say when that ends",
+        "the API is overloaded (529), and Claude Code keeps retrying",
+        "the API rejects further requests for this key (429) without a reset time, and Claude Code gives up",
         "failed",
         FAILURES,
         error="429",
@@ -260,24 +264,24 @@ ROWS: tuple[Row, ...] = (
     _LIMIT,
     _turn(
         "a usage limit, to go on at its reset",
-        "the usage limit is reached, and Claude waits for it to reset (`create --continue-at-reset`)",
-        "it resets, and Claude goes on by itself",
+        "the account has reached its usage limit, and Claude waits for the reset (`create --continue-at-reset`)",
+        "the limit resets, and Claude continues by itself",
         "completed",
         FAILURES,
         reply=((1, "went on"),),
     )._replace(login=True, options=("--continue-at-reset",)),
     _turn(
         "a usage limit, to go on at its reset, interrupted",
-        "the usage limit is reached, and Claude waits for it to reset (`create --continue-at-reset`)",
-        "`dev-sessions interrupt`, or a person's Esc",
+        "the account has reached its usage limit, and Claude waits for the reset (`create --continue-at-reset`)",
+        "`dev-sessions interrupt`, or a person presses Esc",
         "failed",
         FAILURES,
         error="limit",
     )._replace(limit=True, login=True, options=("--continue-at-reset",)),
     _turn(
         "killed at work",
-        "the model thinks, nothing has come yet",
-        "claude is killed with signal 9",
+        "the model is thinking, with no output yet",
+        "claude is killed with SIGKILL",
         "exited",
         DEATH,
         after="exited",
@@ -286,8 +290,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         "killed when idle",
         DEATH,
-        "claude was killed with signal 9 after its last turn had ended",
-        "it goes on so",
+        "claude was killed with SIGKILL after its last turn had ended",
+        "nothing changes",
         "idle",
         "exited",
         "exited",
@@ -299,8 +303,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         "killed, nothing ever sent",
         DEATH,
-        "claude was killed with signal 9, and no message was ever sent",
-        "it goes on so",
+        "claude was killed with SIGKILL, and no message was ever sent",
+        "nothing changes",
         "idle",
         "exited",
         "exited",
@@ -312,7 +316,7 @@ ROWS: tuple[Row, ...] = (
     ),
     _turn(
         "its tmux session killed",
-        "the model thinks, nothing has come yet",
+        "the model is thinking, with no output yet",
         "its tmux session is killed",
         "exited",
         DEATH,
@@ -321,7 +325,7 @@ ROWS: tuple[Row, ...] = (
     ),
     _turn(
         "the tmux server killed",
-        "the model thinks, nothing has come yet",
+        "the model is thinking, with no output yet",
         "the tmux server is killed",
         "exited",
         DEATH,
@@ -331,8 +335,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         "background work",
         OWN_WORK,
-        "the turn has ended, and a command that it started goes on in the background",
-        "the command ends, and the agent wakes itself to look at it",
+        "the turn has ended, and a command that it started is still running in the background",
+        "the command ends, and the agent wakes up to check the result",
         "working",
         "idle",
         "idle",
@@ -345,8 +349,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         "subagents at work",
         OWN_WORK,
-        "the agent itself has stopped, and a subagent that it started works in the background",
-        "the subagent reports, and the agent goes on with the same turn",
+        "the agent itself has finished, and a subagent that it started is still working",
+        "the subagent reports, and the agent continues the same turn",
         "working",
         "working",
         "idle",
@@ -358,9 +362,9 @@ ROWS: tuple[Row, ...] = (
     Row(
         "a subagent's question open",
         OWN_WORK,
-        "a subagent asks whether it may run a command (`--permissions ask`), which no dialog shows while the agent "
-        "itself works on",
-        "it is allowed with `dev-sessions respond`, and the agent ends its turn",
+        "a subagent asks for permission to run a command (`--permissions ask`), and no dialog shows it because the "
+        "agent itself is working",
+        "`dev-sessions respond` allows it, and the agent ends its turn",
         "working",
         "waiting_for_input",
         "idle",
