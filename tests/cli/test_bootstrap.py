@@ -83,7 +83,7 @@ def test_bootstrap_takes_the_agent_that_is_there_and_goes_on_without_completion(
     assert done.returncode == 0, done
     assert newcomer.fetched() == []
     assert (newcomer.skills(".codex"), newcomer.skills()) == (SKILLS, set())
-    assert "No completion: run dev-sessions --install-completion" in done.stdout
+    assert "Shell completion was not installed: run dev-sessions --install-completion" in done.stdout
 
 
 def test_bootstrap_stops_where_the_agent_cannot_be_had(newcomer: Newcomer) -> None:
