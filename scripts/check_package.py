@@ -1,10 +1,10 @@
-"""Build the sdist and the wheel, look into both, install them as users do, and run the command.
+"""Build the sdist and the wheel, check their contents, install them as users do, and run the command.
 
     python scripts/check_package.py
 
-Three ways to install: pip in an empty environment (the wheel, built from the sdist), pipx and uv
-(the checkout). Each must give a `dev-sessions` that runs outside the checkout. Called by tox in an
-environment that has build, pipx and uv.
+It installs in three ways: with pip in an empty environment (the wheel, built from the sdist), and with
+pipx and uv (the checkout). Each must provide a `dev-sessions` that runs outside the checkout. tox calls
+this in an environment that has build, pipx and uv.
 """
 
 import os
@@ -47,23 +47,23 @@ def build(folder):
 def check_sdist(sdist):
     with tarfile.open(sdist) as tar:
         names = [name.partition("/")[2] for name in tar.getnames()]
-    expect("the sdist has all of", IN_SDIST - {name.partition("/")[0] for name in names})
-    expect("the sdist has no", [name for name in names if NEVER.search(name)])
+    expect("the sdist contains", IN_SDIST - {name.partition("/")[0] for name in names})
+    expect("the sdist does not contain", [name for name in names if NEVER.search(name)])
 
 
 def check_wheel(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     info = f"dev_sessions-{VERSION}.dist-info"
     expect(
-        "the wheel has only our package",
+        "the wheel contains only our package",
         {n.partition("/")[0] for n in names} - {"dev_sessions", info},
     )
-    expect("the wheel has no", [name for name in names if NEVER.search(name)])
-    expect("the wheel says that it is typed", {"dev_sessions/py.typed"} - set(names))
+    expect("the wheel does not contain", [name for name in names if NEVER.search(name)])
+    expect("the wheel declares that it is typed", {"dev_sessions/py.typed"} - set(names))
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "dev_sessions").rglob("*.py")}
-    expect("the wheel has every module", sources - set(names))
+    expect("the wheel contains every module", sources - set(names))
     skills = {f"dev_sessions/pack/{path.relative_to(ROOT / 'skills')}" for path in (ROOT / "skills").rglob("*.md")}
-    expect("the wheel has every skill", skills - set(names))
+    expect("the wheel contains every skill", skills - set(names))
 
 
 def with_pip(wheel, home):
@@ -90,9 +90,9 @@ def with_uv(wheel, home):
 
 def check_command(program, elsewhere):
     version = run([program, "--version"], cwd=elsewhere)
-    expect("--version tells the version", [] if VERSION in version.split() else [version])
+    expect("--version prints the version", [] if VERSION in version.split() else [version])
     usage = run([program, "--help"], cwd=elsewhere)
-    expect("--help names", {"create", "send", "wait", "last-message", "kill"} - set(usage.split()))
+    expect("--help lists", {"create", "send", "wait", "last-message", "kill"} - set(usage.split()))
     for agent in ("claude", "codex"):
         shown = run([program, "skill", "show", "delegate", f"--{agent}"], cwd=elsewhere)
         shipped = (ROOT / "skills" / agent / "delegate" / "SKILL.md").read_text()
@@ -100,7 +100,7 @@ def check_command(program, elsewhere):
 
 
 def run(command, cwd=None, **env):
-    """Run a command and return its standard output; on failure show everything and stop."""
+    """Run a command and return its standard output; on failure print all its output and exit."""
     env = {
         **os.environ,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -116,7 +116,7 @@ def run(command, cwd=None, **env):
 
 def expect(what, offenders):
     if offenders:
-        sys.exit(f"not so: {what}: {', '.join(sorted(offenders))}")
+        sys.exit(f"check failed: {what}: {', '.join(sorted(offenders))}")
 
 
 def step(what):

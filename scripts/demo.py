@@ -1,10 +1,10 @@
-"""A Claude and a Codex session side by side, from start to end, each step told with the command that does it.
+"""Run a Claude and a Codex session side by side, from start to end, and show the command of each step.
 
-    python scripts/demo.py           the real Claude Code and Codex, an offline model, and a home of its own
-    python scripts/demo.py --real    your own claude and codex (those that are there), accounts and sessions; one short
+    python scripts/demo.py           the real Claude Code and Codex, an offline model, and a temporary home
+    python scripts/demo.py --real    your own claude and codex (whichever you have), accounts and sessions; one short
                                      harmless task
 
-Called by `make demo`. Whatever it starts it ends, also on Ctrl-C and on failure.
+`make demo` calls this. It ends everything that it starts, even on Ctrl-C or failure.
 """
 
 import argparse
@@ -23,18 +23,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(sys.executable).with_name("dev-sessions")  # installed beside this Python
 KEY = "sk-ant-offline-0123456789abcdefghij"
 REAL_TASK = "Reply with one short sentence: what is 6 times 7?"
-# What stands in [[ ]] is the offline model's script: call the shell tool, then say what the command printed.
+# The text in [[ ]] scripts the offline model: call the shell tool, then reply with the command's output.
 OFFLINE_TASK = 'What is 6 times 7? [[bash: echo "6 times 7 is $((6 * 7))." | tee -a answer.txt]] [[replytool]]'
 NAMES = {"claude": "Claude Code", "codex": "Codex"}
 COMMAND_SECONDS = 180
 
 
 class Stop(Exception):
-    """The demo cannot go on; the sentence says why."""
+    """The demo cannot continue; the message says why."""
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Two sessions of dev-sessions from start to end.")
+    parser = argparse.ArgumentParser(description="Run two dev-sessions sessions from start to end.")
     parser.add_argument("--real", action="store_true", help="use your own claude, codex and accounts")
     real = parser.parse_args().real
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -53,14 +53,14 @@ def main():
         print(f"The demo failed: {stop}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; everything that the demo started is gone.", file=sys.stderr)
+        print("Interrupted; the demo has ended everything that it started.", file=sys.stderr)
         return 130
     print("Done; nothing is left running. Put dev-sessions on your PATH with: pipx install .")
     return 0
 
 
 def offline_environment(scratch, stack):
-    """A home, a state folder and a tmux server of its own, and a model that needs no network."""
+    """A temporary home, state folder and tmux server, and a model that needs no network."""
     claude, codex = (fetched(name) for name in NAMES)
     sys.path.insert(0, str(ROOT / "tests" / "fakes"))
     from codex_lab import CONFIG
@@ -70,11 +70,11 @@ def offline_environment(scratch, stack):
     home = scratch / "home"
     (home / ".codex").mkdir(parents=True)
     (home / ".codex" / "config.toml").write_text(CONFIG.format(url=model.url, project=scratch / "project"))
-    # Claude asks a person these on its very first run; the question whether the folder is trusted is left to come.
+    # Answers to questions of Claude's first run; it still asks whether the folder is trusted.
     approved = {"approved": [KEY[-20:]], "rejected": []}
     first_run = {"hasCompletedOnboarding": True, "customApiKeyResponses": approved}
     (home / ".claude.json").write_text(json.dumps(first_run))
-    say("The offline model server listens on this machine only; home, state folder and tmux server are temporary.")
+    say("The offline model server listens only on this machine; the home, state folder and tmux server are temporary.")
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
@@ -94,10 +94,10 @@ def offline_environment(scratch, stack):
 
 
 def fetched(name):
-    """The path of a pinned agent's program."""
+    """Return the path of a pinned agent's program."""
     path = os.environ.get(f"DEV_SESSIONS_TEST_{name.upper()}") or str(ROOT / ".agents" / name)
     if not os.access(path, os.X_OK):
-        raise Stop(f"there is no {name} at {path}; `make demo` fetches it")
+        raise Stop(f"no {name} at {path}; `make demo` fetches it")
     return os.path.abspath(path)
 
 
@@ -105,41 +105,41 @@ def offline_tour(demo):
     replies = demo.tour(OFFLINE_TASK, dict.fromkeys(NAMES, "full"))
     written = demo.project / "answer.txt"
     if not written.exists() or written.read_text().splitlines() != replies:
-        raise Stop(f"they said {replies!r}, which is not what their shells were to write into answer.txt")
-    say("\nTheir shells really ran: answer.txt in the project folder holds the same lines.")
+        raise Stop(f"the replies are {replies!r}, which is not what answer.txt contains")
+    say("\nThe commands really ran: answer.txt in the project folder contains the same lines.")
 
 
 def real_tour(demo):
     there = [name for name in NAMES if shutil.which(os.environ.get(f"DEV_SESSIONS_{name.upper()}") or name)]
     if not there:
-        raise Stop("there is neither a claude nor a codex on your PATH; without REAL=1 the demo brings its own")
+        raise Stop("found neither a claude nor a codex on your PATH; without REAL=1 the demo uses its own")
     say(f"This uses your own {' and '.join(there)}, account and tmux server, and a temporary project folder.")
     permissions = dict.fromkeys(there, "full")
     if "claude" in there and os.geteuid() == 0 and not os.environ.get("IS_SANDBOX"):
         permissions["claude"] = "edit"
-        say("You are root, where Claude refuses full permissions unless IS_SANDBOX=1 is set: so --permissions edit.")
+        say("Claude refuses full permissions to root unless IS_SANDBOX=1 is set, so the demo uses --permissions edit.")
     demo.tour(REAL_TASK, permissions)
-    say("\nEach agent keeps its own record of its session, as it does of every one.")
+    say("\nEach agent keeps its own record of its session, as always.")
 
 
 class Demo:
-    """Runs commands of dev-sessions in one environment and tells them."""
+    """Runs dev-sessions commands in one environment, and shows them."""
 
     def __init__(self, env, project):
         self.env, self.project = env, project
-        self.group = f"demo-{os.urandom(3).hex()}"  # by which the demo knows its own sessions again
+        self.group = f"demo-{os.urandom(3).hex()}"  # identifies the demo's own sessions
         self.steps = 0
 
     def tour(self, task, permissions):
-        """The life of a session of each agent, given with its permissions; returns the agents' replies, sorted."""
+        """Run a session of each agent, with its permissions, from start to end; return the replies, sorted."""
         ids = {self.start(agent, wanted): NAMES[agent] for agent, wanted in permissions.items()}
         for id, name in ids.items():
-            self.step(f"Give {name} a task. It returns as soon as {name} has the message.", "send", id, task)
-        self.step("See what is there.", "list", "--group", self.group)
-        self.step("Wait for the end of what they were given.", "wait", *ids, "--timeout", "120")
-        replies = [self.step(f"Read what {name} said.", "last-message", id) for id, name in ids.items()]
-        self.step("See what they do now.", "list", "--group", self.group)
-        self.step("End them, with everything that they started.", "kill", *ids)
+            self.step(f"Give {name} a task. The command returns as soon as {name} has the message.", "send", id, task)
+        self.step("List the sessions.", "list", "--group", self.group)
+        self.step("Wait until both have finished.", "wait", *ids, "--timeout", "120")
+        replies = [self.step(f"Read the reply of {name}.", "last-message", id) for id, name in ids.items()]
+        self.step("List them again.", "list", "--group", self.group)
+        self.step("End them, and everything that they started.", "kill", *ids)
         if self.own_sessions():
             raise Stop("a session is still listed after kill")
         return sorted(replies)
@@ -149,12 +149,12 @@ class Demo:
         options = [] if permissions == "full" else ["--permissions", permissions]
         where = "in tmux" if agent == "claude" else "on its app-server, without a terminal"
         return self.step(
-            f"Start {NAMES[agent]} {where}. It returns when {NAMES[agent]} is ready for input.",
+            f"Start {NAMES[agent]} {where}. The command returns when {NAMES[agent]} is ready for input.",
             *("create", "--cli", agent, "--description", "the demo", "--group", self.group, *options),
         ).split()[-1]
 
     def step(self, what, *words):
-        """Tell a step and its command, run it, show what it says; returns its result."""
+        """Show a step and its command, run it, show its output, and return its result."""
         self.steps += 1
         say(f"\n{self.steps}. {what}\n   $ dev-sessions {shlex.join(words)}")
         code, out, err = self.run(*words)
@@ -165,8 +165,8 @@ class Demo:
         return out.strip()
 
     def run(self, *words):
-        """Run dev-sessions to its end: (exit code, standard output, standard error)."""
-        # In a session of its own: Ctrl-C reaches us alone, and we pass it on once.
+        """Run dev-sessions until it exits; return (exit code, standard output, standard error)."""
+        # In its own session, so that Ctrl-C reaches only the demo, which forwards it once.
         process = subprocess.Popen(
             [PROGRAM, *words],
             env=self.env,
@@ -181,7 +181,7 @@ class Demo:
         try:
             out, err = process.communicate(timeout=COMMAND_SECONDS)
         except (KeyboardInterrupt, subprocess.TimeoutExpired) as end:
-            ignore_signals()  # a second Ctrl-C must not cut the cleaning up short
+            ignore_signals()  # a second Ctrl-C must not interrupt the cleanup
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=20)
@@ -197,12 +197,12 @@ class Demo:
         return [session["id"] for session in json.loads(out)] if code == 0 else []
 
     def clean_up(self, own_tmux):
-        """End what is left after a failure; after a success nothing is."""
+        """End what a failure left running; after a success there is nothing to end."""
         ignore_signals()
         left = self.own_sessions()
         if left:
             self.run("kill", *left)
-        if own_tmux:  # the server in the temporary folder, which ends with its last session
+        if own_tmux:  # the server in the temporary folder
             where = Path(self.env["TMUX_TMPDIR"]) / f"tmux-{os.getuid()}" / "default"
             subprocess.run(["tmux", "-S", where, "kill-server"], env=self.env, capture_output=True, check=False)
 

@@ -1,14 +1,14 @@
-"""Fetch the agents that `tests/agents.json` pins, from npm, into the user's cache, and link `.agents/` to them.
+"""Fetch the agents pinned in `tests/agents.json` from npm into the user's cache, and link `.agents/` to them.
 
-    python scripts/fetch_agents.py                          every pinned agent, in every pinned version
-    python scripts/fetch_agents.py --print claude           its newest version, and print the path of its program
+    python scripts/fetch_agents.py                          every pinned version of every agent
+    python scripts/fetch_agents.py --print claude           only its newest version; print the path of the program
     python scripts/fetch_agents.py --print claude-2.1.150   this older one
 
-An agent is in `~/.cache/dev-sessions/agents/<agent>-<version>/` (or below XDG_CACHE_HOME), once for all clones;
-the link `.agents/<agent>-<version>` points there, and `.agents/<agent>` to the newest one's program.
-Nothing is fetched twice: of two that run at once, the second waits for the first. A fetch that is
-interrupted leaves nothing that counts: each is unpacked in a folder of its own and renamed into place.
-Called by make and tox.
+All clones share the agents in `~/.cache/dev-sessions/agents/<agent>-<version>/` (or below XDG_CACHE_HOME).
+The link `.agents/<agent>-<version>` points there, and `.agents/<agent>` points to the newest program.
+Nothing is fetched twice: if two processes run at once, the second waits for the first. Each package is
+unpacked in a separate folder and renamed into place, so an interrupted fetch leaves no partial agent.
+make and tox call this.
 """
 
 import argparse
@@ -33,7 +33,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dev-
 
 
 class Stop(Exception):
-    """The one line that tells a person what is wrong and what to do."""
+    """An error message that says what is wrong and what to do."""
 
 
 def main():
@@ -56,7 +56,7 @@ def main():
 
 
 def releases_of(agent, pin):
-    """Name every release of a pin, with what `fetch` wants to know of it: the newest by the agent's name alone."""
+    """Yield each release of a pin: its name and the arguments for `fetch`. The newest is named after the agent."""
     yield agent, (agent, pin["version"], pin["packages"])
     for version, integrities in pin.get("older", {}).items():
         packages = {key: older_package(pin["packages"][key], fields) for key, fields in integrities.items()}
@@ -64,21 +64,21 @@ def releases_of(agent, pin):
 
 
 def older_package(newest, fields):
-    """An older release's package: as the newest one's, but for its integrity or for several fields of it."""
+    """Return an older release's package: the newest one's, with another integrity or with several other fields."""
     return {**newest, **(fields if isinstance(fields, dict) else {"integrity": fields})}
 
 
 def is_made_for_us(release):
-    """Tell whether an older release runs here; not each of them was made for each machine."""
+    """Return whether there is a package of this older release for this platform."""
     agent, version, packages = release
     if platform_key() not in packages:
-        say(f"{agent} {version} is not pinned for {platform_key()}: left out.")
+        say(f"{agent} {version} is not pinned for {platform_key()}: skipped.")
         return False
     return True
 
 
 def fetch(agent, version, packages):
-    """Return the path of the agent's program, which is there and whole afterwards."""
+    """Make sure that the agent's program is present and complete, and return its path."""
     key = platform_key()
     if key not in packages:
         raise Stop(f"{agent} {version} has no package for {key}: the live tests cannot run on this machine.")
@@ -94,15 +94,15 @@ def fetch(agent, version, packages):
 
 @contextlib.contextmanager
 def locked(path):
-    """Hold a lock of the operating system, which the dead release."""
+    """Hold a file lock, which the operating system releases if the process dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def download(agent, version, package):
-    """Put the package into the cache; who calls this holds the lock."""
-    for left in CACHE.glob(".fetch-*"):  # by a fetch that was killed
+    """Put the package into the cache. The caller must hold the lock."""
+    for left in CACHE.glob(".fetch-*"):  # left by a fetch that was killed
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=CACHE) as scratch:
         tarball = npm_pack(f"{package['name']}@{version}{package.get('suffix', '')}", Path(scratch))
@@ -110,13 +110,13 @@ def download(agent, version, package):
         fresh = unpack(tarball, Path(scratch) / "fresh", package.get("folder", ""))
         (fresh / "INTEGRITY").write_text(package["integrity"] + "\n")
         folder = CACHE / f"{agent}-{version}"
-        if folder.exists():  # of another integrity, or damaged
+        if folder.exists():  # has another integrity, or is damaged
             folder.rename(Path(scratch) / "old")
         fresh.rename(folder)
 
 
 def platform_key():
-    """Name this machine as npm's platform packages do."""
+    """Return this platform's name in npm's platform packages."""
     system = platform.system().lower()
     machine = platform.machine().lower()
     cpu = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(machine, machine)
@@ -128,7 +128,7 @@ def is_musl():
 
 
 def is_fetched(folder, agent, package):
-    """Tell whether the folder holds this very package; it is renamed into place only when whole."""
+    """Return whether the folder contains exactly this package. A folder is renamed into place only when complete."""
     with contextlib.suppress(FileNotFoundError):
         whole = (folder / "INTEGRITY").read_text().strip() == package["integrity"]
         return whole and os.access(folder / package.get("program", agent), os.X_OK)
@@ -139,7 +139,7 @@ def npm_pack(spec, folder):
     """Download the package's tarball as npm does, with the user's npm settings."""
     npm = shutil.which("npm")
     if npm is None:
-        raise Stop(f"npm is needed to fetch {spec}: install Node.js with npm, then try again.")
+        raise Stop(f"npm not found, which is needed to fetch {spec}. Install Node.js with npm, then try again.")
     command = [npm, "pack", "--silent", "--pack-destination", folder, spec]
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     tarballs = list(folder.glob("*.tgz"))
@@ -157,15 +157,15 @@ def check_integrity(tarball, package):
     found = "sha512-" + base64.b64encode(digest).decode()
     if found != package["integrity"]:
         raise Stop(
-            f"{package['name']} is not what tests/agents.json pins (it has {found}): "
-            "clear npm's cache and try again, and trust neither until they agree."
+            f"{package['name']} is not what tests/agents.json pins (its digest is {found}): "
+            "clear npm's cache and try again. Trust neither until they match."
         )
 
 
 def unpack(tarball, folder, below):
-    """Copy the plain files of `package/` out of the tarball, and nothing else: those of its folder `below`, if given.
+    """Copy the regular files of `package/` (or only of its folder `below`) out of the tarball, and nothing else.
 
-    Not `extractall(filter="data")`: Python 3.11 has it only from 3.11.4 on.
+    `extractall(filter="data")` would need Python 3.11.4.
     """
     make(folder)
     with tarfile.open(tarball) as tar:
@@ -186,7 +186,7 @@ def unpack(tarball, folder, below):
 
 
 def link(name, target):
-    """Point a link at a program or folder, in one step that nobody sees half done."""
+    """Point a link at a program or folder, atomically."""
     inside = target.is_relative_to(name.parent)
     words = os.path.relpath(target, name.parent) if inside else str(target)
     if name.is_dir() and not name.is_symlink():

@@ -1,11 +1,11 @@
-"""Run a command with no network but its own loopback, where the system allows that.
+"""Run a command with only a loopback network, where the system allows that.
 
     python scripts/offline.py COMMAND [ARGUMENT...]
 
-Linux: a network namespace of its own, in a user namespace if need be; the user and the working
-folder stay what they are. Elsewhere, or where it is forbidden, the command runs as it is, after one
-line on stderr. This process becomes the command, so its signals and its exit code are the command's.
-Called by tox for the live tests.
+On Linux the command runs in its own network namespace, inside a user namespace if necessary, as the same
+user and in the same folder. On other systems, or where namespaces are forbidden, it runs without isolation,
+after a warning on stderr. This process becomes the command (exec), so signals and exit code are the
+command's. tox calls this for the live tests.
 """
 
 import ctypes
@@ -32,12 +32,12 @@ def main(command):
 
 
 def isolate():
-    """Leave the network; returns the reason why not, in which case nothing has changed."""
+    """Enter a network namespace. If that fails, change nothing and return the reason."""
     if not sys.platform.startswith("linux"):
         return f"{sys.platform} has no network namespaces"
     why = ""
     for leave in (leave_as_root, leave_as_user):
-        # A namespace cannot be left again, and some systems grant one that is of no use: a child tries first.
+        # A namespace cannot be left again, and some systems grant an unusable one, so a child tries first.
         why = tried(leave)
         if not why:
             leave()
@@ -46,7 +46,7 @@ def isolate():
 
 
 def tried(leave):
-    """Do it in a child process; returns what went wrong, or nothing."""
+    """Call `leave` in a child process; return the error, or an empty string."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -68,10 +68,10 @@ def leave_as_root():
 
 
 def leave_as_user():
-    """What an ordinary user may: in a user namespace that maps this one user to itself."""
+    """Without root: enter a user namespace that maps only this user, to itself."""
     uid, gid = os.geteuid(), os.getegid()
     unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-    # A group map may be written only once setgroups(2) is given up (user_namespaces(7)).
+    # A group map can be written only after setgroups(2) is denied (user_namespaces(7)).
     for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(content)
@@ -87,7 +87,7 @@ def unshare(flags):
 
 
 def raise_loopback():
-    """A new network namespace has a loopback interface, switched off."""
+    """Turn on the loopback interface, which is down in a new network namespace."""
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

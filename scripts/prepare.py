@@ -1,9 +1,9 @@
-"""Check that this machine has what the project needs, and install what it may.
+"""Check that this machine has what the project needs, and install what it can.
 
     python scripts/prepare.py python tmux npm
 
-Called by make. Says one plain line for each thing that it installs or that a person must install,
-and nothing when all is there. It starts on any Python 3.6 or newer, to say that one is too old.
+make calls this. It prints one line for each thing that it installs or that a person must install, and
+nothing if everything is present. It runs on Python 3.6 and newer, so that it can report an old Python.
 """
 
 import os
@@ -15,7 +15,7 @@ import sys
 PYTHON = (3, 11)
 TMUX = (3, 2)
 
-# How a person installs a package, by the package manager that is there.
+# The install command of each package manager.
 REMEDIES = {
     "apt-get": "sudo apt-get install -y {}",
     "brew": "brew install {}",
@@ -41,14 +41,14 @@ def main(wanted):
 
 
 class Stop(Exception):
-    """The one line that tells a person what to do."""
+    """An error message that says what to do."""
 
 
 def has_python():
-    """Tell whether this Python can make virtual environments; an old one ends the matter."""
+    """Return whether this Python can create virtual environments; stop if it is too old."""
     if sys.version_info < PYTHON:
         raise Stop(
-            "Python 3.11 or newer is needed, and {} is {}.{}: install one and name it, "
+            "Python 3.11 or newer is required, and {} is {}.{}. Install a newer one and name it, "
             "as in `make PYTHON=python3.12 ...`.".format(sys.executable, *sys.version_info)
         )
     probe = [sys.executable, "-c", "import ensurepip, venv"]
@@ -56,13 +56,13 @@ def has_python():
 
 
 def has_tmux():
-    """Tell whether tmux is there; one that is too old ends the matter."""
+    """Return whether tmux is installed; stop if it is too old."""
     if not shutil.which("tmux"):
         return False
     said = subprocess.check_output(["tmux", "-V"], text=True).strip()
-    version = re.search(r"(\d+)\.(\d+)", said)  # "tmux master" has none, and is new enough
+    version = re.search(r"(\d+)\.(\d+)", said)  # "tmux master" has no number, and is new enough
     if version and tuple(map(int, version.groups())) < TMUX:
-        raise Stop(f"tmux 3.2 or newer is needed, and this is {said}: install a newer tmux.")
+        raise Stop(f"tmux 3.2 or newer is required, and this is {said}. Install a newer tmux.")
     return True
 
 
@@ -71,7 +71,7 @@ def has_npm():
 
 
 def has_bwrap():
-    """Tell whether there are boxes to play containers with; only Linux has them, and only its tests want them."""
+    """Return whether bubblewrap, which the tests use as a container, is installed. Only Linux has and needs it."""
     return not sys.platform.startswith("linux") or shutil.which("bwrap") is not None
 
 
@@ -79,7 +79,7 @@ ENGINE = ("podman", "runc", "catatonit")
 
 
 def has_engine():
-    """Tell whether there is a container engine. Where we may not install one, its tests are skipped and say so."""
+    """Return whether a container engine is installed. Where we cannot install one, its tests are skipped and say so."""
     installable = sys.platform.startswith("linux") and manager() == "apt-get" and os.geteuid() == 0
     return not installable or all(map(shutil.which, ENGINE))
 
@@ -88,7 +88,7 @@ CHECKS = {"python": has_python, "tmux": has_tmux, "npm": has_npm, "bwrap": has_b
 
 
 def packages(what):
-    """Return the names by which the system's package manager knows it."""
+    """Return its package names in the system's package manager."""
     if what == "engine":
         return list(ENGINE)
     if what == "python":
@@ -105,12 +105,12 @@ def manager():
 def remedy(names):
     names = " ".join(names)
     if manager() is None:
-        return f"Needed and not found: {names}. Install them with your system's package manager."
-    return f"Needed and not found: {names}. Install with: {REMEDIES[manager()].format(names)}"
+        return f"Not found: {names}. Install with your system's package manager."
+    return f"Not found: {names}. Install with: {REMEDIES[manager()].format(names)}"
 
 
 def install(names):
-    """Install where that asks nobody for a password: apt-get as root, or Homebrew."""
+    """Install the packages if that needs no password: apt-get as root, or Homebrew."""
     if manager() == "apt-get" and os.geteuid() == 0:
         commands = [
             ["apt-get", "update"],
@@ -126,7 +126,7 @@ def install(names):
 
 
 def run(command):
-    """Run quietly; on failure show what was printed."""
+    """Run a command quietly; on failure print its output."""
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(
         command,
