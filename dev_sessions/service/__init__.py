@@ -62,26 +62,22 @@ class Service:
                 result = yield from _events(context, result)
             yield from context.notes()
             yield Frame("result", result)
-        except DevSessionsError as error:
+        except Exception as error:
+            if self._settings.debug and not isinstance(error, DevSessionsError):
+                raise
+            if isinstance(error, OSError):
+                error = unwritable(str(error.filename or self._settings.home), error)
+            elif not isinstance(error, DevSessionsError):
+                error = unexpected(error)
             yield from context.notes()
             yield Frame("error", error.to_wire())
-        except OSError as error:
-            if self._settings.debug:
-                raise
-            yield from context.notes()
-            yield Frame("error", unwritable(str(error.filename or self._settings.home), error).to_wire())
-        except Exception as error:
-            if self._settings.debug:
-                raise
-            yield from context.notes()
-            yield Frame("error", unexpected(error).to_wire())
 
 
 def _on_behalf(settings: Settings, caller: Caller | None) -> Settings:
-    """The settings for a caller elsewhere: another session stands above what it starts.
+    """The settings for a caller elsewhere, whose own session is the parent of what it starts.
 
     Raises:
-        UsageError: the caller says of itself what cannot be.
+        UsageError: its description of itself is invalid.
     """
     if caller is None:
         return settings
@@ -97,7 +93,7 @@ def _operation(op: str):  # type: ignore[no-untyped-def]
 
 
 def _events(context: Context, operation):  # type: ignore[no-untyped-def]
-    """What an operation yields; nothing (None) is a sign of life."""
+    """The events of an operation as frames; None is a sign of life."""
     began = time.monotonic()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What the words of `respond` mean as an answer to one question. Pure."""
+"""The parameters of `respond` as an answer to one question. Pure."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _PART = re.compile(r"(\d+)\.(.+)", re.DOTALL)
 
 
 def answer(id: str, question: Question, params: dict[str, Any]) -> Answer:
-    """The answer to `question` of the session `id` that the parameters of `respond` say.
+    """The answer to `question` of the session `id` in the parameters of `respond`.
 
     Raises:
-        UsageError: they say none, or one that the question does not offer.
+        UsageError: there is none, or one that the question does not offer.
     """
     ways = [way for way in _WAYS if params.get(way) not in (None, False, [])]
     if len(ways) != 1:
         raise _wrong(id, question, "say one answer" if not ways else f"say one answer, not {len(ways)}")
     way, why = ways[0], str(params.get("why") or "")
     if why and way != "deny":
-        raise _wrong(id, question, "only a denial takes a reason")
+        raise _wrong(id, question, "only a denial can have a reason")
     if question.kind == "dialog":
         raise _wrong(id, question, "this is a dialog of the agent's program")
     if way == "deny":
@@ -42,13 +42,13 @@ def answer(id: str, question: Question, params: dict[str, Any]) -> Answer:
         if way == "deny":
             return Answer("deny")
     if way not in question.options:
-        raise _wrong(id, question, "that is no answer to this question")
+        raise _wrong(id, question, "this question does not have that answer")
     return Answer(way)
 
 
-def summary(said: Answer) -> Any:
+def summary(given: Answer) -> Any:
     """An answer, for people and for JSON."""
-    return [[*one] for one in said.answers] if said.decision == "answer" else said.decision
+    return [[*one] for one in given.answers] if given.decision == "answer" else given.decision
 
 
 def _answers(id: str, question: Question, way: str, value: Any) -> tuple[tuple[str, ...], ...]:
@@ -56,7 +56,7 @@ def _answers(id: str, question: Question, way: str, value: Any) -> tuple[tuple[s
     given: list[tuple[str, ...]] = [()] * len(parts)
     if way == "text":
         if len(parts) != 1:
-            raise _wrong(id, question, f"{len(parts)} questions are asked together")
+            raise _wrong(id, question, f"there are {len(parts)} questions in one")
         given[0] = (_text(id, question, value),)
     elif way == "choose":
         for word in value:
@@ -65,17 +65,19 @@ def _answers(id: str, question: Question, way: str, value: Any) -> tuple[tuple[s
     elif way == "answers":
         given = _listed(id, question, value)
     else:
-        raise _wrong(id, question, f"the question is no request for permission, so it cannot be answered with --{way}")
+        raise _wrong(
+            id, question, f"the question is not a request for permission, so it cannot be answered with --{way}"
+        )
     for number, (part, one) in enumerate(zip(parts, given, strict=True), 1):
         if not one:
-            raise _wrong(id, question, f"nothing is said to question {number} of {len(parts)} ({part.text})")
+            raise _wrong(id, question, f"question {number} of {len(parts)} ({part.text}) has no answer")
         if len(one) > 1 and not part.multiple:
             raise _wrong(id, question, f"question {number} ({part.text}) takes one answer, not {len(one)}")
     return tuple(given)
 
 
 def _in_part(id: str, question: Question, word: str) -> tuple[int, str]:
-    """Which of the questions that are asked together a choice is for, counted from 0, and the choice."""
+    """The index of the question that a choice is for, and the choice."""
     if len(question.parts) == 1 and word.casefold() in [one.casefold() for one in question.parts[0].options]:
         return 0, word
     found = _PART.fullmatch(word)
@@ -87,7 +89,7 @@ def _in_part(id: str, question: Question, word: str) -> tuple[int, str]:
 
 
 def _chosen(id: str, question: Question, options: tuple[str, ...], word: str) -> str:
-    """The option of that number or label."""
+    """The option with that number or label."""
     labelled = [one for one in options if one.casefold() == word.casefold()]
     numbered = [options[int(word) - 1]] if word.isdecimal() and 1 <= int(word) <= len(options) else []
     found = {*labelled, *numbered}
@@ -99,15 +101,15 @@ def _chosen(id: str, question: Question, options: tuple[str, ...], word: str) ->
 
 
 def _listed(id: str, question: Question, value: Any) -> list[tuple[str, ...]]:
-    """Answers to all questions: a list in their order, or an object by their texts; several choices are a list."""
+    """Answers to all questions: a list in their order, or an object by their text; several choices are a list."""
     parts = question.parts
     if isinstance(value, dict):
         unknown = value.keys() - {part.text for part in parts}
         if unknown:
-            raise _wrong(id, question, f"no such question is asked: {sorted(unknown)[0]!r}")
+            raise _wrong(id, question, f"unknown question {sorted(unknown)[0]!r}")
         value = [value.get(part.text, []) for part in parts]
     if not isinstance(value, list) or len(value) != len(parts):
-        raise _wrong(id, question, f"the answers are to be a JSON list of {len(parts)}, or an object by question")
+        raise _wrong(id, question, f"the answers must be a JSON list of {len(parts)}, or an object by question")
     listed = [one if isinstance(one, list) else [one] for one in value]
     return [
         tuple(_option_or_text(part, _text(id, question, item)) for item in one)
@@ -121,7 +123,7 @@ def _option_or_text(part: Part, word: str) -> str:
 
 def _text(id: str, question: Question, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(id, question, "an answer is a text that is not empty")
+        raise _wrong(id, question, "an answer must be a text that is not empty")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Which folders agents may work in, and which sessions a caller elsewhere may reach."""
+"""Which folders agents may work in, and which sessions a remote caller may reach."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def may_reach(settings: Settings, record: dict[str, Any]) -> bool:
-    """True if the caller may see, ask and end that session.
+    """True if the caller may use that session.
 
     A process of this machine may reach all. A caller elsewhere reaches those that work in the allowed folders and, by
     the parent that it names, those that it created itself. It could name any parent, so that only counts for sessions
@@ -28,10 +28,10 @@ def may_reach(settings: Settings, record: dict[str, Any]) -> bool:
 
 
 def checked_folder(settings: Settings, path: str) -> str:
-    """The folder at `path` as the system knows it: absolute, symlinks resolved. The caller goes on with that alone.
+    """The folder at `path`, absolute and with symlinks resolved; only this result may be used from then on.
 
     Raises:
-        UsageError: no agent can work in it, or none may.
+        UsageError: an agent cannot work in it, or must not.
     """
     try:
         path.encode()
@@ -42,24 +42,24 @@ def checked_folder(settings: Settings, path: str) -> str:
     if not os.path.exists(real):
         raise UsageError(f"there is no folder {path}", next=f"mkdir -p {shlex.quote(path)}")
     if not os.path.isdir(real):
-        raise UsageError(f"{path} is no folder", next="name the folder that the agent is to work in")
+        raise UsageError(f"{path} is not a folder", next="name the folder that the agent is to work in")
     if not os.access(real, os.R_OK | os.X_OK):
-        raise UsageError(f"you may not enter {path}", next="choose another folder")
+        raise UsageError(f"no permission to enter {path}", next="choose another folder")
     return real
 
 
 def refuse_moved(real: str) -> None:
-    """Look again, right before an agent starts, whether a folder still is where `checked_folder` found it.
+    """Check once more, right before an agent starts, that a folder is where `checked_folder` found it.
 
     Raises:
-        LaunchFailed: a link has taken its place.
+        LaunchFailed: a link has replaced it.
     """
     if _resolved(real) != real:
         raise LaunchFailed(f"{real} leads elsewhere since it was checked", next="name the folder that it leads to")
 
 
 def _refuse_outside(settings: Settings, path: str, real: str) -> None:
-    """Hold a caller elsewhere to its folders, wherever symlinks lead; what is outside is not even looked for."""
+    """Refuse a folder outside those of a remote caller, wherever symlinks lead; whether it exists is not revealed."""
     if settings.root is not None and not _is_within(real, os.path.realpath(settings.root)):
         raise UsageError(
             f"{path} is outside of {settings.root} (HOST_PATH)", next=f"choose a folder below {settings.root}"
@@ -76,16 +76,16 @@ def _is_allowed(allowed: tuple[str, ...], real: str) -> bool:
 
 
 def _is_within(real: str, folder: str) -> bool:
-    """Both are resolved already: to resolve again would follow a link that was planted since."""
+    """Both are resolved already; resolving again would follow a link that was planted since."""
     return real == folder or real.startswith(folder.rstrip("/") + "/")
 
 
 def _resolved(path: str) -> str:
-    """The path as a process that works there is told it."""
+    """The path as a process that works there sees it."""
     import fcntl
 
     real = os.path.realpath(path)
-    if hasattr(fcntl, "F_GETPATH") and os.path.isdir(real):  # macOS, whose file systems take any case for the same
+    if hasattr(fcntl, "F_GETPATH") and os.path.isdir(real):  # macOS, where file systems ignore case
         descriptor = os.open(real, os.O_RDONLY | os.O_DIRECTORY)
         try:
             real = os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
