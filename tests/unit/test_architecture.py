@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import dev_sessions
+from dev_sessions import service
 
 ROOT = Path(dev_sessions.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -176,6 +177,32 @@ def test_imports_go_down_only(name):
         if not fine and not (theirs == mine and "." not in name):
             wrong.append(f"line {line}: {mine} uses {theirs}")
     assert wrong == []
+
+
+def dependencies(name):
+    """The modules of ours that a module imports, at once or when it runs, but not those for a type checker alone."""
+    dotted = (dotted for dotted, line in imported(name) if line not in typing_only(name))
+    ours = {
+        one.removeprefix("dev_sessions").lstrip(".") or "__init__" for one in dotted if one.startswith("dev_sessions")
+    }
+    return (ours & MODULES.keys()) - {name}
+
+
+def test_imports_have_no_circle():
+    left = {name: dependencies(name) for name in MODULES}
+    # Take away what needs nothing that is left, or is needed by nothing, as often as there is any: circles remain.
+    while True:
+        needed = set().union(*left.values())
+        kept = {name: needs & left.keys() for name, needs in left.items() if needs & left.keys() and name in needed}
+        if kept == left:
+            break
+        left = kept
+    assert left == {}
+
+
+def test_no_operation_uses_the_module_of_another():
+    operations = {f"service.{place.partition(':')[0]}" for place in service.OPERATIONS.values()}
+    assert {name: dependencies(name) & operations for name in operations if dependencies(name) & operations} == {}
 
 
 def test_no_agent_knows_another():
