@@ -69,7 +69,8 @@ def _serve(out: Output, port: int | None, socket: str | None, allow: list[str] |
     served = app.gateway(settings, _allowed(settings, allow), out.log, all_sessions)
     urls = [addresses.listen_on_socket(served, socket)] if socket else []
     if port is not None or not socket:
-        urls += addresses.listen_on_port(served, config.gateway_port(settings.environ) if port is None else port)
+        port = config.gateway_port(settings.environ) if port is None else port
+        urls += addresses.listen_on_port(served, port, settings.home)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: served.stop())
     for url in urls:

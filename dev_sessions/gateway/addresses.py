@@ -1,4 +1,4 @@
-"""The addresses that a gateway takes, and what to do where one is not to be had."""
+"""The addresses that a gateway listens on, and the errors when one cannot be used."""
 
 from __future__ import annotations
 
@@ -8,62 +8,60 @@ import shlex
 import stat
 
 from ..errors import DevSessionsError, StoreError, UsageError
-from ..system import files
-from . import owner
+from ..system import files, processes
+from . import state_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .server import Gateway
 
-# What a machine without IPv6 says to ::1.
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-_SHORTEST_LIMIT = 100  # bytes of a unix socket's path that every system takes
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_LONGEST_PATH = 100  # bytes of a unix socket's path that every system accepts
 
 
-def listen_on_port(gateway: Gateway, port: int) -> list[str]:
-    """Listen on a port of the loopback, over IPv4 and, where there is that, IPv6; 0 takes a free one. Returns URLs.
+def listen_on_port(gateway: Gateway, port: int, home: str) -> list[str]:
+    """Listen on a port of the loopback, over IPv4 and, if the machine has it, IPv6. Returns the URLs.
+
+    Args:
+        port: 0 means any free one.
+        home: the state folder; it tells whether another gateway of this user has the port.
 
     Raises:
-        DevSessionsError: the port is not to be had; it names who has it, where that can be seen.
+        DevSessionsError: the port cannot be used.
     """
-    urls = [_taken(gateway, "127.0.0.1", port)]
-    chosen = int(urls[0].rpartition(":")[2])
-    try:
-        urls.append(_taken(gateway, "::1", chosen))
-    except OSError as error:
-        if error.errno not in _NO_SUCH_ADDRESS:
-            raise
+    urls: list[str] = []
+    for host in ("127.0.0.1", "::1"):
+        try:
+            urls.append(gateway.listen((host, port)))
+        except OSError as error:
+            if urls and error.errno in _NO_IPV6:
+                break
+            pid = state_files.pid_at(home, f"http://127.0.0.1:{port}") if error.errno == errno.EADDRINUSE else None
+            why = f"the gateway with pid {pid} has it" if pid else str(error.strerror)
+            raise DevSessionsError(
+                f"cannot listen on port {port}: {why}",
+                next="dev-sessions gateway status if that is a gateway, else dev-sessions gateway --port ANOTHER",
+            ) from error
+        port = int(urls[0].rpartition(":")[2])
     return urls
 
 
-def _taken(gateway: Gateway, host: str, port: int) -> str:
-    try:
-        return gateway.listen((host, port))
-    except OSError as error:
-        if error.errno in _NO_SUCH_ADDRESS:
-            raise
-        by = owner.of_port(port) if error.errno == errno.EADDRINUSE else None
-        why = f"{by} has it" if by else str(error.strerror)
-        raise DevSessionsError(
-            f"cannot listen on port {port}: {why}",
-            next="dev-sessions gateway status if that is a gateway, else dev-sessions gateway --port ANOTHER",
-        ) from error
-
-
 def listen_on_socket(gateway: Gateway, path: str) -> str:
-    """Listen on a unix socket that its owner alone may open. One that a gateway left when it died is replaced.
+    """Listen on a unix socket that only its owner may open. A socket left by a dead gateway is replaced.
 
-    Folders that are not there are made, for the owner alone.
+    Missing folders are created, private to the owner.
 
     Raises:
-        DevSessionsError: the path is not to be had.
+        DevSessionsError: the path cannot be used.
     """
     path = os.path.abspath(os.path.expanduser(path))
-    if len(os.fsencode(path)) > _SHORTEST_LIMIT:
-        raise UsageError(f"the path {path} is too long for a unix socket", next="choose one of at most 100 bytes")
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise UsageError(
+            f"the path {path} is too long for a unix socket", next=f"choose one of at most {_LONGEST_PATH} bytes"
+        )
     try:
         files.make_folder(os.path.dirname(path))
-        _make_way(path)
+        _remove_dead_socket(path)
         return gateway.listen(path)
     except (OSError, StoreError) as error:
         why = error.message if isinstance(error, StoreError) else error.strerror
@@ -72,15 +70,17 @@ def listen_on_socket(gateway: Gateway, path: str) -> str:
         ) from error
 
 
-def _make_way(path: str) -> None:
+def _remove_dead_socket(path: str) -> None:
     try:
         is_socket = stat.S_ISSOCK(os.lstat(path).st_mode)
     except FileNotFoundError:
         return
     if not is_socket:
-        raise UsageError(f"{path} is there already, and no socket", next="dev-sessions gateway --socket ANOTHER")
-    if by := owner.of_socket(path):
+        raise UsageError(f"{path} exists and is not a socket", next="dev-sessions gateway --socket ANOTHER")
+    if listener := processes.listening_on(path):
+        who = f"the process with pid {listener[0]}" if listener[0] else "another process"
         raise DevSessionsError(
-            f"cannot listen on {path}: {by} does", next=f"dev-sessions gateway status --socket {shlex.quote(path)}"
+            f"cannot listen on {path}: {who} has it",
+            next=f"dev-sessions gateway status --socket {shlex.quote(path)}",
         )
     os.unlink(path)

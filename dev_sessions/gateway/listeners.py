@@ -1,4 +1,4 @@
-"""The sockets that a gateway listens on, and the patience that it has with those who connect."""
+"""The sockets of a gateway, and how long a new connection may take to send its request."""
 
 from __future__ import annotations
 
@@ -16,27 +16,19 @@ if TYPE_CHECKING:
 
     from .server import Gateway
 
-# How many may be about to say what they want; one more, and the one that has taken longest is hung up on.
+# Connections that have not sent their request yet; beyond this number the oldest one is closed.
 MOST_STRANGERS = 64
 
 
 def listener(gateway: Gateway, address: str | tuple[str, int]) -> Listener:
-    """One that listens already.
+    """Listen on an address: a path, or host and port.
 
     Raises:
-        OSError: the address is not to be had.
+        OSError: the address cannot be used.
     """
     if isinstance(address, str):
         return _UnixListener(gateway, address)
     return (_V6Listener if ":" in address[0] else Listener)(gateway, address)
-
-
-def told(address: Any) -> str:
-    """An address of a listener as a URL."""
-    if isinstance(address, str):
-        return f"unix://{address}"
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"http://{host}:{address[1]}"
 
 
 class Listener(socketserver.ThreadingTCPServer):
@@ -46,20 +38,27 @@ class Listener(socketserver.ThreadingTCPServer):
     block_on_close = False
     allow_reuse_address = True
     request_queue_size = 256
-    # Whoever can open a unix socket has shown who he is.
-    wants_token = True
+    wants_token = True  # the mode of a unix socket decides who may open it
 
     def __init__(self, gateway: Gateway, address: Any) -> None:
         self.gateway = gateway
         self._deadlines: dict[socket.socket, float] = {}
         super().__init__(address, Call)
 
-    def expect(self, connection: socket.socket, seconds: float) -> None:
-        """Hang up on a connection in so many seconds, unless it is trusted or gone by then."""
+    @property
+    def url(self) -> str:
+        address: Any = self.server_address
+        if isinstance(address, str):
+            return f"unix://{address}"
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"http://{host}:{address[1]}"
+
+    def set_deadline(self, connection: socket.socket, seconds: float) -> None:
+        """Close a connection in that many seconds, unless `clear_deadline` comes first."""
         self._deadlines[connection] = time.monotonic() + seconds
 
-    def trust(self, connection: socket.socket) -> bool:
-        """Let a connection take its time; False if it was trusted before."""
+    def clear_deadline(self, connection: socket.socket) -> bool:
+        """Let a connection take its time; False if it had no deadline."""
         return self._deadlines.pop(connection, None) is not None
 
     def service_actions(self) -> None:
@@ -67,18 +66,18 @@ class Listener(socketserver.ThreadingTCPServer):
         now = time.monotonic()
         for connection, deadline in list(self._deadlines.items()):
             if deadline < now:
-                _hang_up(connection)
+                _shut_down(connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A connection has come; called by the one thread that accepts."""
+        """Called for each new connection, by the one thread that accepts them."""
         strangers = list(self._deadlines)
         if len(strangers) >= MOST_STRANGERS:
-            _hang_up(strangers[0])
-            self.trust(strangers[0])
+            _shut_down(strangers[0])
+            self.clear_deadline(strangers[0])
         super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is no matter for the log: whatever was asked has its own line."""
+        """Do not log a broken connection: its request has its own line."""
 
 
 class _V6Listener(Listener):
@@ -102,12 +101,11 @@ class _UnixListener(Listener):
         return connection, ("unix", 0)
 
     def server_close(self) -> None:
-        # As long as it is listened on, nobody else takes the path for his own.
-        with suppress(OSError):
+        with suppress(OSError):  # before we stop listening: then another gateway may have the path
             os.unlink(str(self.server_address))
         super().server_close()
 
 
-def _hang_up(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""A request that comes again, because its connection was cut, is answered with what it came to the first time."""
+"""Answers kept for callers whose connection was cut and who send the same request again."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from ..wire import Frame, Request
 
 _KEPT = 500  # answers
-# Characters: what acts answers in less.
-_LONGEST = 4_000
+_LONGEST = 4_000  # characters of an answer that is kept; operations that act need fewer
 
 
 class Answer:
-    """What one request came to: its last `frame`, once that is known, if it is kept.
+    """The answer to one request: its last `frame`, once that is known, if it is kept.
 
     Args:
         contents: the hash of the request.
-        keeps: whether the frame is kept for whoever asks again later.
+        keeps: whether to keep the frame for a caller that repeats the request.
     """
 
     def __init__(self, contents: bytes, keeps: bool) -> None:
@@ -39,18 +38,19 @@ class Answer:
         return self.users > 1
 
     def keep(self, frame: Frame) -> None:
-        """The last frame, if it is worth keeping."""
+        """Keep the last frame, if it is worth keeping."""
         if self._keeps and len(str(frame.value)) <= _LONGEST:
             self.frame = frame
 
 
 class Once:
-    """The answers to the last requests that acted, in memory: over a restart, the operations see to it themselves.
+    """The answers to the last requests, in memory; after a restart, the operations themselves recognize a repetition.
 
-    Of a request only hashes are kept: whoever sends many large ones fills nothing.
+    Requests are kept as hashes, so many large ones do not fill the memory.
 
     Args:
-        acts: tells whether an operation changes anything; what only reads is read again.
+        acts: whether the operation of a name changes anything. The answers of the others are not kept: they may be
+            long, and may be given anew.
     """
 
     def __init__(self, acts: Callable[[str], bool] = lambda op: True) -> None:
@@ -60,12 +60,12 @@ class Once:
 
     @contextmanager
     def of(self, request: Request, contents: bytes) -> Iterator[Answer]:
-        """The answer to a request; while another connection works on the same one, this waits for that to end.
+        """The answer to a request; waits while another connection works on the same one.
 
-        The same id with other contents is another request: the service says what it thinks of that.
+        The same id with other contents is another request, which the service refuses or not.
 
         Args:
-            contents: the hash of the request as it came.
+            contents: the hash of the request.
         """
         key = hashed(request.id.encode(errors="surrogatepass"))
         with self._lock:
@@ -80,19 +80,12 @@ class Once:
         finally:
             with self._lock:
                 answer.users -= 1
-                self._tidy(key, answer)
-
-    def _tidy(self, key: bytes, answer: Answer) -> None:
-        """Keep what has come to an answer, and of those the newest."""
-        if answer.frame is None and not answer.users and self._answers.get(key) is answer:
-            del self._answers[key]
-        while len(self._answers) > _KEPT:
-            oldest = next(iter(self._answers.values()))
-            if oldest.users:
-                break
-            self._answers.popitem(last=False)
+                if answer.frame is None and not answer.users and self._answers.get(key) is answer:
+                    del self._answers[key]
+                while len(self._answers) > _KEPT and not next(iter(self._answers.values())).users:
+                    self._answers.popitem(last=False)
 
 
 def hashed(content: bytes) -> bytes:
-    """By this contents and ids are told apart."""
+    """A hash of a request or an id."""
     return hashlib.blake2b(content, digest_size=16).digest()

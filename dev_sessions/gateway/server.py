@@ -1,10 +1,11 @@
-"""HTTP in front of any transport: `POST /v1/call` (one request in, frames out as they come), `GET /v1/health`.
+"""A gateway: HTTP in front of any transport, with what its listeners share.
 
-A thread for each connection and one request for each connection, by the standard library: the operations block, 200
-open waits cost some ten megabytes, and without keep-alive nothing can be smuggled behind a request. Whoever may call
-can start agents that may do anything, so a caller over TCP proves that it has the token before a byte of its body is
-read (by `GET /v1/challenge`, see `proof`, or by showing it); a caller over the unix socket has shown that it may open
-it. No module here knows any operation.
+It answers `POST /v1/call` (one request in, frames out as they come) and `GET /v1/health`. It has a thread for each
+connection, from the standard library, and takes one request on each: operations block, 200 open waits cost some ten
+megabytes, and without keep-alive no request can be smuggled behind another. A caller can start agents with full
+rights. So a caller over TCP proves that it has the token before the gateway reads a byte of the body (it sends the
+token, or signs the request after `GET /v1/challenge`; see `proof`). A caller over the unix socket needs no token: only
+the owner may open it. The gateway knows no operation.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from contextlib import contextmanager
 
 from .. import __version__
-from .listeners import Listener, listener, told
+from .listeners import Listener, listener
 from .replay import Once
 
 TYPE_CHECKING = False
@@ -25,20 +26,19 @@ if TYPE_CHECKING:
 
     from ..wire import Transport
 
-# Names of this machine, as it and the containers on it call it.
+# What this machine and its containers call this machine.
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1", "host.docker.internal")
-# For operations that act, when the gateway is told to end. Seconds.
-_LEAVE = 20.0
+_LEAVE = 20.0  # seconds that open calls have to finish when the gateway ends
 
 
 class Gateway:
-    """What all listeners of one gateway share.
+    """One gateway.
 
     Args:
         transport: where requests go.
         token: what a caller over TCP has to have.
-        log: called with a line for each request; it holds nothing of what was said.
-        hosts: names by which the gateway may be called, besides those of this machine.
+        log: called with a line for each request, which quotes no message.
+        hosts: names by which callers may call the gateway, besides `LOCAL_NAMES`.
         acts: see `Once`.
     """
 
@@ -54,24 +54,23 @@ class Gateway:
         self.hosts = {*LOCAL_NAMES, *(host.lower() for host in hosts)}
         self.once = Once(acts)
         self.stopping = threading.Event()
-        # What is large is taken in one at a time, or a few callers could fill the memory.
-        self.large = threading.Lock()
+        self.large = threading.Lock()  # large requests are read one at a time: a few could fill the memory
         self._since = time.time()
         self._listeners: list[Listener] = []
         self._calls = 0
         self._changed = threading.Condition()
 
     def listen(self, address: str | tuple[str, int]) -> str:
-        """Take an address: a path for a unix socket, or host and port. Returns it as a URL.
+        """Listen on a unix socket's path, or on host and port. Returns the URL.
 
         Raises:
-            OSError: it is not to be had.
+            OSError: the address cannot be used.
         """
         self._listeners.append(listener(self, address))
-        return told(self._listeners[-1].server_address)
+        return self._listeners[-1].url
 
     def serve(self) -> None:
-        """Answer until `stop` is called, by another thread or by a signal."""
+        """Answer until another thread or a signal calls `stop`."""
         for one in self._listeners:
             threading.Thread(target=one.serve_forever, args=(0.25,), daemon=True).start()
         self.stopping.wait()
@@ -82,12 +81,12 @@ class Gateway:
             self._changed.wait_for(lambda: self._calls == 0, _LEAVE)
 
     def stop(self) -> None:
-        """End `serve`: open waits are cut, and their callers ask again; what acts is brought to its end."""
+        """End `serve`: open waits are cut, and their callers call again; operations that act are completed."""
         self.stopping.set()
 
     @contextmanager
     def calling(self) -> Iterator[int]:
-        """A call, which `serve` waits for at its end; gives how many there are."""
+        """A call, which `serve` waits for at its end; yields the number of open calls."""
         with self._changed:
             self._calls += 1
             calls = self._calls
@@ -99,11 +98,11 @@ class Gateway:
                 self._changed.notify_all()
 
     def health(self) -> dict[str, Any]:
-        """What `GET /v1/health` tells."""
+        """The answer to `GET /v1/health`."""
         return {
             "name": "dev-sessions gateway",
             "version": __version__,
             "pid": os.getpid(),
             "since": self._since,
-            "addresses": [told(one.server_address) for one in self._listeners],
+            "addresses": [one.url for one in self._listeners],
         }

@@ -1,25 +1,21 @@
-"""What a gateway keeps in the state folder: its token, for its owner's eyes only, and where it listens."""
+"""What a gateway keeps in the state folder: its token, and where it listens."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
 
-from ..system import files
+from ..system import files, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def folder(home: str) -> str:
-    """The gateway's folder in the state folder."""
-    return os.path.join(home, "gateway")
+    from typing import Any
 
 
 def token_path(home: str) -> str:
     """The file that holds the token."""
-    return os.path.join(folder(home), "token")
+    return os.path.join(home, "gateway", "token")
 
 
 def token(home: str) -> str:
@@ -28,8 +24,8 @@ def token(home: str) -> str:
     Raises:
         OSError: it can be neither read nor made.
     """
-    files.make_folder(folder(home))
     path = token_path(home)
+    files.make_folder(os.path.dirname(path))
     found = (files.read(path) or b"").decode(errors="replace").strip()
     if not found:
         found = os.urandom(32).hex()
@@ -40,18 +36,30 @@ def token(home: str) -> str:
 
 @contextmanager
 def noted(home: str, urls: list[str]) -> Iterator[None]:
-    """Have `noted_urls` tell where this gateway is, as long as it serves."""
-    path = os.path.join(folder(home), "running.json")
-    files.write_json(path, {"pid": os.getpid(), "urls": urls})
+    """Keep a note of where this gateway listens, as long as the block runs."""
+    files.write_json(_note_path(home), {"pid": os.getpid(), "urls": urls})
     try:
         yield
     finally:
-        if (files.read_json(path) or {}).get("pid") == os.getpid():
-            files.remove(path)
+        if _note(home).get("pid") == os.getpid():
+            files.remove(_note_path(home))
 
 
 def noted_urls(home: str) -> list[str]:
-    """Where the gateway that was started last is, or was if it did not end well."""
-    found = files.read_json(os.path.join(folder(home), "running.json"))
-    urls = found.get("urls") if isinstance(found, dict) else None
+    """Where the gateway that was started last listens (or listened, if it was killed)."""
+    urls = _note(home).get("urls")
     return [str(url) for url in urls] if isinstance(urls, list) else []
+
+
+def pid_at(home: str, url: str) -> int | None:
+    """The pid of the gateway that was started last, if it listens there and still runs."""
+    pid = _note(home).get("pid")
+    return pid if type(pid) is int and url in noted_urls(home) and processes.start_time(pid) else None
+
+
+def _note_path(home: str) -> str:
+    return os.path.join(home, "gateway", "running.json")
+
+
+def _note(home: str) -> dict[str, Any]:
+    return files.parse_object(files.read(_note_path(home)) or b"") or {}

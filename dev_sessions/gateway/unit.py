@@ -1,4 +1,4 @@
-"""The gateway as a service of the user: a systemd user unit on Linux, a launchd agent on macOS."""
+"""The gateway as a user service: a systemd user unit on Linux, a launchd agent on macOS."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 UNIT = "dev-sessions-gateway.service"
 LABEL = "dev-sessions.gateway"
+_SYSTEMCTL = ["systemctl", "--user"]
 _SECONDS = 30.0
-# What the agents and the commands need of the user's environment. No key and no token: the unit's file is read by
-# whoever may read the user's configuration, and agents keep their own logins.
+# The variables that agents and commands need. No key and no token: others may be able to read the unit's file, and
+# agents keep their own logins.
 _KEPT = (
     *("PATH", "LANG", "DEV_SESSIONS_HOME", "DEV_SESSIONS_CLAUDE", "DEV_SESSIONS_CODEX", "CLAUDE_CONFIG_DIR"),
     *("CODEX_HOME", "TMUX_TMPDIR", "IS_SANDBOX", "DEV_SESSIONS_GATEWAY_HOSTS"),
@@ -40,13 +41,12 @@ WantedBy=default.target
 
 
 class Plan(NamedTuple):
-    """What makes the gateway a service.
+    """A unit to install.
 
     Attributes:
         kind: "systemd" or "launchd".
-        path: of the unit's file.
-        content: of that file.
-        python: the interpreter that runs the gateway, absolute.
+        path, content: those of the unit's file.
+        python: absolute path of the interpreter that runs the gateway.
     """
 
     kind: str
@@ -56,10 +56,10 @@ class Plan(NamedTuple):
 
 
 def plan(environ: Mapping[str, str], platform: str, python: str, home: str, arguments: Sequence[str]) -> Plan:
-    """What `install` would do.
+    """The unit for `install` and `uninstall`.
 
     Args:
-        platform: as `sys.platform` has it.
+        platform: the value of `sys.platform`.
         python: the interpreter that has this package.
         home: the state folder.
         arguments: of `dev-sessions gateway`.
@@ -68,8 +68,22 @@ def plan(environ: Mapping[str, str], platform: str, python: str, home: str, argu
     kept = {name: environ[name] for name in _KEPT if environ.get(name)} | {"DEV_SESSIONS_HOME": home}
     user = environ.get("HOME") or os.path.expanduser("~")
     if platform == "darwin":
+        import plistlib
+
+        log = os.path.join(home, "gateway", "log")
+        agent = {
+            "Label": LABEL,
+            "ProgramArguments": argv,
+            "EnvironmentVariables": kept,
+            "RunAtLoad": True,
+            "KeepAlive": {"SuccessfulExit": False},
+            # Else launchd ends the agents' tmux server and the couriers together with the gateway.
+            "AbandonProcessGroup": True,
+            "StandardOutPath": log,
+            "StandardErrorPath": log,
+        }
         path = os.path.join(user, "Library", "LaunchAgents", f"{LABEL}.plist")
-        return Plan("launchd", path, _property_list(argv, kept, home), python)
+        return Plan("launchd", path, plistlib.dumps(agent), python)
     folder = environ.get("XDG_CONFIG_HOME") or os.path.join(user, ".config")
     variables = [f"Environment={_quoted(f'{name}={value}', variables=False)}" for name, value in sorted(kept.items())]
     command = " ".join(_quoted(word) for word in argv)
@@ -78,110 +92,62 @@ def plan(environ: Mapping[str, str], platform: str, python: str, home: str, argu
 
 
 def _quoted(word: str, variables: bool = True) -> str:
-    """A word as systemd reads it (systemd.syntax(7), systemd.service(5)); `variables`: where $NAME is replaced."""
+    """A word in systemd's syntax (systemd.syntax(7), systemd.service(5)); `variables`: systemd replaces $NAME there."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("%", "%%")
     return f'"{escaped.replace("$", "$$") if variables else escaped}"'
 
 
-def _property_list(argv: Sequence[str], environment: Mapping[str, str], home: str) -> bytes:
-    import plistlib
-
-    log = os.path.join(home, "gateway", "log")
-    return plistlib.dumps(
-        {
-            "Label": LABEL,
-            "ProgramArguments": list(argv),
-            "EnvironmentVariables": dict(environment),
-            "RunAtLoad": True,
-            "KeepAlive": {"SuccessfulExit": False},
-            # Else launchd ends the agents' tmux server and the couriers together with the gateway.
-            "AbandonProcessGroup": True,
-            "StandardOutPath": log,
-            "StandardErrorPath": log,
-        }
-    )
-
-
 def install(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Write the unit and have it run; what was there before is replaced.
+    """Write the unit's file and start the service, in place of one that was installed before.
 
     Raises:
-        DevSessionsError: it cannot run; the file is as it was before.
+        DevSessionsError: it does not start; the file is as it was before.
     """
-    service = _SERVICES[plan.kind]
-    service.check(environ)
+    if plan.kind == "systemd" and _failure([*_SYSTEMCTL, "show-environment"], environ) is not None:
+        raise DevSessionsError(
+            "you have no systemd user session here (a server without a login, a container)",
+            next="sudo loginctl enable-linger $USER and log in again, with XDG_RUNTIME_DIR=/run/user/$(id -u); "
+            "or run it yourself: tmux new-session -d dev-sessions gateway",
+        )
+    if plan.kind == "launchd" and _failure(["launchctl", "print", _domain()], environ) is not None:
+        raise DevSessionsError(
+            "you have no launchd session here (no user is logged in at the screen)",
+            next="log in at the screen, or run it yourself: dev-sessions gateway",
+        )
     before = files.read(plan.path)
     os.makedirs(os.path.dirname(plan.path), exist_ok=True)
     files.write_whole(plan.path, plan.content)
     try:
-        service.start(plan, environ)
+        if plan.kind == "systemd":
+            for words in (["daemon-reload"], ["enable", UNIT], ["restart", UNIT]):
+                _run([*_SYSTEMCTL, *words], environ)
+        else:
+            _failure(["launchctl", "bootout", f"{_domain()}/{LABEL}"], environ)  # one that runs already
+            _run(["launchctl", "bootstrap", _domain(), plan.path], environ)
     except BaseException:
-        _put_back(plan, before)
+        if before is None:
+            files.remove(plan.path)
+        else:
+            files.write_whole(plan.path, before)
         raise
 
 
-def _put_back(plan: Plan, before: bytes | None) -> None:
-    if before is None:
-        files.remove(plan.path)
-    else:
-        files.write_whole(plan.path, before)
-
-
 def uninstall(plan: Plan, environ: Mapping[str, str]) -> bool:
-    """End the service and remove its unit; False if there was none.
+    """Stop the service and remove its unit; False if there was none.
 
     Raises:
-        DevSessionsError: it cannot be ended.
+        DevSessionsError: it cannot be stopped.
     """
     if not os.path.exists(plan.path):
         return False
-    _SERVICES[plan.kind].stop(plan, environ)
-    files.remove(plan.path)
-    _SERVICES[plan.kind].forget(environ)
+    if plan.kind == "systemd":
+        _run([*_SYSTEMCTL, "disable", "--now", UNIT], environ)
+        files.remove(plan.path)
+        _failure([*_SYSTEMCTL, "daemon-reload"], environ)
+    else:
+        _failure(["launchctl", "bootout", f"{_domain()}/{LABEL}"], environ)
+        files.remove(plan.path)
     return True
-
-
-class _Systemd:
-    def check(self, environ: Mapping[str, str]) -> None:
-        if _told(["systemctl", "--user", "show-environment"], environ) is not None:
-            raise DevSessionsError(
-                "no systemd of yours runs here (a server without a login, a container)",
-                next="sudo loginctl enable-linger $USER and log in again, with XDG_RUNTIME_DIR=/run/user/$(id -u); "
-                "or run it yourself: tmux new-session -d dev-sessions gateway",
-            )
-
-    def start(self, plan: Plan, environ: Mapping[str, str]) -> None:
-        _run(["systemctl", "--user", "daemon-reload"], environ)
-        _run(["systemctl", "--user", "enable", UNIT], environ)
-        _run(["systemctl", "--user", "restart", UNIT], environ)
-
-    def stop(self, plan: Plan, environ: Mapping[str, str]) -> None:
-        _run(["systemctl", "--user", "disable", "--now", UNIT], environ)
-
-    def forget(self, environ: Mapping[str, str]) -> None:
-        _told(["systemctl", "--user", "daemon-reload"], environ)
-
-
-class _Launchd:
-    def check(self, environ: Mapping[str, str]) -> None:
-        if _told(["launchctl", "print", _domain()], environ) is not None:
-            raise DevSessionsError(
-                "no launchd session of yours runs here (no user is logged in at the screen)",
-                next="log in at the screen, or run it yourself: dev-sessions gateway",
-            )
-
-    def start(self, plan: Plan, environ: Mapping[str, str]) -> None:
-        _told(["launchctl", "bootout", f"{_domain()}/{LABEL}"], environ)  # one that runs already
-        _run(["launchctl", "bootstrap", _domain(), plan.path], environ)
-
-    def stop(self, plan: Plan, environ: Mapping[str, str]) -> None:
-        _told(["launchctl", "bootout", f"{_domain()}/{LABEL}"], environ)
-
-    def forget(self, environ: Mapping[str, str]) -> None:
-        """Nothing is left."""
-
-
-_SERVICES: dict[str, _Systemd | _Launchd] = {"systemd": _Systemd(), "launchd": _Launchd()}
 
 
 def _domain() -> str:
@@ -189,13 +155,13 @@ def _domain() -> str:
 
 
 def _run(argv: Sequence[str], environ: Mapping[str, str]) -> None:
-    why = _told(argv, environ)
+    why = _failure(argv, environ)
     if why is not None:
         raise DevSessionsError(f"{' '.join(argv)} failed: {why}", next="run it by hand to see more")
 
 
-def _told(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """None if a program does what it is told; else its words."""
+def _failure(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Run a program. Returns why it failed; None if it did not."""
     try:
         done = subprocess.run(
             argv, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False

@@ -259,3 +259,24 @@ def file_mask() -> int:
         mask = os.umask(0)
         os.umask(mask)
         return mask
+
+
+def listening_on(path: str) -> tuple[int, int] | None:
+    """Pid and user id of the process that listens on a unix socket; (0, -1) if the system does not say (macOS).
+
+    None if nothing listens there.
+    """
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(2.0)
+        try:
+            connection.connect(path)
+            if not hasattr(socket, "SO_PEERCRED"):
+                return 0, -1
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except OSError:
+            return None
+    pid, user, _ = struct.unpack("3i", peer)
+    return int(pid), int(user)

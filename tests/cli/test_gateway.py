@@ -300,7 +300,7 @@ def test_status_and_the_end(host: Host, tmp_path: Path) -> None:
 def test_places_that_cannot_be(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for words, code, why in (
-        (["--socket", str(tmp_path / "file")], 2, "no socket"),
+        (["--socket", str(tmp_path / "file")], 2, "not a socket"),
         (["--socket", str(tmp_path / ("x" * 120))], 2, "too long"),
         (["--socket", "/proc/none/socket"], 1, "cannot listen"),
         (["--port", "1", "--allow", "/nonexistent"], 2, "no folder"),
@@ -414,7 +414,7 @@ def test_install_where_there_is_no_systemd(host: Host, tmp_path: Path) -> None:
     env = {"PATH": "/nonexistent", "HOME": str(tmp_path), "DEV_SESSIONS_HOME": str(tmp_path / "state")}
     done = host.lab.run("gateway", "install", env=env)
     assert done.code == 1
-    assert "no systemd of yours" in done.err
+    assert "no systemd user session" in done.err
     assert "loginctl enable-linger" in done.err
     assert not list(tmp_path.rglob("*.service"))
     assert "There is no " in host.lab.ok("gateway", "uninstall", env=env)

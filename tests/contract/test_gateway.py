@@ -157,7 +157,7 @@ def test_a_stranger_is_turned_away_before_his_body_is_read(served: Served) -> No
 
 @pytest.mark.parametrize("host", [None, "", "evil.example", "localhost.evil.example", "evil.example:6767", "0.0.0.0"])
 def test_a_name_that_is_not_ours(served: Served, service: Echo, host: str | None) -> None:
-    refused(served.post(Host=host), 403, "no name of this gateway", "DEV_SESSIONS_GATEWAY_HOSTS")
+    refused(served.post(Host=host), 403, "does not accept as its name", "DEV_SESSIONS_GATEWAY_HOSTS")
     assert service.asked == []
 
 

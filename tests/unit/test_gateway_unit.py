@@ -95,12 +95,12 @@ def test_installed_twice_and_removed(linux: Machine) -> None:
 
 def test_without_a_user_bus_nothing_is_written(linux: Machine) -> None:
     linux.failing.write_text("--user show-environment\n")
-    with pytest.raises(DevSessionsError, match="no systemd of yours") as caught:
+    with pytest.raises(DevSessionsError, match="no systemd user session") as caught:
         unit.install(linux.plan, linux.environ)
     assert "loginctl enable-linger" in caught.value.data["next"]
     assert "XDG_RUNTIME_DIR" in caught.value.data["next"]
     assert not Path(linux.plan.path).exists()
-    with pytest.raises(DevSessionsError, match="no systemd of yours"):
+    with pytest.raises(DevSessionsError, match="no systemd user session"):
         unit.install(linux.plan, {**linux.environ, "PATH": "/nonexistent"})
 
 
