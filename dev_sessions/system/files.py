@@ -1,55 +1,47 @@
-"""Files as the state folder needs them: whole or not at all, and private to their owner."""
+"""Files written whole or not at all, private to their owner, and files of others read with care."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import stat
 import time
+from contextlib import suppress
 
 from ..errors import StoreError
+from . import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# What is larger than any file of an agent that is read as a whole. Bytes.
-_LARGEST = 64 * 1024 * 1024
+_LARGEST = 64 * 1024 * 1024  # bytes; no file of an agent that is read as a whole is larger
 _PLAIN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # neither waits for a pipe nor takes a terminal
+_WRITING = 60.0  # seconds; no write takes that long
 _decode = json.JSONDecoder().raw_decode
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-# No write takes that long. Seconds.
-_WRITING = 60.0
 
 
 def make_folder(path: str) -> None:
-    """Create a folder and its parents, each readable by the owner only.
+    """Create a folder and its parents, each private to the owner.
 
     Raises:
         StoreError: it cannot be created.
     """
-    try:
-        _make_private(path)
-    except OSError as error:
-        raise unwritable(str(error.filename or path), error) from error
-
-
-def _make_private(path: str) -> None:
     if os.path.isdir(path):
         return
-    _make_private(os.path.dirname(path))
+    make_folder(os.path.dirname(path))
     try:
         os.mkdir(path)
+        os.chmod(path, 0o700)  # mkdir's own mode is subject to the umask, which may remove the owner's own rights
     except FileExistsError as error:
-        if os.path.isdir(path):
-            return
-        raise StoreError(
-            f"{path} is no folder (a file, or a link that leads nowhere)",
-            next="move it out of the way, or set DEV_SESSIONS_HOME to another folder",
-        ) from error
-    os.chmod(path, 0o700)  # mkdir's own mode is subject to the caller's umask, which may take away our own rights
+        if not os.path.isdir(path):
+            raise StoreError(
+                f"{path} is not a folder (it is a file, or a link that leads nowhere)",
+                next="move it out of the way, or set DEV_SESSIONS_HOME to another folder",
+            ) from error
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def write_whole(path: str, content: bytes, *, durable: bool = False, private: bool = True) -> None:
@@ -57,7 +49,7 @@ def write_whole(path: str, content: bytes, *, durable: bool = False, private: bo
 
     Args:
         durable: have the content on the disk before the new name is (an fsync).
-        private: readable by the owner only; else as the caller's umask has it.
+        private: readable by the owner only; else the umask decides.
 
     Raises:
         StoreError: it cannot be written.
@@ -75,13 +67,21 @@ def write_whole(path: str, content: bytes, *, durable: bool = False, private: bo
             os.close(descriptor)
         os.replace(temporary, path)
     except OSError as error:
-        _discard(temporary)
+        with suppress(OSError):
+            os.unlink(temporary)
         raise unwritable(path, error) from error
 
 
 def write_json(path: str, value: Any, *, durable: bool = False) -> None:
     """`write_whole` of a JSON value."""
     write_whole(path, json.dumps(value).encode() + b"\n", durable=durable)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write every byte, in as many calls as that takes."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def read(path: str) -> bytes | None:
@@ -107,7 +107,7 @@ def open_regular(path: str, inside: str | None = None) -> int:
     """Open a regular file that somebody else has written, for reading; the caller closes the descriptor.
 
     Args:
-        inside: a folder of ours above `path`, whose content is not trusted: below it no link is followed. None: all
+        inside: a folder of ours above `path`, whose content is not trusted: no link below it is followed. None: all
             links are followed.
 
     Raises:
@@ -129,7 +129,7 @@ def open_folder(path: str, inside: str | None = None) -> int:
 
 
 def _open_below(top: str, path: str, kind: int) -> int:
-    """Step by step, each from the folder before: a name that becomes a link meanwhile leads nowhere."""
+    """Open folder by folder, each from the one before: a name that is replaced by a link meanwhile leads nowhere."""
     names = path[len(top) :].strip("/").split("/")
     if not path.startswith(top) or {"", ".", ".."}.intersection(names):
         raise OSError(errno.EINVAL, f"not a path below {top}", path)
@@ -147,44 +147,12 @@ def _open_below(top: str, path: str, kind: int) -> int:
 
 
 def read_regular(path: str, inside: str | None = None) -> bytes | None:
-    """The content of a file that `open_regular` opens; None if it does not, or if it is larger than 64 MiB."""
+    """The content of a file that `open_regular` opens; None if that fails, or if it is larger than 64 MiB."""
     try:
-        descriptor = open_regular(path, inside)
+        content = _read_up_to(open_regular(path, inside), _LARGEST + 1)
     except (OSError, ValueError):
         return None
-    try:
-        content = _read_up_to(descriptor, _LARGEST + 1)
-        return content if len(content) <= _LARGEST else None
-    finally:
-        os.close(descriptor)
-
-
-def emptied(folder: str, name: str) -> None:
-    """Have an empty folder `name` in a folder of ours that others write to, whatever has been put there.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    above = os.open(folder, _PLAIN | os.O_DIRECTORY)
-    try:
-        try:
-            descriptor = os.open(name, _PLAIN | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-        except OSError:
-            try:
-                os.unlink(name, dir_fd=above)
-            except FileNotFoundError:
-                pass
-            os.mkdir(name, 0o700, dir_fd=above)
-            descriptor = os.open(name, _PLAIN | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-            os.fchmod(descriptor, 0o700)  # whatever the umask
-        try:
-            for entry in os.listdir(descriptor):
-                with contextlib.suppress(OSError):  # a folder, which none of ours reads
-                    os.unlink(entry, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-    finally:
-        os.close(above)
+    return content if len(content) <= _LARGEST else None
 
 
 def read_limited(path: str, most: int) -> bytes | None:
@@ -193,17 +161,13 @@ def read_limited(path: str, most: int) -> bytes | None:
     For files that somebody else may have put there: it never waits, and never fills the memory.
 
     Raises:
-        OSError: it is another kind of file (a folder, a pipe, a device), longer than that, or not to be read.
+        OSError: it is not a regular file (but a folder, a pipe, a device), longer than that, or not readable.
     """
     try:
         _require_regular(os.stat(path), path)  # to open a device may already act on it
-        descriptor = open_regular(path)
+        content = _read_up_to(open_regular(path), most + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        content = _read_up_to(descriptor, most + 1)
-    finally:
-        os.close(descriptor)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"longer than {most} bytes", path)
     return content
@@ -217,10 +181,11 @@ def _require_regular(status: os.stat_result, path: str) -> None:
 
 
 def _read_up_to(descriptor: int, most: int) -> bytes:
-    pieces, left = [], most
-    while left and (piece := os.read(descriptor, min(left, 65536))):
-        pieces.append(piece)
-        left -= len(piece)
+    with open(descriptor, "rb", buffering=0) as file:
+        pieces = []
+        while most and (piece := file.read(min(most, 65536))):
+            pieces.append(piece)
+            most -= len(piece)
     return b"".join(pieces)
 
 
@@ -231,7 +196,7 @@ def read_json(path: str) -> Any:
 
 
 def parse_json(content: bytes) -> Any:
-    """The JSON value in UTF-8 text; None if it is none. (Half the time of `json.loads` on small values.)"""
+    """The JSON value in UTF-8 text; None if it is not JSON. (Half the time of `json.loads` on small values.)"""
     try:
         text = content.decode("utf-8", "surrogatepass").strip(" \t\r\n")
         value, end = _decode(text)
@@ -241,102 +206,100 @@ def parse_json(content: bytes) -> Any:
 
 
 def parse_object(content: bytes) -> dict[str, Any] | None:
-    """`parse_json`, where only an object will do."""
+    """The JSON object in UTF-8 text; None if it is not one."""
     value = parse_json(content)
     return value if isinstance(value, dict) else None
 
 
+def names_in(folder: str) -> list[str]:
+    """The names in a folder; none if there is no such folder."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def emptied(folder: str, name: str) -> None:
+    """Make an empty folder `name` in a folder of ours that others write to, in place of what they have put there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    plain = _PLAIN | os.O_DIRECTORY | os.O_NOFOLLOW
+    above = os.open(folder, _PLAIN | os.O_DIRECTORY)
+    try:
+        try:
+            descriptor = os.open(name, plain, dir_fd=above)
+        except OSError:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=above)
+            os.mkdir(name, 0o700, dir_fd=above)
+            descriptor = os.open(name, plain, dir_fd=above)
+            os.fchmod(descriptor, 0o700)  # whatever the umask
+        try:
+            for entry in os.listdir(descriptor):
+                with suppress(OSError):  # a folder, which we never read
+                    os.unlink(entry, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(above)
+
+
 def sweep(folder: str, start: str, end: str = ".tmp") -> None:
-    """Remove the files of such names. The caller makes sure that nobody is writing them now."""
-    for name in _names(folder):
+    """Remove the files whose names start and end so. The caller makes sure that nobody is writing them."""
+    for name in names_in(folder):
         if name.startswith(start) and name.endswith(end):
-            _discard(os.path.join(folder, name))
+            with suppress(OSError):
+                os.unlink(os.path.join(folder, name))
 
 
 def sweep_dead(folder: str, age: float = _WRITING) -> None:
-    """Remove the temporary files of `write_whole` whose writers died in the middle.
+    """Remove the temporary files of `write_whole` whose writers died.
 
-    Their names tell the pid. A writer in another container has a pid that means nothing here: its file is young. Who
-    keeps all writers away takes an `age` of 0.
+    Their names hold the writer's pid. The pid of a writer in another container means nothing here, but its file is
+    young.
+
+    Args:
+        age: seconds; younger files stay. 0 if no other writer can be at work.
     """
-    for name in _names(folder):
+    for name in names_in(folder):
         words = name.split(".")
         if words[-1] == "tmp" and len(words) > 3 and words[-3].isdecimal():
             path = os.path.join(folder, name)
-            if not _lives(int(words[-3])) and _older(path, age):
-                _discard(path)
+            with suppress(OSError):
+                if abs(time.time() - os.stat(path).st_mtime) > age and not processes.start_time(int(words[-3])):
+                    os.unlink(path)
 
 
 def remove(path: str) -> None:
-    """Have no such file, whether or not there was one.
+    """Remove a file, if it exists.
 
     Raises:
-        OSError: it is there, and cannot be removed.
+        OSError: it exists and cannot be removed.
     """
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def remove_empty(folder: str) -> None:
-    """Remove a folder, if nothing is in it."""
-    try:
+    """Remove a folder, if it is empty."""
+    with suppress(OSError):
         os.rmdir(folder)
-    except OSError:
-        pass
 
 
 def unwritable(path: str, error: OSError) -> StoreError:
-    """The error for a state folder that does not take what must be written."""
-    if error.errno in _FULL:
+    """The error for a file of the state folder that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"the disk that holds {path} is full", next="free some space, then run the same command again"
         )
     if error.errno == errno.ENOENT and not os.path.isdir(os.path.dirname(path)):
         return StoreError(
             f"cannot write {path}: its folder is gone",
-            next="dev-sessions list; a session whose folder was damaged can still be ended with dev-sessions kill",
+            next="dev-sessions list; dev-sessions kill can still end a session whose folder was damaged",
         )
     return StoreError(
         f"cannot write {path}: {error.strerror}",
-        next="set DEV_SESSIONS_HOME to a folder that you may write; from a sandbox, run the command outside of it",
+        next="set DEV_SESSIONS_HOME to a folder that you may write; if this is a sandbox, run the command outside it",
     )
-
-
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write every byte, however many calls that takes."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
-
-
-def _older(path: str, seconds: float) -> bool:
-    try:
-        return abs(time.time() - os.stat(path).st_mtime) > seconds
-    except OSError:
-        return False
-
-
-def _discard(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

@@ -1,28 +1,28 @@
-"""Locks of the operating system, which a dead process releases by dying."""
+"""Locks of the operating system, which are released when their holder dies."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Between two looks of one who waits. Seconds.
-_TICK = 0.01
+_TICK = 0.01  # seconds between two tries while another process holds the lock
 
 
 class NotOurs(OSError):
-    """Where the lock should be there is a link, or a file of another user."""
+    """In the place of the lock file there is a link, or a file of another user."""
 
 
 def take(path: str, timeout: float) -> Callable[[], None]:
-    """Lock the file `path`, which is made if need be; what is returned releases it.
+    """Lock the file `path`, which is created if necessary. Returns a function that releases the lock.
 
     Args:
-        path: its folder has to be there.
+        path: its folder has to exist.
         timeout: seconds to wait for another holder.
 
     Raises:
@@ -30,12 +30,18 @@ def take(path: str, timeout: float) -> Callable[[], None]:
         NotOurs: somebody else has put something there.
         OSError: the file cannot be made.
     """
-    descriptor = _taken_at_once(path)
-    if descriptor is not None:
-        return lambda: os.close(descriptor)
-    import filelock  # twice the start-up time of Python itself, so it is left to those who have to wait
+    import fcntl
 
-    lock = filelock.FileLock(path, mode=0o600)  # opens no link either (3.20.1 and newer)
+    # What `filelock` does (flock on that file), without the import: it takes twice as long as Python's own start.
+    descriptor = _opened(path)
+    with suppress(OSError):  # another process holds it, or the file system has no locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:  # else its last holder has just removed the file
+            return lambda: os.close(descriptor)
+    os.close(descriptor)
+    import filelock
+
+    lock = filelock.FileLock(path, mode=0o600)  # does not open a link either (3.20.1 and newer)
     try:
         lock.acquire(timeout=timeout, poll_interval=_TICK)
     except filelock.Timeout as error:
@@ -44,7 +50,7 @@ def take(path: str, timeout: float) -> Callable[[], None]:
 
 
 def take_folder(path: str) -> Callable[[], None]:
-    """Lock a folder that is not ours to put a file into; waits for another holder. What is returned releases it.
+    """Lock a folder in which we may not create a file; waits for another holder. Returns a function that releases it.
 
     Raises:
         OSError: it cannot be opened.
@@ -52,26 +58,9 @@ def take_folder(path: str) -> Callable[[], None]:
     import fcntl
 
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with suppress(OSError):  # a file system without locks
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError:  # a file system without locks
-        pass
     return lambda: os.close(descriptor)
-
-
-def _taken_at_once(path: str) -> int | None:
-    """The lock that `filelock` takes (flock on that file), as a descriptor to close; None: wait for it."""
-    import fcntl
-
-    descriptor = _opened(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:  # else its last holder has just removed the file
-            return descriptor
-    except OSError:  # another process holds it, or a file system without locks
-        pass
-    os.close(descriptor)
-    return None
 
 
 def _opened(path: str) -> int:
@@ -85,6 +74,6 @@ def _opened(path: str) -> int:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         os.close(descriptor)
-        raise NotOurs(errno.EPERM, "it is another user's, or not a file", path)
+        raise NotOurs(errno.EPERM, "it belongs to another user, or is not a file", path)
     os.fchmod(descriptor, 0o600)  # whatever the umask
     return descriptor

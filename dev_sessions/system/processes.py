@@ -1,4 +1,4 @@
-"""Processes by pid *and* start time, so that a recycled pid is never taken for the process that once had it."""
+"""Processes by pid and start time, so that a recycled pid is never mistaken for the process that had it before."""
 
 from __future__ import annotations
 
@@ -10,101 +10,111 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-# By this variable the processes of an agent are known; these belong to no process that is not its.
+# The environment variables of a session's processes. The first one identifies them.
 KEY = "DEV_SESSIONS_KEY"
 OF_A_SESSION = (KEY, "DEV_SESSIONS_ID", "DEV_SESSIONS_DEPTH")
-# In the place of the start time of a process that ran before the machine was started last.
+# The "start time" of a process that ran before the last boot.
 EARLIER_BOOT = "before the last boot"
-# `ps` writes times in the caller's language and time zone, unless it is given these.
+# Otherwise `ps` writes times in the caller's language and time zone.
 _PLAIN_TIME = ("LC_ALL=C", "TZ=UTC0")
-# How a shell tells its own start time where there is no /proc; see `start_time_in`.
+# How a shell writes its own start time where there is no /proc; see `start_time_in`.
 START_BY_PS = f"{' '.join(_PLAIN_TIME)} ps -o lstart= -p $$"
-# Looks at the processes of a machine on which they keep changing; each takes some milliseconds.
-_LOOKS = 25
+_LOOKS = 25  # at a machine's processes while they keep changing; each look takes some milliseconds
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's linux/sched.h, in the flags of /proc/PID/stat
 _LINUX = sys.platform.startswith("linux")
 
 
 def start_time(pid: int) -> str | None:
     """When `pid` was started, as an opaque string; None if no such process runs (a zombie does not run)."""
-    if not _LINUX:
-        return _start_time_by_ps(pid)
+    if _LINUX:
+        fields = _stat(pid)
+        return fields[19].decode() if fields and fields[0] not in (b"Z", b"X") else None
+    state, _, started = _ps("-o", "stat=,lstart=", "-p", str(pid)).strip().partition(" ")
+    return None if state.startswith("Z") else " ".join(started.split()) or None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of `/proc/PID/stat` from the third on: state, parent, ...; see proc(5). None without such a process.
+
+    The name before them may hold spaces and parentheses.
+    """
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
+        return []
     try:
-        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+        return os.read(descriptor, 4096).rpartition(b")")[2].split()
     except OSError:  # it ended meanwhile
-        return None
+        return []
     finally:
         os.close(descriptor)
-    # Fields 3 (state) and 22 (start time in clock ticks since boot) of proc(5); the name before them may hold spaces.
-    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _ps(*words: str) -> str:
+    import subprocess
+
+    argv = ["env", *_PLAIN_TIME, "ps", *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 
 
 def is_stopped(pid: int) -> bool:
-    """True if a signal has stopped that process, and none has let it go on yet (Linux)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] == b"T"
-    except (OSError, IndexError):
-        return False
+    """True if a signal has suspended that process (Linux)."""
+    return _stat(pid)[:1] == [b"T"]
 
 
 def start_time_in(words: str) -> str | None:
-    """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or `START_BY_PS`.
+    """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or the output of `START_BY_PS`.
 
-    On Linux the system's boot id may follow: the start time counts from the boot, so that of an earlier one is nobody's
-    (`EARLIER_BOOT`), whoever has the pid now.
+    On Linux the boot id may follow. Start times count from the boot, so one of an earlier boot fits no process:
+    then it is `EARLIER_BOOT`.
     """
     if not _LINUX:
         return " ".join(words.split()) or None
     stat, _, boot = words.strip().partition("\n")
-    if boot and _boot_id() not in (None, boot.strip()):
+    if boot and _boot_id() not in ("", boot.strip()):
         return EARLIER_BOOT
     fields = stat.rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else None
 
 
 def words_of(pid: int) -> str | None:
-    """What `start_time_in` reads of a process that has not written it down itself; None if it does not run."""
+    """What `start_time_in` reads, for a process that has not written it itself; None if it does not run."""
     if not _LINUX:
-        return _start_time_by_ps(pid)
+        return start_time(pid)
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return f"{file.read().strip()}\n{_boot_id() or ''}"
+            return f"{file.read().strip()}\n{_boot_id()}"
     except OSError:
         return None
 
 
-def _boot_id() -> str | None:
+def _boot_id() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
     except OSError:
-        return None
+        return ""
 
 
 def ourselves() -> dict[str, Any]:
-    """This process, as `noted` reads it back."""
+    """A note of this process, for `noted`."""
     return {"pid": os.getpid(), "started": start_time(os.getpid())}
 
 
 def noted(value: Any) -> tuple[int, str]:
-    """A process that was noted as {"pid", "started"}, as (pid, start time); nobody's if the note does not tell."""
+    """Pid and start time out of a note {"pid", "started"}; (0, ""), which is not a process, if the note is broken."""
     if not isinstance(value, dict) or type(value.get("pid")) is not int:
         return 0, ""
     return value["pid"], str(value.get("started"))
 
 
 def is_running(pid: int, started: str) -> bool:
-    """True if `pid` still is the process that was started at `started` (see `start_time`)."""
+    """True if `pid` is still the process that was started at `started` (see `start_time`)."""
     return pid > 0 and start_time(pid) == started
 
 
 def send_signal(pid: int, started: str, number: int) -> bool:
-    """Signal exactly that process. Returns False if it is gone; a recycled pid is never signalled."""
+    """Signal that process. Returns False if it is gone; a recycled pid is never signalled."""
     try:
         handle = os.pidfd_open(pid)
     except AttributeError:
@@ -114,7 +124,8 @@ def send_signal(pid: int, started: str, number: int) -> bool:
         return True
     except OSError:
         return False
-    # The handle is bound to whatever has the pid now; if the start time read after that still fits, it is ours.
+    # The handle is bound to the process that has the pid now; if the start time read after that fits, it is the right
+    # one.
     try:
         if not is_running(pid, started):
             return False
@@ -131,9 +142,9 @@ def send_signal(pid: int, started: str, number: int) -> bool:
 def family(root: int, mark: bytes) -> list[tuple[int, str]]:
     """`root`'s descendants, and every process whose environment holds `mark`, as (pid, start time), children first.
 
-    A descendant that left the tree (setsid, a double fork) is found by the mark; a tmux server is left alone, since it
-    may hold the sessions of others. One look at the processes of a machine misses what they start meanwhile, and what
-    becomes another program just then; so we look until one shows no such change.
+    The mark finds a descendant that left the tree (setsid, a double fork). A tmux server is left out: it may hold
+    sessions of others. A single look misses processes that are started meanwhile, and those that execute another
+    program just then, so we look until nothing of that kind is seen.
 
     Args:
         root: pid of the topmost process; 0 to search by the mark alone.
@@ -142,7 +153,7 @@ def family(root: int, mark: bytes) -> list[tuple[int, str]]:
     found: dict[int, str] = {}
     over = {root, os.getpid()}
     for _ in range(_LOOKS):
-        pids = _pids() if _LINUX else set()
+        pids = set(_parents()) if _LINUX else set()
         below = set(descendants((root,))) if root else set()
         changing = False
         for pid in (pids | below) - over:
@@ -151,26 +162,27 @@ def family(root: int, mark: bytes) -> list[tuple[int, str]]:
             if not wanted and any(entries):
                 continue
             started = start_time(pid)
-            if started is None:  # it may have started another that was not there yet
+            if started is None:  # it may have started another one after our look
                 over.add(pid)
                 changing = True
             elif wanted:
                 found[pid] = started
-            elif _is_becoming_another(pid):
+            elif _is_executing(pid):
                 changing = True
         if not changing:
             break
     return [(pid, found[pid]) for pid in sorted(found, reverse=True) if not is_tmux(pid)]
 
 
-def _is_becoming_another(pid: int) -> bool:
+def _is_executing(pid: int) -> bool:
     """True if a process has no environment because it executes another program just now (Linux)."""
+    fields = _stat(pid)
+    if not fields:
+        return True
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat, open(f"/proc/{pid}/cmdline", "rb") as words:
-            if int(stat.read().rpartition(b")")[2].split()[6]) & _KERNEL_THREAD:
-                return False
+        with open(f"/proc/{pid}/cmdline", "rb") as words:
             # A program gets its words and its environment at once: one that has words by now has both.
-            return not words.read() or any(_environment(pid))
+            return not int(fields[6]) & _KERNEL_THREAD and (not words.read() or any(_environment(pid)))
     except OSError:
         return True
 
@@ -178,7 +190,7 @@ def _is_becoming_another(pid: int) -> bool:
 def descendants(roots: Iterable[int]) -> Iterable[int]:
     """The pids of all descendants of these processes."""
     children: dict[int, list[int]] = {}
-    for pid, parent in _process_table().items():
+    for pid, parent in _parents().items():
         children.setdefault(parent, []).append(pid)
     stack = [child for root in roots for child in children.get(root, ())]
     while stack:
@@ -187,22 +199,12 @@ def descendants(roots: Iterable[int]) -> Iterable[int]:
         stack.extend(children.get(pid, ()))
 
 
-def _process_table() -> dict[int, int]:
-    """pid -> parent's pid of every process that can be seen."""
+def _parents() -> dict[int, int]:
+    """The pids of all processes, each with its parent's pid."""
     if not _LINUX:
-        return _process_table_by_ps()
-    table = {}
-    for pid in _pids():
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                table[pid] = int(file.read().rpartition(b")")[2].split()[1])
-        except OSError:
-            continue
-    return table
-
-
-def _pids() -> set[int]:
-    return {int(name) for name in os.listdir("/proc") if name.isdecimal()}
+        return {int(pid): int(parent) for pid, parent in map(str.split, _ps("-axo", "pid=,ppid=").splitlines())}
+    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    return {pid: int(fields[1]) for pid in pids if (fields := _stat(pid))}
 
 
 def carries(pid: int, mark: bytes) -> bool:
@@ -211,7 +213,7 @@ def carries(pid: int, mark: bytes) -> bool:
 
 
 def variable(pid: int, name: str) -> str | None:
-    """A variable of the environment that the process was started with; None without it, or if it may not be seen."""
+    """A variable of a process's first environment; None if it has none of that name, or may not be read (Linux)."""
     begin = f"{name}=".encode()
     entry = next((one for one in _environment(pid) if one.startswith(begin)), None)
     return None if entry is None else os.fsdecode(entry[len(begin) :])
@@ -226,7 +228,7 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def is_tmux(pid: int) -> bool:
-    """True if that process is a tmux, client or server."""
+    """True if that process is a tmux, client or server (Linux)."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
             return file.read().startswith(b"tmux")
@@ -234,31 +236,9 @@ def is_tmux(pid: int) -> bool:
         return False
 
 
-def _start_time_by_ps(pid: int) -> str | None:
-    import subprocess
-
-    argv = ["env", *_PLAIN_TIME, "ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    shown = subprocess.run(argv, capture_output=True, text=True, check=False)
-    state, _, started = shown.stdout.strip().partition(" ")
-    return " ".join(started.split()) or None if not state.startswith("Z") else None
-
-
-def _process_table_by_ps() -> dict[int, int]:
-    import subprocess
-
-    shown = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=False)
-    return {int(pid): int(parent) for pid, parent in (line.split() for line in shown.stdout.splitlines())}
-
-
-def file_mask() -> int:
-    """Our umask. Asked of the system where that can be: to set it, however briefly, is felt by every other thread."""
-    try:
-        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
-            return next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
-    except (OSError, StopIteration):
-        mask = os.umask(0)
-        os.umask(mask)
-        return mask
+def tmux_servers() -> dict[int, int]:
+    """The pids of all tmux processes, each with its parent's pid (Linux)."""
+    return {pid: parent for pid, parent in _parents().items() if is_tmux(pid)} if _LINUX else {}
 
 
 def listening_on(path: str) -> tuple[int, int] | None:
@@ -280,3 +260,14 @@ def listening_on(path: str) -> tuple[int, int] | None:
             return None
     pid, user, _ = struct.unpack("3i", peer)
     return int(pid), int(user)
+
+
+def file_mask() -> int:
+    """Our umask. Read from /proc if possible: setting it, even briefly, affects every other thread."""
+    try:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+            return next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
+    except (OSError, StopIteration):
+        mask = os.umask(0)
+        os.umask(mask)
+        return mask

@@ -1,4 +1,4 @@
-"""Ctrl-C, where half of a step would be worse than all of it."""
+"""Ctrl-C, postponed while half of a step would be worse than all of it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a Ctrl-C take effect at the end of the block only, as the KeyboardInterrupt that it is.
+    """Postpone a Ctrl-C to the end of the block.
 
-    Only the main thread is ever interrupted; in another one the block just runs. A process that is started meanwhile
-    gets Ctrl-C of the terminal unless it is started in a session of its own.
+    Only the main thread is ever interrupted; in another one the block just runs. A process that the block starts gets
+    the terminal's Ctrl-C itself, unless it has a session of its own.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pressed = False
-
-    def note(number: int, frame: object) -> None:
-        nonlocal pressed
-        pressed = True
-
-    before = signal.signal(signal.SIGINT, note)
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
     try:
         yield
     finally:

@@ -1,14 +1,12 @@
-"""Why a tmux server cannot be talked to: its socket was removed, or it is of another version than the client.
+"""Why a tmux server cannot be reached: its socket was removed, or its version differs from the client's.
 
-Asked only where a command has failed, or a socket is missing (Linux: the kernel's list of sockets, and `/proc`).
+Asked only after a command has failed, or when a socket is missing (Linux: the kernel's list of sockets, and `/proc`).
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import socket as sockets
-import struct
 
 from ..errors import TmuxError
 from ..system import processes
@@ -19,43 +17,49 @@ if TYPE_CHECKING:
     from .tmux import Tmux
 
 _LISTENING = 0x10000
-_SECONDS = 2.0
 
 
 def unreachable(tmux: Tmux) -> TmuxError | None:
-    """What keeps this server from being reached, with the remedy; None if nothing is known to.
-
-    Args:
-        tmux: the server as the failed command meant it.
-    """
+    """Why this server cannot be reached, with the remedy; None if there is no known reason."""
     pid = listener(tmux)
     return removed(tmux, pid) or mismatched(tmux, pid)
 
 
+def listener(tmux: Tmux) -> int | None:
+    """The server's process, if it can be reached."""
+    with tmux.alone():  # we connect and leave again
+        found = processes.listening_on(tmux.expected_socket())
+    return found[0] if found and found[1] == os.getuid() and processes.is_tmux(found[0]) else None
+
+
 def removed(tmux: Tmux, reached: int | None) -> TmuxError | None:
-    """That a server runs and its socket is gone, with the signal that brings it back.
+    """The error for a running server whose socket was removed, with the signal that makes the socket again.
 
     Args:
         reached: the process that answers on the socket, if there is one.
     """
     path = tmux.expected_socket()
-    lost = _lost_servers(path, reached)
+    links = _listening_sockets(path)
+    servers = processes.tmux_servers() if links else {}
+    holders = {pid for pid in servers if _holds(pid, links)}
+    # A child that the server has just forked for a new pane has its sockets until it executes the pane's program.
+    lost = sorted(pid for pid in holders - {reached} if servers[pid] not in {reached, *holders})
     if not lost:
         return None
     folder = os.path.dirname(path)
     made = "" if os.path.isdir(folder) else f"mkdir -m 700 -p {shlex.quote(folder)} && "
     return TmuxError(
-        f"the socket {path} was removed (by a cleaner of temporary files?); the tmux server behind it still runs, with "
-        f"its sessions, as process {lost[0]}",
+        f"the socket {path} was removed (by a cleaner of temporary files?); its tmux server still runs, with its "
+        f"sessions, as process {lost[0]}",
         next=f"{made}kill -USR1 {lost[0]} makes the socket again; then repeat the command",
     )
 
 
 def mismatched(tmux: Tmux, pid: int | None) -> TmuxError | None:
-    """That the server is of another version than the client, as after an upgrade, with the ways out.
+    """The error for a server of another version than the client, as after an upgrade, with the ways out.
 
     Args:
-        pid: the server's process; None if none was found.
+        pid: the server's process, if it was found.
     """
     if pid is None:
         return None
@@ -71,70 +75,26 @@ def mismatched(tmux: Tmux, pid: int | None) -> TmuxError | None:
     )
 
 
-def _lost_servers(path: str, reached: int | None) -> list[int]:
-    """The tmux servers of this user that listen on this socket and cannot be reached by it.
+def _listening_sockets(path: str) -> set[str]:
+    """The sockets that were bound to that path and listen, as `/proc/PID/fd` names them.
 
-    The kernel goes on listing a socket by the path that it was bound to.
+    The kernel still lists a socket under its path when the path was removed.
     """
-    inodes = _bound_to(path)
-    if not inodes:
-        return []
-    links = {f"socket:[{inode}]" for inode in inodes}
-    holders = {pid for pid in _tmux_processes() if _holds(pid, links)}
-    # What a server has just forked, for a new pane, has its sockets until it becomes the pane's program.
-    return sorted(pid for pid in holders - {reached} if _parent(pid) not in {reached, *holders})
-
-
-def _bound_to(path: str) -> set[str]:
-    """The inodes of the sockets that listen under that path, as far as the kernel tells."""
     found = set()
     try:
         with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
             for line in file:
                 words = line.split(None, 7)
                 if len(words) == 8 and words[7].rstrip("\n") == path and int(words[3], 16) & _LISTENING:
-                    found.add(words[6])
+                    found.add(f"socket:[{words[6]}]")
     except (OSError, ValueError):
         pass
     return found
-
-
-def _tmux_processes() -> list[int]:
-    return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal() and processes.is_tmux(int(name)))
-
-
-def _parent(pid: int) -> int | None:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _holds(pid: int, links: set[str]) -> bool:
     folder = f"/proc/{pid}/fd"
     try:
         return any(os.readlink(f"{folder}/{name}") in links for name in os.listdir(folder))
-    except OSError:  # somebody else's, or it ended meanwhile
+    except OSError:  # it belongs to somebody else, or has ended meanwhile
         return False
-
-
-def listener(tmux: Tmux) -> int | None:
-    """The process of the server, if it can be reached."""
-    with tmux.alone():  # to ask who listens is to connect and to leave
-        return _listener(tmux.expected_socket())
-
-
-def _listener(path: str) -> int | None:
-    """The process that answers on a socket; None if nobody does."""
-    if not hasattr(sockets, "SO_PEERCRED"):
-        return None
-    with sockets.socket(sockets.AF_UNIX) as asking:
-        asking.settimeout(_SECONDS)
-        try:
-            asking.connect(path)
-            told = asking.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, struct.calcsize("3i"))
-        except OSError:
-            return None
-    pid, user, _ = struct.unpack("3i", told)
-    return int(pid) if user == os.getuid() and processes.is_tmux(pid) else None

@@ -339,7 +339,7 @@ def test_a_state_that_cannot_be_written_ends_no_other_branch(run: Commands, task
     assert done.code == 5
     assert "## a: error" in done.out
     assert "## b: error" in done.out
-    assert f"{path}/branches is no folder" in done.out
+    assert f"{path}/branches is not a folder" in done.out
     (path / "branches").unlink()
     again = run("fan-out", "--resume", path.name)
     assert (again.code, again.out) == (0, "## a: completed\n\none\n\n## b: completed\n\ntwo\n")

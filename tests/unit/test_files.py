@@ -48,7 +48,7 @@ def test_a_file_in_the_way_of_a_folder(tmp_path):
     (tmp_path / "f").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("f", "link"):
-        with pytest.raises(StoreError, match=f"{name} is no folder") as caught:
+        with pytest.raises(StoreError, match=f"{name} is not a folder") as caught:
             files.make_folder(str(tmp_path / name / "g"))
         assert "DEV_SESSIONS_HOME" in caught.value.data["next"]
 
