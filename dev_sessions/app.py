@@ -45,9 +45,8 @@ def transport(settings: Settings) -> Transport:
 def local(settings: Settings) -> Transport:
     """The sessions of this machine, whatever the environment asks for."""
     from .service import Service
-    from .transport.local import LocalTransport
 
-    return LocalTransport(Service(settings))
+    return Service(settings)
 
 
 def gateway(

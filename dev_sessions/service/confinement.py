@@ -68,6 +68,7 @@ def _refuse_outside(settings: Settings, path: str, real: str) -> None:
         raise UsageError(
             f"{path} is outside of the folders that the gateway allows: {', '.join(settings.allowed)}",
             next=f"on the host: dev-sessions gateway --allow {shlex.quote(real)}",
+            next_on_host=True,
         )
 
 

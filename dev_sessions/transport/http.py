@@ -1,4 +1,4 @@
-"""A service behind a gateway, over HTTP. Written on sockets: the library's client would double the start-up time."""
+"""A service behind a gateway, over HTTP. It uses sockets: `http.client` would double the start-up time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..config import Gateway
     from ..wire import Frame, Request
 
-# Seconds: for the connection, and for each read of the challenge's answer; without a sign of life; between two tries
-# after a cut.
+# Seconds: to connect, and for each read of the challenge's answer; without a sign of life; between two tries after a
+# cut.
 _CONNECT, _SILENCE, _PAUSE = 10.0, 300.0, 0.2
 _LONGEST_HEAD = 65_536
 
@@ -32,10 +32,9 @@ class HttpTransport:
     """Carries requests to a gateway.
 
     Args:
-        gateway: where it is, and what it wants to see.
         parent: the session that the caller runs in, or None.
-        depth: how many sessions stand above one that it creates.
-        cwd: where relative paths begin.
+        depth: how many sessions a session created now has above it.
+        cwd: relative paths start there.
     """
 
     def __init__(self, gateway: Gateway, parent: str | None, depth: int, cwd: str) -> None:
@@ -47,19 +46,19 @@ class HttpTransport:
         """Run the request; see `wire.Transport`. A cut connection is made again, with the same request id.
 
         Raises:
-            HostUnreachable: no way to the gateway, or no more; or the peer has not proved that it is the gateway.
-            ProtocolError: the peer does not answer as a gateway of this version does.
-            UsageError: a path that cannot be told to the host.
+            HostUnreachable: the gateway cannot be reached, or the peer has not proved that it is the gateway.
+            ProtocolError: the peer does not answer like a gateway of this version.
+            UsageError: see `Paths.outward`.
         """
         outward = self._paths.outward(request)._replace(caller=self._caller)
-        begun, news = time.monotonic(), _News()
+        begun, events = time.monotonic(), _Events()
         cut: float | None = None  # when the connection was
         while True:
             try:
-                asked = outward if cut is None else _what_is_left(outward, begun)
+                asked = outward if cut is None else _with_time_left(outward, begun)
                 for frame in self._frames(asked, again=cut is not None):
                     cut = None
-                    if frame.kind != "event" or news.is_new(frame):
+                    if frame.kind != "event" or events.is_new(frame):
                         yield self._paths.homeward(frame)
                     if frame.final:
                         return
@@ -67,9 +66,16 @@ class HttpTransport:
             except (OSError, _Cut) as error:
                 cut = cut or time.monotonic()
                 if time.monotonic() - cut > self._gateway.patience:
-                    raise self._lost(request, error) from error
-                time.sleep(_PAUSE)  # nothing tells when the gateway is back
-                news.repeat()
+                    raise HostUnreachable(
+                        f"the connection to the gateway at {self._gateway.url} was cut ({error}), and does not come "
+                        f"back; the outcome of request {request.id} is unknown",
+                        next=f"on the host: {self._gateway.start}; then the same command with --request-id "
+                        f"{request.id}, if it has that option",
+                        url=self._gateway.url,
+                        request_id=request.id,
+                    ) from error
+                time.sleep(_PAUSE)  # there is no event for a gateway that is back
+                events.start_again()
 
     def _frames(self, request: Request, again: bool) -> Iterator[Frame]:
         with self._connect(again) as connection:
@@ -89,13 +95,18 @@ class HttpTransport:
         except OSError as error:
             if again:
                 raise
-            raise self._unreachable(error) from error
+            raise HostUnreachable(
+                f"no gateway at {self._gateway.url} ({error.strerror or error})",
+                next=f"on the host: {self._gateway.start}",
+                url=self._gateway.url,
+            ) from error
 
     def _ask(self, connection: socket.socket, what: str, body: bytes, again: bool) -> tuple[int, Iterator[bytes]]:
         """Send the one request of a connection. Returns the status, and the lines of the body as they come.
 
-        Any user of the host may listen on a TCP port while the gateway is down, so the peer there gets the request only
-        after it has proved that it has the token, and never the token. A unix socket is guarded by its folder's mode.
+        Any user of the host may listen on a TCP port while the gateway is down. So over TCP the peer has to prove that
+        it has the token before it gets the request, and it never gets the token. The mode of its folder protects a unix
+        socket.
         """
         token = self._gateway.token
         if isinstance(self._gateway.address, str):
@@ -104,7 +115,7 @@ class HttpTransport:
             try:
                 shown = self._signature(connection, what, body)
             except DevSessionsError as error:
-                if again:  # the gateway may still come back; if it does not, the error names the request that was sent
+                if again:  # the gateway may still come back; if not, the error names the request that was sent
                     raise _Cut(error.message) from error
                 raise
         connection.settimeout(_SILENCE)
@@ -114,14 +125,14 @@ class HttpTransport:
         try:
             connection.sendall(self._head(what, headers) + body)
         except OSError:
-            pass  # refused before it had read all: it says why
+            pass  # it refused before it had read all, and its answer says why
         status, _, rest = _answer(connection)
         return status, _lines(connection, rest)
 
     def _signature(self, connection: socket.socket, what: str, body: bytes) -> str:
         """Have the gateway prove that it has the token, and sign the request with it; see `proof`.
 
-        The user sees no text of a peer that has not proved itself: an agent might act on it.
+        No error quotes a peer that has not proved itself: an agent might act on the text.
 
         Raises:
             HostUnreachable: no token is set, or the peer has another, or does not know the challenge.
@@ -160,85 +171,68 @@ class HttpTransport:
         return f"{proof.SCHEME} {proof.of_client(token, nonces, what, digest)} {digest}"
 
     def health(self) -> dict[str, Any]:
-        """What the gateway says of itself.
+        """The gateway's answer to `GET /v1/health`.
 
         Raises:
-            HostUnreachable: nobody is there, or not for us.
-            ProtocolError: it is no gateway.
+            HostUnreachable: nothing listens there, or the gateway refuses us.
+            ProtocolError: it is not a gateway.
         """
         with self._connect(again=False) as connection:
             try:
                 status, lines = self._ask(connection, "GET /v1/health", b"", again=False)
-                told = json.loads(b"".join(lines))
+                value = json.loads(b"".join(lines))
             except (OSError, ValueError, _Cut) as error:
                 raise self._foreign(0) from error
         if status != 200:
-            raise from_wire(told["error"]) if isinstance(told, dict) and "error" in told else self._foreign(status)
-        return dict(told)
+            raise (from_wire(value["error"]) if isinstance(value, dict) and "error" in value else self._foreign(status))
+        return dict(value)
 
     def _head(self, what: str, headers: dict[str, str]) -> bytes:
         lines = [f"{what} HTTP/1.1", f"Host: {self._gateway.host}", *(f"{name}: {headers[name]}" for name in headers)]
         return "\r\n".join([*lines, "", ""]).encode()
 
-    def _unreachable(self, error: OSError) -> HostUnreachable:
-        return HostUnreachable(
-            f"no gateway at {self._gateway.url} ({error.strerror or error})",
-            next=f"on the host: {self._gateway.start}",
-            url=self._gateway.url,
-        )
-
-    def _lost(self, request: Request, error: Exception) -> HostUnreachable:
-        return HostUnreachable(
-            f"the connection to the gateway at {self._gateway.url} was cut ({error}), and does not come back; "
-            f"what became of request {request.id} is unknown",
-            next=f"on the host: {self._gateway.start}; then the same command with --request-id {request.id}, if it "
-            "has that option",
-            url=self._gateway.url,
-            request_id=request.id,
-        )
-
     def _foreign(self, status: int) -> ProtocolError:
         return ProtocolError(
-            f"what answers at {self._gateway.url} is no gateway of this version (HTTP status {status})",
+            f"the server at {self._gateway.url} is not a gateway of this version (HTTP status {status})",
             next="check DEV_SESSIONS_GATEWAY_URL; install the same version of dev-sessions on both sides",
         )
 
 
-class _News:
-    """Tells the events that come again after a cut from those that are new; an answer begins anew then."""
+class _Events:
+    """The events that were passed on: after a cut the answer starts again, and they must not be passed on twice."""
 
     def __init__(self) -> None:
-        self._passed_on: dict[int, int] = {}  # how often, by hash
-        self._to_come_again: dict[int, int] = {}
+        self._seen: dict[int, int] = {}  # how often each one was passed on, by hash
+        self._expected: dict[int, int] = {}  # how often it is still to be repeated
 
     def is_new(self, frame: Frame) -> bool:
         key = hash(repr(frame.value))
-        if self._to_come_again.get(key, 0) > 0:
-            self._to_come_again[key] -= 1
+        if self._expected.get(key, 0) > 0:
+            self._expected[key] -= 1
             return False
-        self._passed_on[key] = self._passed_on.get(key, 0) + 1
+        self._seen[key] = self._seen.get(key, 0) + 1
         return True
 
-    def repeat(self) -> None:
+    def start_again(self) -> None:
         """The connection was cut."""
-        self._to_come_again = dict(self._passed_on)
+        self._expected = dict(self._seen)
 
 
-def _connected(where: str | tuple[str, int]) -> socket.socket:
-    if not isinstance(where, str):
-        return socket.create_connection(where, _CONNECT)
+def _connected(address: str | tuple[str, int]) -> socket.socket:
+    if not isinstance(address, str):
+        return socket.create_connection(address, _CONNECT)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(_CONNECT)
-        connection.connect(where)
+        connection.connect(address)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _what_is_left(request: Request, begun: float) -> Request:
-    """The request with what is left of its time; see `wire.Request`."""
+def _with_time_left(request: Request, begun: float) -> Request:
+    """The request with the rest of its timeout; see `wire.Request`."""
     timeout = request.params.get("timeout") if isinstance(request.params, dict) else None
     if not isinstance(timeout, int | float):
         return request
@@ -246,7 +240,7 @@ def _what_is_left(request: Request, begun: float) -> Request:
 
 
 def _answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """The head of an answer (its status, and its headers by their names in lower case), and what has come behind it."""
+    """An answer's status, its headers by lower-case names, and the bytes received after them."""
     head = b""
     while b"\r\n\r\n" not in head:
         more = connection.recv(65_536)
@@ -254,14 +248,18 @@ def _answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
             raise _Cut("it was closed")
         head += more
         if len(head) > _LONGEST_HEAD and b"\r\n\r\n" not in head:
-            raise ProtocolError("the gateway's answer is no HTTP", next="check DEV_SESSIONS_GATEWAY_URL")
+            raise _not_http()
     head, _, rest = head.partition(b"\r\n\r\n")
     first, *more_lines = head.decode("latin-1").split("\r\n")
     words = first.split()
     if len(words) < 2 or not words[0].startswith("HTTP/1.") or not (words[1].isdecimal() and len(words[1]) == 3):
-        raise ProtocolError("the gateway's answer is no HTTP", next="check DEV_SESSIONS_GATEWAY_URL")
+        raise _not_http()
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in more_lines)}
     return int(words[1]), headers, rest
+
+
+def _not_http() -> ProtocolError:
+    return ProtocolError("the gateway's answer is not HTTP", next="check DEV_SESSIONS_GATEWAY_URL")
 
 
 def _lines(connection: socket.socket, rest: bytes) -> Iterator[bytes]:

@@ -534,8 +534,8 @@ def tries(port: int) -> list[DevSessionsError]:
 
 LIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "hangs up": (lambda got: b"", ""),
-    "no HTTP": (lambda got: b"hello\r\n\r\n", "no HTTP"),
-    "echo": (lambda got: got, "no HTTP"),
+    "no HTTP": (lambda got: b"hello\r\n\r\n", "not HTTP"),
+    "echo": (lambda got: got, "not HTTP"),
     "echoed nonce": (lambda got: challenge_answer(header(got, "Dev-Sessions-Nonce"), "0" * 64), "another token"),
     "echoed twice": (lambda got: challenge_answer(*[header(got, "Dev-Sessions-Nonce")] * 2), "another token"),
     "replayed": (lambda got: challenge_answer(NONCE, mac("gateway", NONCE, NONCE)), "another token"),
@@ -558,7 +558,7 @@ def test_an_impostor_gets_neither_token_nor_message(lie: str) -> None:
     said, word = LIES[lie]
     with Impostor(said) as impostor:
         for error in tries(impostor.port):
-            assert isinstance(error, HostUnreachable if word != "no HTTP" else ProtocolError) or lie == "hangs up"
+            assert isinstance(error, HostUnreachable if word != "not HTTP" else ProtocolError) or lie == "hangs up"
             assert word in error.message
             assert "say it" not in error.message
             assert error.data["next"]

@@ -19,7 +19,6 @@ from dev_sessions.gateway.server import Gateway
 from dev_sessions.operations import LONGEST_NAME, OPERATIONS, checked, to_send
 from dev_sessions.service import Service
 from dev_sessions.transport.http import HttpTransport
-from dev_sessions.transport.local import LocalTransport
 from dev_sessions.wire import Frame, Request
 
 ROUNDS = size(20, 2000)
@@ -38,7 +37,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 def transport(request: pytest.FixtureRequest, service: Service, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The two ways to the service."""
     if request.param == "local":
-        yield LocalTransport(service)
+        yield service
         return
     gateway = Gateway(service, "", log=lambda line: None)
     url = gateway.listen(str(tmp_path_factory.mktemp("g") / "s"))
@@ -120,7 +119,7 @@ def spoilt(op: str, source: random.Random) -> tuple[dict[str, Any], str]:
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_whatever_is_wrong_is_named_and_nothing_is_done(transport: Any, op: str) -> None:
     source = random.Random(f"{op} 13")
-    near = isinstance(transport, LocalTransport)
+    near = isinstance(transport, Service)
     for _ in range(ROUNDS):
         params, name = spoilt(op, source)
         error = error_of(transport, op, params)

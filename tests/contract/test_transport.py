@@ -18,7 +18,6 @@ from dev_sessions.gateway.replay import Once
 from dev_sessions.gateway.server import Gateway
 from dev_sessions.service import OPERATIONS, Service
 from dev_sessions.transport.http import HttpTransport
-from dev_sessions.transport.local import LocalTransport
 from dev_sessions.wire import (
     PROTOCOL_VERSION,
     Frame,
@@ -112,7 +111,7 @@ def exchanges() -> Iterator[dict[str, Exchange]]:
 @pytest.fixture(params=["local", "codec", "tcp", "unix"])
 def over(request: pytest.FixtureRequest, exchanges: dict[str, Exchange]) -> Make:
     """Makes a transport to a service."""
-    near = {"local": LocalTransport, "codec": CodecTransport}
+    near: dict[str, Make] = {"local": lambda service: service, "codec": CodecTransport}
     return near[request.param] if request.param in near else exchanges[request.param].before
 
 

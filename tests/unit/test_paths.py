@@ -76,8 +76,9 @@ def test_errors_and_notes_name_the_containers_paths() -> None:
     error = {"code": "usage", "message": text, "data": {"next": "mkdir -p /srv/w/x"}}
     changed = paths.homeward(Frame("error", error)).value
     assert changed == {"code": "usage", "message": f"{there}/workspace.", "data": {"next": "mkdir -p /workspace/x"}}
-    there = {"code": "usage", "message": "no", "data": {"next": "on the host: dev-sessions gateway --allow /srv/w"}}
-    assert paths.homeward(Frame("error", there)).value == there
+    next_ = "on the host: dev-sessions gateway --allow /srv/w"
+    there = {"code": "usage", "message": "/srv/w is", "data": {"next": next_, "next_on_host": True}}
+    assert paths.homeward(Frame("error", there)).value == {**there, "message": "/workspace is"}
     assert paths.homeward(Frame("event", {"note": "trusts /srv/w"})).value == {"note": "trusts /workspace"}
 
 
