@@ -17,7 +17,7 @@ _KEPT = 100
 
 
 class Answers:
-    """The last results, a file each, in the folder at `path`; the first one makes the folder."""
+    """The last results, a file each, in the folder at `path`, which the first one creates."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -19,7 +19,7 @@ _TRIES = 4
 
 def is_due(folder: Folder) -> bool:
     """True if so much has piled up that looking for something to compact is worthwhile."""
-    messages, facts = folder.crowd()
+    messages, facts = folder.counts()
     return messages > MESSAGES or facts > FACTS
 
 
@@ -41,7 +41,7 @@ def compact(folder: Folder, messages: list[Message], facts: Sequence[Fact], prob
         late = [message for message in messages if message.number > through]
         rest = reduce(late, of_an_older(fact for fact in facts if fact.at > at), probe)
         if rest == whole._replace(turns=tuple(turn for turn in whole.turns if turn.number > through)):
-            folder.put_behind(through, at)
+            folder.compact(through, at)
             return True
         tries += 1
         if tries == _TRIES:

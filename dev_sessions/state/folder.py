@@ -1,16 +1,16 @@
-"""The folder of one session. Decides nothing; knows no agent.
+"""The folder of one session: reads and writes its files.
 
 <id>-<u8>/
   record.json       the registry's record of this session
   messages/0007/    one message of ours: message.json, text.md, attempt.json, receipt.json
-  facts/            what the agent said, one file each, moved in whole and never edited; backends know their content
+  facts/            the agent's reports, a file each, moved in whole and never edited; backends know their content
   agent/            the backend's own files (how it launched the agent)
-  process           pid and start time of the agent's program, written by that very process
-  notice.json       what stood in the way at the last start, if anything did
-  revivals.json     when we started the agent again, if we did
-  past.jsonl        messages and facts that are long over (see `past`); past.json counts what is in it
+  process           pid and start time of the agent's program, written by that program's process
+  notice.json       the obstacle at the last start, if there was one
+  revivals.json     the times at which we started the agent again
+  past.jsonl        compacted messages and facts (see `past`); past.json says how many count
   answers/          results of respond, interrupt and goal by request id (see `answers`)
-  lock              held by whoever writes; courier.json names the courier that delivers queued messages
+  lock              held by writers; courier.json names the courier that delivers queued messages
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class Folder:
     """One session's folder at `path`.
 
     Args:
-        whole: messages and facts include those that were put behind (see `past`), for whoever tells the whole story.
+        whole: `messages` and `facts` include those that were compacted (see `past`).
     """
 
     def __init__(self, path: str, whole: bool = False) -> None:
         self.path = path
+        self.whole = whole
         self.messages_path = f"{path}/messages"
         self.facts_path = f"{path}/facts"
         self.agent_path = f"{path}/agent"
         self.lock_path = f"{path}/lock"
+        self.process_path = f"{path}/process"
         self.past = Past(path)
         self.answers = Answers(f"{path}/answers")
-        self.whole = whole
-        self._process_path = f"{path}/process"
         self._notice_path = f"{path}/notice.json"
         self._revivals_path = f"{path}/revivals.json"
         self._courier_path = f"{path}/courier.json"
@@ -66,7 +66,7 @@ class Folder:
         for path in (self.messages_path, self.facts_path, self.agent_path):
             files.make_folder(path)
 
-    # Messages: acts of ours.
+    # Messages.
 
     def messages(self) -> list[Message]:
         """All messages that were not withdrawn, by number."""
@@ -75,29 +75,29 @@ class Folder:
 
     def message(self, number: int) -> Message | None:
         """One message, however old; None if it was withdrawn or does not exist."""
-        acts = self._acts(number) if number > self.past.mark().through else self._behind().get(number, {})
+        acts = self._acts(number) if number > self.past.mark().through else self._compacted().get(number, {})
         return _message(number, acts)
 
     def acts(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each message by number, withdrawn ones too: its claim as "message", and what was noted of it later."""
+        """Each message by number, withdrawn ones too: its claim as "message", and its later notes by their names."""
         found = {number: self._acts(number) for number in self._numbers()}
         if self.whole:
-            found.update(self._behind())  # read last: a writer may be putting behind what we read
+            found.update(self._compacted())  # read last: a writer may be compacting what we read
         yield from sorted(found.items())
 
     def text(self, number: int) -> str | None:
-        """A message's text exactly as it was given; None if it is not there."""
+        """A message's text exactly as given; None if it is missing."""
         content = files.read(self.text_path(number))
         if content is not None:
             return content.decode(errors="replace")
-        claim = self._behind().get(number, {}).get("message", {})
+        claim = self._compacted().get(number, {}).get("message", {})
         text = claim.get("text", claim.get("wire"))
         return text if isinstance(text, str) else None
 
     def find_request(self, request_id: str) -> tuple[int, dict[str, Any]] | None:
         """Number and claim of the message that was made for a request id, withdrawn or not.
 
-        One that was withdrawn long ago is not found: it never reached the agent, and its place is closed.
+        A message that was withdrawn and then compacted is not found: it never reached the agent.
         """
         for number in reversed(self._numbers()):
             claim = self._acts(number).get("message", {})
@@ -112,8 +112,12 @@ class Folder:
         return max([self.past.mark().through, *self._numbers()]) + 1
 
     def claim_message(self, number: int, text: str, claim: dict[str, Any]) -> None:
-        """Make a message's folder, whole or not at all. The caller holds the session's lock."""
-        self._sweep_staged()
+        """Create a message's folder in one step. The caller holds the session's lock."""
+        for name in files.names_in(self.messages_path):
+            if name.startswith("."):  # a killed sender left it; we hold the lock now
+                import shutil
+
+                shutil.rmtree(os.path.join(self.messages_path, name), ignore_errors=True)
         staging = os.path.join(self.messages_path, f".{os.urandom(8).hex()}")
         files.make_folder(staging)
         files.write_whole(os.path.join(staging, "text.md"), text.encode(), durable=True)
@@ -121,7 +125,7 @@ class Folder:
         os.rename(staging, self.message_path(number))
 
     def reclaim_message(self, number: int, text: str, claim: dict[str, Any]) -> None:
-        """Take up a withdrawn message again, as it is given now."""
+        """Replace a withdrawn message, as its sender gives it now."""
         base = self.message_path(number)
         files.write_whole(os.path.join(base, "text.md"), text.encode(), durable=True)
         files.write_json(os.path.join(base, "message.json"), claim, durable=True)
@@ -131,54 +135,46 @@ class Folder:
         return f"{self.messages_path}/{number:04d}"
 
     def text_path(self, number: int) -> str:
-        """The file that holds a message's text exactly as it was given."""
+        """The file that holds a message's text exactly as given."""
         return os.path.join(self.message_path(number), "text.md")
 
     def note(self, number: int, act: str, content: dict[str, Any]) -> None:
-        """Write down an act on a message: "attempt", "receipt", "unconfirmed" or "withdrawn".
+        """Note an act on a message: "attempt", "receipt", "unconfirmed" or "withdrawn".
 
-        A receipt is the last act: it repeats those before it, so that one file tells all of a message.
+        A receipt is the last act. It repeats those before it, so that readers open one file only.
         """
         if act == "receipt":
             content = {**content, "acts": self._acts(number)}
         files.write_json(os.path.join(self.message_path(number), f"{act}.json"), content, durable=True)
 
     def _numbers(self) -> list[int]:
-        """The messages that are not behind yet. (What is behind may still have a folder: see `put_behind`.)"""
+        """The messages that are not compacted. (A compacted one may still have a folder: see `compact`.)"""
         through = self.past.mark().through
         return [number for number in self._folders() if number > through]
 
     def _folders(self) -> list[int]:
-        names = [name for name in _listed(self.messages_path) if name.isascii() and name.isdecimal() and len(name) < 12]
-        return sorted(int(name) for name in names)
+        names = files.names_in(self.messages_path)
+        return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 12)
 
     def _acts(self, number: int) -> dict[str, Any]:
-        """What is noted of a message. A note that cannot be read any more is an empty one."""
+        """The claim and the notes of a message. One that cannot be read is empty."""
         base = self.message_path(number)
         receipt = files.read_json(f"{base}/receipt.json")
         if isinstance(receipt, dict) and isinstance(receipt.get("acts"), dict):
             before = receipt.pop("acts")
             if all(isinstance(content, dict) for content in before.values()):
                 return {**before, "receipt": receipt}
-        there = _listed(base)
+        there = files.names_in(base)
         found = {act: files.read_json(f"{base}/{act}.json") for act in ACTS if f"{act}.json" in there}
         return {act: content if isinstance(content, dict) else {} for act, content in found.items()}
 
-    def _behind(self) -> dict[int, dict[str, Any]]:
+    def _compacted(self) -> dict[int, dict[str, Any]]:
         return dict(_messages_in(self.past.entries()))
 
-    def _sweep_staged(self) -> None:
-        """Remove what a sender left that was killed before its message was whole: we hold its lock now."""
-        for name in _listed(self.messages_path):
-            if name.startswith("."):
-                import shutil
-
-                shutil.rmtree(os.path.join(self.messages_path, name), ignore_errors=True)
-
-    # Facts: what the agent said.
+    # Facts.
 
     def facts(self, since: float = 0.0) -> list[Payload]:
-        """What the agent has said since a time, in the order of its saying."""
+        """The agent's reports since a time, in the order in which it made them."""
         found = []
         try:
             with os.scandir(self.facts_path) as entries:
@@ -191,51 +187,55 @@ class Folder:
         for stamp, name, path in sorted(found):
             if stamp >= since * 1e9:
                 content = files.read_regular(path, self.facts_path)
-                if content is not None:  # else a writer has just put it behind, or the agent put no file there
+                if content is not None:  # else a writer has just compacted it, or the agent put something else there
                     facts.append(Payload(name, stamp / 1e9, content))
-        return self._with_past(facts, since) if self.whole else facts
+        if not self.whole:
+            return facts
+        old = [fact for fact in _facts_in(self.past.entries()) if fact.at >= since]
+        known = {fact.name for fact in old}  # read last: a file may just have been compacted
+        return [*old, *(fact for fact in facts if fact.name not in known)]
 
-    def _with_past(self, facts: list[Payload], since: float) -> list[Payload]:
-        """The facts that have files, and those behind; these are read last, since a file may just have become one."""
-        behind = [fact for fact in _facts_in(self.past.entries()) if fact.at >= since]
-        known = {fact.name for fact in behind}
-        return [*behind, *(fact for fact in facts if fact.name not in known)]
+    # Compaction; see `past`.
 
-    # Putting behind what is long over; see `past`.
+    def counts(self) -> tuple[int, int]:
+        """How many messages and facts are not compacted."""
+        return len(self._numbers()), len(files.names_in(self.facts_path))
 
-    def crowd(self) -> tuple[int, int]:
-        """How many messages and facts are not behind yet."""
-        return len(self._numbers()), len(_listed(self.facts_path))
-
-    def put_behind(self, through: int, until: float) -> None:
+    def compact(self, through: int, until: float) -> None:
         """Move messages up to a number and facts up to a time into the past. The caller holds the session's lock.
 
-        The text of a message that went by file keeps its place: the agent may read it again.
+        The text of a message that went by file stays where it is: the agent may read it again.
 
         Raises:
             StoreError: it cannot be written; nothing has changed.
         """
-        messages = [(number, self._acts(number)) for number in self._numbers() if number <= through]
         facts = [fact for fact in Folder(self.path).facts() if fact.at <= until]
-        lines = [*(self._message_line(*one) for one in messages), *(_fact_line(fact) for fact in facts)]
-        self.past.add(lines, max(through, self.past.mark().through))
+        entries: list[dict[str, Any]] = []
+        for number in self._numbers():
+            if number <= through:
+                acts = self._acts(number)
+                claim = acts.get("message", {})
+                if claim.get("via") != "file" and (text := self.text(number)) != claim.get("wire"):
+                    acts = {**acts, "message": {**claim, "text": text}}
+                entries.append({"message": {"number": number, "acts": acts}})
+        for fact in facts:
+            content = fact.content.decode("utf-8", "surrogateescape")
+            entries.append({"fact": {"name": fact.name, "at": fact.at, "content": content}})
+        self.past.add(entries, max(through, self.past.mark().through))
         for number in self._folders():
             if number <= through:
-                self._clear(number)  # also what a writer left that died right here
+                self._clear(number)  # also the rest of a writer that died right here
         for fact in facts:
             files.remove(os.path.join(self.facts_path, fact.name))
         files.sweep_dead(self.path)
 
-    def _message_line(self, number: int, acts: dict[str, Any]) -> dict[str, Any]:
-        claim = acts.get("message", {})
-        if claim.get("via") != "file" and (text := self.text(number)) != claim.get("wire"):
-            acts = {**acts, "message": {**claim, "text": text}}
-        return {"message": {"number": number, "acts": acts}}
-
     def _clear(self, number: int) -> None:
-        """Remove what the log holds. Of a text that was typed the file goes first: where it is left, it is to stay."""
+        """Remove a compacted message's files, except for a text that went by file.
+
+        A typed text is removed first: a text that is alone in its folder stays.
+        """
         base = self.message_path(number)
-        names = _listed(base)
+        names = files.names_in(base)
         if names == ["text.md"]:
             return
         if "text.md" in names and self._acts(number).get("message", {}).get("via", "file") != "file":
@@ -247,20 +247,16 @@ class Folder:
         if "text.md" not in names:
             os.rmdir(base)
 
-    # The agent's process, and what its start ran into.
+    # The agent's process.
 
     def process(self) -> tuple[int, str] | None:
-        """Pid and start time of the agent's program; None if it never got as far as writing them."""
-        pid, _, rest = (files.read(self._process_path) or b"").decode(errors="replace").partition("\n")
+        """Pid and start time of the agent's program; None if it never wrote them."""
+        pid, _, rest = (files.read(self.process_path) or b"").decode(errors="replace").partition("\n")
         started = processes.start_time_in(rest)
         return (int(pid), started) if pid.isascii() and pid.isdecimal() and len(pid) < 10 and started else None
 
-    @property
-    def process_path(self) -> str:
-        return self._process_path
-
     def notice(self) -> dict[str, Any] | None:
-        """What stood in the way when the agent was last started: {"text", "at"}."""
+        """The obstacle at the agent's last start, {"text", "at"}, or None."""
         value = files.read_json(self._notice_path)
         return value if isinstance(value, dict) else None
 
@@ -268,23 +264,18 @@ class Folder:
         files.write_json(self._notice_path, {"text": text, "at": at})
 
     def clear_notice(self) -> None:
-        """Nothing stands in the way any more. The caller holds the session's lock."""
-        if os.path.exists(self._notice_path):
-            os.unlink(self._notice_path)
-
-    # The agent's lives.
+        """The obstacle is gone. The caller holds the session's lock."""
+        files.remove(self._notice_path)
 
     def revivals(self) -> list[float]:
-        """From when on we started the agent again, each time, oldest first."""
+        """The times at which we started the agent again, oldest first."""
         value = files.read_json(self._revivals_path)
         times = value.get("at") if isinstance(value, dict) else None
         return [as_number(at) for at in times] if isinstance(times, list) else []
 
     def set_revivals(self, times: list[float]) -> None:
-        """Note these revivals, and no others. The caller holds the session's lock."""
+        """Replace the times of `revivals`. The caller holds the session's lock."""
         files.write_json(self._revivals_path, {"at": times}, durable=True)
-
-    # The courier.
 
     def courier(self) -> tuple[int, str] | None:
         """Pid and start time of this session's courier, if one is running."""
@@ -292,18 +283,11 @@ class Folder:
         return process if processes.is_running(*process) else None
 
     def set_courier(self, pid: int | None) -> None:
-        """Name the process that delivers queued messages from now on, or nobody."""
+        """Note the process that delivers queued messages from now on; None: there is none."""
         if pid is not None:
             files.write_json(self._courier_path, {"pid": pid, "started": processes.start_time(pid)})
         else:
             files.remove(self._courier_path)
-
-
-def _listed(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _stamp_of(entry: os.DirEntry[str]) -> int:
@@ -313,25 +297,17 @@ def _stamp_of(entry: os.DirEntry[str]) -> int:
         return 0
 
 
-def _bytes(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a damaged log
-        return text.encode("utf-8", "replace")
-
-
-def _fact_line(fact: Payload) -> dict[str, Any]:
-    content = fact.content.decode("utf-8", "surrogateescape")
-    return {"fact": {"name": fact.name, "at": fact.at, "content": content}}
-
-
 def _facts_in(entries: Iterable[dict[str, Any]]) -> list[Payload]:
-    """The facts among a past's entries, each once: a writer that died on the way may have put one behind twice."""
+    """The facts among a past's entries, each once: a writer that died may have added one twice."""
     found = {}
     for entry in entries:
         fact = entry.get("fact")
         if isinstance(fact, dict) and isinstance(fact.get("name"), str) and isinstance(fact.get("content"), str):
-            found[fact["name"]] = Payload(fact["name"], as_number(fact.get("at")), _bytes(fact["content"]))
+            try:
+                content = fact["content"].encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError:  # a damaged log
+                content = fact["content"].encode("utf-8", "replace")
+            found[fact["name"]] = Payload(fact["name"], as_number(fact.get("at")), content)
     return sorted(found.values(), key=lambda fact: (fact.at, fact.name))
 
 
@@ -347,26 +323,22 @@ def _messages_in(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[
                 yield message["number"], noted
 
 
-def _message(number_: int, acts: dict[str, Any]) -> Message | None:
+def _message(number: int, acts: dict[str, Any]) -> Message | None:
     claim = acts.get("message")
     if not claim or "withdrawn" in acts:
         return None
-    created = as_number(claim.get("created"))
+    created, queued = as_number(claim.get("created")), bool(claim.get("queued", False))
     attempt, receipt = acts.get("attempt"), acts.get("receipt", {}).get("receipt")
+    sender = (attempt or {}).get("by") or (None if queued else claim.get("by"))  # a queued one has none before it
+    lost = receipt is None and sender is not None and not processes.is_running(*processes.noted(sender))
     return Message(
-        number_,
+        number,
         str(claim.get("wire", "")),
         str(claim.get("via", "terminal")),
         str(claim.get("request_id", "")),
         created,
-        bool(claim.get("queued", False)),
+        queued,
         None if attempt is None else as_number(attempt.get("at"), created),
         receipt if isinstance(receipt, str) else None,
-        "unconfirmed" in acts or (receipt is None and _sender_gone(claim, attempt)),
+        "unconfirmed" in acts or lost,
     )
-
-
-def _sender_gone(claim: dict[str, Any], attempt: dict[str, Any] | None) -> bool:
-    """True if the process that was handing the message over has ended; a queued one has none until it is attempted."""
-    by = (attempt or {}).get("by") or (None if claim.get("queued") else claim.get("by"))
-    return by is not None and not processes.is_running(*processes.noted(by))

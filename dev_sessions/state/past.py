@@ -1,12 +1,11 @@
-"""What a session has long behind it: old messages and reports, in one log instead of a file each.
+"""The compacted messages and facts of a session, in one log instead of a file each.
 
-<folder>/past.jsonl    a line for each message ({"message": ...}) and each report ({"fact": ...}), in no certain order
+<folder>/past.jsonl    a line for each message ({"message": ...}) and each fact ({"fact": ...}), in any order
 <folder>/past.json     how much of the log counts, and the last message in it
 
-The log grows at its end; only what `past.json` counts is there. A writer that died on the way leaves bytes that do not
-count (the next one writes over them), or files that are in the log already (readers skip them, the next one removes
-them). Nothing is thrown away: a session is as quick after ten thousand turns as after ten, and its folder holds as few
-files.
+The log grows at its end; only what `past.json` counts is valid. A writer that died leaves bytes that do not count (the
+next writer overwrites them), or files that are in the log already (readers skip them, the next writer removes them).
+Nothing is deleted: after ten thousand turns a session is as quick as after ten, and its folder holds as few files.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Mark(NamedTuple):
-    """How far the past reaches: `through` is the number of the last message in it, `size` the log's bytes."""
+    """How much of the log counts: `through` is the number of the last message in it, `size` is in bytes."""
 
     through: int = 0
     size: int = 0
@@ -38,7 +37,7 @@ class Past:
         self._mark_path = f"{path}/past.json"
 
     def mark(self) -> Mark:
-        """How far it reaches now; (0, 0) of a session that has none."""
+        """The current mark; (0, 0) if nothing was compacted."""
         value = files.read_json(self._mark_path)
         fields = value if isinstance(value, dict) else {}
         through, size = fields.get("through"), fields.get("size")
@@ -47,20 +46,20 @@ class Past:
         return self._recovered()
 
     def stamp(self) -> int:
-        """Changes whenever something is put behind."""
+        """A number that changes with each compaction; 0 before the first."""
         try:
             mark = os.stat(self._mark_path)
         except OSError:
             return 0
-        # Each mark is a new file beside the old one: two of one tick of the clock differ in their inodes.
+        # A new mark is a new file: two within one tick of the clock differ in their inodes.
         return mark.st_mtime_ns << 64 | mark.st_ino
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The log's entries, oldest first."""
-        return _objects(self._content())
+        return _objects(self._read(self.mark().size))
 
     def find(self, words: str) -> Iterator[dict[str, Any]]:
-        """The entries that hold these words somewhere, found without reading the others into memory."""
+        """The entries that contain these words, without reading the others into memory."""
         wanted, size = json.dumps(words).strip('"').encode(), self.mark().size
         try:
             file = open(self._log_path, "rb")  # noqa: SIM115 (closed below)
@@ -80,27 +79,20 @@ class Past:
                     at = content.find(wanted, end) if end >= 0 else -1
 
     def add(self, entries: Iterable[dict[str, Any]], through: int) -> None:
-        """Put entries behind the others. The caller holds the session's lock, and removes what they replace after that.
+        """Append entries. The caller holds the session's lock; after that it removes the files that they replace.
 
         Raises:
             StoreError: it cannot be written; nothing has changed.
         """
         content = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
-        size = self._whole_size()
-        self._write(size, content)
-        files.write_json(self._mark_path, {"through": through, "size": size + len(content)}, durable=True)
-
-    def _whole_size(self) -> int:
-        """Where the log may go on: behind what counts, or behind the last whole line of a log that was cut."""
         size = self.mark().size
         try:
-            whole = os.stat(self._log_path).st_size >= size
+            if os.stat(self._log_path).st_size < size:  # the log was cut: go on after its last whole line
+                size = self._read(size).rfind(b"\n") + 1
         except FileNotFoundError:
-            return 0
-        return size if whole else self._read(size).rfind(b"\n") + 1
-
-    def _content(self) -> bytes:
-        return self._read(self.mark().size)
+            size = 0
+        self._write(size, content)
+        files.write_json(self._mark_path, {"through": through, "size": size + len(content)}, durable=True)
 
     def _read(self, size: int) -> bytes:
         try:
@@ -119,7 +111,7 @@ class Past:
                 files.write_all(descriptor, content)
                 os.fsync(descriptor)
             except OSError:
-                os.ftruncate(descriptor, at)  # where no mark is yet, whole lines would count
+                os.ftruncate(descriptor, at)  # without a mark yet, whole lines would count
                 raise
             finally:
                 os.close(descriptor)
@@ -127,7 +119,7 @@ class Past:
             raise files.unwritable(self._log_path, error) from error
 
     def _recovered(self) -> Mark:
-        """What a log tells by itself whose mark is lost: its whole lines."""
+        """The mark of a log whose `past.json` is lost: all its whole lines count."""
         if not os.path.exists(self._log_path):
             return Mark()
         content = self._read(-1)

@@ -1,8 +1,7 @@
-"""`sessions.json`, the registry of sessions, and the locks. Knows no backend and no turn.
+"""The registry of sessions, `sessions.json`, and the locks.
 
-Readers take no lock: the file is replaced in one step. Each record also stands in its session's folder
-(`record.json`, written first), so that a damaged registry can be rebuilt: what is whole in it stays, the rest comes
-from the folders.
+Readers take no lock: the file is replaced in one step. A copy of each record is in its session's folder (`record.json`,
+written first), so that a damaged registry can be rebuilt from its whole records and from the folders.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ class Store:
     """The registry in one state folder.
 
     Args:
-        home: the state folder; created by the first writer.
-        warn: called with a sentence when something had to be repaired.
+        home: the state folder; the first writer creates it.
+        warn: called with a sentence about each damage.
     """
 
     def __init__(self, home: str, warn: Callable[[str], None] = lambda text: None) -> None:
@@ -43,7 +42,7 @@ class Store:
         self._warn = warn
 
     def load(self) -> dict[str, Record]:
-        """All records by session id. Writes nothing; of a damaged registry it shows what the folders tell.
+        """All records by session id. Writes nothing; if the registry is damaged, the folders supply the records.
 
         Raises:
             StoreError: the registry cannot be read, or a newer version of dev-sessions wrote it.
@@ -51,12 +50,12 @@ class Store:
         records, damage = self._read()
         if damage:
             self._warn(f"{self.path} is damaged ({damage}): {_counted(records)} found in it and in the session folders")
-            self._warn("nothing is lost by looking; the next create or kill repairs it and keeps a copy")
+            self._warn("nothing is lost; the next create or kill repairs it and keeps a copy")
         return records
 
     @contextmanager
     def change(self) -> Iterator[dict[str, Record]]:
-        """Hold the registry's lock; what the block leaves in the yielded dict is written when it ends without error.
+        """Hold the registry's lock; the yielded dict is written when the block ends without an error.
 
         Raises:
             StoreError: the registry cannot be read or written.
@@ -68,7 +67,7 @@ class Store:
                 aside = self._set_aside()
                 self._warn(f"{self.path} was damaged ({damage}): rebuilt with {_counted(records)}, kept as {aside}")
             self._sweep(records)
-            before = marshal.loads(marshal.dumps(records))  # the quickest of all deep copies
+            before = marshal.loads(marshal.dumps(records))  # the quickest deep copy
             yield records
             changed = [record for id, record in records.items() if before.get(id) != record]
             try:
@@ -78,12 +77,17 @@ class Store:
                     files.write_json(os.path.join(folder, "record.json"), record, durable=True)
                 if damage or changed or before.keys() != records.keys():
                     files.write_json(self.path, {"format": FORMAT, "sessions": records}, durable=True)
-            except BaseException:
-                self._take_back([record for record in changed if record["id"] not in before])
+            except BaseException:  # Ctrl-C, a full disk: leave no folder of a session that did not get in
+                import shutil
+
+                known = _parsed(self._content() or b"", self.path)[0]
+                for record in changed:
+                    if record["id"] not in before and record["id"] not in known:
+                        shutil.rmtree(self.folder(record), ignore_errors=True)
                 raise
 
     def remove(self, record: Record) -> None:
-        """Take a session out of the registry; another one that has its id by now stays."""
+        """Remove a session from the registry; a newer one with the same id stays."""
         with self.change() as records:
             if records.get(record["id"], {}).get("key") == record["key"]:
                 del records[record["id"]]
@@ -100,13 +104,13 @@ class Store:
             timeout: seconds to wait for another holder.
 
         Raises:
-            StoreError: another process holds it for longer, or the file cannot be made.
-            SessionNotFound: the folder that it would stand in is gone: the session was killed.
+            StoreError: another process holds it for longer, or the file cannot be created.
+            SessionNotFound: its folder is gone: the session was killed.
         """
-        if not os.path.isdir(os.path.dirname(path)):  # filelock would make it anew
+        if not os.path.isdir(os.path.dirname(path)):  # filelock would create it
             raise SessionNotFound(
                 f"the folder {os.path.dirname(path)} is gone: its session was killed, or somebody removed it",
-                next="dev-sessions list; if the session still stands there, dev-sessions kill ends its agent",
+                next="dev-sessions list; if it still lists the session, dev-sessions kill ends its agent",
             )
         try:
             release = locks.take(path, timeout)
@@ -125,28 +129,17 @@ class Store:
         finally:
             release()
 
-    def _take_back(self, added: list[Record]) -> None:
-        """Leave no folder of a session that did not get into the registry (Ctrl-C, a full disk)."""
-        import shutil
-
-        known = _parsed(self._content() or b"", self.path)[0]
-        for record in added:
-            if record["id"] not in known:
-                shutil.rmtree(self.folder(record), ignore_errors=True)
-
     def _sweep(self, records: dict[str, Record]) -> None:
-        """Remove what writers left that were killed in the middle: nobody else writes here while we hold the lock."""
+        """Remove what killed writers left behind: we hold the lock, so nobody else is writing here."""
         files.sweep(self.home, f"{os.path.basename(self.path)}.")
-        for key in set(_listed(self.sessions_folder)) - {record["key"] for record in records.values()}:
+        for key in set(files.names_in(self.sessions_folder)) - {record["key"] for record in records.values()}:
             folder = os.path.join(self.sessions_folder, key)
-            names = _listed(folder)
-            if all(name.startswith("record.json") for name in names) and self._is_spare(folder, names):
-                # Its create was cut before the session was in the registry; nothing of it ever ran.
+            names = files.names_in(folder)
+            # A create that was killed before its session was in the registry; its agent was never started.
+            spare = "record.json" not in names or self._record_in(folder) is not None
+            if spare and all(name.startswith("record.json") for name in names):
                 files.sweep(folder, "record.json", "")
                 files.remove_empty(folder)
-
-    def _is_spare(self, folder: str, names: list[str]) -> bool:
-        return "record.json" not in names or self._record_in(folder) is not None
 
     def _content(self) -> bytes | None:
         try:
@@ -159,19 +152,19 @@ class Store:
         except OSError as error:
             raise StoreError(
                 f"cannot read {self.path}: {error.strerror}",
-                next="make it readable for you, or set DEV_SESSIONS_HOME to a folder of yours",
+                next="make it readable, or set DEV_SESSIONS_HOME to a folder of yours",
             ) from error
 
     def _read(self) -> tuple[dict[str, Record], str]:
-        """All records, and what is wrong with the registry, if anything is."""
+        """All records, and the damage of the registry in words ("" if there is none)."""
         content = self._content()
         if content is None:
-            return self._completed({}), ""  # none at all before the first session
+            return self._completed({}), ""  # before the first session
         records, damage = _parsed(content, self.path)
         return (self._completed(records), damage) if damage else (records, "")
 
     def _set_aside(self) -> str:
-        """Keep the damaged registry; it also stays in its place until the new one is there."""
+        """Keep a copy of the damaged registry; the file itself stays until the new one replaces it."""
         aside = f"{self.path}.damaged-{os.urandom(4).hex()}"
         try:
             os.link(self.path, aside)
@@ -183,27 +176,21 @@ class Store:
         return aside
 
     def _completed(self, records: dict[str, Record]) -> dict[str, Record]:
-        """These records, and those in the folders of sessions that are not among them."""
+        """These records, and those of session folders that are not among them."""
         known = {record["key"] for record in records.values()}
         found: dict[str, Record] = {}
-        unknown = []
-        for key in sorted(set(_listed(self.sessions_folder)) - known):
+        for key in sorted(set(files.names_in(self.sessions_folder)) - known):
             folder = os.path.join(self.sessions_folder, key)
             record = self._record_in(folder)
-            if record is None:
-                unknown.append(folder)
-            elif record["id"] not in found or _age(found[record["id"]]) < _age(record):
-                found[record["id"]] = record
-        self._tell_of([folder for folder in unknown if _listed(folder)])
+            if record is not None:
+                if record["id"] not in found or _age(found[record["id"]]) < _age(record):
+                    found[record["id"]] = record
+            elif files.names_in(folder):
+                self._warn(
+                    f"{folder} has no readable record.json, so its session is not listed. Its messages are still "
+                    f"there; if its agent runs, reach it with: tmux attach -t dev-{key.rpartition('-')[0]}"
+                )
         return {**found, **records}
-
-    def _tell_of(self, folders: list[str]) -> None:
-        for folder in folders:
-            id = os.path.basename(folder).rpartition("-")[0]
-            self._warn(
-                f"{folder} has no readable record.json, so its session is not listed. Its messages are still there; "
-                f"if its agent runs, reach it with: tmux attach -t dev-{id}"
-            )
 
     def _record_in(self, folder: str) -> Record | None:
         record = files.read_json(os.path.join(folder, "record.json"))
@@ -212,13 +199,13 @@ class Store:
 
 
 def _parsed(content: bytes, path: str) -> tuple[dict[str, Record], str]:
-    """The whole records in a registry's content, and what is wrong with it: nothing, or some words."""
+    """The whole records in a registry's content, and its damage in words ("" if there is none)."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        return {}, "it holds no JSON" if content.strip() else "it is empty"
+        return {}, "it is not JSON" if content.strip() else "it is empty"
     if not isinstance(value, dict) or type(value.get("format")) is not int:
-        return {}, "it is no registry"
+        return {}, "it is not a registry"
     if value["format"] > FORMAT:
         raise StoreError(
             f"{path} has format {value['format']}, written by a newer dev-sessions; this one knows {FORMAT}",
@@ -242,7 +229,7 @@ _FIELDS: tuple[tuple[str, set[Any]], ...] = (
 
 
 def _whole(id: Any, record: Any) -> bool:
-    """True if a record has what every reader relies on, and nothing that would trip one."""
+    """True if a record has all fields that readers rely on, with values of the right types."""
     if type(record) is not dict or type(id) is not str or record.get("id") != id:
         return False
     for name, kinds in _FIELDS:
@@ -253,16 +240,9 @@ def _whole(id: Any, record: Any) -> bool:
 
 
 def _age(record: Record) -> tuple[bool, float]:
-    """Of two records of one id the greater one is that of the session; the other's create was cut."""
+    """Orders records of the same id: the greatest one is that of the session, the others' creates were killed."""
     return record.get("ready_at") is not None, float(record.get("created_at") or 0.0)
 
 
 def _counted(records: dict[str, Record]) -> str:
     return f"{len(records)} session{'' if len(records) == 1 else 's'}"
-
-
-def _listed(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -61,7 +61,7 @@ def test_reports_that_are_links_pipes_or_folders_are_not_there(session: Session,
     os.mkfifo(facts / "pipe.json")
     report(session, "true.json", hook_event_name="Stop")
     assert [payload.name for payload in session.folder.facts()] == ["true.json"]
-    session.folder.put_behind(0, 1e12)
+    session.folder.compact(0, 1e12)
     assert b"secret" not in (Path(session.folder.path) / "past.jsonl").read_bytes()
     assert (host / "plan.md").read_text() == "secret"
 

@@ -254,7 +254,7 @@ def test_it_stays_small_in_any_life(tmp_path, kinds):
     most = [0, 0]
     while len(life.walk.messages) < 90:
         life.step()
-        most = [max(pair) for pair in zip(most, life.cut.folder.crowd(), strict=True)]
+        most = [max(pair) for pair in zip(most, life.cut.folder.counts(), strict=True)]
     life.same()
     assert most[0] <= 60, most
     assert most[1] <= 300, most
@@ -306,11 +306,11 @@ def test_readers_never_see_a_half_way_state(tmp_path):
     )
     readers = [reader(disk, look) for look in looks]
     for number in range(1, 91):
-        disk.folder.put_behind(number, ends[number - 1] + 1e-6)
+        disk.folder.compact(number, ends[number - 1] + 1e-6)
     _write(f"{disk.folder.path}/stop", None)
     for pid, seen in readers:
         with open(seen, encoding="utf-8") as file:
             wrong = file.read()
         os.waitpid(pid, 0)
         assert not wrong
-    assert disk.folder.crowd()[0] == 10
+    assert disk.folder.counts()[0] == 10

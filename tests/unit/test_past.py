@@ -56,7 +56,7 @@ def told(folder):
 
 def test_nothing_is_lost_by_putting_it_behind(folder):
     before = told(folder)
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     after = told(folder)
     assert after[0:2] == before[0:2]
     assert after[3:] == before[3:]
@@ -64,21 +64,21 @@ def test_nothing_is_lost_by_putting_it_behind(folder):
     assert [number for number, _ in after[2]] == [number for number, _ in before[2]]
     assert [message.number for message in folder.messages()] == [5]
     assert [fact.name for fact in folder.facts()] == ["f5.json"]
-    assert folder.crowd() == (1, 1)
+    assert folder.counts() == (1, 1)
 
 
 def test_the_text_of_a_message_by_file_stays_where_the_agent_may_read_it_again(folder):
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     assert os.listdir(folder.message_path(2)) == ["text.md"]
     assert os.listdir(folder.messages_path) != []
     assert not os.path.exists(folder.message_path(1))
 
 
 def test_it_grows_at_its_end(folder):
-    folder.put_behind(2, 30.0)
+    folder.compact(2, 30.0)
     first = folder.past.mark()
     before = told(folder)
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     assert told(folder)[0:2] == before[0:2]
     assert folder.past.mark().through == 4
     assert folder.past.mark().size > first.size
@@ -90,17 +90,17 @@ def test_what_a_dead_writer_left_is_swept_with_it(folder):
     left = os.path.join(folder.path, f"notice.json.{gone.pid}.0a1b2c3d.tmp")
     with open(left, "w", encoding="utf-8"):
         os.utime(left, (1.0, 1.0))
-    folder.put_behind(2, 30.0)
+    folder.compact(2, 30.0)
     assert not os.path.exists(left)
 
 
 def test_a_writer_that_died_before_its_mark_has_done_nothing(folder):
     before = told(folder)
-    folder.put_behind(2, 30.0)
+    folder.compact(2, 30.0)
     with open(os.path.join(folder.path, "past.jsonl"), "ab") as log:
         log.write(b'{"message": {"number": 3, "acts"')
     assert told(folder)[0:2] == before[0:2]
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     assert told(folder)[0:2] == before[0:2]
 
 
@@ -108,12 +108,12 @@ def test_what_is_in_the_log_already_is_told_once(folder):
     """A writer that died between the mark and the removal of the files."""
     before = told(folder)
     kept = {fact.name: fact.content for fact in folder.facts()}
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     for number, name in enumerate(sorted(kept), 1):
         report(folder, name, 10.0 * number + 3, kept[name])
     os.mkdir(folder.message_path(3))
     assert told(folder)[0:2] == before[0:2]
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     assert told(folder)[0:2] == before[0:2]
     assert [fact.name for fact in folder.facts()] == ["f5.json"]
 
@@ -123,7 +123,7 @@ def test_what_is_in_the_log_already_is_told_once(folder):
 )
 def test_a_lost_mark_is_found_again_in_the_log(folder, damage):
     before = told(folder)
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     mark, path = folder.past.mark(), os.path.join(folder.path, "past.json")
     if damage is None:
         os.unlink(path)
@@ -133,7 +133,7 @@ def test_a_lost_mark_is_found_again_in_the_log(folder, damage):
     # Message 4 was withdrawn, and is in the log all the same.
     assert folder.past.mark() == mark
     assert told(folder)[0:2] == before[0:2]
-    folder.put_behind(5, 60.0)
+    folder.compact(5, 60.0)
     assert told(folder)[0:2] == before[0:2]
 
 
@@ -155,7 +155,7 @@ def test_a_damaged_line_hides_no_other(tmp_path, line):
 
 def test_a_request_id_is_found_as_it_is_written(folder):
     folder.claim_message(6, "x", {"wire": "x", "via": "terminal", "request_id": 'a"b\u00e9\n', "created": 60.0})
-    folder.put_behind(6, 70.0)
+    folder.compact(6, 70.0)
     assert folder.find_request('a"b\u00e9\n')[0] == 6
     assert folder.find_request("r") is None
     assert folder.find_request("text 1") is None
@@ -163,16 +163,16 @@ def test_a_request_id_is_found_as_it_is_written(folder):
 
 def test_what_was_withdrawn_long_ago_can_be_asked_for_anew(folder):
     assert folder.find_request("r4")[0] == 4
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     assert folder.find_request("r4") is None
     assert folder.next_number() == 6
 
 
 def test_a_stamp_tells_that_something_was_put_behind(folder):
     assert folder.past.stamp() == 0
-    folder.put_behind(2, 30.0)
+    folder.compact(2, 30.0)
     first = folder.past.stamp()
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     assert folder.past.stamp() not in (0, first)
 
 
@@ -216,18 +216,18 @@ def in_log(folder):
 @pytest.mark.parametrize("behind", [0, 2], ids=["the first time", "with a past"])
 def test_a_writer_killed_at_any_step_leaves_nothing_wrong(folder, tmp_path, behind):
     if behind:
-        folder.put_behind(behind, 10.0 * behind + 5)
+        folder.compact(behind, 10.0 * behind + 5)
     before, step = told_of_all(folder), 0
     while True:
         step += size(3, 1)
         copy = Folder(str(tmp_path / f"copy-{step}"))
         shutil.copytree(folder.path, copy.path)
-        died = killed(lambda copy=copy: copy.put_behind(4, 50.0), step)
+        died = killed(lambda copy=copy: copy.compact(4, 50.0), step)
         assert told_of_all(copy) == before, step
         assert [fact.name for fact in copy.facts()][-1] == "f5.json", step
-        copy.put_behind(4, 50.0)
+        copy.compact(4, 50.0)
         assert told_of_all(copy) == before, step
-        assert copy.crowd() == (1, 1), step
+        assert copy.counts() == (1, 1), step
         assert not os.path.exists(copy.message_path(1)), step
         assert os.listdir(copy.message_path(2)) == ["text.md"], step
         assert in_log(copy) == [1, 2, 3, 4], step
@@ -240,7 +240,7 @@ def test_a_writer_killed_at_any_step_leaves_nothing_wrong(folder, tmp_path, behi
 @pytest.mark.parametrize("cut", [0, 1, 40, -30, -1, None], ids=str)
 def test_a_log_that_was_cut_takes_what_comes_next(folder, cut):
     """What the cut took is gone; nothing else is, now or later, and no number is given twice."""
-    folder.put_behind(2, 30.0)
+    folder.compact(2, 30.0)
     path = os.path.join(folder.path, "past.jsonl")
     content = pathlib.Path(path).read_bytes()
     if cut is None:
@@ -251,7 +251,7 @@ def test_a_log_that_was_cut_takes_what_comes_next(folder, cut):
     assert folder.next_number() == 6
     assert [message.number for message in folder.messages()] == [3, 5]
     assert Folder(folder.path, whole=True).messages()[-1].number == 5
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     assert in_log(folder) == [*kept, 3, 4]
     whole = Folder(folder.path, whole=True)
     assert [fact.name for fact in whole.facts()][-3:] == ["f3.json", "f4.json", "f5.json"]
@@ -260,11 +260,11 @@ def test_a_log_that_was_cut_takes_what_comes_next(folder, cut):
 
 def test_garbage_in_the_log_hides_nothing_else(folder):
     facts = Folder(folder.path, whole=True).facts()
-    folder.put_behind(2, 30.0)
+    folder.compact(2, 30.0)
     path = pathlib.Path(folder.path, "past.jsonl")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([b"\0" * (len(lines[0]) - 1) + b"\n", *lines[1:]]))
-    folder.put_behind(4, 50.0)
+    folder.compact(4, 50.0)
     whole = Folder(folder.path, whole=True)
     assert [message.number for message in whole.messages()] == [2, 3, 5]
     assert whole.facts() == facts
@@ -276,6 +276,6 @@ def test_a_folder_in_the_place_of_a_file_is_told_in_words(folder, name):
     before = told_of_all(folder)
     os.mkdir(os.path.join(folder.path, name))
     with pytest.raises(StoreError, match=name):
-        folder.put_behind(4, 50.0)
+        folder.compact(4, 50.0)
     os.rmdir(os.path.join(folder.path, name))
     assert told_of_all(folder) == before
