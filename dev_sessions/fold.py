@@ -1,7 +1,4 @@
-"""What is known after some facts: which prompts the agent has taken and not finished, and what became of the others.
-
-Used by `turns`, which states the rules. Pure.
-"""
+"""The state of a session's prompts and questions after some facts, for `turns`, which states the rules. Pure."""
 
 from __future__ import annotations
 
@@ -12,26 +9,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-# An agent is idle for some 20 to 60 ms between two turns of its own queue (Claude Code 2.1.330). Only what it still
-# holds after this time of idling has been dropped, or has silently joined the turn before. Seconds.
+# Seconds. An agent is idle for some 20 to 60 ms between two turns of its own queue (Claude Code 2.1.330). A prompt that
+# it still holds after being idle for this long was dropped, or has silently joined the turn before.
 HOLD_GRACE = 1.0
-# An agent that took a prompt and has said `idle` for this long since before will not start on it (a hook of the
-# user's own may block a prompt after ours has reported it). An agent whose subagents have ended wakes up some 0.1 s
-# later (Claude Code 2.1.332); one that does not within this time was told nothing. Seconds.
+# An agent that took a prompt and has been idle for this long since before will not start on it (a hook of the user's
+# may block a prompt after ours has reported it). An agent whose subagents have ended wakes up some 0.1 s later (Claude
+# Code 2.1.332); one that does not within this time got no report of them.
 START_GRACE = 5.0
-# Stamps of files may run ahead of the clock by a tick. Seconds.
-_CLOCK_SLACK = 1.0
-# An agent that we started again says so within this time. Seconds.
-AWAKE_SECONDS = 120.0
-# An agent that says it ends is taken at its word for this long; one that runs on after that has not ended. Seconds.
-ENDING_SECONDS = 5.0
+_CLOCK_SLACK = 1.0  # the time stamps of files may be ahead of the clock by a tick
+AWAKE_SECONDS = 120.0  # within which an agent that we started again reports it
+ENDING_SECONDS = 5.0  # an agent that says that it ends, and runs for longer, has not ended
 CUT = "the agent was gone in the middle of it, and was started again"
 STOPPED = "its subagents were stopped"
 UNREPORTED = "its subagents ended without a report"
 
 
 class Untaken:
-    """The messages that may have reached the agent, but for those that it has taken by now."""
+    """The messages that may have reached the agent and that it has not taken yet."""
 
     def __init__(self, messages: Iterable[Message]) -> None:
         self._by_text: dict[str, list[Message]] = {}
@@ -40,9 +34,9 @@ class Untaken:
                 self._by_text.setdefault(message.wire, []).append(message)
 
     def take(self, fact: Fact) -> Message | None:
-        """The message that the agent has taken: of those of that text the one that was attempted last.
+        """The message that the agent has taken: the last one with that text that was attempted by then.
 
-        One of the same text before it may have been lost on its way (its sender was killed).
+        An earlier one of the same text may have been lost (its sender was killed).
         """
         same = self._by_text.get(fact.text, [])
         fitting = [one for one in same if (one.attempted or 0.0) <= fact.at]
@@ -53,28 +47,30 @@ class Untaken:
 
 
 class _Open:
-    """A prompt that the agent has taken and not yet finished.
+    """A prompt that the agent has taken and not finished.
 
-    `number` is None if it is not a message of ours. `queued`: the agent has said that it put the prompt into its queue,
-    and not yet that it takes it from there. `followed`: it began as the agent came to it in its queue. `task`: the
-    background task whose end made the agent give itself this prompt. `waits`: the subagents that hold it open after
-    the agent itself has ended it; empty while the agent works on it. `parts`: the prompts by which it told itself so.
+    Attributes:
+        number: of our message; None if the prompt is not ours.
+        queued: the agent has reported that it put the prompt into its queue, and not yet that it takes it from there.
+        held: the agent has not begun to work on it.
+        followed: it came from the queue.
+        task: the background task whose end made the agent give itself this prompt.
+        waits: the subagents that keep it open after the agent itself has ended it; empty while the agent works on it.
+        parts: the prompts by which the agent got the reports of these subagents.
     """
 
     __slots__ = ("began", "followed", "held", "number", "parts", "prompt", "queued", "task", "text", "waits")
 
-    def __init__(
-        self, number: int | None, text: str, prompt: str | None, began: float, held: bool, queued: bool = False
-    ) -> None:
-        self.number, self.text, self.prompt, self.began, self.held = number, text, prompt, began, held
-        self.queued, self.followed = queued, False
-        self.task: str | None = None
+    def __init__(self, number: int | None, fact: Fact, held: bool) -> None:
+        self.number, self.text, self.prompt, self.began, self.held = number, fact.text, fact.prompt, fact.at, held
+        self.queued, self.followed = fact.held, False
+        self.task = fact.task
         self.waits: frozenset[str] = frozenset()
         self.parts: frozenset[str] = frozenset()
 
 
 class Fold:
-    """What is known after some facts; `take` adds the next one."""
+    """The state after some facts; `take` adds the next one."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._untaken = Untaken(messages)
@@ -84,180 +80,167 @@ class Fold:
         self.background = 0
         self.left: tuple[Task, ...] = ()
         self.last_end: Fact | None = None
-        self._listed: frozenset[str] = frozenset()  # the subagents that ran at the last end
-        self._fresh: frozenset[str] = frozenset()  # those that the running turn has started
-        self._starters: dict[str, frozenset[int]] = {}  # the turns of ours in which each command was started
-        self._told: frozenset[str] = frozenset()  # the background tasks whose end the agent was told
+        self._listed: frozenset[str] = frozenset()  # the subagents that ran on at the last end
+        self._fresh: frozenset[str] = frozenset()  # the subagents that the running turn has started
+        self._starters: dict[str, frozenset[int]] = {}  # our turns in which each command was started
+        self._reported: frozenset[str] = frozenset()  # the background tasks whose end was reported to the agent
         self.last: Turn | None = None
         self.gone: str | None = None
         self.ending = 0.0
-        self.lived = False  # the program has told of its start
-        self.heard = False  # and has said something since we started it last
+        self.lived = False  # the program has reported its start
+        self.heard = False  # and has reported something since we started it last
         self.revivals: list[float] = []
 
     def take(self, fact: Fact) -> None:
-        # What the agent is told of its tasks while it works answers none of its questions.
+        """Add a fact. One of a kind that only a newer version knows is ignored; mypy checks that no other one is."""
+        # The report of a task that reaches the agent while it works closes none of its questions.
         joins = fact.task is not None and (fact.held or self._busy_with(fact.prompt))
-        rule = getattr(self, "_" + fact.kind, None)
-        if rule is not None:
-            rule(fact)
+        match fact.kind:
+            case "accepted":
+                self._accepted(fact)
+            case "joined":
+                if entry := self._held_with(fact.text):
+                    entry.held = False
+            case "returned":
+                if entry := self._held_with(fact.text):
+                    self._close(entry, INTERRUPTED, fact.at, error="a person took the message back into the input box")
+                    self.open.remove(entry)
+            case "started":
+                if entry := self._held_with(fact.text):
+                    entry.held, entry.followed, entry.prompt = False, True, fact.prompt
+            case "ended":
+                self._ended(fact)
+            case "launched":
+                self._fresh |= frozenset() if fact.task is None else {fact.task}
+            case "stopped":
+                for entry in self.open:
+                    if entry.waits:
+                        self._close(entry, INTERRUPTED, fact.at, error=STOPPED)
+                self.open = [entry for entry in self.open if not entry.waits]
+                self._listed = self._fresh = frozenset()
+            case "asked":
+                if fact.question is not None:
+                    self.questions = (*(self.questions if fact.held else self._of_subagents()), fact.question)
+            case "answered":
+                self.questions = tuple(one for one in self.questions if one.id != fact.text)
+            case "alive":
+                self._alive(fact)
+            case "revived":
+                for entry in self.open:
+                    self._close(entry, INTERRUPTED, fact.at, error=CUT)
+                self._forget()
+                self.questions, self.gone, self.heard = (), None, False
+                self.revivals.append(fact.at)
+            case "gone":
+                self.gone, self.ending = fact.error or "the agent ended", fact.at
         if fact.kind in ("accepted", "ended"):
             self.heard = self.lived
             if not joins:
                 self.questions = self._of_subagents()
 
     def _alive(self, fact: Fact) -> None:
-        # Prompts of an earlier life of the program cannot end any more. The word of a start of ours may come late.
+        # Prompts of an earlier run of the program cannot end any more. Our own restart may be reported late.
         if self.lived and not (self.revivals and fact.at - self.revivals[-1] <= AWAKE_SECONDS):
             for entry in self.open:
                 self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
             self._forget()
-        self.questions = ()
-        self.lived = self.heard = True
-        self.gone = None
-
-    def _revived(self, fact: Fact) -> None:
-        for entry in self.open:
-            self._close(entry, INTERRUPTED, fact.at, error=CUT)
-        self._forget()
         self.questions, self.gone = (), None
-        self.heard = False
-        self.revivals.append(fact.at)
+        self.lived = self.heard = True
 
     def _forget(self) -> None:
-        self.open, self._listed, self._fresh, self._told = [], frozenset(), frozenset(), frozenset()
+        self.open, self._listed, self._fresh, self._reported = [], frozenset(), frozenset(), frozenset()
         self._starters, self.background, self.left = {}, 0, ()
 
-    def _gone(self, fact: Fact) -> None:
-        self.gone, self.ending = fact.error or "the agent ended", fact.at
-
     def _accepted(self, fact: Fact) -> None:
-        known = None if fact.held else self._queued_with(fact.text)
-        if known is not None:
-            self._reported(known, fact)
+        queued = next((entry for entry in self.open if entry.queued and entry.text == fact.text), None)
+        if queued is not None and not fact.held:  # reported once more, as the agent got it or as it came to it
+            queued.queued = False
+            if self._busy_with(fact.prompt):
+                queued.prompt = fact.prompt
+            elif queued.held:
+                queued.held, queued.followed, queued.prompt = False, True, fact.prompt
+                self._interrupt(fact.at, [one for one in self.open if not one.followed])
             return
         held = fact.held or self._busy_with(fact.prompt)
-        told = frozenset() if fact.task is None else frozenset([fact.task])
-        if told and held:
-            self._told |= told  # in the turn that runs
+        reported = frozenset() if fact.task is None else frozenset([fact.task])
+        if reported and held:
+            self._reported |= reported  # in the turn that runs
             return
         message = self._untaken.take(fact)
         if not held:
-            # A turn that no fact has ended was cut by a death, and what was held for it is gone with it.
+            # A turn without a reported end was cut by the program's death, and so were the prompts held for it.
             cut = {entry.prompt for entry in self.open if not entry.held and not entry.waits} - {None}
             for entry in self.open:
                 entry.held = entry.held and entry.prompt not in cut
-            # What it tells itself of several tasks at once is one turn.
-            self._interrupt(_at_rest_by(fact, message), [one for one in self.open if not told or one.task is None])
-            self._release(fact.at, told)
-        self.open.append(_Open(message and message.number, fact.text, fact.prompt, fact.at, held, queued=fact.held))
-        self.open[-1].task = fact.task
-        self._told |= told
+            # The reports of several tasks at once are one turn.
+            before = [one for one in self.open if not reported or one.task is None]
+            self._interrupt(_at_rest_by(fact, message), before)
+            self._release(fact.at, reported)
+        self.open.append(_Open(message and message.number, fact, held))
+        self._reported |= reported
 
     def _interrupt(self, at: float, before: list[_Open]) -> None:
-        """An agent takes a prompt as a turn of its own only when none runs: what was `before` it was interrupted.
+        """Close the prompts `before` a new turn as interrupted: an agent begins one only when none runs.
 
-        Those that it takes from its queue together are one turn. Those that wait for subagents do not run: they were
-        interrupted if that was the turn in which the agent was told of the last of these.
+        Prompts that it takes from its queue together are one turn. A prompt that waits for subagents does not run: it
+        was interrupted if the interrupted turn was the one in which the agent got the last report of these.
         """
         cut = [entry for entry in before if not entry.held and not entry.waits]
-        if cut:  # its subagents are nobody's now
+        if cut:  # no turn waits for its subagents now
             self._listed, self._fresh = self._listed | self._fresh, frozenset()
-        told = [entry for entry in self.open if cut and entry.waits and entry.waits <= self._told]
-        for entry in [*cut, *told]:
+        cut += [entry for entry in self.open if cut and entry.waits and entry.waits <= self._reported]
+        for entry in cut:
             if entry.task is None or not self._owners([entry]):
                 self._close(entry, INTERRUPTED, at)
-        self.open = [entry for entry in self.open if entry not in cut and entry not in told]
+        self.open = [entry for entry in self.open if entry not in cut]
 
     def _owners(self, woken: list[_Open]) -> list[_Open]:
         """The entries that wait for the subagents that woke the agent."""
         tasks = frozenset(entry.task for entry in woken if entry.task is not None)
         return [entry for entry in self.open if entry.waits & tasks]
 
-    def _release(self, at: float, told: frozenset[str]) -> None:
-        """Close, as `_abandoned` does, what has waited since an end that listed no subagents.
+    def _release(self, at: float, reported: frozenset[str]) -> None:
+        """Close, as `_abandoned` does, prompts that have waited since an end that listed no subagents.
 
-        Not what waits for the subagents `told` that the prompt reports.
+        Except for those that wait for the subagents `reported` by the new prompt.
         """
         end = self.last_end
         if end is not None and self.delegated and not self._listed and at - end.at >= HOLD_GRACE:
-            for entry in [entry for entry in self.open if not entry.waits & told]:
+            for entry in [entry for entry in self.open if not entry.waits & reported]:
                 self._close(entry, end.outcome, end.at, **end.told)
                 self.open.remove(entry)
 
-    def _queued_with(self, text: str) -> _Open | None:
-        return next((entry for entry in self.open if entry.queued and entry.text == text), None)
-
-    def _reported(self, entry: _Open, fact: Fact) -> None:
-        """The agent's report of a prompt that is known to be in its queue: as it got it, or as it came to it."""
-        entry.queued = False
-        if self._busy_with(fact.prompt):
-            entry.prompt = fact.prompt
-        elif entry.held:
-            entry.held, entry.followed, entry.prompt = False, True, fact.prompt
-            self._interrupt(fact.at, [one for one in self.open if not one.followed])
+    def _held_with(self, text: str) -> _Open | None:
+        return next((entry for entry in self.open if entry.held and entry.text == text), None)
 
     def _busy_with(self, prompt: str | None) -> bool:
-        """True if `prompt` names a turn that runs, or that ended last: what the agent takes then, it holds."""
+        """True if `prompt` names a turn that runs, or that ended last: the agent holds a prompt that it takes then."""
         if prompt is None:
             return False
         ended = self.last_end.prompt if self.last_end else None
         return prompt == ended or any(entry.prompt == prompt for entry in self.open)
 
-    def _joined(self, fact: Fact) -> None:
-        for entry in self.open:
-            if entry.held and entry.text == fact.text:
-                entry.held = False
-                return
-
-    def _returned(self, fact: Fact) -> None:
-        for entry in self.open:
-            if entry.held and entry.text == fact.text:
-                self._close(entry, INTERRUPTED, fact.at, error="a person took the message back into the input box")
-                self.open.remove(entry)
-                return
-
-    def _started(self, fact: Fact) -> None:
-        for entry in self.open:
-            if entry.held and entry.text == fact.text:
-                entry.held, entry.followed, entry.prompt = False, True, fact.prompt
-                return
-
-    def _launched(self, fact: Fact) -> None:
-        self._fresh |= frozenset() if fact.task is None else {fact.task}
-
-    def _stopped(self, fact: Fact) -> None:
-        for entry in self.open:
-            if entry.waits:
-                self._close(entry, INTERRUPTED, fact.at, error=STOPPED)
-        self.open = [entry for entry in self.open if not entry.waits]
-        self._listed = self._fresh = frozenset()
-
-    def _asked(self, fact: Fact) -> None:
-        if fact.question is not None:
-            self.questions = (*(self.questions if fact.held else self._of_subagents()), fact.question)
-
     def _of_subagents(self) -> tuple[Question, ...]:
         return tuple(one for one in self.questions if one.agent)
-
-    def _answered(self, fact: Fact) -> None:
-        self.questions = tuple(one for one in self.questions if one.id != fact.text)
 
     def _ended(self, fact: Fact) -> None:
         held = [entry for entry in self.open if entry.held and entry.prompt in (fact.prompt, None)]
         waiting = [entry for entry in self.open if entry.waits and entry not in held]
         over = [entry for entry in self.open if entry not in held and entry not in waiting]
-        if not over:  # of a turn whose beginning was not told
+        if not over:  # of a turn whose beginning was not reported
             self.last = Turn(0, fact.outcome, fact.at, fact.at, prompt=fact.prompt, **fact.told)
         known = self._listed.union(*(entry.waits for entry in waiting))
-        # One that ended during the turn is not listed: what the agent is told of it comes after the end.
-        fresh, self._fresh = self._fresh - self._told, frozenset()
-        new = (self._listing(fact, fresh) | fresh) - known
+        # A subagent that ended during the turn is not listed: its report reaches the agent after the end.
+        fresh, self._fresh = self._fresh - self._reported, frozenset()
+        listed = (self._listed - self._reported) | fresh  # if the end does not say
+        self._listed = listed if fact.subagents is None else frozenset(fact.subagents)
+        self._reported -= self._listed  # one that was sent another message runs again
+        new = (self._listed | fresh) - known
         if fact.outcome == INTERRUPTED:
-            new = frozenset()  # its subagents are nobody's now
+            new = frozenset()  # no turn waits for its subagents now
         owners = self._owners(over)
         kept = []
-        for entry in over or [_Open(None, fact.text, fact.prompt, fact.at, held=False)]:
+        for entry in over or [_Open(None, fact, held=False)]:
             if entry.task is not None and owners:
                 for one in owners:
                     one.parts |= {entry.prompt or ""}
@@ -269,7 +252,7 @@ class Fold:
                 self._close(entry, fact.outcome, fact.at, **fact.told)
         for entry in waiting:
             entry.waits |= new if entry in owners and not kept else frozenset()
-            entry.waits -= self._told
+            entry.waits -= self._reported
             if not entry.waits:
                 self._close(entry, fact.outcome, fact.at, **fact.told)
         self.open = [*held, *kept, *(entry for entry in waiting if entry.waits)]
@@ -278,7 +261,7 @@ class Fold:
         self.last_end = fact
 
     def _follow(self, end: Fact, over: list[_Open]) -> None:
-        """Keep what the agent says of commands that earlier turns had started, and which turn started which."""
+        """Note the reply about commands that earlier turns had started, and which turn started which command."""
         woken = [self._starters.get(entry.task, frozenset()) for entry in over if entry.task is not None]
         turns = frozenset(entry.number for entry in over if entry.number is not None).union(*woken)
         for number in turns:
@@ -289,32 +272,26 @@ class Fold:
             if task.kind == COMMAND:
                 self._starters.setdefault(task.id, turns)
 
-    def _listing(self, end: Fact, fresh: frozenset[str]) -> frozenset[str]:
-        """The subagents that run on after an end; an end that does not say has changed nothing about them."""
-        self._listed = (self._listed - self._told) | fresh if end.subagents is None else frozenset(end.subagents)
-        self._told -= self._listed  # one that was sent another message runs again
-        return self._listed
-
     def _close(self, entry: _Open, state: str, at: float, **told: Any) -> None:
         self.last = Turn(entry.number or 0, state, entry.began, at, prompt=entry.prompt, **told)
         if entry.number is not None:
             self.closed[entry.number] = self.last
 
     def unfinished(self) -> tuple[frozenset[str], float]:
-        """The agent's ids of the turns that are open, and since when it has been at work on one that it gave no id."""
+        """The agent's ids of the open turns, and since when it has worked on one without an id."""
         prompts = {entry.prompt for entry in self.open}.union(*(entry.parts for entry in self.open))
         began = [entry.began for entry in self.open if entry.prompt is None and not entry.held]
         return frozenset(prompt for prompt in prompts if prompt), min(began, default=float("inf"))
 
     def ends_by(self, now: float) -> bool:
-        """True if the agent has just said that it ends: its process may take its time."""
+        """True if the agent has just reported its end: its process may take a while."""
         return self.gone is not None and passed(now, self.ending) <= ENDING_SECONDS
 
     def settle(self, probe: Probe) -> None:
-        """Conclude from the probe what no fact can tell."""
+        """Close prompts whose end no fact reports, by what the probe saw."""
         if probe.running is False:
             error = self.gone or probe.detail or "the agent ended"
-            at = max((entry.began for entry in self.open), default=0.0)  # at the earliest; the end itself may be untold
+            at = max((entry.began for entry in self.open), default=0.0)  # at the earliest
             for entry in self.open:
                 self._close(entry, EXITED, at, error=error)
             self._forget()
@@ -328,33 +305,34 @@ class Fold:
 
     @property
     def subagents(self) -> frozenset[str]:
-        """The subagents that run, as far as the agent has been informed of their ends."""
-        return self._listed - self._told
+        """The subagents that run, as far as the agent knows."""
+        return self._listed - self._reported
 
     @property
     def delegated(self) -> bool:
-        """True if what is open waits for subagents alone."""
+        """True if all open prompts wait for subagents."""
         return bool(self.open) and all(entry.waits for entry in self.open)
 
     def _abandoned(self, entry: _Open, probe: Probe) -> bool:
-        """True of what waits for subagents, while the agent says that none runs, and nothing is left to tell it so."""
+        """Close a prompt that waits for subagents although none runs and no report of them is to come."""
         end = self.last_end
         if not entry.waits or end is None or not self.delegated:
             return False
         idle_for = passed(probe.now, max(probe.since, end.at))
-        if entry.waits <= self._told:  # the turn that had been told was interrupted
+        if entry.waits <= self._reported:  # the turn with the last report was interrupted
             self._close(entry, INTERRUPTED, max(probe.since, end.at), error=probe.detail)
         elif entry.waits & self._listed:
             if idle_for < START_GRACE:
                 return False
             self._close(entry, INTERRUPTED, max(probe.since, end.at), error=UNREPORTED)
-        else:  # they ended during the last turn; what the agent says of them is held as any prompt
+        else:  # they ended during the last turn; their report is held like any prompt
             if idle_for < HOLD_GRACE:
                 return False
             self._close(entry, end.outcome, end.at, **end.told)
         return True
 
     def _cut(self, entry: _Open, probe: Probe) -> bool:
+        """Close a prompt that an idle agent does not work on any more."""
         if entry.waits:
             return False
         idle_for = passed(probe.now, max(probe.since, entry.began))
@@ -372,14 +350,14 @@ class Fold:
 
 
 def passed(now: float, since: float) -> float:
-    """Seconds since then. What lies in the future was stamped before the clock was set back: long ago."""
+    """Seconds since then. A time in the future was stamped before the clock was set back: long ago."""
     return now - since if now >= since - _CLOCK_SLACK else float("inf")
 
 
 def _at_rest_by(fact: Fact, message: Message | None) -> float:
-    """When the agent was at rest at the latest, if it took a prompt as a turn of its own.
+    """When the agent was at rest at the latest, if it took a prompt as a new turn.
 
-    A message is made for an agent at rest, and a queued one handed over to it.
+    A message is created, or a queued one delivered, when the agent is at rest.
     """
     if message is None:
         return fact.at

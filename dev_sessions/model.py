@@ -10,8 +10,10 @@ from .values import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Literal
 
+    Prompted = Literal["accepted", "joined", "returned", "started", "ended"]
+    Kind = Prompted | Literal["launched", "stopped", "asked", "answered", "alive", "gone", "revived"]
 
 # What `status` says of a session.
 IDLE, WORKING, WAITING, EXITED = "idle", "working", "waiting_for_input", "exited"
@@ -175,7 +177,7 @@ class Fact(NamedTuple):
         started the program again, and whatever it had before it is cut.
     """
 
-    kind: str
+    kind: Kind
     at: float
     text: str = ""
     prompt: str | None = None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from ...model import Kind
+
 _FIRST_BLOCK, _BLOCK = 64 * 1024, 256 * 1024
 # Lines reach the disk some 0.1 s after the status file changes, later under load. Seconds.
 LAG = 1.5
@@ -196,7 +198,7 @@ class _Reader:
         followed = text in self._waiting
         if followed:
             self._waiting.remove(text)
-        kind = "started" if followed or entry.get("promptSource") == "queued" else "accepted"
+        kind: Kind = "started" if followed or entry.get("promptSource") == "queued" else "accepted"
         return Fact(kind, at, text=text, prompt=prompt, task=hooks.task_of(text))
 
     def _assistant(self, entry: dict[str, Any]) -> Fact | None:
@@ -234,7 +236,7 @@ class _Reader:
         text = attached.get("prompt")
         return self._out_of_queue("joined", text, self._now) if isinstance(text, str) else None
 
-    def _out_of_queue(self, kind: str, text: str, at: float) -> Fact:
+    def _out_of_queue(self, kind: Kind, text: str, at: float) -> Fact:
         text = plain(text)
         if text in self._waiting:
             self._waiting.remove(text)
