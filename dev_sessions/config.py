@@ -14,64 +14,27 @@ if TYPE_CHECKING:
 GATEWAY_PORT = 6767
 _TRUE = ("1", "true", "yes", "on")
 
-# What an agent's shell says about that agent. A child that inherits it takes itself for a part of its parent.
-_PARENT_MARKS = (
-    "CLAUDECODE",
-    "CLAUDE_CODE_ENTRYPOINT",
-    "CLAUDE_CODE_SESSION_ID",
-    "CLAUDE_CODE_SSE_PORT",
-    "CLAUDE_CODE_CHILD_SESSION",
-    "CLAUDE_PROJECT_DIR",
-    "CLAUDE_CODE_SANDBOXED",
-    "CLAUDE_ENV_FILE",
-    "CLAUDE_EFFORT",
-    "CLAUDE_PID",
-    "AI_AGENT",
-    "CODEX_CI",
-    "CODEX_THREAD_ID",
-    "CODEX_SESSION_ID",
-    "CODEX_SANDBOX",
-    "CODEX_SANDBOX_NETWORK_DISABLED",
+# Variables that describe the caller's own agent. A child that inherits them considers itself a part of its parent.
+_PARENT_MARKS = frozenset(
+    """
+    CLAUDECODE CLAUDE_CODE_ENTRYPOINT CLAUDE_CODE_SESSION_ID CLAUDE_CODE_SSE_PORT CLAUDE_CODE_CHILD_SESSION
+    CLAUDE_PROJECT_DIR CLAUDE_CODE_SANDBOXED CLAUDE_ENV_FILE CLAUDE_EFFORT CLAUDE_PID AI_AGENT
+    CODEX_CI CODEX_THREAD_ID CODEX_SESSION_ID CODEX_SANDBOX CODEX_SANDBOX_NETWORK_DISABLED
+    """.split()
 )
-# The terminal that the caller sits in is not the one that the agent gets.
-_TERMINAL_MARKS = (
-    "TMUX",
-    "TMUX_PANE",
-    "TERM_PROGRAM",
-    "TERM_PROGRAM_VERSION",
-    "COLUMNS",
-    "LINES",
-    "PWD",
-    "OLDPWD",
-    "SHLVL",
-    "_",
-)
-# What git hands to its hooks and aliases about the repository and the commit that it is working on (see githooks(5)).
-# First what `git rev-parse --local-env-vars` names (2.39), except GIT_CONFIG_COUNT: people export it, with its
-# keys and values, as settings for every repository. Identity, editor, GIT_SSH and the limits of the search for a
-# repository (GIT_CEILING_DIRECTORIES) stay as well: they hold for any repository.
-_GIT_MARKS = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_CONFIG",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_GRAFT_FILE",
-    "GIT_INDEX_FILE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_PREFIX",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_SHALLOW_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_QUARANTINE_PATH",
-    "GIT_AUTHOR_DATE",
-    "GIT_COMMITTER_DATE",
-    "GIT_REFLOG_ACTION",
-    "GIT_PAGER_IN_USE",
+# Variables that describe the caller's terminal.
+_TERMINAL_MARKS = frozenset("TMUX TMUX_PANE TERM_PROGRAM TERM_PROGRAM_VERSION COLUMNS LINES PWD OLDPWD SHLVL _".split())
+# Variables by which git tells its hooks and aliases the repository and commit that it works on (see githooks(5)). Those
+# up to GIT_COMMON_DIR are named by `git rev-parse --local-env-vars` (2.39), as is GIT_CONFIG_COUNT; but people export
+# that, with its keys and values, as settings for every repository. Identity, editor, GIT_SSH and
+# GIT_CEILING_DIRECTORIES stay too: they hold for any repository.
+_GIT_MARKS = frozenset(
+    """
+    GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_OBJECT_DIRECTORY GIT_DIR GIT_WORK_TREE
+    GIT_IMPLICIT_WORK_TREE GIT_GRAFT_FILE GIT_INDEX_FILE GIT_NO_REPLACE_OBJECTS GIT_REPLACE_REF_BASE GIT_PREFIX
+    GIT_INTERNAL_SUPER_PREFIX GIT_SHALLOW_FILE GIT_COMMON_DIR GIT_NAMESPACE GIT_QUARANTINE_PATH
+    GIT_AUTHOR_DATE GIT_COMMITTER_DATE GIT_REFLOG_ACTION GIT_PAGER_IN_USE
+    """.split()
 )
 
 
@@ -83,15 +46,15 @@ class Settings(NamedTuple):
         environ: a copy of the caller's environment.
         cwd: the caller's working directory, absolute.
         parent: id of the session that this command runs in (`DEV_SESSIONS_ID`), or None.
-        depth: how many sessions stand above a session created now (`DEV_SESSIONS_DEPTH`, 0 for a person).
+        depth: how many sessions a session created now has above it (`DEV_SESSIONS_DEPTH`, 0 for a person).
         max_depth: the deepest allowed (`DEV_SESSIONS_MAX_DEPTH`, default 4).
-        ready_timeout: seconds that an agent may take to be ready for input (`DEV_SESSIONS_READY_TIMEOUT`, 60).
+        ready_timeout: seconds that an agent may take to get ready for input (`DEV_SESSIONS_READY_TIMEOUT`, 60).
         receipt_timeout: seconds to wait for an agent's receipt of a message (`DEV_SESSIONS_RECEIPT_TIMEOUT`, 30).
         debug: show tracebacks (`DEV_SESSIONS_DEBUG=1`).
         tmux: name of the tmux server for new sessions (`DEV_SESSIONS_TMUX`, as `tmux -L` takes it); None: the user's.
-        root: the folder that a caller elsewhere has named as the one its sessions have to work in; None: it has not.
-        allowed: the folders that sessions for callers elsewhere may work in, resolved; None: no such callers.
-        all_sessions: whether those callers may reach sessions that work in other folders too.
+        root: the folder to which a remote caller has confined its sessions, or None.
+        allowed: the folders, resolved, in which sessions of remote callers may work; None: the caller is local.
+        all_sessions: whether remote callers may reach sessions in other folders too.
     """
 
     home: str
@@ -110,7 +73,7 @@ class Settings(NamedTuple):
 
     @property
     def sandboxed(self) -> bool:
-        """True if the environment carries Claude's own mark of a sandbox (no proof of a container)."""
+        """True if Claude's own variable says that this is a sandbox (it does not prove a container)."""
         return is_true(self.environ.get("IS_SANDBOX"))
 
 
@@ -121,9 +84,15 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         environ: the environment to read; default: this process's.
 
     Raises:
-        UsageError: a variable has a value that it cannot have.
+        UsageError: a variable has an invalid value.
     """
     env = dict(os.environ if environ is None else environ)
+    tmux = env.get("DEV_SESSIONS_TMUX") or None
+    if tmux is not None and ("/" in tmux or not tmux.isprintable() or tmux in (".", "..")):
+        raise UsageError(
+            f"DEV_SESSIONS_TMUX must be the name of a tmux server, not {tmux!r}",
+            next="export DEV_SESSIONS_TMUX=dev-sessions, or unset it",
+        )
     return Settings(
         home=state_folder(env),
         environ=env,
@@ -134,17 +103,17 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ready_timeout=_seconds(env, "DEV_SESSIONS_READY_TIMEOUT", 60.0),
         receipt_timeout=_seconds(env, "DEV_SESSIONS_RECEIPT_TIMEOUT", 30.0),
         debug=is_true(env.get("DEV_SESSIONS_DEBUG")),
-        tmux=_tmux_server(env),
+        tmux=tmux,
     )
 
 
 def surroundings() -> tuple[dict[str, str], str]:
-    """The environment and the working directory, for what concerns this machine and no session (no gateway either)."""
+    """The environment and the working directory, for commands that concern this machine only."""
     return dict(os.environ), _working_directory()
 
 
 def debug_wanted() -> bool:
-    """True if errors are to be shown with their traceback, however broken the other settings are."""
+    """True if errors are to be shown with tracebacks; works even if other settings are invalid."""
     return is_true(os.environ.get("DEV_SESSIONS_DEBUG"))
 
 
@@ -160,31 +129,23 @@ def user_home(env: Mapping[str, str]) -> str:
 
 
 def agent_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment without what describes the caller's own agent, session, terminal and repository.
+    """The caller's environment without variables that describe its own agent, session, terminal and repository.
 
-    Names that no POSIX shell can export (exported bash functions, for instance) are left out. The characters are UTF-8
-    whatever the caller's locale: those of the agent's terminal are.
+    Names that no POSIX shell can export (exported bash functions, for instance) are left out. The character set is
+    always UTF-8, like that of the agent's terminal; the language stays, and so does everything on a system without
+    UTF-8.
     """
-    dropped = {*_PARENT_MARKS, *_TERMINAL_MARKS, *_GIT_MARKS}
+    dropped = _PARENT_MARKS | _TERMINAL_MARKS | _GIT_MARKS
     kept = {
         name: value for name, value in env.items() if name not in dropped and name.isascii() and name.isidentifier()
     }
-    return kept if "UTF" in _locale_of_characters(kept).upper() else _in_utf8(kept)
-
-
-def _locale_of_characters(env: Mapping[str, str]) -> str:
-    return env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
-
-
-def _in_utf8(env: dict[str, str]) -> dict[str, str]:
-    """The environment with UTF-8 as its characters; language and formats stay, and all if this system has no UTF-8."""
-    characters = _utf8_locale()
-    if characters is None:
-        return env
-    everything = env.get("LC_ALL")
+    everything = kept.get("LC_ALL")
+    characters = everything or kept.get("LC_CTYPE") or kept.get("LANG") or ""
+    if "UTF" in characters.upper() or not (utf8 := _utf8_locale()):
+        return kept
     if everything:
-        env = {name: value for name, value in env.items() if not name.startswith("LC_")} | {"LANG": everything}
-    return env | {"LC_CTYPE": characters}
+        kept = {name: value for name, value in kept.items() if not name.startswith("LC_")} | {"LANG": everything}
+    return kept | {"LC_CTYPE": utf8}
 
 
 def _utf8_locale() -> str | None:
@@ -192,7 +153,7 @@ def _utf8_locale() -> str | None:
 
     before = locale.setlocale(locale.LC_CTYPE, None)
     try:
-        for name in ("C.UTF-8", "C.utf8", "UTF-8"):  # as Python does for itself (PEP 538)
+        for name in ("C.UTF-8", "C.utf8", "UTF-8"):  # those that Python tries itself (PEP 538)
             try:
                 return locale.setlocale(locale.LC_CTYPE, name) and name
             except locale.Error:
@@ -203,14 +164,14 @@ def _utf8_locale() -> str | None:
 
 
 def git_environment() -> dict[str, str]:
-    """This process's environment for a git that is to work on the repository of a folder, whatever the caller's is."""
+    """This process's environment, for a git that works on another repository than the caller's."""
     return {name: value for name, value in os.environ.items() if name not in _GIT_MARKS}
 
 
 def gateway_wanted(env: Mapping[str, str]) -> bool:
     """True if the environment asks that commands run on a host behind a gateway.
 
-    `IS_SANDBOX` alone is Claude's own variable (it lets root skip permissions): no sign of a gateway.
+    `IS_SANDBOX` alone does not: it is Claude's own variable (it lets root skip permissions).
     """
     switch = env.get("DEV_SESSIONS_SANDBOX")
     if switch is not None and switch != "":
@@ -219,16 +180,16 @@ def gateway_wanted(env: Mapping[str, str]) -> bool:
 
 
 class Gateway(NamedTuple):
-    """The gateway that commands of a container use.
+    """The gateway that commands in a container use.
 
     Attributes:
-        url: where it is (`DEV_SESSIONS_GATEWAY_URL`).
-        address: the same for the system: a path, or host and port.
-        host: the same for HTTP.
-        token: what it wants to see (`DEV_SESSIONS_GATEWAY_TOKEN`, or the content of `..._TOKEN_FILE`), or None.
-        workspace: the container's folder that the host has too (`CONTAINER_WORKSPACE`).
-        host_path: what that is called on the host (`HOST_PATH`), or None.
-        patience: seconds in which a connection that was cut has to come back (`DEV_SESSIONS_GATEWAY_PATIENCE`, 30).
+        url: its URL (`DEV_SESSIONS_GATEWAY_URL`).
+        address: the path of its socket, or its host and port.
+        host: the value of the Host header.
+        token: its token (`DEV_SESSIONS_GATEWAY_TOKEN`, or the content of `..._TOKEN_FILE`), or None.
+        workspace: the container's folder that it shares with the host (`CONTAINER_WORKSPACE`).
+        host_path: the same folder on the host (`HOST_PATH`), or None.
+        patience: seconds to wait for a connection that was cut (`DEV_SESSIONS_GATEWAY_PATIENCE`, 30).
     """
 
     url: str
@@ -241,7 +202,7 @@ class Gateway(NamedTuple):
 
     @property
     def start(self) -> str:
-        """The command that starts it on the host."""
+        """The command that starts the gateway on the host."""
         if isinstance(self.address, str):
             return f"dev-sessions gateway --socket PATH (the folder of PATH mounted at {os.path.dirname(self.address)})"
         return f"dev-sessions gateway --port {self.address[1]}"
@@ -251,16 +212,16 @@ def gateway(env: Mapping[str, str]) -> Gateway | None:
     """The gateway to use, or None if commands use this machine.
 
     Raises:
-        UsageError: a variable has a value that it cannot have.
+        UsageError: a variable has an invalid value.
     """
     return gateway_there(env) if gateway_wanted(env) else None
 
 
 def gateway_there(env: Mapping[str, str]) -> Gateway:
-    """Where the gateway is, and what it wants to see, whether or not commands are to use it.
+    """The gateway that the variables describe, whether or not commands use it.
 
     Raises:
-        UsageError: a variable has a value that it cannot have.
+        UsageError: a variable has an invalid value.
     """
     url = env.get("DEV_SESSIONS_GATEWAY_URL") or f"http://host.docker.internal:{GATEWAY_PORT}"
     address, host = _address(url)
@@ -273,12 +234,12 @@ def gateway_there(env: Mapping[str, str]) -> Gateway:
 
 
 def gateway_port(env: Mapping[str, str]) -> int:
-    """The port that a gateway takes if it is not told one (`DEV_SESSIONS_GATEWAY_PORT`)."""
+    """The default port of a gateway (`DEV_SESSIONS_GATEWAY_PORT`)."""
     return _whole(env, "DEV_SESSIONS_GATEWAY_PORT", GATEWAY_PORT)
 
 
 def gateway_hosts(env: Mapping[str, str]) -> list[str]:
-    """More names by which a gateway may be called (`DEV_SESSIONS_GATEWAY_HOSTS`)."""
+    """More names by which callers may call a gateway (`DEV_SESSIONS_GATEWAY_HOSTS`)."""
     return [name.strip() for name in env.get("DEV_SESSIONS_GATEWAY_HOSTS", "").split(",") if name.strip()]
 
 
@@ -309,12 +270,12 @@ def _token(env: Mapping[str, str]) -> str | None:
                 f"cannot read the gateway's token in {path}: {error}", next="check DEV_SESSIONS_GATEWAY_TOKEN_FILE"
             ) from error
     if token and not (token.isascii() and token.isprintable()):
-        raise UsageError("the gateway's token is no line of plain text", next="check DEV_SESSIONS_GATEWAY_TOKEN")
+        raise UsageError("the gateway's token is not a line of plain text", next="check DEV_SESSIONS_GATEWAY_TOKEN")
     return token or None
 
 
 def is_true(value: str | None) -> bool:
-    """True for what people write for yes in a variable."""
+    """True for the usual words for yes."""
     return (value or "").strip().lower() in _TRUE
 
 
@@ -330,16 +291,6 @@ def _whole(env: Mapping[str, str], name: str, default: int) -> int:
     if not value.isdecimal():
         raise UsageError(f"{name} must be a whole number, not {value!r}", next=f"unset {name}")
     return int(value)
-
-
-def _tmux_server(env: Mapping[str, str]) -> str | None:
-    name = env.get("DEV_SESSIONS_TMUX") or None
-    if name is not None and ("/" in name or not name.isprintable() or name in (".", "..")):
-        raise UsageError(
-            f"DEV_SESSIONS_TMUX must be the name of a tmux server, not {name!r}",
-            next="export DEV_SESSIONS_TMUX=dev-sessions, or unset it",
-        )
-    return name
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

@@ -1,26 +1,7 @@
-"""Every error that dev-sessions raises on purpose.
+"""The errors that dev-sessions raises on purpose, each with a code.
 
-    DevSessionsError            code "error"
-    ├── UsageError              "usage"               the call itself is wrong
-    ├── SessionNotFound         "not_found"           no session of that id
-    ├── Unsupported             "unsupported"         this backend cannot do that
-    ├── LaunchFailed            "launch_failed"       the agent did not start; nothing is left behind
-    ├── DeliveryFailed          "not_delivered"       known: the agent has not taken the message
-    ├── DeliveryUnknown         "delivery_unknown"    no receipt within the bound
-    ├── AgentExited             "exited"              the agent's program is gone
-    ├── TurnFailed              "turn_failed"         the turn failed or was interrupted
-    ├── WaitingForInput         "waiting_for_input"   a question or dialog is open
-    ├── QuestionGone            "question_gone"       what was to be answered is not open any more; nothing was sent
-    ├── TimedOut                "timeout"             the bound given by the caller passed; the agent goes on
-    ├── HostUnreachable         "unreachable"         no way to the machine that holds the sessions
-    ├── StoreError              "store"               the state folder cannot be read or written
-    ├── TmuxError               "tmux"                tmux refused a command, or cannot be run
-    │   └── ScreenGone          "screen_gone"         the terminal session that was being watched has ended
-    └── ProtocolError           "protocol"            the two ends of a transport do not speak the same language
-
-An error knows nothing of exit codes (`cli/output.py` has that table). It crosses a transport as
-``{"code", "message", "data"}`` and is turned back into its class by `from_wire`. ``data["next"]`` is the command to
-run next.
+An error does not know exit codes (`cli/output.py` has that table). It crosses a transport as
+``{"code", "message", "data"}``, and `from_wire` turns that back into an error of its class.
 """
 
 from __future__ import annotations
@@ -31,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class DevSessionsError(Exception):
-    """Root of the tree: anything that a user can be told in a sentence.
+    """The base class: an error that can be explained to the user in a sentence.
 
     Args:
         message: one sentence, without a trailing newline.
-        next: the command (or act) that gets the user on; shown on a line of its own.
+        next: the command (or act) that helps the user on; shown on a line of its own.
         data: JSON-ready details, part of the `--json` output.
     """
 
@@ -48,101 +29,115 @@ class DevSessionsError(Exception):
         if next is not None:
             self.data["next"] = next
 
+    def __init_subclass__(cls) -> None:
+        _BY_CODE[cls.code] = cls
+
     def to_wire(self) -> dict[str, Any]:
-        """The error as it crosses a transport."""
+        """The error for a transport."""
         return {"code": self.code, "message": self.message, "data": self.data}
 
 
+_BY_CODE: dict[str, type[DevSessionsError]] = {}
+
+
 class UsageError(DevSessionsError):
+    """The call itself is wrong."""
+
     code = "usage"
 
 
 class SessionNotFound(DevSessionsError):
+    """There is no session with that id."""
+
     code = "not_found"
 
 
 class Unsupported(DevSessionsError):
+    """This backend cannot do that."""
+
     code = "unsupported"
 
 
 class LaunchFailed(DevSessionsError):
+    """The agent did not start; nothing is left behind."""
+
     code = "launch_failed"
 
 
 class DeliveryFailed(DevSessionsError):
+    """The agent has certainly not taken the message."""
+
     code = "not_delivered"
 
 
 class DeliveryUnknown(DevSessionsError):
+    """There was no receipt in time."""
+
     code = "delivery_unknown"
 
 
 class AgentExited(DevSessionsError):
+    """The agent's program is gone."""
+
     code = "exited"
 
 
 class TurnFailed(DevSessionsError):
+    """The turn failed or was interrupted."""
+
     code = "turn_failed"
 
 
 class WaitingForInput(DevSessionsError):
+    """A question or dialog is open."""
+
     code = "waiting_for_input"
 
 
 class QuestionGone(DevSessionsError):
+    """The question is not open any more; nothing was sent."""
+
     code = "question_gone"
 
 
 class TimedOut(DevSessionsError):
+    """The caller's timeout passed; the agent goes on."""
+
     code = "timeout"
 
 
 class HostUnreachable(DevSessionsError):
+    """The machine that holds the sessions cannot be reached."""
+
     code = "unreachable"
 
 
 class StoreError(DevSessionsError):
+    """The state folder cannot be read or written."""
+
     code = "store"
 
 
 class TmuxError(DevSessionsError):
+    """tmux refused a command, or cannot be run."""
+
     code = "tmux"
 
 
 class ScreenGone(TmuxError):
+    """The watched terminal session has ended."""
+
     code = "screen_gone"
 
 
 class ProtocolError(DevSessionsError):
+    """The two ends of a transport have different protocols."""
+
     code = "protocol"
 
 
-_BY_CODE: dict[str, type[DevSessionsError]] = {
-    kind.code: kind
-    for kind in (
-        DevSessionsError,
-        UsageError,
-        SessionNotFound,
-        Unsupported,
-        LaunchFailed,
-        DeliveryFailed,
-        DeliveryUnknown,
-        AgentExited,
-        TurnFailed,
-        WaitingForInput,
-        QuestionGone,
-        TimedOut,
-        HostUnreachable,
-        StoreError,
-        TmuxError,
-        ScreenGone,
-        ProtocolError,
-    )
-}
-
-
 def unexpected(error: Exception) -> DevSessionsError:
-    """What a user is told of an error that nobody has foreseen."""
+    """The error for an exception that nobody expected."""
     return DevSessionsError(
         f"unexpected {type(error).__name__}: {error}",
         next="the same command with DEV_SESSIONS_DEBUG=1 shows where; please report it",
@@ -150,7 +145,7 @@ def unexpected(error: Exception) -> DevSessionsError:
 
 
 def from_wire(value: dict[str, Any]) -> DevSessionsError:
-    """Rebuild an error from `DevSessionsError.to_wire`; an unknown code becomes the root class."""
+    """The error that `DevSessionsError.to_wire` described; for an unknown code, of the base class."""
     kind = _BY_CODE.get(value.get("code", "error"), DevSessionsError)
     error = kind(str(value.get("message", "unknown error")))
     error.code = str(value.get("code", "error"))
