@@ -1,6 +1,6 @@
-"""The values that the rooms hand to each other and that cross the wire as JSON. No input, no output, cheap to import.
+"""The values that the rooms exchange: Message, Fact, Probe, Turn, State, Question, Entry.
 
-Times are seconds since the epoch (`time.time`), as the file system and the agents stamp what they write.
+All times are seconds since the epoch (`time.time`).
 """
 
 from __future__ import annotations
@@ -15,31 +15,29 @@ if TYPE_CHECKING:
     Prompted = Literal["accepted", "joined", "returned", "started", "ended"]
     Kind = Prompted | Literal["launched", "stopped", "asked", "answered", "alive", "gone", "revived"]
 
-# What `status` says of a session.
+# The states of a session.
 IDLE, WORKING, WAITING, EXITED = "idle", "working", "waiting_for_input", "exited"
-# What else a turn can be, or `wait` can say.
+# Other states of a turn, and outcomes of `wait`.
 QUEUED, COMPLETED, FAILED, INTERRUPTED = "queued", "completed", "failed", "interrupted"
-# Why a turn failed, where that is worth a word of its own: the model's service refused it, for the account has reached
-# a limit.
-LIMIT = "limit"
+LIMIT = "limit"  # the reason of a failed turn: the account has reached a limit of the model's service
 
 STATUSES = (IDLE, WORKING, WAITING, EXITED)
 PERMISSIONS = ("full", "edit", "ask", "plan")
 
 
 class Message(NamedTuple):
-    """An act: one message of ours to a session, as its folder tells it. Its number is our turn id.
+    """An act: our message to a session, as its folder describes it.
 
     Attributes:
-        number: 1, 2, 3, ... within the session.
-        wire: the text that the agent is given; of a message that goes by file, the line that points to it.
+        number: 1, 2, 3, ... within the session; also the id of its turn.
+        wire: the text that the agent gets; for a message that goes by file, the line that points to the file.
         via: "terminal", "file" or "rpc".
-        request_id: the same id again is the same message.
+        request_id: a repetition with the same id is the same message.
         created: when it was claimed.
         queued: it waits for a turn of its own.
         attempted: when it may first have reached the agent, or None.
-        receipt: "started" or "accepted" once the agent was seen to have it, else None.
-        unconfirmed: its sender gave up, was cut short, or has ended before there was a receipt.
+        receipt: "started" or "accepted" once the agent has confirmed it, else None.
+        unconfirmed: its sender has given up, or has ended, without a receipt.
     """
 
     number: int
@@ -54,13 +52,13 @@ class Message(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One of the questions that are asked together.
+    """One of several questions that are asked together.
 
     Attributes:
-        text: what is asked.
-        options: the choices by label; any other text is an answer too.
-        details: what is said of each choice.
-        multiple: several choices may be taken.
+        text: the question.
+        options: the labels of the choices; any other text is an answer too.
+        details: the descriptions of the choices.
+        multiple: several choices may be picked.
     """
 
     text: str
@@ -70,7 +68,7 @@ class Part(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         padded = (*self.details, *("" for _ in self.options))
-        options = [{"label": one, "description": told} for one, told in zip(self.options, padded, strict=False)]
+        options = [{"label": one, "description": about} for one, about in zip(self.options, padded, strict=False)]
         return {"text": self.text, "options": options, "multiple": self.multiple}
 
 
@@ -79,8 +77,8 @@ class Subagent(NamedTuple):
 
     Attributes:
         id: the program's own id of it.
-        type: what kind of agent it is, "general-purpose" for example.
-        task: what it was started for, in a few words; empty if the program does not say.
+        type: "general-purpose" for example.
+        task: its task in a few words; empty if the program does not say.
     """
 
     id: str
@@ -89,17 +87,17 @@ class Subagent(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What a session waits for a person (or its parent) to answer.
+    """A question of a session to a person (or to its parent).
 
     Attributes:
         id: stays the same while the question is open; letters, digits, `.`, `_` and `-` only.
         kind: "permission", "question", "plan" or "dialog".
-        text: what is asked, in full.
-        options: the choices by label, possibly none; of a permission or plan "allow", "deny" and possibly "always".
+        text: the question in full.
+        options: the labels of the choices, possibly none; for a permission or plan "allow", "deny", possibly "always".
         since: when it was asked.
-        parts: of kind "question": what is asked, one by one.
-        agent: the subagent that asks; None if it is the session's own agent. A subagent's question stays open until
-            a fact says that it was answered, whatever the agent says of itself meanwhile.
+        parts: the single questions, for the kind "question".
+        agent: the subagent that asks; None if it is the session's own agent. A subagent's question stays open until a
+            fact says that it was answered.
     """
 
     id: str
@@ -117,8 +115,8 @@ class Question(NamedTuple):
 
 
 def asker(question: Mapping[str, Any]) -> str:
-    """Which subagent asks a question (as JSON), in words that follow its kind; empty if none does."""
-    agent = question.get("agent")  # an older host does not say
+    """The subagent that asks a question (as JSON), in words to put after the question's kind; empty if none does."""
+    agent = question.get("agent")  # missing from an older host
     if not agent:
         return ""
     return f" of its subagent {agent['type'] or agent['id']}" + (f": {agent['task']}" if agent["task"] else "")
@@ -127,26 +125,28 @@ def asker(question: Mapping[str, Any]) -> str:
 def ways(id: str, question: Mapping[str, Any]) -> str:
     """The commands that answer a question (as JSON) of the session `id`.
 
-    They name it: an answer to what was shown is then never taken for one to what is asked by now.
+    They name the question, so that an answer to it is not mistaken for an answer to a later one.
     """
     if question["kind"] == "dialog":
         return f"dev-sessions attach {id}, or dev-sessions respond {id} --key K"
     if question["kind"] == "question":
-        said = "--choose 1.N --choose 2.N ..." if len(question["parts"]) > 1 else "--choose N, or --text T"
+        answer = "--choose 1.N --choose 2.N ..." if len(question["parts"]) > 1 else "--choose N, or --text T"
     elif question["options"]:
-        said = ", or ".join(f"--{option['label']}" for option in question["options"])
+        answer = ", or ".join(f"--{option['label']}" for option in question["options"])
     else:
         return f"dev-sessions attach {id}"
-    return f"dev-sessions respond {id} --question {question['id']} {said}"
+    return f"dev-sessions respond {id} --question {question['id']} {answer}"
 
 
-# What an agent leaves running when it ends a turn.
+# The kinds of work that an agent leaves running when it ends a turn.
 AGENT, COMMAND, SCHEDULE = "agent", "command", "schedule"
 
 
 class Task(NamedTuple):
-    """A piece of work that an agent left running: `kind` is "agent" (one of its own), "command" or "schedule" (a prompt
-    that it will give itself at a set time); `text` is the command, or what describes it.
+    """Work that an agent left running.
+
+    `kind` is "agent" (a subagent), "command" or "schedule" (a prompt that it will give itself at a set time); `text` is
+    the command, or a description.
     """
 
     id: str
@@ -155,26 +155,25 @@ class Task(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """What the agent said, in words that all agents share.
+    """A report of the agent, in terms that all agents share. Its `kind` is one of:
 
-    kind "accepted": it has taken the prompt `text`, as its turn `prompt`. With `held`, into a queue of its own. With
-        `task`, it gave itself this prompt because the background task of that id has ended.
-    kind "joined": the held prompt `text` has become part of the running turn.
-    kind "returned": the held prompt `text` was taken back by a person, and will not run.
-    kind "started": the held prompt `text` has become the turn `prompt`.
-    kind "ended": the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`;
-        `background` counts all that it left running, `left` names it, as far as it is known; `subagents` are the ids
-        of the subagents among that, None if it did not say. `again`: it had ended the same turn before, and something
-        made it go on. `reason` is "limit" if a limit of the account ended it, which resets at `resets_at` (seconds
-        since the epoch; None: it does not say).
-    kind "launched": in the turn `prompt` it has started the subagent of the id `task`, which works in the background.
-    kind "stopped": all its subagents were stopped by a key.
-    kind "asked": `question` is open; with `held`, beside those asked before. kind "answered": the question of the id
-        `text` is no more; an agent that asks one at a time need not say so, the probe does. The end of a turn, and a
-        prompt that begins one, end the questions of the session's own agent, not those of its subagents.
-    kind "alive": the agent's program is up (at its start, or again). kind "gone": it says that it ends, with `error`.
-    kind "revived": no word of the agent's but an act of ours, put among the facts by `Context.observe`: from then on we
-        started the program again, and whatever it had before it is cut.
+    accepted: it has taken the prompt `text`, as its turn `prompt`. `held`: into a queue of its own. `task`: it gave
+        itself this prompt because the background task with that id has ended.
+    joined: the held prompt `text` has become part of the running turn.
+    returned: a person took the held prompt `text` back; it will not run.
+    started: the held prompt `text` has become the turn `prompt`.
+    ended: the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`.
+        `background` counts the work that it left running, `left` lists it, as far as known; `subagents` are the ids of
+        the subagents among it, or None if the agent does not say. `again`: it had ended this turn before, and was made
+        to go on. `reason` is "limit" if a limit of the account ended it; the limit resets at `resets_at`, if known.
+    launched: in the turn `prompt` it has started the subagent with the id `task`, which works in the background.
+    stopped: a key has stopped all its subagents.
+    asked: `question` is open; `held`: besides the earlier ones.
+    answered: the question with the id `text` is closed. An agent that asks one question at a time need not report that.
+        The end of a turn, and a prompt that begins one, close the questions of the agent, not those of its subagents.
+    alive: the agent's program has started (or is known to run). gone: it reports that it ends, with `error`.
+    revived: not a report but our own act, added by `Context.observe`: we started the program again then, and cut what
+        it was doing.
     """
 
     kind: Kind
@@ -196,23 +195,23 @@ class Fact(NamedTuple):
 
     @property
     def told(self) -> dict[str, Any]:
-        """Of an end, what it says about the turns that it ends."""
+        """The fields of an end that a turn has too."""
         return {"reply": self.reply, "error": self.error, "reason": self.reason, "resets_at": self.resets_at}
 
 
 class Probe(NamedTuple):
-    """What can be seen of the agent right now. It ranks below what the agent said.
+    """What can be seen of the agent now. Its facts rank higher.
 
     Attributes:
-        now: when it was looked at.
-        running: True, False, or None if that cannot be told.
-        activity: the agent's own word for what it does: "busy", "idle", "waiting", or None if it does not tell.
+        now: the time of the probe.
+        running: True, False, or None if that is unknown.
+        activity: the agent's own word, "busy", "idle" or "waiting", or None if it has none.
         since: when `activity` last changed.
-        detail: the agent's own word for what it waits for, or for why it is gone; of one at rest, what ended a turn
-            whose end it has told nobody.
-        question: the question that the probe found open, where no fact tells.
-        background: it says that something it started goes on in the background.
-        paused_until: a limit has stopped it, which resets then, and it will go on by itself.
+        detail: the agent's own word for what it waits for, or why it is gone; if it is at rest, what ended a turn whose
+            end it has not reported.
+        question: an open question that no fact reports.
+        background: the agent says that work of it goes on in the background.
+        paused_until: a limit has stopped it, and it will go on by itself when the limit resets then.
     """
 
     now: float
@@ -226,12 +225,12 @@ class Probe(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """One message of ours and what became of it.
+    """Our message and its outcome.
 
     `state` is queued, working, waiting_for_input, completed, failed, interrupted or exited. Two turns with the same
-    `ended` were closed by the same end: the agent had taken the second while the first was running. `prompt` is the
-    agent's own id of the turn, once it is known. `reason` and `resets_at` are those of the fact that ended it. `later`
-    is what the agent said when commands that it had left running had ended since.
+    `ended` were closed by the same end: the agent took the second one while the first one was running. `prompt` is the
+    agent's own id of the turn, once known. `reason` and `resets_at` are those of the fact that ended it. `later` is the
+    agent's reply after commands that it had left running have ended.
     """
 
     number: int
@@ -251,13 +250,12 @@ class Turn(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a session is doing, and all its turns. See `turns.reduce`.
+    """The state of a session, and all its turns. See `turns.reduce`.
 
-    `turn` is the number of the turn of ours that runs (or, when none runs, ran last); None before the first.
-    `questions` are all that are open, the oldest first; `question` is that one. `last` is the turn that ended last,
-    whosoever's it was: its number is 0 if it was of no message of ours. `paused_until` is that of the probe.
-    `delegated`: it is `working`, yet by its subagents alone: a message would begin a turn at once. `left` names what
-    runs in the background, as far as it is known; `background` counts it.
+    `turn` is the number of our turn that runs, or ran last; None before the first. `questions` are the open ones, the
+    oldest first; `question` is that one. `last` is the turn that ended last; its number is 0 if it was not our message.
+    `paused_until` is that of the probe. `delegated`: only its subagents are working, so a message would begin a turn at
+    once. `left` lists the work that runs in the background, as far as known; `background` counts it.
     """
 
     status: str
@@ -277,16 +275,17 @@ class Entry(NamedTuple):
     """One piece of a conversation.
 
     Attributes:
-        role: "user" (a person, or we), "assistant", or "tool" (whatever else stands in it).
-        text: what was said; of a tool its input or result, as a person reads it.
-        at: when.
+        role: "user" (a person, or we), "assistant", or "tool" (everything else).
+        text: the words; for a tool its input or result, in readable form.
+        at: its time.
         prompt: the agent's own id of the turn.
-        kind: "message"; "thinking" of an assistant; of a tool "call", "result", "notice" (what the agent's program
-            itself put into the conversation) or "error" (it could not get an answer from the model).
-        tool: the tool's name. `call` is the id that a call and its result share.
-        given: the input of a tool, whole. `result` is what it returned, whole but for the bytes of images.
-        failed: the tool said that it failed.
-        images: how many images belong to it.
+        kind: "message"; for an assistant also "thinking"; for a tool "call", "result", "notice" (from the agent's
+            program itself) or "error" (the model did not answer).
+        tool: the tool's name.
+        call: the id that a call and its result share.
+        given, result: the tool's whole input, and its whole result without the bytes of images.
+        failed: the tool reported a failure.
+        images: the number of images in it.
     """
 
     role: str

@@ -1,8 +1,4 @@
-"""Session ids: a League of Legends champion and a role, as in `fizz-top` or `riven-jg`.
-
-Called by the service when it creates a session. Imports nothing at run time: the hot commands
-check the ids they are given.
-"""
+"""Session ids: a League of Legends champion and a role, such as `fizz-top` or `riven-jg`."""
 
 from __future__ import annotations
 
@@ -39,7 +35,7 @@ CHAMPIONS = tuple(
 
 MAX_LENGTH = 64
 
-# How a group may be called, for errors.
+# The rule for names of groups, for errors.
 GROUPS = f"use lower-case letters, digits and '-', at most {MAX_LENGTH}"
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
@@ -47,31 +43,28 @@ _CHARACTERS = _LETTERS | frozenset("0123456789-")
 
 
 def allocate(taken: Collection[str], random: Random) -> str:
-    """Return an id that is not in `taken`, each free one equally likely.
+    """An id that is not in `taken`; each free one is equally likely.
 
     When every champion has every role, a number is appended: `fizz-top-2`.
     """
     taken = frozenset(taken)
     suffix, number = "", 1
-    while not (free := [name for name in _names(suffix) if name not in taken]):
+    names = [f"{champion}-{role}" for champion in CHAMPIONS for role in ROLES]
+    while not (free := [name + suffix for name in names if name + suffix not in taken]):
         number += 1
         suffix = f"-{number}"
     return random.choice(free)
 
 
 def is_valid(session_id: str) -> bool:
-    """Tell whether a user may call a session so: `[a-z][a-z0-9-]{0,63}`, no `-` at the end."""
+    """True if a user may give a session this id: `[a-z][a-z0-9-]{0,63}`, without a `-` at the end."""
     return session_id[:1] in _LETTERS and _is_word(session_id)
 
 
 def is_group(name: object) -> bool:
-    """Tell whether a user may call a group so: as a session, but a digit may come first, as in the name of a run."""
+    """True if a user may give a group this name: like an id, but a digit may come first, as in a run's name."""
     return isinstance(name, str) and name[:1] != "-" and _is_word(name)
 
 
 def _is_word(text: str) -> bool:
     return 0 < len(text) <= MAX_LENGTH and text[-1] != "-" and _CHARACTERS.issuperset(text)
-
-
-def _names(suffix: str) -> list[str]:
-    return [f"{champion}-{role}{suffix}" for champion in CHAMPIONS for role in ROLES]

@@ -1,7 +1,7 @@
-"""Every operation: the parameters that it takes, and who may call it. The one declaration.
+"""Every operation's parameters, and who may call it: the only declaration.
 
-The service's door checks each request against it (`checked`), `Client` leaves out what has its default (`to_send`), and
-tests compare it with `Client`'s verbs and with the table in `docs/protocol.md`.
+The service checks each request against it (`checked`), `Client` omits parameters that have their defaults (`to_send`),
+and tests compare it with `Client`'s verbs and with the table in `docs/protocol.md`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SAME_VERSION = "use the same version of dev-sessions on both sides"
 LONGEST_NAME = 1000  # characters, of an id, a group, a model and the like
 _LONGEST_PATH = 4096  # characters
-_LARGEST = 2**53  # up to which every JSON reader keeps whole numbers apart
+_LARGEST = 2**53  # JSON readers may round larger whole numbers
 _DEEPEST = 20  # levels of lists and objects
 
 
@@ -28,8 +28,8 @@ class Parameter(NamedTuple):
 
     Attributes:
         kind: a key of `_KINDS`.
-        default: what it is if it is not given, or null.
-        required: whether it has to be given.
+        default: its value if it is missing or null.
+        required: whether it must be given.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class Parameter(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """What an operation takes.
+    """The declaration of an operation.
 
     Attributes:
         parameters: by name.
@@ -51,10 +51,7 @@ class Operation(NamedTuple):
     local: bool = False
 
 
-def _name(default: str | None = None) -> Parameter:
-    return Parameter("name", default)
-
-
+_NAME = Parameter("name")
 _ID = Parameter("name", required=True)
 _IDS = Parameter("names")
 _FLAG = Parameter("flag", False)
@@ -65,12 +62,12 @@ OPERATIONS = {
         {
             "permissions": Parameter("name", required=True),
             "path": Parameter("path", required=True),
-            "cli": _name("claude"),
-            "mode": _name("native"),
+            "cli": Parameter("name", "claude"),
+            "mode": Parameter("name", "native"),
             "description": Parameter("text", ""),
-            "model": _name(),
-            "id": _name(),
-            "group": _name(),
+            "model": _NAME,
+            "id": _NAME,
+            "group": _NAME,
             "env": Parameter("variables"),
             "trust": Parameter("flag"),
             "continue_at_reset": _FLAG,
@@ -82,7 +79,7 @@ OPERATIONS = {
     "wait": Operation(
         {
             "ids": _IDS,
-            "group": _name(),
+            "group": _NAME,
             "any": _FLAG,
             "turn": Parameter("whole"),
             "settled": _FLAG,
@@ -94,15 +91,15 @@ OPERATIONS = {
     ),
     "last_message": Operation({"id": _ID, "count": Parameter("whole", 1)}),
     "status": Operation({"id": _ID}),
-    "list": Operation({"group": _name(), "status": _name()}),
-    "goal": Operation({"id": _ID, "objective": _TEXT, "budget": Parameter("whole"), "act": _name()}, acts=True),
+    "list": Operation({"group": _NAME, "status": _NAME}),
+    "goal": Operation({"id": _ID, "objective": _TEXT, "budget": Parameter("whole"), "act": _NAME}, acts=True),
     "interrupt": Operation({"id": _ID}, acts=True),
     "revive": Operation({"ids": _IDS, "all": _FLAG}, acts=True),
-    "pending": Operation({"group": _name()}),
+    "pending": Operation({"group": _NAME}),
     "respond": Operation(
         {
             "id": _ID,
-            "question": _name(),
+            "question": _NAME,
             "allow": _FLAG,
             "always": _FLAG,
             "deny": _FLAG,
@@ -110,7 +107,7 @@ OPERATIONS = {
             "choose": _IDS,
             "text": _TEXT,
             "answers": Parameter("json"),
-            "key": _name(),
+            "key": _NAME,
         },
         acts=True,
     ),
@@ -119,23 +116,26 @@ OPERATIONS = {
     "inspect": Operation({"id": _ID}),
     "events": Operation({"ids": _IDS, "follow": _FLAG}),
     "names": Operation({}),
-    "kill": Operation({"ids": _IDS, "all": _FLAG, "group": _name(), "older_than": _name()}, acts=True),
-    # It takes the process that runs it for its own.
+    "kill": Operation({"ids": _IDS, "all": _FLAG, "group": _NAME, "older_than": _NAME}, acts=True),
+    # It turns the process that runs it into a courier.
     "courier": Operation({"id": _ID}, local=True),
 }
 
 
 def checked(op: Any, params: Any, from_elsewhere: bool = False) -> Json:
-    """The parameters of an operation as the service takes them: each is there, and of its type.
+    """An operation's parameters, complete and each of its type.
 
     Args:
-        op, params: as the caller gave them, which may be anything.
+        op, params: any values, as the caller gave them.
         from_elsewhere: the caller is not a process of this machine.
 
     Raises:
         UsageError: there is no such operation, or a parameter is unknown, missing or of a wrong type; it names each.
     """
-    declared = _declared(op, from_elsewhere)
+    operation = OPERATIONS.get(op) if isinstance(op, str) else None
+    if operation is None or (operation.local and from_elsewhere):
+        raise UsageError(f"no operation called {_shown(op)}", next=SAME_VERSION)
+    declared = operation.parameters
     if not isinstance(params, dict):
         raise UsageError(f"{op}: the parameters are not an object", next=SAME_VERSION)
     given = {name: value for name, value in params.items() if value is not None}
@@ -152,15 +152,15 @@ def checked(op: Any, params: Any, from_elsewhere: bool = False) -> Json:
 
 
 def to_send(op: str, params: Json) -> Json:
-    """The parameters that have to travel: without those that have their defaults.
+    """The parameters to send: without those that have their defaults.
 
-    A host that is older than its client then refuses only what it really lacks.
+    Then a host that is older than its client refuses only parameters that it really lacks.
 
     Raises:
         UsageError: see `checked`.
     """
-    declared, told = _declared(op, False), checked(op, params)
-    return {name: value for name, value in told.items() if declared[name].required or value != declared[name].default}
+    given, declared = checked(op, params), OPERATIONS[op].parameters
+    return {name: value for name, value in given.items() if declared[name].required or value != declared[name].default}
 
 
 def acts(op: str) -> bool:
@@ -169,22 +169,15 @@ def acts(op: str) -> bool:
 
 
 def checked_request_id(id: Any) -> str:
-    """A request id, if it is one.
+    """The request id.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not a text, or is empty or too long.
     """
     complaint = _complaint("name", id) or (None if id else "is empty")
     if complaint:
-        raise UsageError(f"the request id {complaint}", next="omit --request-id, and one is made")
+        raise UsageError(f"the request id {complaint}", next="omit --request-id to have one made")
     return str(id)
-
-
-def _declared(op: Any, from_elsewhere: bool) -> dict[str, Parameter]:
-    found = OPERATIONS.get(op) if isinstance(op, str) else None
-    if found is None or (found.local and from_elsewhere):
-        raise UsageError(f"no operation called {_shown(op)}", next=SAME_VERSION)
-    return found.parameters
 
 
 def _is_name(value: Any) -> bool:
@@ -195,7 +188,7 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and -_LARGEST < value < _LARGEST  # no NaN, no infinity
 
 
-# What a value of a kind has to be: in words, and as a test.
+# The kinds of values: in words, and as a test.
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "name": (f"a text of at most {LONGEST_NAME} characters", _is_name),
     "names": (
@@ -219,7 +212,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def _complaint(kind: str, value: Any) -> str | None:
-    """What is wrong with a value, as in "the parameter 'x' ..."; None if nothing is."""
+    """What is wrong with a value, as in "the parameter 'x' ...", or None."""
     wanted, fits = _KINDS[kind]
     if not fits(value):
         return f"must be {wanted}, not {_shown(value)}"
@@ -227,7 +220,7 @@ def _complaint(kind: str, value: Any) -> str | None:
 
 
 def _flaw(value: Any, levels: int) -> str | None:
-    """What keeps a value from being JSON in UTF-8."""
+    """Why a value cannot be sent as JSON in UTF-8, or None."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -237,7 +230,7 @@ def _flaw(value: Any, levels: int) -> str | None:
     if value is None or isinstance(value, bool) or _is_number(value):
         return None
     if isinstance(value, dict | list) and levels == 0:
-        return f"has lists in lists, more than {_DEEPEST} levels of them"
+        return f"is nested more than {_DEEPEST} levels deep"
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         parts = [*value, *value.values()]
     elif isinstance(value, list):
@@ -248,7 +241,7 @@ def _flaw(value: Any, levels: int) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    """A value that somebody else chose, in a few characters."""
+    """Any value, in a few characters."""
     if isinstance(value, str):
         return repr(value if len(value) <= 40 else f"{value[:40]}...")
     if isinstance(value, bool) or value is None:

@@ -1,8 +1,8 @@
-"""Proofs that both ends of a TCP connection have the gateway's token; the token itself is never sent.
+"""Proofs that both ends of a TCP connection have the gateway's token, which is never sent itself.
 
 The client sends `GET /v1/challenge` with a nonce of its own. The gateway answers with another nonce and a proof over
 both. Only then does the client send its request, with a proof over the nonces, the verb, the path and the body's
-digest, which is valid for one request on one connection. docs/protocol.md has the details.
+digest, which is valid for one request on one connection. See docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import hashlib
 import hmac
 import os
 
-# Headers of the challenge and its answer.
+# The headers of the challenge and its answer.
 NONCE, PROOF = "Dev-Sessions-Nonce", "Dev-Sessions-Proof"
-# What the header Authorization begins with: "DevSessions PROOF DIGEST".
+# The header Authorization is "DevSessions PROOF DIGEST".
 SCHEME = "DevSessions"
 CHALLENGE = "GET /v1/challenge"
-# Remedies that both sides name.
+# Remedies for errors of both sides.
 HAND_OVER = (
     "on the host, dev-sessions gateway status shows whether the gateway runs, and names the file that holds its token; "
     "hand it to the container as DEV_SESSIONS_GATEWAY_TOKEN_FILE (mounted) or DEV_SESSIONS_GATEWAY_TOKEN"
@@ -25,7 +25,7 @@ OTHER_NAME = "call it by host.docker.internal, or start the gateway with DEV_SES
 
 
 def nonce() -> str:
-    """A number used once: 32 random hex digits."""
+    """32 random hex digits, to be used once."""
     return os.urandom(16).hex()
 
 
@@ -50,10 +50,10 @@ def of_client(token: str, nonces: tuple[str, str], what: str, digest: str) -> st
 
 
 def same(shown: str, expected: str) -> bool:
-    """Compare two secrets or proofs, in a time that does not depend on where they differ."""
+    """Compare two secrets, in a time that does not depend on where they differ."""
     return hmac.compare_digest(shown.encode(errors="replace"), expected.encode())
 
 
 def _mac(token: str, *parts: str) -> str:
-    # No part holds a line feed, and the first one says whose proof it is: none can be passed off as another.
+    # No part contains a line feed, and the first one names the side: a proof cannot be used in place of another one.
     return hmac.digest(token.encode(), "\n".join(parts).encode(errors="replace"), "sha256").hex()

@@ -1,7 +1,4 @@
-"""Text that others have written: without what steers a terminal, and YAML that holds nothing but strings.
-
-Used for what agents say, and for templates and skills, which may come with a project of strangers.
-"""
+"""Text of agents and of projects made safe: no control sequences for the terminal, and YAML of strings only."""
 
 from __future__ import annotations
 
@@ -16,24 +13,23 @@ _SEQUENCES = (
     r"|(?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b\x80-\x9f]*(?:\x1b\\|\x9c)"
     r"|\x1b[@-Z\\-_]"
 )
-# What is left of them, and what changes the order in which signs are shown (Unicode's Bidi_Control).
+# Control characters, and those that change the direction of text (Unicode's Bidi_Control).
 _CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 
-# The longest YAML that is read, in characters, and how deep it may be nested.
-_LONGEST, _DEEPEST = 20_000, 10
+_LONGEST, _DEEPEST = 20_000, 10  # characters and levels of YAML
 
 
 def stripped(text: str) -> str:
-    """`text` without control sequences, control characters (but line feeds and tabs) and directional controls."""
+    """`text` without control sequences, directional controls, and control characters except line feeds and tabs."""
     if text.isascii() and text.isprintable():
         return text
-    import re  # of use to few commands
+    import re  # few commands need it
 
     return re.sub(f"{_SEQUENCES}|{_CONTROLS}", "", text)
 
 
 def escaped(json: str) -> str:
-    r"""JSON that means the same, with `\uXXXX` for each of these characters: it steers no terminal either."""
+    r"""The same JSON with `\uXXXX` for each of these characters."""
     if json.isascii() and "\x7f" not in json:
         return json
     import re
@@ -42,11 +38,11 @@ def escaped(json: str) -> str:
 
 
 class NotPlain(Exception):
-    """What is no YAML, or more than lists and mappings of strings.
+    """The text is not YAML, or more than lists and mappings of strings.
 
     Attributes:
         line: the number of the line, from 1; 0 if it is not known.
-        why: what is wrong.
+        why: the reason.
     """
 
     def __init__(self, line: int, why: str) -> None:
@@ -55,12 +51,12 @@ class NotPlain(Exception):
 
 
 def plain_yaml(text: str) -> Any:
-    """Strings, lists and mappings out of YAML: every scalar is the string that was written. None of an empty text.
+    """The strings, lists and mappings in YAML, with every scalar as a string; None for an empty text.
 
     Raises:
-        NotPlain: it is no YAML, has aliases, is longer than 20,000 characters, or nested more than 10 levels deep.
+        NotPlain: it is not YAML, has aliases, is longer than 20,000 characters, or nested more than 10 levels deep.
     """
-    import yaml  # dear, and of use to few commands
+    import yaml  # slow to import, and few commands need it
 
     if len(text) > _LONGEST:
         raise NotPlain(0, f"longer than {_LONGEST} characters")
@@ -75,4 +71,4 @@ def plain_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         why = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise NotPlain(mark.line + 1 if mark else 0, f"no YAML: {why}") from error
+        raise NotPlain(mark.line + 1 if mark else 0, f"not YAML: {why}") from error

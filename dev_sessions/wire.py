@@ -1,7 +1,7 @@
-"""What travels between a client and a service: one `Request` in, a stream of `Frame`s out.
+"""The messages between a client and a service: one `Request` in, a stream of `Frame`s out.
 
 Frames are lines of JSON (NDJSON): any number of ``{"event": ...}`` and ``{"alive": seconds}``, then exactly one
-``{"result": ...}`` or ``{"error": {"code", "message", "data"}}``. This module knows no operation.
+``{"result": ...}`` or ``{"error": {"code", "message", "data"}}``. This module does not know the operations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Transport(Protocol):
-        """Carries a request to some service and streams its frames back. Called by `client.Client`."""
+        """Carries a request to a service and streams its frames back. Called by `client.Client`."""
 
         def handle(self, request: Request) -> Iterator[Frame]: ...
 
@@ -27,12 +27,12 @@ _KINDS = ("event", "alive", "result", "error")
 
 
 class Caller(NamedTuple):
-    """On whose behalf a request from elsewhere is run.
+    """The sender of a request from elsewhere.
 
     Attributes:
-        parent: id of the session that it came from, or None.
-        depth: how many sessions stand above one that it creates.
-        root: the folder, as this side calls it, that sessions of that caller have to work in; None: it names no paths.
+        parent: id of the session that it runs in, or None.
+        depth: how many sessions a session that it creates has above it.
+        root: the folder on this side to which its sessions are confined; None: it may not name paths.
     """
 
     parent: str | None = None
@@ -41,10 +41,10 @@ class Caller(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One operation to run.
+    """A call of one operation.
 
-    `id` is the caller's request id: the same id again never acts twice. The parameter `timeout`, where there is one,
-    counts from when the request was sent first. `caller` is None within one process.
+    `id` is the caller's request id: a repetition with the same id never acts twice. The parameter `timeout`, if there
+    is one, counts from when the request was first sent. `caller` is None within one process.
     """
 
     op: str
@@ -69,7 +69,7 @@ def encode_request(request: Request) -> bytes:
     """A request as one line of UTF-8 JSON.
 
     Raises:
-        UsageError: it holds what JSON has no word for, such as NaN.
+        UsageError: it holds a value that JSON does not have, such as NaN.
     """
     fields = request._asdict()
     caller = fields.pop("caller")
@@ -82,10 +82,10 @@ def encode_request(request: Request) -> bytes:
 
 
 def decode_request(line: bytes) -> Request:
-    """Read what `encode_request` wrote. It comes from elsewhere, so it has a caller.
+    """The request in a line of `encode_request`. It comes from elsewhere, so it has a caller.
 
     Raises:
-        ProtocolError: not a request, or one of a protocol version that this side does not speak.
+        ProtocolError: it is not a request, or one of another protocol version.
     """
     value = _object(line, parse_constant=_refuse_constant)
     if value.get("v") != PROTOCOL_VERSION:
@@ -96,15 +96,13 @@ def decode_request(line: bytes) -> Request:
     op, params, id_ = value.get("op"), value.get("params"), value.get("id")
     if not (isinstance(op, str) and isinstance(params, dict) and isinstance(id_, str)):
         raise ProtocolError("a request needs op, params and id")
-    return Request(op, params, id_, caller=_caller(value.get("caller", {})))
-
-
-def _caller(value: Any) -> Caller:
-    fields = value if isinstance(value, dict) else {"depth": None}
-    parent, depth, root = fields.get("parent"), fields.get("depth", 0), fields.get("root")
-    if isinstance(parent, str | None) and isinstance(root, str | None) and type(depth) is int and depth >= 0:
-        return Caller(parent or None, depth, root)
-    raise ProtocolError("a request says of its caller what cannot be")
+    caller = value.get("caller", {})
+    if not isinstance(caller, dict):
+        raise ProtocolError("the caller of a request is not an object")
+    parent, depth, root = caller.get("parent"), caller.get("depth", 0), caller.get("root")
+    if not (isinstance(parent, str | None) and isinstance(root, str | None) and type(depth) is int and depth >= 0):
+        raise ProtocolError("the caller of a request has an invalid parent, depth or root")
+    return Request(op, params, id_, caller=Caller(parent or None, depth, root))
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -113,10 +111,10 @@ def encode_frame(frame: Frame) -> bytes:
 
 
 def decode_frame(line: bytes) -> Frame:
-    """Read what `encode_frame` wrote.
+    """The frame in a line of `encode_frame`.
 
     Raises:
-        ProtocolError: the line is no frame.
+        ProtocolError: it is not a frame.
     """
     value = _object(line)
     if len(value) != 1 or next(iter(value)) not in _KINDS:

@@ -73,7 +73,7 @@ def test_values_are_taken_as_they_are() -> None:
     [
         ("no front matter", 1, "front matter"),
         ("---\nname: t\n", 1, "front matter"),
-        ("---\nname: [\n---\n", 3, "no YAML"),
+        ("---\nname: [\n---\n", 3, "not YAML"),
         ("---\n- a\n---\n", 1, "key: value"),
         ("---\nname: other\ndescription: d\n---\n", 1, "'other'"),
         ("---\nname: t\n---\n", 1, "no description"),

@@ -54,10 +54,10 @@ def test_yaml_holds_strings() -> None:
         ("a:\n  " + "[" * 5000, 2, "10 levels"),
         ("- " * 5000, 1, "10 levels"),
         ("a: b\n" * 4001, 0, "longer than 20000 characters"),
-        ("a: [\n", 2, "no YAML"),
-        ("? [a]\n: b\n", 1, "no YAML"),
-        ("a\n--- b\n", 2, "no YAML"),
-        ("a: \x00", 0, "no YAML"),
+        ("a: [\n", 2, "not YAML"),
+        ("? [a]\n: b\n", 1, "not YAML"),
+        ("a\n--- b\n", 2, "not YAML"),
+        ("a: \x00", 0, "not YAML"),
     ],
 )
 def test_what_is_not_plain_is_told_with_its_line(text: str, line: int, why: str) -> None:
