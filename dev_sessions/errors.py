@@ -41,99 +41,67 @@ _BY_CODE: dict[str, type[DevSessionsError]] = {}
 
 
 class UsageError(DevSessionsError):
-    """The call itself is wrong."""
-
-    code = "usage"
+    code = "usage"  # the call itself is wrong
 
 
 class SessionNotFound(DevSessionsError):
-    """There is no session with that id."""
-
-    code = "not_found"
+    code = "not_found"  # there is no session with that id
 
 
 class Unsupported(DevSessionsError):
-    """This backend cannot do that."""
-
-    code = "unsupported"
+    code = "unsupported"  # this backend cannot do that
 
 
 class LaunchFailed(DevSessionsError):
-    """The agent did not start; nothing is left behind."""
-
-    code = "launch_failed"
+    code = "launch_failed"  # the agent did not start; nothing is left behind
 
 
 class DeliveryFailed(DevSessionsError):
-    """The agent has certainly not taken the message."""
-
-    code = "not_delivered"
+    code = "not_delivered"  # the agent has certainly not taken the message
 
 
 class DeliveryUnknown(DevSessionsError):
-    """There was no receipt in time."""
-
-    code = "delivery_unknown"
+    code = "delivery_unknown"  # there was no receipt in time
 
 
 class AgentExited(DevSessionsError):
-    """The agent's program is gone."""
-
-    code = "exited"
+    code = "exited"  # the agent's program is gone
 
 
 class TurnFailed(DevSessionsError):
-    """The turn failed or was interrupted."""
-
-    code = "turn_failed"
+    code = "turn_failed"  # the turn failed or was interrupted
 
 
 class WaitingForInput(DevSessionsError):
-    """A question or dialog is open."""
-
-    code = "waiting_for_input"
+    code = "waiting_for_input"  # a question or dialog is open
 
 
 class QuestionGone(DevSessionsError):
-    """The question is not open any more; nothing was sent."""
-
-    code = "question_gone"
+    code = "question_gone"  # the question is not open any more; nothing was sent
 
 
 class TimedOut(DevSessionsError):
-    """The caller's timeout passed; the agent goes on."""
-
-    code = "timeout"
+    code = "timeout"  # the caller's timeout passed; the agent goes on
 
 
 class HostUnreachable(DevSessionsError):
-    """The machine that holds the sessions cannot be reached."""
-
-    code = "unreachable"
+    code = "unreachable"  # the machine that holds the sessions cannot be reached
 
 
 class StoreError(DevSessionsError):
-    """The state folder cannot be read or written."""
-
-    code = "store"
+    code = "store"  # the state folder cannot be read or written
 
 
 class TmuxError(DevSessionsError):
-    """tmux refused a command, or cannot be run."""
-
-    code = "tmux"
+    code = "tmux"  # tmux refused a command, or cannot be run
 
 
 class ScreenGone(TmuxError):
-    """The watched terminal session has ended."""
-
-    code = "screen_gone"
+    code = "screen_gone"  # the watched terminal session has ended
 
 
 class ProtocolError(DevSessionsError):
-    """The two ends of a transport have different protocols."""
-
-    code = "protocol"
+    code = "protocol"  # the two ends of a transport have different protocols
 
 
 def unexpected(error: Exception) -> DevSessionsError:

@@ -66,11 +66,13 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
     question = questions[0] if questions else None
     status = _status(fold, question, probe)
     turns = tuple(_turn(message, fold, status, probe.now) for message in messages)
+    running = [turn.number for turn in turns if turn.open and turn.state != QUEUED]
+    over = [(turn.ended, turn.number) for turn in turns if turn.ended is not None]
     gone = (fold.gone or probe.detail or "the agent ended") if status == EXITED else None
     return State(
         status,
         turns,
-        _current(turns),
+        running[0] if running else max(over)[1] if over else None,
         question,
         fold.background,
         gone,
@@ -197,14 +199,6 @@ def _turn(message: Message, fold: Fold, status: str, now: float) -> Turn:
         return Turn(number, FAILED, created, attempted, error="the agent has not confirmed that it took the message")
     # It is on its way, or the agent has it and no fact that still exists reports it.
     return Turn(number, QUEUED if message.queued else WORKING, created)
-
-
-def _current(turns: tuple[Turn, ...]) -> int | None:
-    running = [turn.number for turn in turns if turn.open and turn.state != QUEUED]
-    if running:
-        return running[0]
-    done = [turn for turn in turns if turn.ended is not None]
-    return max(done, key=lambda turn: (turn.ended or 0.0, turn.number)).number if done else None
 
 
 def batch(turns: Sequence[Turn]) -> tuple[Turn, ...]:

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from ..model import Message
 from ..system import files, processes
@@ -176,13 +177,11 @@ class Folder:
     def facts(self, since: float = 0.0) -> list[Payload]:
         """The agent's reports since a time, in the order in which it made them."""
         found = []
-        try:
-            with os.scandir(self.facts_path) as entries:
-                for entry in entries:
-                    if not entry.name.startswith("."):
-                        found.append((_stamp_of(entry), entry.name, entry.path))
-        except (FileNotFoundError, NotADirectoryError):
-            pass
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.facts_path) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    with suppress(FileNotFoundError):  # a writer has just compacted it
+                        found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name, entry.path))
         facts = []
         for stamp, name, path in sorted(found):
             if stamp >= since * 1e9:
@@ -288,13 +287,6 @@ class Folder:
             files.write_json(self._courier_path, {"pid": pid, "started": processes.start_time(pid)})
         else:
             files.remove(self._courier_path)
-
-
-def _stamp_of(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_mtime_ns
-    except FileNotFoundError:
-        return 0
 
 
 def _facts_in(entries: Iterable[dict[str, Any]]) -> list[Payload]:

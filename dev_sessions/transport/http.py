@@ -51,12 +51,15 @@ class HttpTransport:
             UsageError: see `Paths.outward`.
         """
         outward = self._paths.outward(request)._replace(caller=self._caller)
+        timeout = request.params.get("timeout") if isinstance(request.params, dict) else None
         begun, events = time.monotonic(), _Events()
         cut: float | None = None  # when the connection was
         while True:
             try:
-                asked = outward if cut is None else _with_time_left(outward, begun)
-                for frame in self._frames(asked, again=cut is not None):
+                if cut is not None and isinstance(timeout, int | float):  # what is left of it; see `wire.Request`
+                    left = max(0.0, timeout - (time.monotonic() - begun))
+                    outward = outward._replace(params={**outward.params, "timeout": left})
+                for frame in self._frames(outward, again=cut is not None):
                     cut = None
                     if frame.kind != "event" or events.is_new(frame):
                         yield self._paths.homeward(frame)
@@ -78,20 +81,24 @@ class HttpTransport:
                 events.start_again()
 
     def _frames(self, request: Request, again: bool) -> Iterator[Frame]:
-        with self._connect(again) as connection:
-            status, lines = self._ask(connection, "POST /v1/call", encode_request(request), again)
-            for line in lines:
-                try:
-                    frame = decode_frame(line)
-                except ProtocolError as error:
-                    raise self._foreign(status) from error
-                if status != 200 and frame.kind != "error":
-                    raise self._foreign(status)
-                yield frame
+        for status, line in self._lines("POST /v1/call", encode_request(request), again):
+            try:
+                frame = decode_frame(line)
+            except ProtocolError as error:
+                raise self._foreign(status) from error
+            if status != 200 and frame.kind != "error":
+                raise self._foreign(status)
+            yield frame
 
-    def _connect(self, again: bool) -> socket.socket:
+    def _lines(self, what: str, body: bytes, again: bool) -> Iterator[tuple[int, bytes]]:
+        """Send one request on a connection of its own. Yields the HTTP status and each line of the body.
+
+        Any user of the host may listen on a TCP port while the gateway is down. So over TCP the peer has to prove that
+        it has the token before it gets the request, and it never gets the token. The mode of its folder protects a unix
+        socket.
+        """
         try:
-            return _connected(self._gateway.address)
+            connection = _connected(self._gateway.address)
         except OSError as error:
             if again:
                 raise
@@ -100,34 +107,35 @@ class HttpTransport:
                 next=f"on the host: {self._gateway.start}",
                 url=self._gateway.url,
             ) from error
-
-    def _ask(self, connection: socket.socket, what: str, body: bytes, again: bool) -> tuple[int, Iterator[bytes]]:
-        """Send the one request of a connection. Returns the status, and the lines of the body as they come.
-
-        Any user of the host may listen on a TCP port while the gateway is down. So over TCP the peer has to prove that
-        it has the token before it gets the request, and it never gets the token. The mode of its folder protects a unix
-        socket.
-        """
-        token = self._gateway.token
-        if isinstance(self._gateway.address, str):
-            shown = f"Bearer {token}" if token else None
-        else:
+        with connection:
+            shown = f"Bearer {self._gateway.token}" if self._gateway.token else None
+            if not isinstance(self._gateway.address, str):
+                try:
+                    shown = self._signature(connection, what, body)
+                except DevSessionsError as error:
+                    if again:  # the gateway may still come back; if not, the error names the request that was sent
+                        raise _Cut(error.message) from error
+                    raise
+            connection.settimeout(_SILENCE)
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+            if shown:
+                headers["Authorization"] = shown
             try:
-                shown = self._signature(connection, what, body)
-            except DevSessionsError as error:
-                if again:  # the gateway may still come back; if not, the error names the request that was sent
-                    raise _Cut(error.message) from error
-                raise
-        connection.settimeout(_SILENCE)
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
-        if shown:
-            headers["Authorization"] = shown
-        try:
-            connection.sendall(self._head(what, headers) + body)
-        except OSError:
-            pass  # it refused before it had read all, and its answer says why
-        status, _, rest = _answer(connection)
-        return status, _lines(connection, rest)
+                connection.sendall(self._head(what, headers) + body)
+            except OSError:
+                pass  # it refused before it had read all, and its answer says why
+            status, _, rest = _answer(connection)
+            pieces = [rest]
+            while True:
+                *whole, last = pieces[-1].split(b"\n")
+                if whole:
+                    for line in (b"".join([*pieces[:-1], whole[0]]), *whole[1:]):
+                        yield status, line
+                    pieces = [last]
+                more = connection.recv(1 << 18)
+                if not more:
+                    return
+                pieces.append(more)
 
     def _signature(self, connection: socket.socket, what: str, body: bytes) -> str:
         """Have the gateway prove that it has the token, and sign the request with it; see `proof`.
@@ -177,15 +185,14 @@ class HttpTransport:
             HostUnreachable: nothing listens there, or the gateway refuses us.
             ProtocolError: it is not a gateway.
         """
-        with self._connect(again=False) as connection:
-            try:
-                status, lines = self._ask(connection, "GET /v1/health", b"", again=False)
-                value = json.loads(b"".join(lines))
-            except (OSError, ValueError, _Cut) as error:
-                raise self._foreign(0) from error
-        if status != 200:
-            raise (from_wire(value["error"]) if isinstance(value, dict) and "error" in value else self._foreign(status))
-        return dict(value)
+        try:
+            answer = list(self._lines("GET /v1/health", b"", again=False))
+            value, status = json.loads(b"".join(line for _, line in answer)), answer[0][0]
+        except (OSError, ValueError, _Cut) as error:
+            raise self._foreign(0) from error
+        if status == 200:
+            return dict(value)
+        raise from_wire(value["error"]) if isinstance(value, dict) and "error" in value else self._foreign(status)
 
     def _head(self, what: str, headers: dict[str, str]) -> bytes:
         lines = [f"{what} HTTP/1.1", f"Host: {self._gateway.host}", *(f"{name}: {headers[name]}" for name in headers)]
@@ -231,14 +238,6 @@ def _connected(address: str | tuple[str, int]) -> socket.socket:
     return connection
 
 
-def _with_time_left(request: Request, begun: float) -> Request:
-    """The request with the rest of its timeout; see `wire.Request`."""
-    timeout = request.params.get("timeout") if isinstance(request.params, dict) else None
-    if not isinstance(timeout, int | float):
-        return request
-    return request._replace(params={**request.params, "timeout": max(0.0, timeout - (time.monotonic() - begun))})
-
-
 def _answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     """An answer's status, its headers by lower-case names, and the bytes received after them."""
     head = b""
@@ -260,17 +259,3 @@ def _answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 
 def _not_http() -> ProtocolError:
     return ProtocolError("the gateway's answer is not HTTP", next="check DEV_SESSIONS_GATEWAY_URL")
-
-
-def _lines(connection: socket.socket, rest: bytes) -> Iterator[bytes]:
-    pieces = [rest]
-    while True:
-        *whole, last = pieces[-1].split(b"\n")
-        if whole:
-            yield b"".join([*pieces[:-1], whole[0]])
-            yield from whole[1:]
-            pieces = [last]
-        more = connection.recv(1 << 18)
-        if not more:
-            return
-        pieces.append(more)

@@ -99,10 +99,6 @@ def test_an_incomplete_error_still_is_one(value):
     assert isinstance(errors.from_wire(value).message, str)
 
 
-def test_every_error_has_a_docstring_of_its_own():
-    assert len({kind.__doc__ for kind in KINDS} - {None}) == len(KINDS)
-
-
 def test_what_came_over_a_wire_has_a_caller():
     assert wire.decode_request(wire.encode_request(Request("list", {}, "r"))).caller == Caller()
 
