@@ -207,7 +207,7 @@ class Fold:
         end = self.last_end
         if end is not None and self.delegated and not self._listed and at - end.at >= HOLD_GRACE:
             for entry in [entry for entry in self.open if not entry.waits & reported]:
-                self._close(entry, end.outcome, end.at, **end.told)
+                self._close(entry, end.outcome, end.at, **end.result)
                 self.open.remove(entry)
 
     def _held_with(self, text: str) -> _Open | None:
@@ -228,7 +228,7 @@ class Fold:
         waiting = [entry for entry in self.open if entry.waits and entry not in held]
         over = [entry for entry in self.open if entry not in held and entry not in waiting]
         if not over:  # of a turn whose beginning was not reported
-            self.last = Turn(0, fact.outcome, fact.at, fact.at, prompt=fact.prompt, **fact.told)
+            self.last = Turn(0, fact.outcome, fact.at, fact.at, prompt=fact.prompt, **fact.result)
         known = self._listed.union(*(entry.waits for entry in waiting))
         # A subagent that ended during the turn is not listed: its report reaches the agent after the end.
         fresh, self._fresh = self._fresh - self._reported, frozenset()
@@ -249,12 +249,12 @@ class Fold:
                 entry.waits = new
                 kept.append(entry)
             elif over:
-                self._close(entry, fact.outcome, fact.at, **fact.told)
+                self._close(entry, fact.outcome, fact.at, **fact.result)
         for entry in waiting:
             entry.waits |= new if entry in owners and not kept else frozenset()
             entry.waits -= self._reported
             if not entry.waits:
-                self._close(entry, fact.outcome, fact.at, **fact.told)
+                self._close(entry, fact.outcome, fact.at, **fact.result)
         self.open = [*held, *kept, *(entry for entry in waiting if entry.waits)]
         self._follow(fact, over)
         self.background, self.left = fact.background, fact.left
@@ -272,8 +272,8 @@ class Fold:
             if task.kind == COMMAND:
                 self._starters.setdefault(task.id, turns)
 
-    def _close(self, entry: _Open, state: str, at: float, **told: Any) -> None:
-        self.last = Turn(entry.number or 0, state, entry.began, at, prompt=entry.prompt, **told)
+    def _close(self, entry: _Open, state: str, at: float, **result: Any) -> None:
+        self.last = Turn(entry.number or 0, state, entry.began, at, prompt=entry.prompt, **result)
         if entry.number is not None:
             self.closed[entry.number] = self.last
 
@@ -328,7 +328,7 @@ class Fold:
         else:  # they ended during the last turn; their report is held like any prompt
             if idle_for < HOLD_GRACE:
                 return False
-            self._close(entry, end.outcome, end.at, **end.told)
+            self._close(entry, end.outcome, end.at, **end.result)
         return True
 
     def _cut(self, entry: _Open, probe: Probe) -> bool:
@@ -341,7 +341,7 @@ class Fold:
                 return False
             end = self.last_end
             if end is not None and end.at > entry.began:
-                self._close(entry, end.outcome, end.at, **end.told)
+                self._close(entry, end.outcome, end.at, **end.result)
                 return True
         elif probe.since < entry.began and idle_for < START_GRACE:
             return False

@@ -194,7 +194,7 @@ class Fact(NamedTuple):
     left: tuple[Task, ...] = ()
 
     @property
-    def told(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         """The fields of an end that a turn has too."""
         return {"reply": self.reply, "error": self.error, "reason": self.reason, "resets_at": self.resets_at}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .server import Gateway
 
 # Connections that have not sent their request yet; beyond this number the oldest one is closed.
-MOST_STRANGERS = 64
+MOST_PENDING = 64
 
 
 def listener(gateway: Gateway, address: str | tuple[str, int]) -> Listener:
@@ -70,10 +70,10 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Called for each new connection, by the one thread that accepts them."""
-        strangers = list(self._deadlines)
-        if len(strangers) >= MOST_STRANGERS:
-            _shut_down(strangers[0])
-            self.clear_deadline(strangers[0])
+        pending = list(self._deadlines)
+        if len(pending) >= MOST_PENDING:
+            _shut_down(pending[0])
+            self.clear_deadline(pending[0])
         super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -282,7 +282,7 @@ def test_the_log_holds_nothing_of_what_was_said(served: Served) -> None:
 
 def test_those_who_say_nothing_are_in_nobodys_way(served: Served) -> None:
     """More of them than may be there at once: the oldest is hung up on, and who knows what he wants is served."""
-    silent = [served.connect() for _ in range(listeners.MOST_STRANGERS + 8)]
+    silent = [served.connect() for _ in range(listeners.MOST_PENDING + 8)]
     try:
         assert served.post()[0] == 200
         silent[0].settimeout(10)
@@ -489,7 +489,7 @@ def test_a_second_challenge(served: Served) -> None:
 
 
 def test_a_connection_that_stops_after_the_challenge_is_dropped_first(served: Served) -> None:
-    silent = [served.connect() for _ in range(listeners.MOST_STRANGERS)]
+    silent = [served.connect() for _ in range(listeners.MOST_PENDING)]
     try:
         challenged(silent[0])
         silent.append(served.connect())
