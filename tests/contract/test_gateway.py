@@ -148,7 +148,7 @@ def test_without_the_token_nothing(served: Served, service: Echo, shown: str | N
     refused(served.send(head("GET", "/v1/health", {"Authorization": shown, "Content-Length": None})), 401, "token")
 
 
-def test_a_stranger_is_turned_away_before_his_body_is_read(served: Served) -> None:
+def test_a_caller_without_the_token_is_refused_before_its_body_is_read(served: Served) -> None:
     """He says that he brings 30 MB, and is answered without having sent any."""
     with served.connect() as connection:
         connection.sendall(head("POST", "/v1/call", {"Authorization": None, "Content-Length": "30000000"}))
@@ -174,7 +174,7 @@ def test_a_page_in_a_browser(served: Served, service: Echo, origin: str) -> None
 
 
 @pytest.mark.parametrize("length", [None, "", "-1", "+5", "1e3", "0x10", "5, 5", "٣"])
-def test_a_length_that_is_none(served: Served, service: Echo, length: str | None) -> None:
+def test_an_invalid_length(served: Served, service: Echo, length: str | None) -> None:
     refused(served.post(Content_Length=length, **{"Content-Length": None}), 411, "Content-Length")
     assert service.asked == []
 
@@ -217,7 +217,7 @@ def test_a_body_that_ends_early(served: Served, service: Echo) -> None:
     [b"", b"null", b"{", b"\xff\xfe", b"[" * 100_000, b'{"v": 1}', b'{"v": 2, "op": "a", "params": {}, "id": "r"}']
     + [b'{"v":1,"op":"goal","params":{"id":"a","budget":%s},"id":"r"}' % one for one in (b"NaN", b"-Infinity")],
 )
-def test_what_is_no_request(served: Served, service: Echo, body: bytes) -> None:
+def test_lines_that_are_not_requests(served: Served, service: Echo, body: bytes) -> None:
     assert refused(served.post(body), 400)["code"] == "protocol"
     assert service.asked == []
 
@@ -238,7 +238,7 @@ def test_what_is_no_request(served: Served, service: Echo, body: bytes) -> None:
     ],
     ids=["word", "empty", "bytes", "half", "version", "verb", "tls", "long line", "long header", "many headers"],
 )
-def test_what_is_no_http(served: Served, service: Echo, content: bytes) -> None:
+def test_bytes_that_are_not_http(served: Served, service: Echo, content: bytes) -> None:
     with served.connect() as connection:
         try:
             connection.sendall(content)
@@ -263,7 +263,7 @@ def test_other_places(served: Served) -> None:
     assert (status, told["pid"], told["addresses"]) == (200, os.getpid(), [f"http://127.0.0.1:{served.port}"])
 
 
-def test_no_word_that_lets_a_page_in(served: Served) -> None:
+def test_no_header_that_allows_a_page(served: Served) -> None:
     with served.connect() as connection:
         connection.sendall(head("POST", "/v1/call", {}) + ASK)
         content = b""
@@ -272,7 +272,7 @@ def test_no_word_that_lets_a_page_in(served: Served) -> None:
     assert b"access-control" not in content.lower()
 
 
-def test_the_log_holds_nothing_of_what_was_said(served: Served) -> None:
+def test_the_log_quotes_no_message(served: Served) -> None:
     served.call("send\nforged line", "id\x1b[31m", text="the secret message")
     (line,) = served.lines
     assert "secret" not in line
@@ -280,7 +280,7 @@ def test_the_log_holds_nothing_of_what_was_said(served: Served) -> None:
     assert "\x1b" not in line
 
 
-def test_those_who_say_nothing_are_in_nobodys_way(served: Served) -> None:
+def test_silent_connections_do_not_block_others(served: Served) -> None:
     """More of them than may be there at once: the oldest is hung up on, and who knows what he wants is served."""
     silent = [served.connect() for _ in range(listeners.MOST_PENDING + 8)]
     try:
@@ -316,7 +316,7 @@ def test_many_large_requests_leave_nothing_behind(served: Served, service: Echo)
         tracemalloc.stop()
 
 
-def test_what_only_reads_is_not_kept_and_displaces_nothing(served: Served, service: Echo) -> None:
+def test_answers_of_reading_operations_are_not_kept(served: Served, service: Echo) -> None:
     served.gateway.once = Once(lambda op: op == "act")
     service.release.set()
     first = served.call("act", "r-1")
@@ -327,7 +327,7 @@ def test_what_only_reads_is_not_kept_and_displaces_nothing(served: Served, servi
     assert served.call("echo", "e-501") == [{"result": {"op": "echo", "number": 2}}]
 
 
-def test_whoever_asks_again_while_it_is_done_gets_that_answer(served: Served, service: Echo) -> None:
+def test_a_repetition_during_the_call_gets_the_same_answer(served: Served, service: Echo) -> None:
     answers: list[Any] = []
     threads = [threading.Thread(target=lambda: answers.append(served.call("act", "r-5"))) for _ in range(5)]
     for thread in threads:
@@ -340,7 +340,7 @@ def test_whoever_asks_again_while_it_is_done_gets_that_answer(served: Served, se
     assert len(service.asked) == 1
 
 
-def test_what_acts_comes_to_its_end_though_the_caller_is_gone(served: Served, service: Echo) -> None:
+def test_an_operation_that_acts_is_completed_without_its_caller(served: Served, service: Echo) -> None:
     with served.connect() as connection:
         connection.sendall(request_bytes("act", "r-7"))
         until(lambda: bool(service.asked))
@@ -356,7 +356,7 @@ def test_a_wait_ends_with_its_caller(served: Served, service: Echo) -> None:
     until(lambda: any("'r-8' gone" in line for line in served.lines))
 
 
-def test_a_wait_that_is_asked_for_again_does_not_stand_in_its_own_way(served: Served, service: Echo) -> None:
+def test_a_repeated_wait_is_not_blocked_by_the_first_one(served: Served, service: Echo) -> None:
     """The caller's connection was cut, and nobody has told us."""
     with served.connect() as forgotten:
         forgotten.sendall(request_bytes("wait", "r-3"))
@@ -454,7 +454,7 @@ def test_a_request_with_a_wrong_signature(served: Served, service: Echo, shown: 
     assert service.asked == []
 
 
-def test_another_body_than_the_signed_one(served: Served, service: Echo) -> None:
+def test_a_body_other_than_the_signed_one(served: Served, service: Echo) -> None:
     with served.connect() as connection:
         shown = signed(challenged(connection))
         connection.sendall(head("POST", "/v1/call", {"Authorization": shown}) + ASK.replace(b"r-1", b"r-2"))
@@ -681,7 +681,7 @@ def test_a_folder_that_is_swapped_after_it_was_checked(host: Served, tmp_path: P
     assert list((tmp_path / "state" / "sessions").iterdir()) == []
 
 
-def test_the_callers_own_folder_binds_him_too(host: Served, tmp_path: Path) -> None:
+def test_the_callers_own_folder_confines_it_too(host: Served, tmp_path: Path) -> None:
     """He says where his workspace is: a link that was planted there after he looked leads nowhere."""
     caller = {"parent": None, "depth": 0, "root": str(tmp_path / "work" / "inside")}
     for path in (tmp_path / "work", tmp_path / "work" / "link"):
@@ -692,7 +692,7 @@ def test_the_callers_own_folder_binds_him_too(host: Served, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("wrong", [{"root": "/a\0b"}, {"root": "\ud800"}, {"parent": "a\0"}, {"depth": 10**30}])
-def test_a_caller_that_cannot_be(host: Served, tmp_path: Path, wrong: dict[str, Any]) -> None:
+def test_an_invalid_caller(host: Served, tmp_path: Path, wrong: dict[str, Any]) -> None:
     params = {"cli": "claude", "permissions": "full", "path": str(tmp_path / "work")}
     value = {"op": "create", "params": params, "id": "r", "v": 1, "caller": wrong}
     _, (answered,) = host.post(json.dumps(value).encode())
@@ -711,19 +711,19 @@ def test_ids_that_look_like_something_else_are_ids(host: Served, id: str) -> Non
     assert host.call("create", f"new{id}", id=id, **options)[0]["error"]["code"] == "usage"
 
 
-def test_what_is_for_processes_of_this_machine_is_not_there(host: Served) -> None:
+def test_local_operations_do_not_exist_for_remote_callers(host: Served) -> None:
     (answered,) = host.call("courier", "r", id="a")
     assert "no operation called 'courier'" in answered["error"]["message"]
 
 
 @pytest.mark.parametrize("model", ["--settings=/tmp/x", "-x", "a\nb", ""])
-def test_a_model_that_looks_like_an_option_is_none(host: Served, tmp_path: Path, model: str) -> None:
+def test_a_model_that_looks_like_an_option_is_refused(host: Served, tmp_path: Path, model: str) -> None:
     path = str(tmp_path / "work")
     (answered,) = host.call("create", "r", cli="claude", permissions="full", path=path, model=model)
     assert "model" in answered["error"]["message"]
 
 
 @pytest.mark.parametrize("cli", ["os:system", "../x", "--help", "dev_sessions.backends.claude.backend:ClaudeBackend"])
-def test_an_agent_that_is_no_agent(host: Served, tmp_path: Path, cli: str) -> None:
+def test_an_unknown_agent(host: Served, tmp_path: Path, cli: str) -> None:
     (answered,) = host.call("create", "r", cli=cli, permissions="full", path=str(tmp_path / "work"))
     assert "no agent called" in answered["error"]["message"]

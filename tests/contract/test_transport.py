@@ -277,7 +277,7 @@ def test_a_request_that_lacks_parameters_gets_a_final_frame(over: Make, service:
     assert frame.value["message"]
 
 
-def test_text_that_is_no_unicode_is_refused_alike(over: Make, service: Service) -> None:
+def test_invalid_unicode_is_refused_alike(over: Make, service: Service) -> None:
     """Bytes of an argument that are no UTF-8 reach Python as lone surrogates."""
     with pytest.raises(errors.DevSessionsError):
         Client(over(service)).send("nobody", "\udcff")
@@ -319,7 +319,7 @@ def test_another_protocol_version_is_refused_with_both_numbers() -> None:
         b'{"op": "list", "params": {}, "id": "r"}',
     ],
 )
-def test_what_is_no_request_is_refused(line: bytes) -> None:
+def test_a_line_that_is_not_a_request_is_refused(line: bytes) -> None:
     with pytest.raises(errors.ProtocolError):
         decode_request(line)
 
@@ -328,7 +328,7 @@ def test_what_is_no_request_is_refused(line: bytes) -> None:
     "line",
     [b"", b"hello", b"[]", b"{}", b'{"resultat": 1}', b'{"result": 1, "event": 2}', b'{"result": 1', b"\xff", b"null"],
 )
-def test_what_is_no_frame_is_refused(line: bytes) -> None:
+def test_a_line_that_is_not_a_frame_is_refused(line: bytes) -> None:
     with pytest.raises(errors.ProtocolError):
         decode_frame(line)
 

@@ -65,7 +65,7 @@ def test_the_tilde_of_a_state_folder_is_the_home():
         *(("DEV_SESSIONS_RECEIPT_TIMEOUT", value) for value in ("0", "x")),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_name(name, value):
+def test_an_invalid_value_is_refused_by_name(name, value):
     with pytest.raises(UsageError, match=name) as caught:
         config.load({**HOME, name: value})
     assert repr(value) in caught.value.message
@@ -116,13 +116,13 @@ def test_the_address_of_a_gateway(url, address, host):
 @pytest.mark.parametrize(
     "url", ["x", "https://h:1", "http://", "http://h:0", "http://h:99999", "http://a@b:1", "http://h:1/x", "unix://x"]
 )
-def test_an_address_that_cannot_be_is_refused(url):
+def test_an_invalid_address_is_refused(url):
     with pytest.raises(UsageError, match="DEV_SESSIONS_GATEWAY_URL") as caught:
         config.gateway({"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_URL": url})
     assert "export DEV_SESSIONS_GATEWAY_URL=" in caught.value.data["next"]
 
 
-def test_the_token_and_where_it_stands(tmp_path):
+def test_the_token_and_its_file(tmp_path):
     far = {"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_TOKEN_FILE": str(tmp_path / "token")}
     with pytest.raises(UsageError, match="token"):
         config.gateway(far)
@@ -176,7 +176,7 @@ def test_the_agents_environment_is_the_callers_without_what_is_the_callers_own()
 
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_MAX_RETRIES", "CODEX_HOME"])
-def test_what_a_user_sets_for_agents_reaches_them(name):
+def test_variables_that_a_user_sets_for_agents_reach_them(name):
     caller = {name: "x", "LC_CTYPE": "C.UTF-8"}
     assert config.agent_environment(caller) == caller
 

@@ -38,7 +38,7 @@ def test_private_under_any_umask(tmp_path):
     assert mode(tmp_path / "a" / "b" / "f") == mode(tmp_path / "a" / "b" / "g") == 0o600
 
 
-def test_a_folder_that_is_there_stays_as_it_is(tmp_path):
+def test_an_existing_folder_stays_as_it_is(tmp_path):
     tmp_path.chmod(0o755)
     files.make_folder(str(tmp_path))
     assert mode(tmp_path) == 0o755
@@ -101,20 +101,20 @@ def test_json_and_back(tmp_path, value):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"nul\0"])
-def test_no_json(tmp_path, content):
+def test_what_is_not_json(tmp_path, content):
     (tmp_path / "f").write_bytes(content)
     assert files.read_json(str(tmp_path / "f")) is None
     assert files.read_json(str(tmp_path / "none")) is None
     assert files.read_json(str(tmp_path / "f" / "below")) is None
 
 
-def test_a_folder_that_is_gone(tmp_path):
+def test_a_missing_folder(tmp_path):
     with pytest.raises(StoreError, match="its folder is gone") as caught:
         files.write_whole(str(tmp_path / "gone" / "f"), b"x")
     assert "dev-sessions list" in caught.value.data["next"]
 
 
-def test_what_does_not_fit_leaves_the_old_content_and_no_part(tmp_path):
+def test_a_failed_write_leaves_the_old_content_and_no_temporary_file(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"old")
     code = f"""
@@ -135,13 +135,13 @@ except errors.StoreError as error:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_told_as_such(number):
+def test_a_full_disk_is_reported_as_such(number):
     error = files.unwritable("/state/f", OSError(number, os.strerror(number)))
     assert error.message == "the disk that holds /state/f is full"
     assert "free some space" in error.data["next"]
 
 
-def test_another_reason_is_told_as_it_is():
+def test_another_reason_is_reported_as_it_is():
     error = files.unwritable("/state/f", OSError(errno.EROFS, os.strerror(errno.EROFS)))
     assert error.message == "cannot write /state/f: Read-only file system"
 

@@ -27,7 +27,7 @@ def claim(folder, text="hello", **more):
     return number
 
 
-def test_a_folder_that_does_not_exist_holds_nothing(tmp_path):
+def test_a_missing_folder_is_empty(tmp_path):
     gone = Folder(str(tmp_path / "gone"))
     assert gone.messages() == []
     assert gone.facts() == []
@@ -37,7 +37,7 @@ def test_a_folder_that_does_not_exist_holds_nothing(tmp_path):
     assert gone.find_request("r1") is None
 
 
-def test_a_message_through_its_life(folder):
+def test_the_life_of_a_message(folder):
     assert claim(folder, queued=True) == 1
     fresh = folder.message(1)
     assert (fresh.number, fresh.wire, fresh.via, fresh.request_id, fresh.created) == (
@@ -63,7 +63,7 @@ def test_the_text_is_kept_byte_by_byte(folder, text):
         assert file.read() == text.encode()
 
 
-def test_messages_come_by_number(folder):
+def test_messages_are_ordered_by_number(folder):
     for _ in range(12):
         claim(folder)
     assert [one.number for one in folder.messages()] == list(range(1, 13))
@@ -100,7 +100,7 @@ def test_a_number_is_claimed_once(folder):
     assert [one.number for one in folder.messages()] == [1]
 
 
-def test_what_a_killed_writer_left_half_done_is_no_message(folder):
+def test_a_half_written_message_of_a_killed_writer_is_ignored(folder):
     claim(folder)
     os.mkdir(os.path.join(folder.messages_path, ".0badc0de"))
     os.mkdir(folder.message_path(2))
@@ -109,7 +109,7 @@ def test_what_a_killed_writer_left_half_done_is_no_message(folder):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"5"])
-def test_damaged_acts_are_no_acts(folder, content):
+def test_damaged_acts_are_ignored(folder, content):
     claim(folder)
     for act in ("attempt", "receipt"):
         with open(os.path.join(folder.message_path(1), f"{act}.json"), "wb") as file:
@@ -134,7 +134,7 @@ def say(folder, name, at, content=b"{}"):
     os.utime(path, ns=(int(at * 1e9), int(at * 1e9)))
 
 
-def test_facts_in_the_order_of_their_saying(folder):
+def test_facts_are_ordered_by_time(folder):
     say(folder, "c.json", 3.0, b"third")
     say(folder, "a.json", 5.5, b"last")
     say(folder, "b.json", 1.25, b"first")
@@ -148,7 +148,7 @@ def test_facts_in_the_order_of_their_saying(folder):
     assert folder.facts(since=5.6) == []
 
 
-def test_the_process_that_wrote_itself_down(folder):
+def test_the_process_file(folder):
     written = f"echo $$; cat /proc/$$/stat 2>/dev/null || {processes.START_BY_PS};"
     script = f"{{ {written} }} >'{folder.process_path}'; echo; exec cat"
     with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -158,7 +158,7 @@ def test_the_process_that_wrote_itself_down(folder):
 
 
 @pytest.mark.parametrize("content", ["", "\n", "x\n1 (a) S", "17", "17\n", "-5\n1 (a) S", "\udcff\n"])
-def test_a_process_file_that_tells_nothing(folder, content):
+def test_a_process_file_without_a_process(folder, content):
     with open(folder.process_path, "w", errors="surrogateescape") as file:
         file.write(content)
     assert folder.process() is None
@@ -170,7 +170,7 @@ def test_a_notice(folder):
     assert folder.notice() == {"text": "It asks ünï", "at": 12.0}
 
 
-def test_a_courier_is_one_as_long_as_it_runs(folder):
+def test_a_courier_counts_only_while_it_runs(folder):
     assert not folder.courier()
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE) as process:
         folder.set_courier(process.pid)
@@ -180,7 +180,7 @@ def test_a_courier_is_one_as_long_as_it_runs(folder):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"pid": 1, "started": null}', '{"pid": 1, "started": "other"}'])
-def test_a_courier_file_that_names_nobody(folder, content):
+def test_a_courier_file_without_a_process(folder, content):
     with open(os.path.join(folder.path, "courier.json"), "w", encoding="utf-8") as file:
         file.write(content)
     assert not folder.courier()

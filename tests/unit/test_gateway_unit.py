@@ -105,7 +105,7 @@ def test_without_a_user_bus_nothing_is_written(linux: Machine) -> None:
 
 
 @pytest.mark.parametrize("before", [None, b"[Service]\nold\n"], ids=["none", "an older one"])
-def test_one_that_does_not_start_leaves_what_was_there(linux: Machine, before: bytes | None) -> None:
+def test_a_unit_that_does_not_start_leaves_the_old_file(linux: Machine, before: bytes | None) -> None:
     path = Path(linux.plan.path)
     if before is not None:
         path.parent.mkdir(parents=True)

@@ -79,7 +79,7 @@ def test_invalid(bad):
     assert names.is_group(bad) == (bad == "1a")
 
 
-def test_groups_follow_the_rule_of_ids_but_may_be_called_as_a_run_is():
+def test_groups_follow_the_rule_of_ids_but_may_start_with_a_digit():
     assert names.is_group("fizz-top")
     assert names.is_group("20261128-045651-0a1b2c")
     assert not names.is_group("$(touch x)")

@@ -54,7 +54,7 @@ def told(folder):
     return whole.messages(), whole.facts(), list(whole.acts()), texts, requests, singles, folder.next_number()
 
 
-def test_nothing_is_lost_by_putting_it_behind(folder):
+def test_compaction_loses_nothing(folder):
     before = told(folder)
     folder.compact(4, 50.0)
     after = told(folder)
@@ -67,14 +67,14 @@ def test_nothing_is_lost_by_putting_it_behind(folder):
     assert folder.counts() == (1, 1)
 
 
-def test_the_text_of_a_message_by_file_stays_where_the_agent_may_read_it_again(folder):
+def test_the_text_of_a_message_by_file_keeps_its_path(folder):
     folder.compact(4, 50.0)
     assert os.listdir(folder.message_path(2)) == ["text.md"]
     assert os.listdir(folder.messages_path) != []
     assert not os.path.exists(folder.message_path(1))
 
 
-def test_it_grows_at_its_end(folder):
+def test_the_log_is_appended_to(folder):
     folder.compact(2, 30.0)
     first = folder.past.mark()
     before = told(folder)
@@ -84,7 +84,7 @@ def test_it_grows_at_its_end(folder):
     assert folder.past.mark().size > first.size
 
 
-def test_what_a_dead_writer_left_is_swept_with_it(folder):
+def test_compaction_removes_what_a_dead_writer_left(folder):
     gone = subprocess.Popen(["true"])
     gone.wait()
     left = os.path.join(folder.path, f"notice.json.{gone.pid}.0a1b2c3d.tmp")
@@ -94,7 +94,7 @@ def test_what_a_dead_writer_left_is_swept_with_it(folder):
     assert not os.path.exists(left)
 
 
-def test_a_writer_that_died_before_its_mark_has_done_nothing(folder):
+def test_a_writer_that_died_before_its_mark_changed_nothing(folder):
     before = told(folder)
     folder.compact(2, 30.0)
     with open(os.path.join(folder.path, "past.jsonl"), "ab") as log:
@@ -104,7 +104,7 @@ def test_a_writer_that_died_before_its_mark_has_done_nothing(folder):
     assert told(folder)[0:2] == before[0:2]
 
 
-def test_what_is_in_the_log_already_is_told_once(folder):
+def test_an_entry_that_is_in_the_log_twice_is_read_once(folder):
     """A writer that died between the mark and the removal of the files."""
     before = told(folder)
     kept = {fact.name: fact.content for fact in folder.facts()}
@@ -121,7 +121,7 @@ def test_what_is_in_the_log_already_is_told_once(folder):
 @pytest.mark.parametrize(
     "damage", [b"", b"{", b"[]", b'{"through": true, "size": 1}', b'{"through": 1, "size": -5}', None]
 )
-def test_a_lost_mark_is_found_again_in_the_log(folder, damage):
+def test_a_lost_mark_is_recovered_from_the_log(folder, damage):
     before = told(folder)
     folder.compact(4, 50.0)
     mark, path = folder.past.mark(), os.path.join(folder.path, "past.json")
@@ -140,7 +140,7 @@ def test_a_lost_mark_is_found_again_in_the_log(folder, damage):
 @pytest.mark.parametrize(
     "line", [b"", b"[", b"5", b"{}", b'{"message": 5}', b'{"fact": {"name": "x"}}', b"[" * 5000, b"\xff"]
 )
-def test_a_damaged_line_hides_no_other(tmp_path, line):
+def test_a_damaged_line_does_not_hide_others(tmp_path, line):
     past = Past(str(tmp_path))
     good = json.dumps({"message": {"number": 1, "acts": {"message": {"wire": "hello", "request_id": "r1"}}}}).encode()
     content = line + b"\n" + good + b"\n" + line + b"\n"
@@ -153,7 +153,7 @@ def test_a_damaged_line_hides_no_other(tmp_path, line):
     assert past.mark() == Mark(1, len(content))
 
 
-def test_a_request_id_is_found_as_it_is_written(folder):
+def test_a_request_id_is_found_exactly(folder):
     folder.claim_message(6, "x", {"wire": "x", "via": "terminal", "request_id": 'a"b\u00e9\n', "created": 60.0})
     folder.compact(6, 70.0)
     assert folder.find_request('a"b\u00e9\n')[0] == 6
@@ -161,14 +161,14 @@ def test_a_request_id_is_found_as_it_is_written(folder):
     assert folder.find_request("text 1") is None
 
 
-def test_what_was_withdrawn_long_ago_can_be_asked_for_anew(folder):
+def test_a_compacted_withdrawn_request_can_be_sent_again(folder):
     assert folder.find_request("r4")[0] == 4
     folder.compact(4, 50.0)
     assert folder.find_request("r4") is None
     assert folder.next_number() == 6
 
 
-def test_a_stamp_tells_that_something_was_put_behind(folder):
+def test_the_stamp_changes_with_each_compaction(folder):
     assert folder.past.stamp() == 0
     folder.compact(2, 30.0)
     first = folder.past.stamp()
@@ -214,7 +214,7 @@ def in_log(folder):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("behind", [0, 2], ids=["the first time", "with a past"])
-def test_a_writer_killed_at_any_step_leaves_nothing_wrong(folder, tmp_path, behind):
+def test_a_writer_killed_at_any_step_damages_nothing(folder, tmp_path, behind):
     if behind:
         folder.compact(behind, 10.0 * behind + 5)
     before, step = told_of_all(folder), 0
@@ -238,7 +238,7 @@ def test_a_writer_killed_at_any_step_leaves_nothing_wrong(folder, tmp_path, behi
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, -30, -1, None], ids=str)
-def test_a_log_that_was_cut_takes_what_comes_next(folder, cut):
+def test_a_truncated_log_can_be_appended_to(folder, cut):
     """What the cut took is gone; nothing else is, now or later, and no number is given twice."""
     folder.compact(2, 30.0)
     path = os.path.join(folder.path, "past.jsonl")
@@ -258,7 +258,7 @@ def test_a_log_that_was_cut_takes_what_comes_next(folder, cut):
     assert (folder.text(3), folder.find_request("r3")[0], folder.next_number()) == ("text 3  \n", 3, 6)
 
 
-def test_garbage_in_the_log_hides_nothing_else(folder):
+def test_garbage_in_the_log_does_not_hide_entries(folder):
     facts = Folder(folder.path, whole=True).facts()
     folder.compact(2, 30.0)
     path = pathlib.Path(folder.path, "past.jsonl")
@@ -272,7 +272,7 @@ def test_garbage_in_the_log_hides_nothing_else(folder):
 
 
 @pytest.mark.parametrize("name", ["past.json", "past.jsonl"])
-def test_a_folder_in_the_place_of_a_file_is_told_in_words(folder, name):
+def test_a_folder_instead_of_a_file_is_an_error_with_a_message(folder, name):
     before = told_of_all(folder)
     os.mkdir(os.path.join(folder.path, name))
     with pytest.raises(StoreError, match=name):

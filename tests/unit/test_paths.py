@@ -39,7 +39,7 @@ def test_outward(workspace: Path) -> None:
     assert outward(paths, "") == ""  # the service has a word for that
 
 
-def test_what_leads_out_is_refused(workspace: Path, tmp_path: Path) -> None:
+def test_paths_outside_the_workspace_are_refused(workspace: Path, tmp_path: Path) -> None:
     (workspace / "out").symlink_to(tmp_path)
     (workspace / "up").symlink_to("..")
     paths = Paths(str(workspace), "/srv", str(workspace))

@@ -68,7 +68,7 @@ def test_a_zombie_does_not_run(start):
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**22 + 5])
-def test_what_is_no_process(pid):
+def test_invalid_pids(pid):
     assert not processes.is_running(pid, "1")
     assert processes.start_time(pid) is None
     assert processes.send_signal(pid, "1", signal.SIGTERM) is False
@@ -88,7 +88,7 @@ def test_the_process_itself_is_signalled(start):
     assert process.wait(timeout=20) == -signal.SIGTERM
 
 
-def test_the_start_time_that_a_process_wrote_of_itself(tmp_path):
+def test_the_start_time_that_a_process_wrote_itself(tmp_path):
     # As the script does that becomes the agent.
     file = tmp_path / "process"
     script = f"{{ cat /proc/$$/stat 2>/dev/null || {processes.START_BY_PS}; }} >'{file}'; echo done; exec cat"
@@ -98,7 +98,7 @@ def test_the_start_time_that_a_process_wrote_of_itself(tmp_path):
         process.kill()
 
 
-def test_ps_tells_a_start_in_one_language_and_time_zone():
+def test_ps_prints_start_times_in_one_language_and_time_zone():
     script = f"TZ=Asia/Tokyo; export TZ; {processes.START_BY_PS}; TZ=America/Lima; {processes.START_BY_PS}"
     shown = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
     first, second = shown.splitlines()
@@ -110,7 +110,7 @@ NO_START = ["", "17", "17 (name) S 1 2 3", "no process"] if sys.platform == "lin
 
 
 @pytest.mark.parametrize("words", NO_START)
-def test_words_that_tell_no_start(words):
+def test_words_without_a_start_time(words):
     assert processes.start_time_in(words) is None
 
 
@@ -173,7 +173,7 @@ def test_the_family_without_a_root_is_found_by_the_mark(tree):
     assert {pid for pid, _ in processes.family(0, mark)} == {root, child, away, orphan}
 
 
-def test_the_family_is_found_while_it_hands_over_and_becomes_another_program():
+def test_the_family_is_found_while_it_forks_and_executes():
     """A leader that runs `setsid PROGRAM` starts another process, which becomes that program, and ends."""
     mark = f"UNIT_FAMILY={os.urandom(8).hex()}"
     name, _, value = mark.partition("=")
@@ -190,7 +190,7 @@ def test_the_family_is_found_while_it_hands_over_and_becomes_another_program():
     assert 0 not in seen
 
 
-def test_part_of_a_mark_is_no_mark(tree):
+def test_a_part_of_a_mark_does_not_match(tree):
     _, mark, _ = tree
     assert processes.family(0, mark[:-1]) == []
     assert processes.family(0, mark + b"x") == []

@@ -77,7 +77,7 @@ def test_an_act_of_another_shape(folder, act):
         assert len(folder.messages()) <= 1, content
 
 
-def test_entries_that_nobody_of_ours_made(folder):
+def test_entries_that_others_made(folder):
     folder.claim_message(1, "one", CLAIM)
     (Path(folder.messages_path) / "0002").write_text("a file where a folder should be")
     (Path(folder.messages_path) / "notes.txt").write_text("")
@@ -91,7 +91,7 @@ def test_entries_that_nobody_of_ours_made(folder):
 @pytest.mark.parametrize(
     "content", [*ODD_FILES, b"12", b"12\n", b"-1\n1 (x) S", b"9" * 5000 + b"\n1 (x) S " + b"1 " * 30]
 )
-def test_any_content_of_the_files_beside(folder, content):
+def test_any_content_of_the_other_files(folder, content):
     for name in ("process", "notice.json", "courier.json"):
         (Path(folder.path) / name).write_bytes(content)
     process = folder.process()

@@ -84,7 +84,7 @@ def test_a_block_that_changes_nothing_writes_nothing(store):
     assert os.stat(store.path).st_ino == before
 
 
-def test_each_record_also_stands_in_its_folder(store):
+def test_each_record_is_in_its_folder_too(store):
     put(store, record("fizz-top", description="x"))
     with open(os.path.join(store.folder(record("fizz-top")), "record.json"), encoding="utf-8") as file:
         assert json.load(file) == record("fizz-top", description="x")
@@ -135,7 +135,7 @@ def test_a_killed_writer_leaves_no_lock_and_no_change(store):
     assert len(store.load()) == 2
 
 
-def test_a_lock_that_is_held_is_told_by_name(store, tmp_path):
+def test_the_error_for_a_held_lock_names_it(store, tmp_path):
     path = str(tmp_path / "lock")
     with (
         store.lock(path),
@@ -168,7 +168,7 @@ def test_no_lock_is_opened_through_a_link(store, tmp_path, leads, held):
         assert (there.read_text(), there.stat().st_mode & 0o777) == ("notes", 0o644)
 
 
-def test_no_lock_of_another_user_or_kind_is_taken(store, tmp_path):
+def test_a_lock_file_of_another_user_or_kind_is_refused(store, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(StoreError, match="not a file"), store.lock(str(pipe), timeout=0.1):
@@ -223,7 +223,7 @@ def test_a_damaged_registry_without_folders_is_empty(store):
     assert store.load() == {}
 
 
-def test_folders_that_are_no_sessions_are_not_rebuilt(store):
+def test_folders_without_a_session_are_ignored_in_a_rebuild(store):
     put(store, record("fizz-top"))
     folder = store.sessions_folder
     for name, content in (
@@ -256,14 +256,14 @@ def test_a_newer_format_is_refused_and_left_alone(store, work):
     assert not [name for name in os.listdir(store.home) if "damaged" in name]
 
 
-def test_a_state_folder_that_cannot_be_made(tmp_path):
+def test_a_state_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError) as caught:
         put(Store(str(tmp_path / "file" / "state")), record("a-top"))
     assert "DEV_SESSIONS_HOME" in caught.value.data["next"]
 
 
-def test_a_folder_in_the_place_of_the_registry(store):
+def test_a_folder_instead_of_the_registry(store):
     put(store, record("fizz-top"))
     os.unlink(store.path)
     os.makedirs(os.path.join(store.path, "inside"))
@@ -300,7 +300,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-def test_one_bad_record_among_good_ones_costs_the_others_nothing(store, bad):
+def test_one_bad_record_does_not_affect_the_others(store, bad):
     put(store, record("fizz-top"), record("riven-jg"), record("bad", description="as it was"))
     # This one is whole in the registry only.
     os.unlink(os.path.join(store.folder(record("fizz-top")), "record.json"))
@@ -324,7 +324,7 @@ def test_one_bad_record_among_good_ones_costs_the_others_nothing(store, bad):
     assert said == [], "it is damaged still"
 
 
-def test_what_the_rebuild_cannot_know_is_said(store):
+def test_a_folder_that_cannot_be_rebuilt_is_reported(store):
     put(store, record("fizz-top"), record("riven-jg"))
     folder = store.folder(record("riven-jg"))
     os.makedirs(os.path.join(folder, "messages", "0001"))
@@ -341,7 +341,7 @@ def test_what_the_rebuild_cannot_know_is_said(store):
     assert os.path.isdir(os.path.join(folder, "messages", "0001")), "lost"
 
 
-def test_of_two_folders_of_one_id_the_session_wins(store):
+def test_the_session_wins_over_a_killed_create_of_the_same_id(store):
     put(store, record("fizz-top", created_at=1.0, ready_at=2.0))
     for key, more in (("fizz-top-00000000", {"created_at": 0.5}), ("fizz-top-ffffffff", {"created_at": 9.0})):
         os.makedirs(os.path.join(store.sessions_folder, key))
@@ -351,14 +351,14 @@ def test_of_two_folders_of_one_id_the_session_wins(store):
     assert store.load()["fizz-top"]["key"] == record("fizz-top")["key"]
 
 
-def test_a_json_bomb_is_no_registry(store):
+def test_a_json_bomb_is_a_damaged_registry(store):
     put(store, record("fizz-top"))
     with open(store.path, "wb") as file:
         file.write(b"[" * 200_000)
     assert list(store.load()) == ["fizz-top"]
 
 
-def test_what_a_killed_writer_left_is_swept(store):
+def test_leftovers_of_a_killed_writer_are_removed(store):
     put(store, record("fizz-top"))
     spare = os.path.join(store.sessions_folder, "zed-mid-0a1b2c3d")
     half = os.path.join(store.sessions_folder, "jinx-adc-0a1b2c3d")
@@ -386,7 +386,7 @@ def test_what_a_killed_writer_left_is_swept(store):
     assert sorted(os.listdir(store.home)) == ["notes.tmp", "sessions", "sessions.json", "sessions.lock"]
 
 
-def test_the_lock_of_a_folder_that_is_gone(store, tmp_path):
+def test_the_lock_of_a_missing_folder(store, tmp_path):
     with pytest.raises(SessionNotFound, match="is gone") as caught, store.lock(str(tmp_path / "gone" / "lock")):
         pass
     assert "dev-sessions kill" in caught.value.data["next"]

@@ -162,14 +162,14 @@ def test_it_returns_where_the_program_is(tmux, environ):
     other.kill_session("where", "k")
 
 
-def test_an_exact_name_is_meant(tmux, echo):
+def test_names_match_exactly(tmux, echo):
     name, _ = echo
     assert tmux.has_session(name[:-1]) is False
     tmux.kill_session(name[:-1], "another key")
     assert tmux.has_session(name) is True
 
 
-def test_only_a_session_of_ours_is_killed(tmux, echo):
+def test_only_our_session_is_killed(tmux, echo):
     name, _ = echo
     tmux.kill_session(name, "another key")
     assert tmux.has_session(name) is True
@@ -228,7 +228,7 @@ def test_tmux_cannot_be_asked(environ, tmp_path):
         ({}, os.path.realpath(f"/tmp/tmux-{os.getuid()}") + "/default"),
     ],
 )
-def test_the_server_that_the_caller_means(env, socket):
+def test_the_expected_socket(env, socket):
     assert Tmux({"PATH": os.environ["PATH"], **env}).expected_socket() == socket
 
 
@@ -316,7 +316,7 @@ def test_a_session_that_is_renamed_and_its_pane_moved_is_found_by_its_key(config
     assert configured.has_session("s") is True
 
 
-def test_where_the_socket_was_removed_the_signal_that_brings_it_back_is_told(configured):
+def test_the_error_for_a_removed_socket_names_the_signal(configured):
     configured.new_session("s", ["/bin/cat"], "k")
     path, configured.socket = configured.socket, None
     assert unreachable(configured) is None
@@ -336,7 +336,7 @@ def test_where_the_socket_was_removed_the_signal_that_brings_it_back_is_told(con
     until(lambda: configured.has_session("s"), "the socket is there again")
 
 
-def test_a_client_of_another_version_is_told_with_both(configured, tmp_path):
+def test_the_error_for_another_version_names_both(configured, tmp_path):
     """A program that says what tmux 3.6 says to a server of 3.5."""
     configured.new_session("s", ["/bin/cat"], "k")
     newer = tmp_path / "tmux"
@@ -457,7 +457,7 @@ def test_keys_reach_the_program_whatever_mode_its_pane_was_left_in(tmux, echo, t
             until(lambda: taken.exists() and taken.read_bytes() == pressed, f"a key in: {mode}")  # noqa: B023 (called at once)
 
 
-def test_the_pane_is_meant_though_a_person_opened_another(tmux, tmp_path):
+def test_the_pane_is_found_beside_one_that_a_person_opened(tmux, tmp_path):
     _, pane = tmux.new_session("panes", ["/bin/sh", "-c", "echo ours; exec cat"], "k")
     tmux.run("split-window", "-t", "=panes:", "/bin/sh", "-c", "echo theirs; exec cat")
     tmux.run("new-window", "-t", "=panes:", "/bin/sh", "-c", "echo theirs; exec cat")
@@ -473,7 +473,7 @@ def test_the_pane_is_meant_though_a_person_opened_another(tmux, tmp_path):
         Screen(tmux, "keeper", pane)
 
 
-def test_drained_the_descriptor_rests_until_something_moves(tmux, echo):
+def test_a_drained_descriptor_is_quiet_until_the_next_change(tmux, echo):
     name, _ = echo
     with Screen(tmux, name) as screen:
         sees(screen, "ready")
@@ -516,7 +516,7 @@ def test_a_session_that_ends_is_gone(tmux, echo, use):
             screen.capture()
 
 
-def test_a_dead_program_leaves_its_last_words(tmux, echo):
+def test_the_last_output_of_a_dead_program_is_kept(tmux, echo):
     with Screen(tmux, echo[0]) as screen:
         sees(screen, "ready")
         screen.keys("q")
@@ -548,7 +548,7 @@ for number in range(int(sys.argv[1])):
 
 
 @pytest.mark.soak
-def test_many_who_come_and_go_at_once_do_not_end_the_server(tmux, environ):
+def test_many_clients_at_once_do_not_kill_the_server(tmux, environ):
     """tmux before 3.7 dies if a client connects while another one leaves; here that took it less than a second."""
     environ = {**environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     argv = [sys.executable, "-c", COMING_AND_GOING, str(size(5, 100))]

@@ -60,7 +60,7 @@ def test_yaml_holds_strings() -> None:
         ("a: \x00", 0, "not YAML"),
     ],
 )
-def test_what_is_not_plain_is_told_with_its_line(text: str, line: int, why: str) -> None:
+def test_an_error_in_yaml_names_its_line(text: str, line: int, why: str) -> None:
     with pytest.raises(NotPlain) as caught:
         plain_yaml(text)
     assert (caught.value.line, why in caught.value.why) == (line, True), caught.value

@@ -68,7 +68,7 @@ def test_a_file_that_grows(watcher, tmp_path):
         assert watcher.wait(LONG) is True
 
 
-def test_what_changes_between_arming_and_waiting_is_not_missed(watcher, tmp_path):
+def test_a_change_between_arming_and_waiting_is_not_missed(watcher, tmp_path):
     watcher.watch_path(str(tmp_path))
     (tmp_path / "a").write_text("x")
     (tmp_path / "b").write_text("x")
@@ -76,7 +76,7 @@ def test_what_changes_between_arming_and_waiting_is_not_missed(watcher, tmp_path
     assert quiet(watcher)
 
 
-def test_a_wait_that_is_on_is_woken(watcher, tmp_path):
+def test_a_running_wait_is_woken(watcher, tmp_path):
     watcher.watch_path(str(tmp_path))
     timer = threading.Timer(0.05, (tmp_path / "a").write_text, ["x"])
     timer.start()

@@ -52,7 +52,7 @@ def test_only_results_and_errors_are_final():
     ]
     + [json.dumps({"op": "x", "params": {}, "v": 1, **wrong}).encode() for wrong in ({}, {"id": None})],
 )
-def test_what_is_no_request(line):
+def test_lines_that_are_not_requests(line):
     with pytest.raises(errors.ProtocolError):
         wire.decode_request(line)
 
@@ -66,7 +66,7 @@ def test_another_version_is_refused_by_name(version):
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"{}", b'{"result":1,"event":2}', b'{"other":1}', b"\xff", b"17"])
-def test_what_is_no_frame(line):
+def test_lines_that_are_not_frames(line):
     with pytest.raises(errors.ProtocolError):
         wire.decode_frame(line)
 
@@ -94,19 +94,19 @@ def test_an_error_of_a_newer_side_keeps_its_code():
 
 
 @pytest.mark.parametrize("value", [{}, {"data": None}, {"message": None, "code": None}])
-def test_an_incomplete_error_still_is_one(value):
+def test_an_incomplete_error_is_still_an_error(value):
     assert isinstance(errors.from_wire(value), errors.DevSessionsError)
     assert isinstance(errors.from_wire(value).message, str)
 
 
-def test_what_came_over_a_wire_has_a_caller():
+def test_a_decoded_request_has_a_caller():
     assert wire.decode_request(wire.encode_request(Request("list", {}, "r"))).caller == Caller()
 
 
 @pytest.mark.parametrize(
     "caller", [None, "x", {"depth": "1"}, {"depth": -1}, {"depth": True}, {"root": 1}, {"parent": []}]
 )
-def test_a_caller_that_cannot_be(caller):
+def test_an_invalid_caller(caller):
     value = {"op": "list", "params": {}, "id": "r", "v": wire.PROTOCOL_VERSION, "caller": caller}
     with pytest.raises(errors.ProtocolError, match="caller"):
         wire.decode_request(json.dumps(value).encode())
