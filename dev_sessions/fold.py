@@ -103,8 +103,8 @@ class Fold:
                     entry.held = False
             case "returned":
                 if entry := self._held_with(fact.text):
-                    self._close(entry, INTERRUPTED, fact.at, error="a person took the message back into the input box")
-                    self.open.remove(entry)
+                    error = "a person took the message back into the input box"
+                    self._close([entry], INTERRUPTED, fact.at, error=error)
             case "started":
                 if entry := self._held_with(fact.text):
                     entry.held, entry.followed, entry.prompt = False, True, fact.prompt
@@ -113,10 +113,7 @@ class Fold:
             case "launched":
                 self._fresh |= frozenset() if fact.task is None else {fact.task}
             case "stopped":
-                for entry in self.open:
-                    if entry.waits:
-                        self._close(entry, INTERRUPTED, fact.at, error=STOPPED)
-                self.open = [entry for entry in self.open if not entry.waits]
+                self._close((one for one in self.open if one.waits), INTERRUPTED, fact.at, error=STOPPED)
                 self._listed = self._fresh = frozenset()
             case "asked":
                 if fact.question is not None:
@@ -126,8 +123,7 @@ class Fold:
             case "alive":
                 self._alive(fact)
             case "revived":
-                for entry in self.open:
-                    self._close(entry, INTERRUPTED, fact.at, error=CUT)
+                self._close(self.open, INTERRUPTED, fact.at, error=CUT)
                 self._forget()
                 self.questions, self.gone, self.heard = (), None, False
                 self.revivals.append(fact.at)
@@ -141,8 +137,7 @@ class Fold:
     def _alive(self, fact: Fact) -> None:
         # Prompts of an earlier run of the program cannot end any more. Our own restart may be reported late.
         if self.lived and not (self.revivals and fact.at - self.revivals[-1] <= AWAKE_SECONDS):
-            for entry in self.open:
-                self._close(entry, EXITED, fact.at, error=self.gone or "the agent was started again")
+            self._close(self.open, EXITED, fact.at, error=self.gone or "the agent was started again")
             self._forget()
         self.questions, self.gone = (), None
         self.lived = self.heard = True
@@ -189,9 +184,7 @@ class Fold:
         if cut:  # no turn waits for its subagents now
             self._listed, self._fresh = self._listed | self._fresh, frozenset()
         cut += [entry for entry in self.open if cut and entry.waits and entry.waits <= self._reported]
-        for entry in cut:
-            if entry.task is None or not self._owners([entry]):
-                self._close(entry, INTERRUPTED, at)
+        self._close((one for one in cut if one.task is None or not self._owners([one])), INTERRUPTED, at)
         self.open = [entry for entry in self.open if entry not in cut]
 
     def _owners(self, woken: list[_Open]) -> list[_Open]:
@@ -200,15 +193,14 @@ class Fold:
         return [entry for entry in self.open if entry.waits & tasks]
 
     def _release(self, at: float, reported: frozenset[str]) -> None:
-        """Close, as `_abandoned` does, prompts that have waited since an end that listed no subagents.
+        """Close, as `_close_abandoned` does, prompts that have waited since an end that listed no subagents.
 
         Except for those that wait for the subagents `reported` by the new prompt.
         """
         end = self.last_end
         if end is not None and self.delegated and not self._listed and at - end.at >= HOLD_GRACE:
-            for entry in [entry for entry in self.open if not entry.waits & reported]:
-                self._close(entry, end.outcome, end.at, **end.result)
-                self.open.remove(entry)
+            released = (entry for entry in self.open if not entry.waits & reported)
+            self._close(released, end.outcome, end.at, **end.result)
 
     def _held_with(self, text: str) -> _Open | None:
         return next((entry for entry in self.open if entry.held and entry.text == text), None)
@@ -249,12 +241,12 @@ class Fold:
                 entry.waits = new
                 kept.append(entry)
             elif over:
-                self._close(entry, fact.outcome, fact.at, **fact.result)
+                self._close([entry], fact.outcome, fact.at, **fact.result)
         for entry in waiting:
             entry.waits |= new if entry in owners and not kept else frozenset()
             entry.waits -= self._reported
             if not entry.waits:
-                self._close(entry, fact.outcome, fact.at, **fact.result)
+                self._close([entry], fact.outcome, fact.at, **fact.result)
         self.open = [*held, *kept, *(entry for entry in waiting if entry.waits)]
         self._follow(fact, over)
         self.background, self.left = fact.background, fact.left
@@ -272,10 +264,13 @@ class Fold:
             if task.kind == COMMAND:
                 self._starters.setdefault(task.id, turns)
 
-    def _close(self, entry: _Open, state: str, at: float, **result: Any) -> None:
-        self.last = Turn(entry.number or 0, state, entry.began, at, prompt=entry.prompt, **result)
-        if entry.number is not None:
-            self.closed[entry.number] = self.last
+    def _close(self, entries: Iterable[_Open], state: str, at: float, **result: Any) -> None:
+        over = list(entries)
+        for entry in over:
+            self.last = Turn(entry.number or 0, state, entry.began, at, prompt=entry.prompt, **result)
+            if entry.number is not None:
+                self.closed[entry.number] = self.last
+        self.open = [entry for entry in self.open if entry not in over]
 
     def unfinished(self) -> tuple[frozenset[str], float]:
         """The agent's ids of the open turns, and since when it has worked on one without an id."""
@@ -292,13 +287,16 @@ class Fold:
         if probe.running is False:
             error = self.gone or probe.detail or "the agent ended"
             at = max((entry.began for entry in self.open), default=0.0)  # at the earliest
-            for entry in self.open:
-                self._close(entry, EXITED, at, error=error)
+            self._close(self.open, EXITED, at, error=error)
             self._forget()
             self.questions = ()
         elif probe.activity == IDLE:
-            self.open = [entry for entry in self.open if not self._cut(entry, probe)]
-            self.open = [entry for entry in self.open if not self._abandoned(entry, probe)]
+            for entry in self.open:
+                if not entry.waits:
+                    self._close_dropped(entry, probe)
+            if self.last_end is not None and self.delegated:
+                for entry in self.open:
+                    self._close_abandoned(entry, probe, self.last_end)
             if not probe.background:
                 self.left = tuple(task for task in self.left if task.kind == SCHEDULE)
             self.background = max(1, self.background) if probe.background else len(self.left)
@@ -313,40 +311,27 @@ class Fold:
         """True if all open prompts wait for subagents."""
         return bool(self.open) and all(entry.waits for entry in self.open)
 
-    def _abandoned(self, entry: _Open, probe: Probe) -> bool:
-        """Close a prompt that waits for subagents although none runs and no report of them is to come."""
-        end = self.last_end
-        if not entry.waits or end is None or not self.delegated:
-            return False
-        idle_for = passed(probe.now, max(probe.since, end.at))
-        if entry.waits <= self._reported:  # the turn with the last report was interrupted
-            self._close(entry, INTERRUPTED, max(probe.since, end.at), error=probe.detail)
-        elif entry.waits & self._listed:
-            if idle_for < START_GRACE:
-                return False
-            self._close(entry, INTERRUPTED, max(probe.since, end.at), error=UNREPORTED)
-        else:  # they ended during the last turn; their report is held like any prompt
-            if idle_for < HOLD_GRACE:
-                return False
-            self._close(entry, end.outcome, end.at, **end.result)
-        return True
-
-    def _cut(self, entry: _Open, probe: Probe) -> bool:
+    def _close_dropped(self, entry: _Open, probe: Probe) -> None:
         """Close a prompt that an idle agent does not work on any more."""
-        if entry.waits:
-            return False
-        idle_for = passed(probe.now, max(probe.since, entry.began))
-        if entry.held:
-            if idle_for < HOLD_GRACE:
-                return False
-            end = self.last_end
-            if end is not None and end.at > entry.began:
-                self._close(entry, end.outcome, end.at, **end.result)
-                return True
-        elif probe.since < entry.began and idle_for < START_GRACE:
-            return False
-        self._close(entry, INTERRUPTED, max(probe.since, entry.began), error=probe.detail)
-        return True
+        end, idle_for = self.last_end, passed(probe.now, max(probe.since, entry.began))
+        if entry.held and idle_for < HOLD_GRACE:
+            return
+        if entry.held and end is not None and end.at > entry.began:
+            self._close([entry], end.outcome, end.at, **end.result)
+        elif entry.held or probe.since >= entry.began or idle_for >= START_GRACE:
+            self._close([entry], INTERRUPTED, max(probe.since, entry.began), error=probe.detail)
+
+    def _close_abandoned(self, entry: _Open, probe: Probe, end: Fact) -> None:
+        """Close a prompt that waits for subagents although none runs and no report of them is to come."""
+        since = max(probe.since, end.at)
+        idle_for = passed(probe.now, since)
+        if entry.waits <= self._reported:  # the turn with the last report was interrupted
+            self._close([entry], INTERRUPTED, since, error=probe.detail)
+        elif entry.waits & self._listed:
+            if idle_for >= START_GRACE:
+                self._close([entry], INTERRUPTED, since, error=UNREPORTED)
+        elif idle_for >= HOLD_GRACE:  # they ended during the last turn; their report is held like any prompt
+            self._close([entry], end.outcome, end.at, **end.result)
 
 
 def passed(now: float, since: float) -> float:
