@@ -15,7 +15,7 @@ from .replay import hashed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
     from typing import Any
 
     from ..wire import Request, Transport
@@ -75,22 +75,25 @@ class Call(BaseHTTPRequestHandler):
             super().finish()
 
     def do_POST(self) -> None:
-        self._answered(self._call)
+        self.close_connection = True  # the base class has set it to what the caller asked for
+        acts = {"POST /v1/call": self._call, "GET /v1/health": self._health}
+        if self.server.wants_token:
+            acts[proof.CHALLENGE] = self._challenge
+        try:
+            self._check_caller()
+            if self._asked not in acts:
+                error = ProtocolError(f"there is nothing at {self.path[:100]!r}", "POST /v1/call or GET /v1/health")
+                raise Refusal(404, error)
+            acts[self._asked]()
+        except Refusal as refusal:
+            self._refuse(refusal)
 
     def do_GET(self) -> None:
-        self._answered(self._challenge if self._asked == proof.CHALLENGE else self._health)
+        self.do_POST()
 
     @property
     def _asked(self) -> str:
         return f"{self.command} {self.path}"
-
-    def _answered(self, act: Callable[[], None]) -> None:
-        self.close_connection = True  # the base class has set it to what the caller asked for
-        try:
-            self._check_caller()
-            act()
-        except Refusal as refusal:
-            self._refuse(refusal)
 
     def _check_caller(self) -> None:
         """Raise `Refusal` for a caller that may not call."""
@@ -120,8 +123,6 @@ class Call(BaseHTTPRequestHandler):
 
     def _challenge(self) -> None:
         """Prove to a caller over TCP that we have the token; then it signs its request."""
-        if not self.server.wants_token:
-            raise _not_found(self.path)
         given, length = self.headers.get_all(proof.NONCE) or [], self.headers.get_all("Content-Length") or ["0"]
         body = length != ["0"] or self.headers.get("Transfer-Encoding") is not None
         if self._nonces or body or len(given) != 1 or not proof.is_nonce(given[0]):
@@ -135,15 +136,11 @@ class Call(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _health(self) -> None:
-        if self.path != "/v1/health":
-            raise _not_found(self.path)
         self._head(200, "application/json")
         self.wfile.write(json.dumps(self.server.gateway.health()).encode() + b"\n")
         self._note("health", "200")
 
     def _call(self) -> None:
-        if self.path != "/v1/call":
-            raise _not_found(self.path)
         with self.server.gateway.calling() as calls:
             if calls > MOST_CALLS:
                 raise Refusal(503, HostUnreachable(f"the gateway has {MOST_CALLS} calls already", next="try later"))
@@ -251,7 +248,3 @@ def _frames(transport: Transport, request: Request, answer: Answer) -> Generator
     except Exception as raised:
         error = unexpected(raised)
     yield Frame("error", error.to_wire())
-
-
-def _not_found(path: str) -> Refusal:
-    return Refusal(404, ProtocolError(f"there is nothing at {path[:100]!r}", next="POST /v1/call or GET /v1/health"))
