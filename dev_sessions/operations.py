@@ -122,18 +122,18 @@ OPERATIONS = {
 }
 
 
-def checked(op: Any, params: Any, from_elsewhere: bool = False) -> Json:
+def checked(op: Any, params: Any, remote: bool = False) -> Json:
     """An operation's parameters, complete and each of its type.
 
     Args:
         op, params: any values, as the caller gave them.
-        from_elsewhere: the caller is not a process of this machine.
+        remote: whether the caller is on another machine or in a container.
 
     Raises:
         UsageError: there is no such operation, or a parameter is unknown, missing or of a wrong type; it names each.
     """
     operation = OPERATIONS.get(op) if isinstance(op, str) else None
-    if operation is None or (operation.local and from_elsewhere):
+    if operation is None or (operation.local and remote):
         raise UsageError(f"no operation called {_shown(op)}", next=SAME_VERSION)
     declared = operation.parameters
     if not isinstance(params, dict):

@@ -121,7 +121,7 @@ def _begins(fact: Fact, end: Fact) -> bool:
     return fact.kind in ("started", "alive", "revived", "gone")
 
 
-def of_an_older(facts: Iterable[Fact]) -> list[Fact]:
+def after_start(facts: Iterable[Fact]) -> list[Fact]:
     """The facts of a session whose earlier ones were left out: its agent was started before the first of these."""
     return [Fact("alive", 0.0), *facts]
 

@@ -54,7 +54,7 @@ class Service:
         """Run one operation: any number of event frames, then one result or error frame."""
         context = Context(self._settings)
         try:
-            params = checked(request.op, request.params, from_elsewhere=request.caller is not None)
+            params = checked(request.op, request.params, remote=request.caller is not None)
             id = checked_request_id(request.id)
             context = Context(_on_behalf(self._settings, request.caller))
             result = _operation(request.op)(context, params, id)

@@ -193,7 +193,7 @@ class Session(backend_session.Session):
         if self.folder.past.stamp() != stamp:
             return self.state()  # a writer has compacted what we were reading
         # The agent's first report may have been compacted already.
-        facts = turns.of_an_older(seen.facts) if stamp and not self.folder.whole else seen.facts
+        facts = turns.after_start(seen.facts) if stamp and not self.folder.whole else seen.facts
         return turns.reduce(messages, facts, seen.probe)
 
     def observe(self) -> Observation:

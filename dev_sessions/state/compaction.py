@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..turns import of_an_older, reduce, rests
+from ..turns import after_start, reduce, rests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def compact(folder: Folder, messages: list[Message], facts: Sequence[Fact], prob
     Args:
         compacted: something was moved before, so that the agent's first report may be missing in `facts`.
     """
-    whole = reduce(messages, of_an_older(facts) if compacted else facts, probe)
+    whole = reduce(messages, after_start(facts) if compacted else facts, probe)
     tries = 0
     for at in list(reversed(rests(messages, facts)))[KEEP:]:
         through = _last_over(messages, whole, at)
         if through is None:
             continue
         late = [message for message in messages if message.number > through]
-        rest = reduce(late, of_an_older(fact for fact in facts if fact.at > at), probe)
+        rest = reduce(late, after_start(fact for fact in facts if fact.at > at), probe)
         if rest == whole._replace(turns=tuple(turn for turn in whole.turns if turn.number > through)):
             folder.compact(through, at)
             return True
