@@ -1,8 +1,8 @@
-"""argv <-> client. Typer defines the commands (`definition.py`); `fast.py` answers the hot ones without it."""
+"""The command line: the fast path or Typer."""
 
 from __future__ import annotations
 
-from .output import Output, interrupted
+from .output import Output, interrupted, version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +15,8 @@ def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
         if list(argv) == ["--version"]:
-            from . import commands
-
             out = Output()
-            return out.guard(lambda: commands.version(out, json=False))
+            return out.guard(lambda: version(out))
         from . import fast
 
         call = fast.parse(argv)

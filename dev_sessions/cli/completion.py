@@ -1,9 +1,11 @@
-"""What a shell completes. Quick, since somebody has just pressed TAB: the registry alone is read, no agent looked at.
+"""Shell completion.
 
-A shell may run what it is offered: zsh evaluates values and descriptions, bash puts a value into the line as it is. So
-only values of letters, digits and "._-" are offered, and of a description no sign that means something to a shell.
+It must be quick, so it reads only the registry and looks at no agent.
 
-Whatever goes wrong, the shell is told of no candidates rather than of an error.
+A shell may run the candidates: zsh evaluates values and descriptions, bash puts a value into the line unquoted. So only
+values of letters, digits and "._-" are offered, and descriptions have no character that is special in a shell.
+
+On any error there are no candidates.
 """
 
 from __future__ import annotations
@@ -15,14 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-_BESIDE_LETTERS = frozenset("._-")
-_BETWEEN_WORDS = frozenset(" .,-_/")
-# A description is cut there. Characters.
-_LINE = 80
+_LINE = 80  # characters of a description
 
 
 def ids(incomplete: str) -> list[tuple[str, str]]:
-    """Session ids, each with what it is for."""
+    """Session ids, each with its description."""
     return _described(((name["id"], name["description"]) for name in _names()), incomplete)
 
 
@@ -62,23 +61,22 @@ def _names() -> list[dict[str, Any]]:
     try:
         found: list[dict[str, Any]] = client().names()
         return found
-    except Exception:  # a traceback at a prompt helps nobody; the command itself will tell
+    except Exception:  # a traceback at a prompt helps nobody; the command itself shows the error
         return []
 
 
 def _offered(values: Iterable[str], incomplete: str) -> list[str]:
-    return [value for value in values if value.startswith(incomplete) and _is_safe(value)]
+    def is_safe(value: str) -> bool:
+        return value[:1].isalnum() and value.isascii() and all(sign.isalnum() or sign in "._-" for sign in value)
+
+    return [value for value in values if value.startswith(incomplete) and is_safe(value)]
 
 
 def _described(found: Iterable[tuple[str, str]], incomplete: str) -> list[tuple[str, str]]:
-    return [(value, _line(text)) for value, text in found if _offered([value], incomplete)]
-
-
-def _is_safe(value: str) -> bool:
-    return value[:1].isalnum() and value.isascii() and all(sign.isalnum() or sign in _BESIDE_LETTERS for sign in value)
-
-
-def _line(text: str) -> str:
-    """A description in one line, each sign that could mean something to a shell replaced by a space."""
-    kept = "".join(sign if sign.isalnum() or sign in _BETWEEN_WORDS else " " for sign in text)
-    return " ".join(kept.split())[:_LINE]
+    """The values with their descriptions in one line, any character that may be special in a shell left out."""
+    pairs = []
+    for value, text in found:
+        if _offered([value], incomplete):
+            kept = "".join(sign if sign.isalnum() or sign in " .,-_/" else " " for sign in text)
+            pairs.append((value, " ".join(kept.split())[:_LINE]))
+    return pairs

@@ -1,7 +1,7 @@
-"""The hot commands without Typer, whose import alone costs four times as much as the rest of a read.
+"""The hot commands without Typer, whose import costs four times as much as the rest of a read.
 
-Accepts exact known shapes only, and hands everything else (help, errors, completion, odd spellings) to Typer, which
-stays the one definition of the commands: a test runs every shape accepted here through both and compares.
+Accepts exact known shapes only, and leaves everything else (help, errors, completion, odd spellings) to Typer. A test
+runs every shape accepted here both ways and compares the answers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ..client import Client
-    from .output import Command, Output
+    from .messages import Said
+    from .output import Command
 
 
 def _count(value: str) -> int | None:
@@ -33,25 +33,27 @@ def _word(value: str) -> str | None:
     return value if not value.startswith("-") else None
 
 
-# Options by command: name -> (parameter, how its value is read; None for a flag). What a reader takes for None is left
-# to Typer.
-_OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Any] | None]]] = {
-    "list": {},
-    "status": {},
-    "last-message": {"-n": ("count", _count), "--count": ("count", _count)},
-    "wait": {
-        "-t": ("timeout", _seconds),
-        "--timeout": ("timeout", _seconds),
-        "--goal": ("goal", None),
-        "--next-turn": ("next_turn", None),
+# The parameter of each option, and what reads its value (None: a flag). A value that is read as None is left to Typer.
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any] | None]] = {
+    **dict.fromkeys(("-n", "--count"), ("count", _count)),
+    **dict.fromkeys(("-t", "--timeout"), ("timeout", _seconds)),
+    **dict.fromkeys(("-f", "--file"), ("file", _file)),
+    **{f"--{name}": (name, _word) for name in ("choose", "text", "question")},
+    **{
+        f"--{name}": (name.replace("-", "_"), None)
+        for name in ("goal", "next-turn", "queue", "allow", "always", "deny")
     },
-    "send": {"-f": ("file", _file), "--file": ("file", _file), "--queue": ("queue", None)},
-    "kill": {},
-    "pending": {},
-    "respond": {
-        **{f"--{way}": (way, None) for way in ("allow", "always", "deny")},
-        **{f"--{way}": (way, _word) for way in ("choose", "text", "question")},
-    },
+}
+# The options of each command that are read here.
+_COMMANDS = {
+    "list": "",
+    "status": "",
+    "last-message": "-n --count",
+    "wait": "-t --timeout --goal --next-turn",
+    "send": "-f --file --queue",
+    "kill": "",
+    "pending": "",
+    "respond": "--allow --always --deny --choose --text --question",
 }
 
 
@@ -64,73 +66,49 @@ class Call(NamedTuple):
 
 def parse(argv: Sequence[str]) -> Call | None:
     """The command that `argv` means, or None if Typer has to look at it."""
-    if not argv or argv[0] not in _OPTIONS:
+    if not argv or argv[0] not in _COMMANDS:
         return None
-    read = _read(argv[1:], _OPTIONS[argv[0]])
-    if read is None:
-        return None
-    words, options, json = read
-    return _bound(argv[0], words, options, json)
-
-
-def _read(
-    words: Sequence[str], known: dict[str, tuple[str, Callable[[str], Any] | None]]
-) -> tuple[list[str], dict[str, Any], bool] | None:
-    plain: list[str] = []
+    known, words, json = _COMMANDS[argv[0]].split(), [], False
     options: dict[str, Any] = {}
-    json = False
-    rest = iter(words)
+    rest = iter(argv[1:])
     for word in rest:
         if word == "--json":
             json = True
         elif word in known:
-            name, reader = known[word]
-            if name == "choose" and name in options:
-                return None  # the one that may be said several times
-            options[name] = True if reader is None else reader(next(rest, "") or "-?")
-            if options[name] is None:
+            name, reader = _OPTIONS[word]
+            value = True if reader is None else reader(next(rest, "") or "-?")
+            if value is None or (name == "choose" and name in options):  # it can be repeated
                 return None
+            options[name] = value
         elif not word or word.startswith("-"):
             return None
         else:
-            plain.append(word)
-    return plain, options, json
+            words.append(word)
+    command = _command(argv[0], words, options)
+    return None if command is None else Call(command, json)
 
 
-def _bound(name: str, words: list[str], options: dict[str, Any], json: bool) -> Call | None:
-    from . import commands
+def _command(name: str, words: list[str], options: dict[str, Any]) -> Command | None:
+    from . import messages, questions, sessions
 
     if name == "list" and not words:
-        return Call(lambda out, client: commands.list_(out, client), json)
+        return sessions.list_
     if name == "status" and len(words) == 1:
-        return Call(lambda out, client: commands.status(out, client, words[0]), json)
+        return lambda out, client: sessions.status(out, client, words[0])
     if name == "last-message" and len(words) == 1:
-        return Call(lambda out, client: commands.last_message(out, client, words[0], **options), json)
+        return lambda out, client: messages.last_message(out, client, words[0], **options)
     if name == "wait" and words:
-        return Call(
-            lambda out, client: commands.wait(out, words, False, None, lambda: client.wait(words, **options)), json
-        )
+        return lambda out, client: messages.wait(out, client, words, **options)
     if name == "kill" and words:
-        return Call(lambda out, client: commands.kill(out, client, words), json)
+        return lambda out, client: sessions.kill(out, client, words)
     if name == "pending" and not words:
-        return Call(lambda out, client: commands.pending(out, client), json)
+        return questions.pending
     if name == "respond" and len(words) in (1, 2):
-        return Call(lambda out, client: _respond(out, client, *words, **options), json)
+        if "choose" in options:
+            options["choose"] = [options["choose"]]
+        why = words[1] if len(words) == 2 else None
+        return lambda out, client: questions.respond(out, client, words[0], why, **options)
     if name == "send" and (len(words) == 2 or (len(words) == 1 and options)):
-        return Call(lambda out, client: _send(out, client, words, **options), json)
+        said: Said = (words[1] if len(words) == 2 else None, options.get("file"), None, {})
+        return lambda out, client: messages.send(out, client, words[0], said, queue="queue" in options)
     return None
-
-
-def _send(out: Output, client: Client, words: list[str], file: str | None = None, queue: bool = False) -> int:
-    from . import commands
-
-    text = commands.message(words[1] if len(words) > 1 else None, file)
-    return commands.send(out, client, words[0], text, None, queue, interrupt=False)
-
-
-def _respond(out: Output, client: Client, id: str, why: str | None = None, /, **options: Any) -> int:
-    from . import commands
-
-    if "choose" in options:
-        options["choose"] = [options["choose"]]
-    return commands.respond(out, client.respond(id, why=why, **options))

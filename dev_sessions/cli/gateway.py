@@ -1,4 +1,4 @@
-"""`gateway`: serve this machine's sessions to agents in containers; and what there is to know of the one that runs."""
+"""The commands that serve this machine's sessions to agents in containers."""
 
 from __future__ import annotations
 
@@ -6,67 +6,39 @@ import os
 import shlex
 import signal
 import sys
-import time
-from typing import Annotated, Any
-
-import typer
 
 from .. import config
 from ..errors import DevSessionsError, HostUnreachable, UsageError
-from .options import Json
-from .output import Output
+from .render import moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..config import Settings
+    from collections.abc import Mapping
+    from typing import Any
 
-Port = Annotated[
-    int | None,
-    typer.Option("--port", help="Listen on this port of 127.0.0.1 and ::1 [default: 6767].", show_default=False),
-]
-Socket = Annotated[
-    str | None,
-    typer.Option("--socket", metavar="PATH", help="Listen on a unix socket, to mount into containers (Linux)."),
-]
-Allow = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow",
-        metavar="FOLDER",
-        help="Let agents work, and callers reach sessions, below this folder [default: your home folder].",
-    ),
-]
-AllSessions = Annotated[
-    bool, typer.Option("--all-sessions", help="Let callers reach your sessions in all other folders too.")
-]
-
-gateway = typer.Typer(help="Let agents in containers use this machine's sessions.", invoke_without_command=True)
+    from .options import AllFolders, AllowFolder, Context, Port, Socket
+    from .output import Output
 
 
-@gateway.callback()
 def serve(
-    context: typer.Context,
+    out: Output,
+    context: Context,
     port: Port = None,
     socket: Socket = None,
-    allow: Allow = None,
-    all_sessions: AllSessions = False,
+    allow: AllowFolder = None,
+    all_sessions: AllFolders = False,
 ) -> int:
     """Let agents in containers use this machine's sessions.
 
-    Serves until it is ended. Callers over TCP need the token that it names at its start.
+    Serves until it is ended. Callers over TCP need the token in the file that it names when it starts.
     """
     if context.invoked_subcommand is not None:
         return 0
-    out = Output()
-    return out.guard(lambda: _serve(out, port, socket, allow, all_sessions))
-
-
-def _serve(out: Output, port: int | None, socket: str | None, allow: list[str] | None, all_sessions: bool) -> int:
     from .. import app
     from ..gateway import addresses, state_files
 
     settings = config.load()
-    served = app.gateway(settings, _allowed(settings, allow), out.log, all_sessions)
+    served = app.gateway(settings, _allowed(settings.environ, allow), out.log, all_sessions)
     urls = [addresses.listen_on_socket(served, socket)] if socket else []
     if port is not None or not socket:
         port = config.gateway_port(settings.environ) if port is None else port
@@ -81,40 +53,34 @@ def _serve(out: Output, port: int | None, socket: str | None, allow: list[str] |
     return 0
 
 
-def _allowed(settings: Settings, allow: list[str] | None) -> list[str]:
+def _allowed(environ: Mapping[str, str], allow: list[str] | None) -> list[str]:
     folders = [os.path.realpath(os.path.expanduser(folder)) for folder in allow or ()]
     for folder in folders:
         if not os.path.isdir(folder):
             raise UsageError(f"there is no folder {folder}", next=f"mkdir -p {shlex.quote(folder)}")
-    return folders or [os.path.realpath(config.user_home(settings.environ))]
+    return folders or [os.path.realpath(config.user_home(environ))]
 
 
-@gateway.command()
 def install(
+    out: Output,
     port: Port = None,
     socket: Socket = None,
-    allow: Allow = None,
-    all_sessions: AllSessions = False,
-    json: Json = False,
+    allow: AllowFolder = None,
+    all_sessions: AllFolders = False,
 ) -> int:
-    """Have a gateway run from now on, also after a restart (systemd of the user, or launchd)."""
-    out = Output(json=json)
-    return out.guard(lambda: _install(out, port, socket, allow, all_sessions))
-
-
-def _install(out: Output, port: int | None, socket: str | None, allow: list[str] | None, all_sessions: bool) -> int:
+    """Keep a gateway running from now on, also after a restart (systemd of the user, or launchd)."""
     from ..gateway import state_files, unit
 
     environ, _ = config.surroundings()
-    settings = config.load({**environ, "DEV_SESSIONS_SANDBOX": "0"})
-    words = [word for folder in _allowed(settings, allow) for word in ("--allow", folder)]
+    home = config.load({**environ, "DEV_SESSIONS_SANDBOX": "0"}).home
+    words = [word for folder in _allowed(environ, allow) for word in ("--allow", folder)]
     words += ["--all-sessions"] if all_sessions else []
     if socket:
         words += ["--socket", os.path.abspath(os.path.expanduser(socket))]
     if port is not None or not socket:
         words += ["--port", str(config.gateway_port(environ) if port is None else port)]
-    planned = unit.plan(environ, sys.platform, sys.executable, settings.home, words)
-    state_files.token(settings.home)
+    planned = unit.plan(environ, sys.platform, sys.executable, home, words)
+    state_files.token(home)
     unit.install(planned, environ)
     out.result({"kind": planned.kind, "path": planned.path}, f"Installed {planned.path}; it runs")
     if planned.kind == "launchd":
@@ -126,66 +92,59 @@ def _install(out: Output, port: int | None, socket: str | None, allow: list[str]
     return 0
 
 
-@gateway.command()
-def uninstall(json: Json = False) -> int:
-    """End the gateway that was installed; the agents go on."""
-    out = Output(json=json)
+def uninstall(out: Output) -> int:
+    """End the installed gateway; the agents go on."""
+    from ..gateway import unit
 
-    def act() -> int:
-        from ..gateway import unit
-
-        environ, _ = config.surroundings()
-        planned = unit.plan(environ, sys.platform, sys.executable, config.state_folder(environ), [])
-        removed = unit.uninstall(planned, environ)
-        said = f"Removed {planned.path}" if removed else f"There is no {planned.path}"
-        out.result({"path": planned.path, "removed": removed}, said)
-        return 0
-
-    return out.guard(act)
+    environ, _ = config.surroundings()
+    planned = unit.plan(environ, sys.platform, sys.executable, config.state_folder(environ), [])
+    removed = unit.uninstall(planned, environ)
+    text = f"Removed {planned.path}" if removed else f"There is no {planned.path}"
+    out.result({"path": planned.path, "removed": removed}, text)
+    return 0
 
 
-@gateway.command()
-def status(socket: Socket = None, port: Port = None, json: Json = False) -> int:
-    """Ask the gateway that runs, and print what a container needs to use it; exit 1 if none does."""
-    out = Output(json=json)
-    return out.guard(lambda: _status(out, socket, port))
-
-
-def _status(out: Output, socket: str | None, port: int | None) -> int:
+def status(out: Output, socket: Socket = None, port: Port = None) -> int:
+    """Print what a container needs to use the running gateway; exit 1 if none runs."""
     from ..gateway import state_files
 
     environ, _ = config.surroundings()
     home = config.state_folder(environ)
-    noted = [f"unix://{os.path.abspath(socket)}"] if socket else [f"http://127.0.0.1:{port}"] if port else None
-    asked = noted or state_files.noted_urls(home) or [f"http://127.0.0.1:{config.gateway_port(environ)}"]
+    named = [f"unix://{os.path.abspath(socket)}"] if socket else [f"http://127.0.0.1:{port}"] if port else None
+    asked = named or state_files.noted_urls(home) or [f"http://127.0.0.1:{config.gateway_port(environ)}"]
     token = state_files.token_path(home)
-    found, error = _asked(asked, token)
-    if found is None:
+    try:
+        found = _health(asked, token)
+    except DevSessionsError as error:
         out.result({"running": False, "asked": asked}, f"not running: {error}")
         return 1
     flags = {url: container_flags(url, token) for url in found["addresses"] if "[::1]" not in url}
-    value = {"running": True, **found, "token_file": token, "docker_run": flags}
-    out.result(value, _shown(value))
+    lines = [f"running: version {found['version']}, pid {found['pid']}, since {moment(found['since'])}"]
+    for url, words in flags.items():
+        # A shell is to fill in $PWD.
+        quoted = (f'"{word}"' if "$PWD" in word else shlex.quote(word) for word in words)
+        lines += [url, f"  docker run {' '.join(quoted)} ..."]
+    out.result({"running": True, **found, "token_file": token, "docker_run": flags}, "\n".join(lines))
     return 0
 
 
-def _asked(urls: list[str], token: str) -> tuple[dict[str, Any] | None, DevSessionsError | None]:
-    """What the first gateway that answers says; else why the last one did not."""
+def _health(urls: list[str], token: str) -> dict[str, Any]:
+    """What the first gateway that answers says of itself; else the error of the last one."""
     from ..transport.http import HttpTransport
 
-    error: DevSessionsError | None = None
+    problem: DevSessionsError = HostUnreachable("nobody answers")
     env = {"DEV_SESSIONS_GATEWAY_TOKEN_FILE": token} if os.path.exists(token) else {}
     for url in urls:
         try:
             far = config.gateway_there({**env, "DEV_SESSIONS_GATEWAY_URL": url})
-            return HttpTransport(far, None, 0, "/").health(), None
-        except DevSessionsError as one:
-            error = one
-    return None, error or HostUnreachable("nobody answers")
+            return HttpTransport(far, None, 0, "/").health()
+        except DevSessionsError as error:
+            problem = error
+    raise problem
 
 
 def container_flags(url: str, token: str) -> list[str]:
-    """The words of `docker run` that let a container use the gateway at `url` for the folder that stands for `$PWD`."""
+    """The words of `docker run` that let a container, with `$PWD` mounted, use the gateway at `url`."""
     workspace = ["-v", "$PWD:/workspace", "-w", "/workspace", "-e", "HOST_PATH=$PWD", "-e", "DEV_SESSIONS_SANDBOX=1"]
     if url.startswith("unix://"):
         folder, name = os.path.split(url.removeprefix("unix://"))
@@ -194,16 +153,3 @@ def container_flags(url: str, token: str) -> list[str]:
     there, inside = f"http://host.docker.internal:{url.rpartition(':')[2]}", "/run/dev-sessions-token"
     mounted = ["-v", f"{token}:{inside}:ro", "-e", f"DEV_SESSIONS_GATEWAY_TOKEN_FILE={inside}"]
     return [*workspace, "-e", f"DEV_SESSIONS_GATEWAY_URL={there}", *mounted]
-
-
-def _shown(value: dict[str, Any]) -> str:
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value["since"]))
-    lines = [f"running: version {value['version']}, pid {value['pid']}, since {since}"]
-    for url, flags in value["docker_run"].items():
-        lines += [f"{url}", f"  docker run {' '.join(_quoted(word) for word in flags)} ..."]
-    return "\n".join(lines)
-
-
-def _quoted(word: str) -> str:
-    """A word for a shell that is to fill in $PWD."""
-    return f'"{word}"' if "$PWD" in word else shlex.quote(word)

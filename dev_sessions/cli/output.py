@@ -1,4 +1,4 @@
-"""The only writer: results to stdout, everything else to stderr; and the only place that knows the exit codes."""
+"""The only module that writes: results to stdout, everything else to stderr; and the exit codes."""
 
 from __future__ import annotations
 
@@ -29,31 +29,39 @@ _EXIT_CODES = {
     "timeout": 124,
     "unreachable": 255,
 }
-_OUTCOME_CODES = {"failed": 5, "interrupted": 5, "exited": 5, "waiting_for_input": 6, "timeout": 124}
-# A goal that was not reached.
-_OUTCOME_CODES |= dict.fromkeys(("paused", "blocked", "usageLimited", "budgetLimited", "cleared"), 5)
-_WORST_FIRST = (5, 6, 124)
+_OUTCOME_CODES = {
+    "waiting_for_input": 6,
+    "timeout": 124,
+    **dict.fromkeys(("failed", "interrupted", "exited"), 5),
+    **dict.fromkeys(("paused", "blocked", "usageLimited", "budgetLimited", "cleared"), 5),  # of a goal
+}
 
 
 def outcome_code(outcomes: list[str]) -> int:
-    """The exit code for the outcomes of `wait`: the worst of them."""
-    codes = {_OUTCOME_CODES.get(outcome, 0) for outcome in outcomes}
-    return next((code for code in _WORST_FIRST if code in codes), 0)
+    """The exit code for outcomes of `wait`: the worst of them, which is 5, then 6, then 124."""
+    return min((_OUTCOME_CODES[outcome] for outcome in outcomes if outcome in _OUTCOME_CODES), default=0)
+
+
+def version(out: Output) -> int:
+    """Print the version."""
+    from .. import __version__
+
+    out.result(None, f"dev-sessions {__version__}")
+    return 0
 
 
 def interrupted() -> int:
-    """Ctrl-C: say so in one line, for the agent goes on."""
-    _write(sys.stderr, "interrupted; sessions that are there go on\n")
+    """Report a Ctrl-C in one line; agents are not affected by it."""
+    _write(sys.stderr, "interrupted; running sessions go on\n")
     return 130
 
 
 class Output:
     """What one command prints.
 
-    Args:
-        json: one JSON value on stdout instead of text, errors included.
-
-    `on_part`, if a command sets it, is called with each part of a result as it comes; not in JSON mode.
+    Attributes:
+        json: print one JSON value on stdout instead of text, errors included.
+        on_part: called with each part of a result as it comes, if a command sets it; not in JSON mode.
     """
 
     def __init__(self, json: bool = False) -> None:
@@ -61,7 +69,7 @@ class Output:
         self.on_part: Callable[[dict[str, Any]], None] | None = None
 
     def run(self, command: Command) -> int:
-        """Run a command against this machine's sessions; an error becomes a message and an exit code."""
+        """Run a command with a client; an error becomes a message and an exit code."""
 
         def with_client() -> int:
             from ..app import client
@@ -71,7 +79,7 @@ class Output:
         return self.guard(with_client)
 
     def guard(self, act: Callable[[], int]) -> int:
-        """The exit code of `act`; whatever it raises becomes a message."""
+        """The exit code of `act`; an error becomes a message."""
         try:
             return act()
         except DevSessionsError as error:
@@ -79,7 +87,7 @@ class Output:
         except KeyboardInterrupt:
             return interrupted()
         except BrokenPipeError:
-            return 0  # whoever read our output has had enough: what was asked for is done, and nobody listens
+            return 0  # the reader of our output has closed it, and the work is done
         except OSError as error:
             return self.error(
                 DevSessionsError(f"cannot write the result: {error.strerror}", next="check where stdout goes")
@@ -90,44 +98,41 @@ class Output:
             return self.error(unexpected(error))
 
     def event(self, event: dict[str, Any]) -> None:
-        """Show a note that a service has for the user, or hand on a part of the result (see `on_part`)."""
+        """Show a note from the service, or pass on a part of the result (see `on_part`)."""
         if "note" in event:
             self.note(str(event["note"]))
         elif self.on_part is not None and not self.json:
             self.on_part(event)
 
     def result(self, value: Any, text: str | None) -> None:
-        """The result: `value` as JSON in JSON mode, else `text` (None: nothing).
+        """Print the result: `value` as JSON in JSON mode, else `text` (None: nothing).
 
-        Text is stripped for a terminal only: a pipe gets what an agent said as it said it.
+        Control characters are removed for a terminal only: a pipe gets an agent's text unchanged.
         """
         if self.json:
-            _write(sys.stdout, _encoded(value))
+            self.line(value)
         elif text is not None:
-            shown = stripped(text) if _is_terminal(sys.stdout) else text
+            shown = stripped(text) if sys.stdout is not None and sys.stdout.isatty() else text
             _write(sys.stdout, shown if shown.endswith("\n") else shown + "\n")
 
     def line(self, value: Any) -> None:
-        """A part of the result, as a line of JSON in any mode."""
+        """Print a line of JSON in any mode."""
         _write(sys.stdout, _encoded(value))
 
     def stream(
         self, values: Iterable[Any], text: Callable[[Any], str | None] | None = None, lines: bool = False
     ) -> None:
-        """Results as they come: the text of each; in JSON mode one array of them, or with `lines` a value a line.
+        """Print results as they come: the text of each; in JSON mode one array, or with `lines` one value per line.
 
-        What has no text is printed as a line of JSON in any mode.
+        Without `text`, each is a line of JSON in any mode.
         """
-        if self.json and not lines:
-            self._array(values)
+        if not self.json or lines:
+            for value in values:
+                if self.json or text is None:
+                    self.line(value)
+                else:
+                    self.result(value, text(value))
             return
-        for value in values:
-            if self.json or text is None:
-                _write(sys.stdout, _encoded(value))
-            else:
-                self.result(value, text(value))
-
-    def _array(self, values: Iterable[Any]) -> None:
         lead = "["
         try:
             for value in values:
@@ -140,11 +145,11 @@ class Output:
         _write(sys.stdout, "[]\n" if lead == "[" else "]\n")
 
     def note(self, text: str) -> None:
-        """Talk: to stderr, and never in the way of a result."""
+        """Print a message for the user to stderr."""
         _write(sys.stderr, f"dev-sessions: {stripped(text)}\n")
 
     def log(self, line: str) -> None:
-        """A line of a log, as it is: to stderr."""
+        """Print a line of a log to stderr."""
         _write(sys.stderr, f"{stripped(line)}\n")
 
     def error(self, error: DevSessionsError) -> int:
@@ -158,12 +163,8 @@ class Output:
         return _EXIT_CODES.get(error.code, 1)
 
     def draw(self, text: str) -> None:
-        """Write to the terminal on stderr as it stands: what moves the cursor too."""
+        """Write to the terminal on stderr, cursor movements included."""
         _write(sys.stderr, text)
-
-
-def _is_terminal(stream: Any) -> bool:
-    return stream is not None and bool(stream.isatty())
 
 
 def _encoded(value: Any) -> str:
@@ -178,9 +179,9 @@ def _write(stream: Any, text: str) -> None:
     content = memoryview(text.encode("utf-8", "replace"))
     try:
         descriptor = stream.fileno()
-    except (AttributeError, OSError):  # no file: somebody who calls us from Python collects what we write
+    except (AttributeError, OSError):  # not a file: a caller in Python collects what we write
         stream.write(bytes(content).decode())
         return
-    # Past the stream's own buffer: what could not be written must not be tried again at the exit.
+    # Not through the stream's buffer: Python would try again at exit to write what could not be written.
     while content:
         content = content[os.write(descriptor, content) :]

@@ -1,4 +1,4 @@
-"""How far the branches of a run are, while it lasts: a live table on a terminal, else a line for each change."""
+"""The progress of a run: a live table on a terminal, else a line for each change."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Progress:
 
     Args:
         names: the branches, in the order of their rows.
-        about: what to say of a branch besides its phase: its session, say.
+        about: what to show of a branch besides its phase, for example its session.
     """
 
     def __init__(self, out: Output, names: Sequence[str], about: Callable[[str], str]) -> None:
-        self._out = out
-        self._about = about
+        self._out, self._about = out, about
         self._phases = dict.fromkeys(names, "waiting for its turn")
         self._width = max(len(name) for name in names)
         self._lock = threading.Lock()
-        self._live = _fits(len(names))
+        size = _size()
+        self._live = size is not None and size.lines > len(names) + 1
         self._shown = 0
 
     def changed(self, name: str, phase: str) -> None:
@@ -39,7 +39,7 @@ class Progress:
                 self._out.note(self._row(name))
 
     def note(self, text: str) -> None:
-        """Say something else, above the table."""
+        """Print a note above the table."""
         with self._lock:
             self._erase()
             self._out.note(text)
@@ -47,7 +47,7 @@ class Progress:
                 self._draw()
 
     def close(self) -> None:
-        """Leave the table as it stands, and draw no more."""
+        """Leave the table as it is, and draw no more."""
         with self._lock:
             self._live, self._shown = False, 0
 
@@ -56,7 +56,8 @@ class Progress:
 
     def _draw(self) -> None:
         self._erase()
-        width = _columns()
+        size = _size()
+        width = 79 if size is None else max(20, size.columns - 1)
         self._out.draw("".join(f"{self._row(name)[:width]}\n" for name in self._phases))
         self._shown = len(self._phases)
 
@@ -66,15 +67,9 @@ class Progress:
             self._shown = 0
 
 
-def _fits(rows: int) -> bool:
+def _size() -> os.terminal_size | None:
+    """The size of the terminal on stderr; None if that is not a terminal."""
     try:
-        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > rows + 1
+        return os.get_terminal_size(sys.stderr.fileno()) if sys.stderr.isatty() else None
     except (AttributeError, OSError, ValueError):
-        return False
-
-
-def _columns() -> int:
-    try:
-        return max(20, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
-    except (OSError, ValueError):
-        return 79
+        return None

@@ -163,8 +163,8 @@ def test_a_template_is_filled_for_the_session(run: Commands) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
-        ([], 2, "nothing is said to be done"),
-        ([" "], 2, "nothing is said to be done"),
+        ([], 2, "there is no task"),
+        ([" "], 2, "there is no task"),
         (["x", "-f", "y"], 2, "not both"),
         (["-f", "/nonexistent"], 2, "cannot read"),
         (["x", "--var", "a=b"], 2, "--template NAME"),
@@ -209,7 +209,7 @@ def test_ctrl_c_before_the_agent_was_told_says_how_to_go_on(run: Commands, monke
         done = run(*words)
     (id,) = ids(run)
     assert done.code == 130
-    assert f"{id} is there, and may not have been told its task" in done.err
+    assert f"{id} was started, and may not have its task yet" in done.err
     again = done.err.split("--request-id ")[1].split()[0]
     assert run.ok(*words, "--request-id", again) == "told once"
     assert ids(run) == []

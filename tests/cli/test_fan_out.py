@@ -250,7 +250,7 @@ def test_a_bad_plan_names_file_line_and_remedy_and_starts_nothing(
         (["--resume", "nope"], "no run called 'nope'"),
         (["--resume", "../x"], "no run called"),
         (["x.md", "--resume", "r"], "--resume"),
-        (["x.md", "--cli", "nobody"], "no cli 'nobody'"),
+        (["x.md", "--cli", "nobody"], "invalid --cli 'nobody'"),
         (["x.md", "--path", "/nonexistent"], "/nonexistent"),
         (["x.md", "--max-parallel", "0"], "0"),
         (["x.md", "--var", "a"], "NAME=VALUE"),

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 DRIVER = """
 import contextlib, json, os, sys, tempfile
 from dev_sessions import cli
-from dev_sessions.cli import input as parsing
-run = {"fast": cli.run, "typer": parsing.run}[sys.argv[1]]
+from dev_sessions.cli import input
+run = {"fast": cli.run, "typer": input.run}[sys.argv[1]]
 for line in sys.stdin.read().splitlines():
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -121,7 +121,7 @@ def test_answers_to_a_request_for_permission(run: Commands, wishes: str, answer:
         (["--text", " "], "not empty"),
         (["--text", "x", "--choose", "1"], "not 2"),
         (["because", "--choose", "1"], "takes a reason"),
-        (["--answers", "-"], "no JSON"),
+        (["--answers", "-"], "invalid JSON"),
     ],
 )
 def test_what_is_no_answer_to_a_question(run: Commands, asked: str, answer: list[str], why: str) -> None:

@@ -112,7 +112,7 @@ def test_an_edit_of_an_older_version_is_kept_and_shown(machine: Machine) -> None
         assert done.code == 1
         assert machine.skill().read_text() == mine
         assert "-my own rule" in done.out
-        assert "--force" in done.err
+        assert "1 file kept because you edited it; --force replaces it and keeps a backup" in done.err
     forced = machine.run("install-skill", "--claude", "--force")
     assert forced.code == 0
     (backup,) = machine.skill().parent.glob("*.backup-*")

@@ -16,7 +16,7 @@ from examples import NOT_RUN, blocks, command, documents, examples
 
 import dev_sessions
 from dev_sessions import errors, model, operations, service, wire
-from dev_sessions.cli import definition, output
+from dev_sessions.cli import input, output
 from dev_sessions.errors import DevSessionsError
 from dev_sessions.state import registry
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = tuple(path for path in documents() if path not in ("CLAUDE.md", "CHANGELOG.md") and "SKILL" not in path)
 PROTOCOL, LAYOUT, README = (ROOT / "docs/protocol.md", ROOT / "docs/layout.md", ROOT / "README.md")
 
-ROOT_COMMAND = typer.main.get_command(definition.app)
+ROOT_COMMAND = typer.main.get_command(input.app)
 COMMANDS = ROOT_COMMAND.commands  # type: ignore[attr-defined]
 # Of a command that has several forms, the options of all.
 OPTIONS = {
@@ -196,7 +196,7 @@ def test_exit_codes_are_those_of_the_output() -> None:
             assert of_outcomes == {name for name, exit in output._OUTCOME_CODES.items() if exit == code}
     assert {*output._EXIT_CODES.values(), *output._OUTCOME_CODES.values()} <= told.keys()
     assert [int(row[0]) for row in rows(README.read_text(), "exit code")] == list(told)
-    usage = str(definition.app.info.help).partition("Exit codes:")[2]
+    usage = str(input.app.info.help).partition("Exit codes:")[2]
     assert [int(number) for number in re.findall(r"\d+", usage)] == list(told)
 
 

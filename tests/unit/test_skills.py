@@ -11,7 +11,7 @@ import typer
 
 import dev_sessions
 from dev_sessions import skills
-from dev_sessions.cli import definition
+from dev_sessions.cli import input
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "skills").glob("*/*/SKILL.md"))
@@ -19,7 +19,7 @@ NAMES = {"dev-sessions", "delegate", "handoff", "fan-out"}
 # Commands that the skills tell of and that are not in this tree yet. To be emptied, and then removed.
 NOT_HERE_YET: set[str] = set()
 
-COMMANDS = typer.main.get_command(definition.app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(input.app).commands  # type: ignore[attr-defined]
 _KEYS = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 _CALL = re.compile(r"dev-sessions ([a-z][a-z-]*)([^`\n)]*)")
 

@@ -1,0 +1,203 @@
+"""The commands that exchange messages with a session: send, ask, wait, last-message, logs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import UsageError
+from .output import outcome_code
+from .render import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..client import Client
+    from .options import (
+        Count,
+        EndTurn,
+        First,
+        Follow,
+        ForGoal,
+        Group,
+        Id,
+        Ids,
+        Interval,
+        NextTurn,
+        Queue,
+        RequestId,
+        Settled,
+        Timeout,
+        Turn,
+    )
+    from .output import Output
+
+    # A message, a file with one, the name of a template, and the values of its variables.
+    Said = tuple[str | None, str | None, str | None, dict[str, str]]
+
+
+def send(
+    out: Output,
+    client: Client,
+    id: Id,
+    said: Said,
+    queue: Queue = False,
+    interrupt: EndTurn = False,
+    request_id: RequestId = None,
+) -> int:
+    """Give a session a message; returns when the agent has it.
+
+    It does not wait for the answer: see wait and ask. Prints `started` (a new turn), `accepted` (the agent is busy
+    and has taken it) or `queued`.
+    """
+    if queue and interrupt:
+        raise UsageError(
+            "--queue waits for the running turn, --interrupt ends it: choose one", next="dev-sessions send --help"
+        )
+    receipt = client.send(id, _text_for(out, client, id, said), request_id, queue=queue, interrupt=interrupt)
+    by_file = ", by file" if receipt["via"] == "file" else ""
+    out.result(receipt, f"{receipt['receipt']} (turn {receipt['turn']}{by_file})")
+    return 0
+
+
+def ask(
+    out: Output,
+    client: Client,
+    id: Id,
+    said: Said,
+    timeout: Timeout = None,
+    interrupt: EndTurn = False,
+    request_id: RequestId = None,
+) -> int:
+    """Send a message, wait for its turn, and print the reply."""
+    text = _text_for(out, client, id, said) or ""
+    outcome = client.ask(id, text, timeout, request_id, interrupt=interrupt)
+    out.result(outcome, outcome["reply"])
+    if outcome["outcome"] != "completed":
+        explain(out, outcome)
+    return outcome_code([outcome["outcome"]])
+
+
+def wait(
+    out: Output,
+    client: Client,
+    ids: Ids = None,
+    group: Group = None,
+    any: First = False,
+    timeout: Timeout = None,
+    interval: Interval = 1.0,
+    turn: Turn = None,
+    settled: Settled = False,
+    goal: ForGoal = False,
+    next_turn: NextTurn = False,
+) -> int:
+    """Wait until every message is dealt with, or the agent asks.
+
+    Prints completed, failed, interrupted, exited, waiting_for_input (it asks something), or idle (nothing was ever
+    sent); for several sessions one line each, as they end. After a timeout the agent goes on: wait again. With --group
+    it waits for all sessions that are in the group now. With --goal it prints complete, or (exit code 5) paused,
+    blocked, usageLimited, budgetLimited or cleared.
+    """
+    several = group is not None or len(set(ids or [])) > 1
+
+    def show(outcome: dict[str, Any]) -> None:
+        word = "working" if outcome["outcome"] == "timeout" else outcome["outcome"]
+        out.result(outcome, f"{outcome['session']} {word}" if several else word)
+        explain(out, outcome)
+
+    if several and not any:
+        out.on_part = show
+    outcomes = client.wait(
+        ids or None,
+        any=any,
+        group=group,
+        turn=turn,
+        settled=settled,
+        goal=goal,
+        next_turn=next_turn,
+        timeout=timeout,
+        interval=interval,
+    )
+    if out.json:
+        out.result(outcomes if several and not any else outcomes[0], None)
+    elif out.on_part is None:
+        show(outcomes[0])
+    return outcome_code([outcome["outcome"] for outcome in outcomes])
+
+
+def last_message(out: Output, client: Client, id: Id, count: Count = 1) -> int:
+    """Print the agent's last message, without tool calls.
+
+    While a turn runs, the last one before it.
+    """
+    texts = client.last_message(id, count)
+    out.result(texts, "\n\n".join(texts) if texts else None)
+    return 0
+
+
+def logs(out: Output, client: Client, id: Id, follow: Follow = False) -> int:
+    """Print the whole conversation from its beginning.
+
+    It shows who said what, and what the tools were given and returned. With --follow it goes on until the agent exits
+    or is killed. --json has more of each entry, also the thinking.
+    """
+    first = True
+
+    def text(entry: dict[str, Any]) -> str | None:
+        nonlocal first
+        if entry["kind"] == "thinking":
+            return None
+        gap, first = "" if first else "\n", False
+        return f"{gap}{_label(entry)}:\n{entry['text']}"
+
+    out.stream(client.logs(id, follow), text, lines=follow)
+    if first and not out.json:
+        out.note(f"nothing has been said in {id} yet; send it something: dev-sessions send {id} MESSAGE")
+    return 0
+
+
+def _label(entry: dict[str, Any]) -> str:
+    """Who speaks, and in which turn."""
+    if entry["role"] != "tool":
+        return f"{entry['role']} (turn {entry['turn']})" if entry["turn"] else str(entry["role"])
+    result = {"call": "", "result": ", failed" if entry["failed"] else ", result"}.get(entry["kind"])
+    return str(entry["kind"]) if result is None else f"tool {entry['tool'] or 'call'}{result}"
+
+
+def courier(out: Output, client: Client, id: Id) -> int:
+    """Deliver what is queued for a session."""
+    done = client.courier(id)
+    out.result(done, f"delivered {done['delivered']}")
+    return 0
+
+
+def message(text: str | None, file: str | None) -> str | None:
+    """A text from the command line: the argument, or the content of a file (`-`: standard input).
+
+    Raises:
+        UsageError: both are given, or the file cannot be read as UTF-8.
+    """
+    if text is not None and file is not None:
+        raise UsageError("give the message as an argument or with --file, not both", next="omit one of the two")
+    if file is None:
+        return text
+    try:
+        if file == "-":
+            return sys.stdin.buffer.read().decode()
+        with open(os.path.expanduser(file), "rb") as opened:
+            return opened.read().decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text", next="send the path of the file instead") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", next="check the path") from error
+
+
+def _text_for(out: Output, client: Client, id: str, said: Said) -> str | None:
+    """The message to an existing session, from a template if one is named; None if there is none."""
+    text, file, template, given = said
+    if template is None and not given:
+        return message(text, file)
+    from .templates import briefing_of
+
+    return briefing_of(out, said).for_session(client.inspect(id))

@@ -1,0 +1,76 @@
+"""The commands about what agents ask: pending, respond."""
+
+from __future__ import annotations
+
+from ..errors import UsageError
+from ..model import asker
+from ..text import stripped
+from .messages import message
+from .render import question as shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..client import Client
+    from .options import Allow, Always, Answers, Choose, Deny, Group, Id, Key, OwnWords, RequestId, WhichQuestion, Why
+    from .output import Output
+
+
+def pending(out: Output, client: Client, group: Group = None) -> int:
+    """Print every question that waits for an answer, the oldest first."""
+    found = client.pending(group=group)
+    if not found and not out.json:
+        out.note("no session asks anything")
+    out.result(found, "\n\n".join(shown(one["session"], one) for one in found) if found else None)
+    return 0
+
+
+def respond(
+    out: Output,
+    client: Client,
+    id: Id,
+    why: Why = None,
+    allow: Allow = False,
+    always: Always = False,
+    deny: Deny = False,
+    choose: Choose = None,
+    text: OwnWords = None,
+    answers: Answers = None,
+    key: Key = None,
+    question: WhichQuestion = None,
+    request_id: RequestId = None,
+) -> int:
+    """Answer exactly one question of a session; the turn goes on.
+
+    An answer goes through the agent's own channel, never through its keyboard, and only to the question that is open.
+    --key is for dialogs of the agent's program that the agent does not ask itself; it prints the screen that follows.
+    """
+    done = client.respond(
+        id,
+        request_id,
+        question=question,
+        allow=allow,
+        always=always,
+        deny=deny,
+        why=why,
+        choose=choose,
+        text=text,
+        answers=_answers_in(answers),
+        key=key,
+    )
+    answered = stripped(f"answered ({done['kind']}{asker(done)})")
+    out.result(done, answered if done["screen"] is None else done["screen"])
+    return 0
+
+
+def _answers_in(file: str | None) -> Any:
+    """The JSON value in a file (`-`: standard input); None if no file is named."""
+    if file is None:
+        return None
+    import json
+
+    try:
+        return json.loads(message(None, file) or "")
+    except ValueError as error:
+        raise UsageError(f"invalid JSON in {file}: {error}", next='for example: ["Red", ["Small", "Large"]]') from error

@@ -1,0 +1,202 @@
+"""The commands that start, show, change and end sessions."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+from .. import config
+from ..errors import UsageError
+from ..model import LIMIT, WORKING
+from ..text import stripped
+from .messages import message
+from .render import fields, limit, question, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..client import Client, Creation
+    from .messages import Said
+    from .options import (
+        AllExited,
+        AllSessions,
+        Budget,
+        Clear,
+        Follow,
+        Group,
+        Id,
+        Ids,
+        Objective,
+        ObjectiveFile,
+        OlderThan,
+        Pause,
+        Quiet,
+        RequestId,
+        Resume,
+        Status,
+    )
+    from .output import Output
+
+
+def create(
+    out: Output, client: Client, options: Creation, said: Said, quiet: Quiet = False, request_id: RequestId = None
+) -> int:
+    """Start an agent; returns when it is ready for input.
+
+    With --file or --template, also send it its first message.
+    """
+    _, file, template, given = said
+    if template is not None or given:
+        from ..recipes import briefing
+        from .templates import briefing_of
+
+        record = briefing.create(client, briefing_of(out, said), request_id, **options)
+    else:
+        record = client.create(request_id, message=message(None, file), **options)
+    out.result(record, record["id"] if quiet else f"Created session {record['id']}")
+    return 0
+
+
+def status(out: Output, client: Client, id: Id) -> int:
+    """Print idle, working, waiting_for_input, or exited."""
+    state = client.status(id)
+    out.result(state, state["status"])
+    if state["question"]:
+        if not out.json:
+            out.note(question(id, state["question"]))
+    elif state["error"]:
+        out.note(f"{id}: {state['error']}")
+    elif state.get("reason") == LIMIT:
+        why = "it goes on by itself after" if state["status"] == WORKING else "its last turn ended by"
+        out.note(f"{id}: {why} {limit(state['resets_at'])}")
+    return 0
+
+
+def list_(out: Output, client: Client, group: Group = None, status: Status = None) -> int:
+    """List the sessions, also those whose agent has exited."""
+    rows = client.list(group=group, status=status)
+    if not rows and not out.json:
+        out.note("no sessions; start one with: dev-sessions create")
+    out.result(rows, table(rows) if rows else None)
+    return 0
+
+
+def interrupt(out: Output, client: Client, id: Id) -> int:
+    """End the running turn."""
+    done = client.interrupt(id)
+    out.result(done, done["outcome"] or done["status"])
+    return 0
+
+
+def revive(out: Output, client: Client, ids: Ids = None, all: AllExited = False) -> int:
+    """Start agents that have exited again, with their conversation.
+
+    The session keeps its id, folder, permissions and environment. The turn that was cut off counts as interrupted, and
+    queued messages are delivered. An agent that is alive is left alone.
+    """
+
+    def show(one: dict[str, Any]) -> None:
+        if one["outcome"] == "revived":
+            ended = ", ".join(str(turn) for turn in one["interrupted"])
+            cut = f" (interrupted: turn {ended})" if ended else ""
+            queued = f" (queued: {len(one['queued'])})" if one["queued"] else ""
+            out.result(one, f"Revived session {one['session']}{cut}{queued}")
+        else:
+            out.result(one, f"Session {one['session']} is alive ({one['status']}); nothing was changed")
+
+    out.on_part = show  # as they start: an error may follow
+    done = client.revive(ids or None, all)
+    if out.json:
+        out.result(done, None)
+    return 0
+
+
+def goal(
+    out: Output,
+    client: Client,
+    id: Id,
+    objective: Objective = None,
+    file: ObjectiveFile = None,
+    budget: Budget = None,
+    pause: Pause = False,
+    resume: Resume = False,
+    clear: Clear = False,
+) -> int:
+    """Show, set or change an objective that the agent pursues by itself over several turns (Codex)."""
+    acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
+    if len(acts) > 1:
+        raise UsageError("--pause, --resume and --clear: choose one", next="dev-sessions goal --help")
+    act = acts[0] if acts else None
+    found = client.goal(id, objective=message(objective, file), budget=budget, act=act)
+    if found is None:
+        out.result(None, "no goal")
+        return 0
+    budgeted = f" of {found['token_budget']}" if found["token_budget"] else ""
+    out.result(found, f"{found['status']} ({found['tokens_used']}{budgeted} tokens): {stripped(found['objective'])}")
+    return 0
+
+
+def attach(out: Output, client: Client, id: Id) -> int:
+    """Put your terminal on the live session.
+
+    Leave Claude as you leave any tmux session: the prefix (Ctrl-B, unless you have changed it), then d. Leave Codex
+    with Ctrl-C, twice.
+    """
+    argv = client.attach(id)["argv"]
+    if out.json:
+        out.result({"session": id, "argv": argv}, None)
+        return 0
+    environ = config.load().environ
+    if config.gateway_wanted(environ):
+        out.result(None, shlex.join(argv))
+        out.note("run this line on the host: its terminals are not in this container")
+        return 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("attach needs a terminal", next=f"in a terminal: {shlex.join(argv)}")
+    # tmux refuses to run inside tmux unless TMUX is unset; a person who runs `attach` there wants it.
+    return os.execvpe(argv[0], argv, {name: value for name, value in environ.items() if name != "TMUX"})
+
+
+def inspect(out: Output, client: Client, id: Id) -> int:
+    """Print everything on record about a session.
+
+    How it was created, its status, its files (and which of them are missing), its process, its terminal, and the
+    agent's version.
+    """
+    found = client.inspect(id)
+    out.result(found, fields(found))
+    return 0
+
+
+def events(out: Output, client: Client, ids: Ids = None, follow: Follow = False) -> int:
+    """Print what was done and reported, one JSON object per line.
+
+    That is what was done to the given sessions (or to all) and what their agents reported, oldest first. With --follow
+    it goes on until all given sessions are killed.
+    """
+    out.stream(client.events(ids or None, follow), lines=True)
+    return 0
+
+
+def kill(
+    out: Output,
+    client: Client,
+    ids: Ids = None,
+    all: AllSessions = False,
+    group: Group = None,
+    older_than: OlderThan = None,
+) -> int:
+    """End agents, and everything that they have started.
+
+    The sessions are no longer listed; their folders go to the archive in the state folder. Name them by their ids, or
+    choose them by --all, --group and --older-than (if several are given, all must hold). The session that the command
+    runs in and those that created it are never chosen.
+    """
+    # As they end: an error may follow.
+    out.on_part = lambda one: out.result(one, f"Killed session {one['session']}")
+    done = client.kill(ids or None, all=all, group=group, older_than=older_than)
+    if out.json:
+        out.result(done, None)
+    return 0
