@@ -1,12 +1,11 @@
-"""The skills that teach agents to use dev-sessions: finding, comparing, installing and removing them.
+"""Installs, compares and removes the skills that teach agents to use dev-sessions.
 
-A folder that we have installed holds a stamp: the version, and a digest of each file as we wrote it. What differs from
-its digest was edited by hand, and is kept. A skill of the same name without a stamp is not ours. The stamp knows a
-file's new content before it is written: an install that is killed in the middle is finished by the next one, of
-whatever version.
+A folder that we installed holds a stamp: the version, and a digest of each file as we wrote it. A file with another
+digest was edited, and is kept. A skill of the same name without a stamp is not ours. The stamp has a file's new digest
+before the file is written, so that the next install, of any version, finishes one that was killed.
 
-The skills of a project, stamps included, may come from a stranger, with links in them. Nothing is read, written or
-removed there whose real path is outside of the project. A stamp is never a link, and nothing behind a link is removed.
+The skills of a project, stamps included, may come from anybody, with links in them. Nothing is read, written or removed
+there whose real path is outside the project. A stamp is never a link, and nothing behind a link is removed.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import difflib
 import errno
 import hashlib
+import json
 import os
 import shlex
 
@@ -31,20 +31,17 @@ if TYPE_CHECKING:
     from .backends.installed import Program
 
 STAMP = ".dev-sessions.json"
-# No file of a skill is longer; ours have a few kilobytes. Bytes.
-_MOST = 1_000_000
+_MOST = 1_000_000  # bytes; our files have a few thousand
 
 
 class Change(NamedTuple):
-    """What is to be done to one file, or was.
+    """What was done to one file, or would be.
 
     Attributes:
-        agent: whose copy it is.
-        skill: the skill's name.
-        path: the file.
-        act: "installed", "updated", "unchanged", "kept" (edited by hand), "foreign" (kept, since it is not ours),
-            "replaced" (edited; `backup` has the edit), "removed", or "absent".
-        diff: from the file to the copy of this version, if they differ.
+        agent, skill: whose copy of which skill it is.
+        act: "installed", "updated", "unchanged", "kept" (edited), "foreign" (kept, since it is not ours), "replaced"
+            (edited; `backup` has the edit), "removed", or "absent".
+        diff: from the file to this version's copy.
         backup: where the edited file went.
     """
 
@@ -56,13 +53,13 @@ class Change(NamedTuple):
     backup: str | None = None
 
 
-# Nothing is done to these, nor is it asked for.
+# Acts for which there is nothing to do.
 AT_REST = ("unchanged", "absent")
 _KEPT = ("kept", "foreign")
 
 
 class Wishes(NamedTuple):
-    """How to install: `uninstall` removes instead, `force` also what was edited, `dry` only tells."""
+    """How to install: `uninstall` removes instead, `force` replaces edited files too, `dry` writes nothing."""
 
     uninstall: bool = False
     force: bool = False
@@ -89,7 +86,7 @@ def pack() -> str:
     for place in (os.path.join(package, "pack"), os.path.join(os.path.dirname(package), "skills")):
         if os.path.isdir(place):
             return place
-    raise DevSessionsError("this installation has no skills in it", next="install dev-sessions again")
+    raise DevSessionsError("this installation contains no skills", next="install dev-sessions again")
 
 
 def names(agent: str) -> list[str]:
@@ -111,7 +108,7 @@ def show(name: str, agent: str) -> str:
 
 
 def front_matter(text: str) -> dict[str, Any]:
-    """What stands between the first two lines of ---; empty if that is no mapping."""
+    """The YAML between the first two lines of ---; empty if that is not a mapping."""
     head, _, rest = text.partition("\n")
     block, end, _ = rest.partition("\n---\n")
     if head != "---" or not end:
@@ -124,26 +121,26 @@ def front_matter(text: str) -> dict[str, Any]:
 
 
 def version_of(folder: str) -> str | None:
-    """The version that an installed skill says it is of; None if it is not there.
+    """The version in an installed skill's front matter; None if there is no such skill.
 
     Raises:
-        OSError: it cannot be read, or is no regular file of a sensible size.
+        OSError: it cannot be read, or is not a regular file of a sensible size.
     """
     content = files.read_limited(os.path.join(folder, "SKILL.md"), _MOST)
     if content is None:
         return None
-    told = front_matter(_text(content)).get("metadata")
-    version = told.get("version") if isinstance(told, dict) else None
+    metadata = front_matter(_text(content)).get("metadata")
+    version = metadata.get("version") if isinstance(metadata, dict) else None
     return version if isinstance(version, str) else "unknown"
 
 
 def apply(program: Program, into: str, version: str, wishes: Wishes, project: str | None = None) -> Iterator[Change]:
     """Bring the skills below the folder `into` to this version, or remove them; other skills are not touched.
 
-    Two who do so at once do it one after the other.
+    Only one process does so at a time.
 
     Args:
-        project: the folder that must hold all that is read and written; None: links may lead anywhere.
+        project: the folder that must hold everything that is read and written; None: links may lead anywhere.
 
     Raises:
         DevSessionsError: a file cannot be read or written, and what came before it is done; or, before anything is
@@ -156,12 +153,12 @@ def apply(program: Program, into: str, version: str, wishes: Wishes, project: st
             os.makedirs(into, exist_ok=True)
         if not wishes.dry and os.path.isdir(into):
             release = locks.take_folder(into)
-        known = [_Skill(program.name, name, os.path.join(into, name), version) for name in names(program.name)]
-        for path in (path for skill in known for path in skill.places()):
-            _refuse_outside(path, project)
+        known = [_Skill(program.name, name, os.path.join(into, name)) for name in names(program.name)]
         for skill in known:
-            skill.look()
-            yield from skill.remove(wishes) if wishes.uninstall else skill.install(wishes)
+            for path in ("", STAMP, *skill.wanted):
+                _refuse_outside(os.path.join(skill.folder, path) if path else skill.folder, project)
+        for skill in known:
+            yield from skill.apply(wishes, version)
     except OSError as error:
         path = str(error.filename2 or error.filename or into)
         raise DevSessionsError(f"cannot write {path}: {error.strerror}", next=_remedy(error, path)) from error
@@ -189,65 +186,56 @@ def _remedy(error: OSError, path: str) -> str:
         return f"free some space, {again}"
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG):
         return f"move it out of the way, {again}"
-    look = f"ls -ld {shlex.quote(path)}"
-    return f"see to it that you may write there ({look}), {again}; from a sandbox, run it outside of it"
+    return f"make it writable for you (ls -ld {shlex.quote(path)}), {again}; in a sandbox, run it outside"
 
 
 class _Skill:
-    """One skill of this version, and the folder it belongs into."""
+    """One skill of this version, and its folder where it is installed."""
 
-    def __init__(self, agent: str, name: str, folder: str, version: str) -> None:
-        self.agent, self.name, self.folder, self.version = agent, name, folder, version
+    def __init__(self, agent: str, name: str, folder: str) -> None:
+        self.agent, self.name, self.folder = agent, name, folder
         self.wanted = _tree(os.path.join(pack(), agent, name))
-        self.ours: dict[str, list[str]] = {}
+        self.ours: dict[str, list[str]] = {}  # the digests of files as we wrote them
         self.foreign = False
 
-    def places(self) -> list[str]:
-        """Its folder, and where its files are or will be."""
-        return [self.folder, *(self._full(path) for path in (STAMP, *self.wanted))]
-
-    def look(self) -> None:
-        """Read what is there."""
+    def apply(self, wishes: Wishes, version: str) -> list[Change]:
+        """Install or remove it."""
         stamp = self._read_stamp()
         self.ours = {path: known for path, known in _digests(stamp).items() if path in self.wanted or self._own(path)}
         page = files.read_limited(self._full("SKILL.md"), _MOST)
-        # Whoever has written it may have files of any name beside it.
+        # The author of a foreign skill may have files of any name beside it.
         self.foreign = not isinstance(stamp, dict) and page not in (None, self.wanted["SKILL.md"])
-
-    def install(self, wishes: Wishes) -> list[Change]:
-        changes = [self._planned(path, self.wanted.get(path), wishes) for path in self._paths()]
-        if wishes.dry or (self.foreign and not wishes.force):
+        wanted = {} if wishes.uninstall else self.wanted
+        paths = sorted({*self.wanted, *self.ours})
+        changes = [self._change(path, wanted.get(path), wishes.force) for path in paths]
+        if wishes.uninstall:
+            changes = [change for change in changes if change.act != "absent"]
+        elif self.foreign and not wishes.force:
             return changes
-        os.makedirs(self.folder, exist_ok=True)
-        files.sweep_dead(self.folder, 0)
-        if any(change.act not in (*AT_REST, *_KEPT) for change in changes):
-            self._stamp({path: [*self.ours.get(path, []), _digest(new)] for path, new in self.wanted.items()})
-            for change in changes:
-                self._carry_out(change, self.wanted)
-        # A file that was edited keeps the digest of what it was made from; it is still an edit next time.
-        kept = {change.path for change in changes if change.act == "kept"}
-        final = {path: [_digest(new)] for path, new in self.wanted.items()}
-        final |= {path: self.ours.get(path, []) for path in self._paths() if self._full(path) in kept}
-        if final != self.ours:
-            self._stamp(final)
-        return changes
-
-    def remove(self, wishes: Wishes) -> list[Change]:
-        changes = [self._planned(path, None, wishes) for path in self._paths()]
-        changes = [change for change in changes if change.act != "absent"]
         if wishes.dry:
             return changes
+        if not wishes.uninstall:
+            os.makedirs(self.folder, exist_ok=True)
         files.sweep_dead(self.folder, 0)
+        if wanted and any(change.act not in (*AT_REST, *_KEPT) for change in changes):
+            self._stamp(version, {path: [*self.ours.get(path, []), _digest(new)] for path, new in wanted.items()})
         for change in changes:
-            self._carry_out(change, {})
-        if all(change.act not in _KEPT for change in changes):
-            files.remove(os.path.join(self.folder, STAMP))
+            self._carry_out(change)
+        if not wishes.uninstall:
+            # An edited file keeps the digest of what it was made from; it is still an edit next time.
+            kept = {change.path for change in changes if change.act == "kept"}
+            final = {path: [_digest(new)] for path, new in wanted.items()}
+            final |= {path: self.ours.get(path, []) for path in paths if self._full(path) in kept}
+            if final != self.ours:
+                self._stamp(version, final)
+        elif all(change.act not in _KEPT for change in changes):
+            files.remove(self._full(STAMP))
             for folder, _, _ in os.walk(self.folder, topdown=False):
                 files.remove_empty(folder)
         return changes
 
     def _read_stamp(self) -> Any:
-        """What the stamp says; None if there is none. We write no link, so a link is no stamp."""
+        """The stamp; None if there is none. We write no link, so a link is not a stamp."""
         path = self._full(STAMP)
         content = None if os.path.islink(path) else files.read_limited(path, _MOST)
         return None if content is None else files.parse_json(content)
@@ -256,61 +244,57 @@ class _Skill:
         """True if no part of this path, from the skill's folder on, is a link."""
         return os.path.realpath(self._full(path)) == os.path.normpath(os.path.join(os.path.realpath(self.folder), path))
 
-    def _paths(self) -> list[str]:
-        return sorted({*self.wanted, *self.ours})
-
     def _full(self, path: str) -> str:
         return os.path.join(self.folder, path)
 
-    def _planned(self, path: str, new: bytes | None, wishes: Wishes) -> Change:
+    def _change(self, path: str, new: bytes | None, force: bool) -> Change:
+        """What has to be done so that the file at `path` has the content `new`; None: so that there is none."""
+        full, diff, backup = self._full(path), "", None
         if new is None and not self._own(os.path.dirname(path)):
-            return Change(self.agent, self.name, self._full(path), "absent")
-        old = files.read_limited(self._full(path), _MOST)
+            return Change(self.agent, self.name, full, "absent")
+        old = files.read_limited(full, _MOST)
         edited = old is not None and old != self.wanted.get(path) and _digest(old) not in self.ours.get(path, [])
-        act = self._act(old, new, edited, wishes.force)
-        backup = _free(self._full(path) + ".backup") if edited and act in ("updated", "removed") else None
-        if backup and new is not None:
-            act = "replaced"
-        diff = _difference(self._full(path), old, new) if old is not None and act != "unchanged" else ""
-        return Change(self.agent, self.name, self._full(path), act, diff, backup)
-
-    def _act(self, old: bytes | None, new: bytes | None, edited: bool, force: bool) -> str:
         if old == new:
-            return "absent" if new is None else "unchanged"
-        if self.foreign and not force:
-            return "absent" if old is None else "foreign"
-        if old is None:
-            return "installed"
-        if edited and not force:
-            return "kept"
-        return "removed" if new is None else "updated"
+            act = "absent" if new is None else "unchanged"
+        elif self.foreign and not force:
+            act = "absent" if old is None else "foreign"
+        elif old is None:
+            act = "installed"
+        elif edited and not force:
+            act = "kept"
+        else:
+            act = "removed" if new is None else "replaced" if edited else "updated"
+            backup = _free(f"{full}.backup") if edited else None
+        if old is not None and old != new:
+            before, after = _text(old).splitlines(), _text(new or b"").splitlines()
+            diff = "\n".join(difflib.unified_diff(before, after, full, "this version", lineterm=""))
+        return Change(self.agent, self.name, full, act, diff, backup)
 
-    def _carry_out(self, change: Change, wanted: Mapping[str, bytes]) -> None:
+    def _carry_out(self, change: Change) -> None:
         if change.backup:
             os.replace(change.path, change.backup)
         elif change.act == "removed":
             files.remove(change.path)
         if change.act in ("installed", "updated", "replaced"):
-            # A link of somebody who keeps such files elsewhere stays one.
-            self._write(os.path.realpath(change.path), wanted[os.path.relpath(change.path, self.folder)])
+            # A link of somebody who keeps such files elsewhere remains one.
+            _write(os.path.realpath(change.path), self.wanted[os.path.relpath(change.path, self.folder)])
 
-    def _write(self, path: str, content: bytes) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        try:
-            files.write_whole(path, content, private=False)
-        except DevSessionsError as error:
-            why = error.__cause__
-            raise OSError(why.errno, why.strerror, path) if isinstance(why, OSError) else error from error
+    def _stamp(self, version: str, known: dict[str, list[str]]) -> None:
+        value = {"version": version, "files": known}
+        _write(self._full(STAMP), json.dumps(value, indent=1).encode() + b"\n")
 
-    def _stamp(self, known: dict[str, list[str]]) -> None:
-        import json
 
-        value = {"version": self.version, "files": known}
-        self._write(os.path.join(self.folder, STAMP), json.dumps(value, indent=1).encode() + b"\n")
+def _write(path: str, content: bytes) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        files.write_whole(path, content, private=False)
+    except DevSessionsError as error:
+        why = error.__cause__
+        raise OSError(why.errno, why.strerror, path) if isinstance(why, OSError) else error from error
 
 
 def _digests(stamp: Any) -> dict[str, list[str]]:
-    """What a stamp knows. It may come with a project of others: nothing outside of its folder is meant."""
+    """The digests in a stamp, by path. It may come with a project of others: paths out of its folder are left out."""
     known = stamp.get("files") if isinstance(stamp, dict) else None
     return {
         path: digests
@@ -321,12 +305,8 @@ def _digests(stamp: Any) -> dict[str, list[str]]:
 
 def _tree(folder: str) -> dict[str, bytes]:
     """Every file below a folder, by its path in it."""
-    found = {}
-    for place, _, contents in os.walk(folder):
-        for name in contents:
-            path = os.path.join(place, name)
-            found[os.path.relpath(path, folder)] = files.read(path) or b""
-    return found
+    paths = [os.path.join(place, name) for place, _, contents in os.walk(folder) for name in contents]
+    return {os.path.relpath(path, folder): files.read(path) or b"" for path in paths}
 
 
 def _digest(content: bytes) -> str:
@@ -337,13 +317,8 @@ def _text(content: bytes) -> str:
     return content.decode(errors="replace")
 
 
-def _difference(path: str, old: bytes, new: bytes | None) -> str:
-    mine, theirs = _text(old).splitlines(), _text(new or b"").splitlines()
-    return "\n".join(difflib.unified_diff(mine, theirs, path, "this version", lineterm=""))
-
-
 def _free(path: str) -> str:
-    """The first of such names that is not taken."""
+    """The first free name of `path-1`, `path-2` and so on."""
     number = 1
     while os.path.lexists(f"{path}-{number}"):
         number += 1

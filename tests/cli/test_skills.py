@@ -326,7 +326,7 @@ def test_a_folder_where_nobody_may_write_is_an_error_with_a_remedy(machine: Mach
     done = machine.run("install-skill", "--claude", CLAUDE_CONFIG_DIR="/proc/self/nothing")
     assert (done.code, done.out) == (1, "")
     assert "error: cannot write /proc/self/nothing" in done.err
-    assert "next: see to it that you may write there" in done.err
+    assert "next: make it writable for you" in done.err
 
 
 def test_a_folder_instead_of_the_file_is_left_alone(machine: Machine) -> None:
