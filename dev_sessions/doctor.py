@@ -1,7 +1,6 @@
-"""Looks at this machine: what dev-sessions needs, what is damaged or left over, each finding with its remedy.
+"""Checks of this machine, each with its remedy: what dev-sessions needs, what is damaged or left over.
 
-Reads only, apart from asking programs for their version. Each check stands for itself: one that cannot be made is a
-finding, and the others go on.
+Only reads, apart from asking programs for their version. A check that fails is itself a finding; the others go on.
 """
 
 from __future__ import annotations
@@ -24,25 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from .backends.installed import Program
-
 _TMUX = (3, 2)
-# Less free space than this, and a busy session may fill the disk within a day. Bytes.
-_FREE = 500_000_000
-
-# What does not matter in a container whose commands run on a host.
+_FREE = 500_000_000  # bytes; with less, a busy session may fill the disk within a day
+# These do not matter in a container whose commands run on a host.
 _OF_THE_HOST = ("tmux", "agents", "store", "sessions", "state folder")
 
 
 class Finding(NamedTuple):
-    """What one check has found.
-
-    Attributes:
-        check: what was looked at.
-        level: "ok", "note" (nothing has to be done), or "problem".
-        text: what is so.
-        remedy: what to do; None if it is fine.
-    """
+    """What one check found. Its `level` is "ok", "note" (nothing has to be done) or "problem"."""
 
     check: str
     level: str
@@ -51,7 +39,7 @@ class Finding(NamedTuple):
 
 
 def examine(environ: Mapping[str, str], cwd: str, sessions: Callable[[], list[dict[str, Any]]]) -> list[Finding]:
-    """Everything that was found, in the order in which a new machine is set up.
+    """The findings, in the order in which a new machine is set up.
 
     Args:
         sessions: lists the sessions, as `Client.list` does.
@@ -83,12 +71,12 @@ def examine(environ: Mapping[str, str], cwd: str, sessions: Callable[[], list[di
 
 def _tmux(environ: Mapping[str, str]) -> Iterator[Finding]:
     tmux = Tmux(environ)
-    told = tmux.run("-V").strip()
-    numbers = re.search(r"(\d+)\.(\d+)", told)
+    version = tmux.run("-V").strip()
+    numbers = re.search(r"(\d+)\.(\d+)", version)
     if numbers and (int(numbers[1]), int(numbers[2])) < _TMUX:
-        yield Finding("tmux", "problem", f"{told} is too old", "install tmux 3.2 or newer")
+        yield Finding("tmux", "problem", f"{version} is too old", "install tmux 3.2 or newer")
     else:
-        yield Finding("tmux", "ok", f"{told} ({tmux.program})")
+        yield Finding("tmux", "ok", f"{version} ({tmux.program})")
     for one in _servers(environ):
         yield _server(one)
     if _kills_at_logout():
@@ -108,7 +96,7 @@ def _servers(environ: Mapping[str, str]) -> list[Tmux]:
 
 def _server(tmux: Tmux) -> Finding:
     path, pid = tmux.expected_socket(), listener(tmux)
-    # What a server leaves of its socket tells nothing: ask it.
+    # A socket may be left by a server that has ended.
     answers = bool(tmux.run("list-sessions", check=False))
     gone, other = removed(tmux, pid), mismatched(tmux, pid)
     if why := gone or other:
@@ -121,7 +109,7 @@ def _server(tmux: Tmux) -> Finding:
 
 
 def _kills_at_logout(root: str = "/etc/systemd") -> bool:
-    """True if logind is told to end a user's processes; the last word counts, drop-ins come after the file."""
+    """True if logind is set to end a user's processes. The last setting counts; drop-ins come after the file."""
     places = [os.path.join(root, "logind.conf")]
     folder = os.path.join(root, "logind.conf.d")
     if os.path.isdir(folder):
@@ -138,143 +126,124 @@ def _agents(environ: Mapping[str, str]) -> Iterator[Finding]:
     here = skills.programs_here(environ)
     for program in own_programs():
         if program not in here:
-            level = "note" if here else "problem"
-            yield Finding(program.name, level, "not installed", program.install)
+            yield Finding(program.name, "note" if here else "problem", "not installed", program.install)
+            continue
+        path, version = str(program.path(environ)), program.version(environ)
+        tested = f"tested with {program.oldest} to {program.newest}"
+        if version is None:
+            remedy = f"run {path} --version yourself"
+            yield Finding(program.name, "problem", f"{path} does not print its version", remedy)
+        elif _numbers(version) < _numbers(program.oldest):
+            text = f"{version} is too old ({path}; {tested}: releases of the last 120 days are supported)"
+            yield Finding(program.name, "problem", text, program.install)
+        elif _numbers(version) > _numbers(program.newest):
+            yield Finding(program.name, "note", f"{version} is newer than the tested versions ({path}; {tested})")
         else:
-            yield from _agent(program, environ)
-
-
-def _agent(program: Program, environ: Mapping[str, str]) -> Iterator[Finding]:
-    path, told = str(program.path(environ)), program.version(environ)
-    tried = f"tried with {program.oldest} to {program.newest}"
-    if told is None:
-        yield Finding(program.name, "problem", f"{path} does not tell its version", f"run {path} --version by hand")
-    elif _numbers(told) < _numbers(program.oldest):
-        yield Finding(program.name, "problem", f"{told} is too old ({path}; {tried})", program.install)
-    elif _numbers(told) > _numbers(program.newest):
-        yield Finding(program.name, "note", f"{told} is newer than was tried ({path}; {tried})", None)
-    else:
-        yield Finding(program.name, "ok", f"{told} ({path}; {tried})")
-    for text, remedy in program.troubles(program.home(environ)):
-        yield Finding(f"{program.name} settings", "problem", text, remedy)
-    if program.logged_in(environ):
-        yield Finding(f"{program.name} login", "ok", "there are signs of a login")
-    else:
-        remedy = f"run {program.name} once and log in"
-        yield Finding(f"{program.name} login", "note", "no sign of a login (a key chain is not looked into)", remedy)
+            yield Finding(program.name, "ok", f"{version} ({path}; {tested})")
+        for text, remedy in program.troubles(program.home(environ)):
+            yield Finding(f"{program.name} settings", "problem", text, remedy)
+        if program.logged_in(environ):
+            yield Finding(f"{program.name} login", "ok", "there are signs of a login")
+        else:
+            text, remedy = "no sign of a login (key chains are not checked)", f"run {program.name} once and log in"
+            yield Finding(f"{program.name} login", "note", text, remedy)
 
 
 def _skills(environ: Mapping[str, str], cwd: str) -> Iterator[Finding]:
     for program in skills.programs_here(environ):
         for flag, project in (("--global", None), ("--local", git.project_of(cwd))):
-            into = program.skills(environ, project)
+            check, into = f"{program.name} skills", program.skills(environ, project)
             try:
                 changes = list(skills.apply(program, into, __version__, skills.Wishes(dry=True), project))
-            except DevSessionsError as error:  # what a project holds must not hide what the user has
-                yield Finding(f"{program.name} skills", "problem", error.message, error.data.get("next"))
+            except DevSessionsError as error:  # a problem in the project must not hide the user's skills
+                yield Finding(check, "problem", error.message, error.data.get("next"))
                 continue
             acts = {change.skill: change.act for change in changes if change.act not in skills.AT_REST}
             if project and set(acts.values()) == {"installed"} and len(acts) == len(skills.names(program.name)):
                 continue  # few projects have them
-            yield from _compared(
-                f"{program.name} skills", into, acts, f"dev-sessions install-skill {flag} --{program.name}"
-            )
+            if not acts:
+                yield Finding(check, "ok", f"those of {__version__} in {into}")
+            command = f"dev-sessions install-skill {flag} --{program.name}"
+            if found := _versions(into, acts, "updated", "removed"):
+                yield Finding(check, "problem", f"of another version in {into}: {found}", command)
+            if found := _versions(into, acts, "installed"):
+                yield Finding(check, "note", f"not in {into}: {found}", command)
+            if found := _versions(into, acts, "kept", "foreign"):
+                text = f"edited, or not from dev-sessions, in {into}: {found}"
+                yield Finding(check, "note", text, f"{command} --diff; --force replaces them and keeps a backup")
 
 
-def _compared(check: str, into: str, acts: dict[str, str], command: str) -> Iterator[Finding]:
-    """What is to be done to the skills of one folder.
-
-    Args:
-        acts: of those to which anything is to be done.
-    """
-
-    def those(*wanted: str) -> str:
-        found = [(name, skills.version_of(os.path.join(into, name))) for name, act in acts.items() if act in wanted]
-        return ", ".join(f"{name} ({told})" if told else name for name, told in sorted(found))
-
-    if not acts:
-        yield Finding(check, "ok", f"those of {__version__} in {into}")
-    if those("updated", "removed"):
-        yield Finding(check, "problem", f"of another version in {into}: {those('updated', 'removed')}", command)
-    if those("installed"):
-        yield Finding(check, "note", f"not in {into}: {those('installed')}", command)
-    if those("kept", "foreign"):
-        text = f"edited by hand, or not from dev-sessions, in {into}: {those('kept', 'foreign')}"
-        yield Finding(check, "note", text, f"{command} --diff; with --force they are replaced, and a backup kept")
+def _versions(into: str, acts: dict[str, str], *wanted: str) -> str:
+    """The skills that need one of the wanted acts, each with the version that is installed."""
+    found = [(name, skills.version_of(os.path.join(into, name))) for name, act in acts.items() if act in wanted]
+    return ", ".join(f"{name} ({version})" if version else name for name, version in sorted(found))
 
 
 def _store(environ: Mapping[str, str]) -> Iterator[Finding]:
-    said: list[str] = []
-    store = Store(config.state_folder(environ), said.append)
+    notes: list[str] = []
+    store = Store(config.state_folder(environ), notes.append)
     records = store.load()
-    for text in said:
+    for text in notes:
         yield Finding("store", "problem", text, "dev-sessions list, then the next create or kill repairs what it can")
-    if not said:
+    if not notes:
         yield Finding("store", "ok", f"{len(records)} sessions in {store.path}")
     for key in sorted(set(_listed(store.sessions_folder)) - {record["key"] for record in records.values()}):
         text = f"{os.path.join(store.sessions_folder, key)} belongs to no session on record"
-        yield Finding("store", "problem", text, "look into it, then remove it by hand")
+        yield Finding("store", "problem", text, "check what it holds, then remove it")
 
 
 def _sessions(environ: Mapping[str, str], listed: Callable[[], list[dict[str, Any]]]) -> Iterator[Finding]:
-    """Records without agent, agents without record, worktrees and sockets that nobody uses."""
+    """Records without an agent, agents without a record, worktrees and sockets that nobody uses."""
     known = listed()
     gone = [str(session["id"]) for session in known if session["status"] == "exited"]
     if gone:
-        remedies = f"dev-sessions revive {gone[0]} to go on, or: dev-sessions kill {' '.join(gone)}"
-        yield Finding("sessions", "problem", f"agents are gone: {', '.join(gone)}", remedies)
-    records = Store(config.state_folder(environ)).load().values()
-    ours = {record["key"] for record in records}
-    yield from _left_worktrees(environ, known)
-    for name, key in _terminals(environ):
-        if key not in ours:
-            text = f"tmux session {name} is of dev-sessions and on no record of this state folder"
-            remedy = f"look at it (tmux attach -t ={name}), then: tmux kill-session -t ={name}"
-            yield Finding("sessions", "note", text, remedy)
+        remedy = f"dev-sessions revive {gone[0]} to go on, or: dev-sessions kill {' '.join(gone)}"
+        yield Finding("sessions", "problem", f"these agents have exited: {', '.join(gone)}", remedy)
+    yield from _worktrees(environ, known)
+    keys = {record["key"] for record in Store(config.state_folder(environ)).load().values()}
+    for tmux in _servers(environ):
+        for line in tmux.run("list-sessions", "-F", "#{session_name} #{@dev_sessions_key}", check=False).splitlines():
+            name, _, key = line.rpartition(" ")
+            if name and key and key not in keys:
+                text = f"the tmux session {name} is from dev-sessions, but not on record in this state folder"
+                remedy = f"look at it (tmux attach -t ={name}), then: tmux kill-session -t ={name}"
+                yield Finding("sessions", "note", text, remedy)
     for program in skills.programs_here(environ):
-        path = program.stale_socket(environ)
-        if path:
-            text = f"{path} is a socket that nobody listens on; the next {program.name} session replaces it"
+        if path := program.stale_socket(environ):
+            text = f"nobody listens on the socket {path}; the next {program.name} session replaces it"
             yield Finding(f"{program.name} socket", "note", text)
 
 
-def _terminals(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The tmux sessions that some dev-sessions has made, each with its key."""
-    words = ("list-sessions", "-F", "#{session_name} #{@dev_sessions_key}")
-    told = [line.rpartition(" ") for tmux in _servers(environ) for line in tmux.run(*words, check=False).splitlines()]
-    return [(name, key) for name, _, key in told if key and name]
-
-
-def _left_worktrees(environ: Mapping[str, str], listed: list[dict[str, Any]]) -> Iterator[Finding]:
-    """What fan-outs have made for their branches (runs/<run>/worktrees/<branch>), if no session works in it."""
+def _worktrees(environ: Mapping[str, str], listed: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Worktrees that a fan-out made (runs/<run>/worktrees/<branch>) and in which no session works."""
     in_use = [f"{session['path']}/" for session in listed if session["status"] != "exited"]
     runs = os.path.join(config.state_folder(environ), "runs")
     folders = [os.path.join(runs, run, "worktrees") for run in sorted(_listed(runs))]
     for path in (os.path.join(folder, name) for folder in folders for name in sorted(_listed(folder))):
         if not any(used.startswith(f"{path}/") for used in in_use):
-            remedy = f"merge what you want of it, then: git -C {path} worktree remove {path}"
-            yield Finding("worktrees", "note", f"{path} is left of a fan-out, and no session works in it", remedy)
+            remedy = f"merge what you want to keep, then: git -C {path} worktree remove {path}"
+            yield Finding("worktrees", "note", f"{path} is left from a fan-out, and no session works in it", remedy)
 
 
 def _folder(environ: Mapping[str, str]) -> Iterator[Finding]:
     home = config.state_folder(environ)
     if not os.path.exists(home):
-        yield Finding("state folder", "ok", f"{home} is made by the first session")
+        yield Finding("state folder", "ok", f"the first session creates {home}")
         return
     mode = stat.S_IMODE(os.stat(home).st_mode)
     if mode & 0o077:
         yield Finding("state folder", "problem", f"{home} is open to others ({mode:04o})", f"chmod 700 {home}")
     elif not os.access(home, os.W_OK | os.X_OK):
-        remedy = f"chmod 700 {home}; from a sandbox, run outside of it"
-        yield Finding("state folder", "problem", f"{home} cannot be written", remedy)
+        remedy = f"chmod 700 {home}; in a sandbox, run this outside"
+        yield Finding("state folder", "problem", f"{home} is not writable", remedy)
     else:
-        yield Finding("state folder", "ok", f"{home} is yours alone")
+        yield Finding("state folder", "ok", f"only you can open {home}")
 
 
 def _gateway(environ: Mapping[str, str]) -> Iterator[Finding]:
     far = config.gateway(environ)
     if far is None:
-        yield Finding("gateway", "ok", "not asked for; commands use this machine")
+        yield Finding("gateway", "ok", "not configured; commands use this machine")
         return
     from .transport.http import HttpTransport
 
@@ -284,7 +253,7 @@ def _gateway(environ: Mapping[str, str]) -> Iterator[Finding]:
         text = f"the gateway is version {version}, this is {__version__}"
         yield Finding("gateway", "note", text, "install the same version of dev-sessions on both sides")
     if far.host_path is None:
-        text = f"the host does not know what {far.workspace} is called there: nothing can be created from here"
+        text = f"nothing can be created from here: the host does not know its own path of {far.workspace}"
         yield Finding("gateway", "note", text, "set HOST_PATH to the host's folder that is mounted there")
 
 
@@ -293,11 +262,8 @@ def _disk(environ: Mapping[str, str]) -> Iterator[Finding]:
     while not os.path.isdir(place):
         place = os.path.dirname(place)
     free = shutil.disk_usage(place).free
-    text = f"{free // 1_000_000} MB free for {place}"
-    if free < _FREE:
-        yield Finding("disk", "problem", text, "free some space")
-    else:
-        yield Finding("disk", "ok", text)
+    text, is_low = f"{free // 1_000_000} MB free for {place}", free < _FREE
+    yield Finding("disk", "problem" if is_low else "ok", text, "free some space" if is_low else None)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -102,7 +102,11 @@ def test_key_bindings_that_leave_no_key_to_submit_with(machine: Machine) -> None
 
 @pytest.mark.parametrize(
     ("version", "level", "words"),
-    [("2.0.1", "problem", "too old"), ("9.9.9", "note", "newer than was tried"), ("what?", "problem", "does not tell")],
+    [
+        ("2.0.1", "problem", "too old"),
+        ("9.9.9", "note", "newer than the tested"),
+        ("what?", "problem", "does not print"),
+    ],
 )
 def test_versions_outside_of_the_tested_range(machine: Machine, version: str, level: str, words: str) -> None:
     machine.program("claude", version)
