@@ -1,7 +1,7 @@
-"""What recipes and briefings want of git; where there is no git or no checkout, that is an answer too.
+"""What recipes and briefings need from git; they also work without git or a checkout.
 
-An agent may have written to the folder that git is asked about. So no hook and no file monitor runs, but for the hooks
-of the user's repository when a worktree is added to it.
+An agent may have written to the folder that git looks at. So no hook and no file monitor runs, except for the hooks of
+the user's repository when a worktree is added to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}", "--no-optional-locks")
 
 
 def project_of(folder: str) -> str:
-    """The root of the checkout around `folder`; without one, the folder itself. Asks no git: there may be none."""
+    """The root of the checkout around `folder`; without one, the folder itself. Works without git."""
     place = folder
     while not any(os.path.isfile(os.path.join(place, *git)) for git in ((".git",), (".git", "HEAD"))):
         above = os.path.dirname(place)
@@ -45,7 +45,7 @@ def branch(path: str) -> str:
 
 
 def top(path: str) -> str | None:
-    """The top folder of the checkout that a folder is in; of a bare repository, the folder itself; None in neither."""
+    """The top folder of the checkout around a folder; in a bare repository, the folder itself; else None."""
     found = _asked(path, "rev-parse", "--show-toplevel")
     return found or (path if _asked(path, "rev-parse", "--is-bare-repository") == "true" else None)
 
@@ -56,51 +56,50 @@ def head(path: str) -> str | None:
 
 
 def add_worktree(top: str, path: str, branches: Sequence[str], commit: str) -> tuple[str, str | None]:
-    """Check a commit out into a new folder, on a new branch. What an attempt that was cut left there is taken away.
+    """Check a commit out into a new folder, on a new branch, after removing what an interrupted attempt left there.
 
-    One at a time in a repository, whoever asks: git stumbles over a worktree that another git is just making
-    ("failed to read .git/worktrees/NAME/commondir", 2.39).
+    One process at a time in a repository: git fails if another git is just making a worktree ("failed to read
+    .git/worktrees/NAME/commondir", 2.39).
 
     Args:
-        branches: names for the branch, the best one first: git takes no `a/b` beside an `a`.
+        branches: names for the branch, the best one first: git refuses an `a/b` beside an `a`.
 
     Returns:
-        The name that git took, and what was said by a hook of the user's that failed once all was there, or None.
+        The name that git accepted, and the output of a hook that failed after the checkout, or None.
 
     Raises:
         DevSessionsError: git refuses, in its own words; nothing is left then.
     """
     shared = _asked(top, "rev-parse", "--git-common-dir")
     if shared is None:
-        raise DevSessionsError(f"no worktree at {path}: {top} is no git checkout", next=f"git -C {top} status")
+        raise DevSessionsError(f"no worktree at {path}: {top} is not a git checkout", next=f"git -C {top} status")
     release = locks.take_folder(os.path.join(top, shared))
     try:
         refusals = []
         for branch in branches:
-            _take_away(top, path, branches)
+            _remove(top, path, branches)
             done = _run(top, *_NO_MONITOR, "worktree", "add", "--quiet", "-b", branch, path, commit)
-            said = (
-                "git is not there" if done is None else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-            )
-            if done is not None and (done.returncode == 0 or _is_whole(path, branch)):
-                return branch, said if done.returncode else None
-            refusals.append(said)
-        _take_away(top, path, branches)
+            if done is None:
+                refusals.append("git is not installed")
+                continue
+            output = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+            if done.returncode == 0 or _is_whole(path, branch):
+                return branch, output if done.returncode else None
+            refusals.append(output)
+        _remove(top, path, branches)
     finally:
         release()
     by_hand = shlex.join(["git", "-C", top, "worktree", "add", "-b", branches[0], path, commit])
-    raise DevSessionsError(
-        f"no worktree at {path}: {refusals[0]}", next=f"fix what git reports; by hand it is: {by_hand}"
-    )
+    raise DevSessionsError(f"no worktree at {path}: {refusals[0]}", next=f"fix what git reports; to try it: {by_hand}")
 
 
 def _is_whole(path: str, branch: str) -> bool:
-    """True if all is checked out: git has failed then because a post-checkout hook of the user's did."""
-    there = _asked(path, "symbolic-ref", "--quiet", "HEAD") == f"refs/heads/{branch}"
-    return there and _asked(path, "status", "--porcelain", "--untracked-files=no") == ""
+    """True if everything is checked out: then git failed only because a post-checkout hook did."""
+    is_there = _asked(path, "symbolic-ref", "--quiet", "HEAD") == f"refs/heads/{branch}"
+    return is_there and _asked(path, "status", "--porcelain", "--untracked-files=no") == ""
 
 
-def _take_away(top: str, path: str, branches: Sequence[str]) -> None:
+def _remove(top: str, path: str, branches: Sequence[str]) -> None:
     _asked(top, "worktree", "remove", "--force", "--force", path)
     shutil.rmtree(path, ignore_errors=True)
     _asked(top, "worktree", "prune")
@@ -108,16 +107,16 @@ def _take_away(top: str, path: str, branches: Sequence[str]) -> None:
 
 
 def repository(path: str) -> str | None:
-    """Where git keeps what it knows of the worktree `path`; None if it is not one."""
+    """Where git keeps its data of the worktree `path`; None if it is not a worktree."""
     return _asked(path, "rev-parse", "--absolute-git-dir")
 
 
 def changes(path: str, commit: str, repository: str | None) -> str:
-    """`git diff --stat` from a commit to what stands in a worktree, committed or not; new files are listed below.
+    """`git diff --stat` from a commit to a worktree's files, committed or not, with new files listed below.
 
     Args:
-        repository: what `repository` said before an agent was in the worktree, which may have another repository by
-            now, with filters that git would run. None: not known.
+        repository: what `repository` returned before an agent worked there. By now the folder may have another
+            repository, with filters that git would run. None: not known.
     """
     words = ("diff", "--stat", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", commit)
     changed = _asked(path, *words, repository=repository) or ""
@@ -127,7 +126,7 @@ def changes(path: str, commit: str, repository: str | None) -> str:
 
 
 def _asked(path: str, *words: str, repository: str | None = None) -> str | None:
-    """What git prints; None if it fails."""
+    """What git prints; None on failure."""
     done = _run(path, *_NO_MONITOR, *_NO_HOOKS, *words, repository=repository)
     return None if done is None or done.returncode else done.stdout.rstrip("\n")
 

@@ -1,11 +1,10 @@
-"""Briefing templates: Markdown with `${variables}`, and YAML in front that says which there are.
+"""Briefing templates: Markdown with `${variables}`, which YAML front matter declares.
 
-A template is found by its name: in the project's `.dev-sessions/templates`, in the user's `templates` of the state
-folder, or among those of this version; the first one counts. Nothing is left unfilled, and nothing unknown is taken:
-both are errors that name the variables.
+A template is looked up by name in the project's `.dev-sessions/templates`, in `templates` in the state folder (the
+user's own), and among those of this version; the first one counts. A missing or unknown variable is an error.
 
-A project's may come from a stranger: a template is a regular file of a sensible size, its front matter holds strings,
-and control characters in it are left out.
+A project's template may come from anybody: it must be a regular file of a sensible size, its front matter holds
+strings, and control characters are removed.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ from .values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
-# What is known of the session that gets the briefing; no template declares these, and nobody sets them.
+# Filled from the session that gets the briefing. Templates do not declare them, and they cannot be set.
 FACTS = ("id", "path", "branch", "parent", "depth")
-# The variable that a message fills, where one is given together with a template.
-MESSAGE = "task"
+MESSAGE = "task"  # the variable that gets the message of a command
 REPORTS = ("DONE", "DONE_WITH_CONCERNS", "BLOCKED")
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -39,13 +37,12 @@ _REPORT = re.compile(r"^```(?:json|report)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL |
 _KEYS = {"name", "version", "description", "variables"}
 _KEYS_OF_VARIABLE = {"description", "required", "default"}
 _REQUIRED = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-# No template is longer; ours have a few kilobytes. Bytes.
-_MOST = 1_000_000
+_MOST = 1_000_000  # bytes; our templates have a few thousand
 _LIST = "dev-sessions templates list"
 
 
 class Variable(NamedTuple):
-    """What a template has to be told; without a `default` it is required."""
+    """A variable of a template; without a `default` it is required."""
 
     name: str
     description: str
@@ -62,17 +59,14 @@ class Variable(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A template as it was read.
+    """A template.
 
     Attributes:
-        name: by which it is called; that of its file.
-        version: of the template, as written there.
-        description: what it is for.
+        name: its file's name without `.md`.
         variables: in the order in which they are declared.
         body: the Markdown below the front matter.
         text: the whole file, without control characters.
-        source: "built-in", "user" or "project"; "run" of one that a run has kept.
-        path: the file.
+        source: "built-in", "user" or "project"; "run" for one that a run keeps.
     """
 
     name: str
@@ -97,35 +91,30 @@ class Template(NamedTuple):
 
     @property
     def wants(self) -> set[str]:
-        """The session's facts that it speaks of."""
+        """The session's facts that its body uses."""
         return {name for _, name in _PLACE.findall(self.body)} & {*FACTS}
 
     def check(self, given: Mapping[str, str]) -> None:
-        """Refuse values that do not fit, before anything is started.
+        """Refuse values that do not fit.
 
         Raises:
-            UsageError: a variable is unknown, or a required one is missing; all are named.
+            UsageError: variables are unknown, or required ones are missing; it names them all.
         """
-        known = {variable.name for variable in self.variables}
-        self._refuse("has no variable", sorted(given.keys() - known))
-        self._refuse(
-            "needs a value for",
-            [one.name for one in self.variables if one.default is None and not given.get(one.name, "").strip()],
-        )
-
-    def _refuse(self, why: str, names: Sequence[str]) -> None:
-        if names:
-            facts = [name for name in names if name in FACTS]
-            tail = f" ({', '.join(facts)}: told of the session itself, and not to be set)" if facts else ""
-            raise UsageError(
-                f"the template {self.name} {why} {', '.join(names)}{tail}",
-                next=f"dev-sessions templates show {self.name}",
-                template=self.name,
-                variables=[*names],
-            )
+        unknown = sorted(given.keys() - {variable.name for variable in self.variables})
+        missing = [one.name for one in self.variables if one.default is None and not given.get(one.name, "").strip()]
+        facts = [name for name in unknown if name in FACTS]
+        tail = f" ({', '.join(facts)}: filled from the session, cannot be set)" if facts else ""
+        for names, why in ((unknown, "has no variable"), (missing, "needs a value for")):
+            if names:
+                raise UsageError(
+                    f"the template {self.name} {why} {', '.join(names)}{tail}",
+                    next=f"dev-sessions templates show {self.name}",
+                    template=self.name,
+                    variables=names,
+                )
 
     def fill(self, given: Mapping[str, str], facts: Mapping[str, Any]) -> str:
-        """The briefing. What a value itself holds of `${...}` stays as it is.
+        """The briefing. `${...}` inside a value is not filled.
 
         Raises:
             UsageError: see `check`.
@@ -141,21 +130,24 @@ def find(name: str, home: str, cwd: str) -> Template:
     """The template of that name.
 
     Args:
-        home: the state folder, which holds the user's own in `templates/`.
-        cwd: a folder of the project, whose own stand in `.dev-sessions/templates/`.
+        home: the state folder.
+        cwd: a folder of the project.
 
     Raises:
-        UsageError: there is none, or it is damaged; the error tells file and line.
+        UsageError: there is none, or it is damaged; it names file and line.
     """
-    for source, path in _those(name, home, cwd):
-        return _read(path, source)
+    for source in candidates(name, home, cwd):
+        return _read(os.path.join(_folders(home, cwd)[source], f"{name}.md"), source)
     there = ", ".join(one.name for one in every(home, cwd))
     raise UsageError(f"no template called {name!r}; there are {there}", next=_LIST)
 
 
 def candidates(name: str, home: str, cwd: str) -> list[str]:
     """The sources that have a template of that name; the first one counts. Arguments as of `find`."""
-    return [source for source, _ in _those(name, home, cwd)]
+    if not _NAME.fullmatch(name):
+        return []
+    folders = _folders(home, cwd).items()
+    return [source for source, folder in folders if os.path.lexists(os.path.join(folder, f"{name}.md"))]
 
 
 def every(home: str, cwd: str) -> list[Template]:
@@ -164,17 +156,12 @@ def every(home: str, cwd: str) -> list[Template]:
     Raises:
         UsageError: one is damaged.
     """
-    found: dict[str, Template] = {}
-    for source, folder in _places(home, cwd):
-        names = [entry[:-3] for entry in _entries(folder) if entry.endswith(".md")]
-        for name in names:
-            if _NAME.fullmatch(name) and name not in found:
-                found[name] = _read(os.path.join(folder, f"{name}.md"), source)
-    return [found[name] for name in sorted(found)]
+    names = {name for folder in _folders(home, cwd).values() for name in _names(folder)}
+    return [find(name, home, cwd) for name in sorted(names)]
 
 
 def report(reply: str | None) -> dict[str, Any] | None:
-    """The report at the end of a reply, as the templates ask for it; None if there is none to be read."""
+    """The report that templates ask for at the end of a reply; None if there is none that can be read."""
     blocks = _REPORT.findall(reply or "")
     try:
         value = json.loads(blocks[-1]) if blocks else None
@@ -183,31 +170,22 @@ def report(reply: str | None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and value.get("status") in REPORTS else None
 
 
-def _places(home: str, cwd: str) -> list[tuple[str, str]]:
+def _folders(home: str, cwd: str) -> dict[str, str]:
+    """The folders with templates by source, in the order in which they count."""
     here = os.path.dirname(os.path.abspath(__file__))
     shipped = os.path.join(here, "briefings")
-    if not os.path.isdir(shipped):  # a checkout: the wheel alone has them inside of the package
+    if not os.path.isdir(shipped):  # a checkout: only the wheel has them inside the package
         shipped = os.path.join(os.path.dirname(here), "templates")
-    return [
-        ("project", os.path.join(git.project_of(cwd), ".dev-sessions", "templates")),
-        ("user", os.path.join(home, "templates")),
-        ("built-in", shipped),
-    ]
+    own = os.path.join(git.project_of(cwd), ".dev-sessions", "templates")
+    return {"project": own, "user": os.path.join(home, "templates"), "built-in": shipped}
 
 
-def _those(name: str, home: str, cwd: str) -> Iterator[tuple[str, str]]:
-    """Source and path of each template of that name."""
-    for source, folder in _places(home, cwd):
-        path = os.path.join(folder, f"{name}.md")
-        if _NAME.fullmatch(name) and os.path.lexists(path):
-            yield source, path
-
-
-def _entries(folder: str) -> list[str]:
+def _names(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        entries = os.listdir(folder)
     except OSError:
         return []
+    return [entry[:-3] for entry in entries if entry.endswith(".md") and _NAME.fullmatch(entry[:-3])]
 
 
 def _read(path: str, source: str) -> Template:
@@ -223,79 +201,60 @@ def _read(path: str, source: str) -> Template:
 
 
 def parse(text: str, path: str, source: str) -> Template:
-    """A template out of its file's text; `path` is where it stands, or stood.
+    """A template from its file's text; `path` is where it is, or was.
 
     Raises:
-        UsageError: it is damaged; the error tells file and line.
+        UsageError: it is damaged; it names file and line.
     """
-    name = os.path.basename(path).removesuffix(".md")
-    front, line, body = _cut(path, text)
-    values = _front(path, front)
-    variables = tuple(_variables(path, values.get("variables") or {}))
-    _check_front(path, name, values)
-    _check_body(path, line, body, {variable.name for variable in variables})
-    return Template(
-        name, values.get("version", ""), " ".join(values["description"].split()), variables, body, text, source, path
-    )
-
-
-def _cut(path: str, text: str) -> tuple[str, int, str]:
-    """The front matter, the number of the line at which the body begins, and the body."""
     lines = text.splitlines(keepends=True)
     ends = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
     if len(ends) < 2 or ends[0] != 0:
         raise _damaged(path, 1, "the file does not begin with front matter between two lines ---")
-    return "".join(lines[1 : ends[1]]), ends[1] + 2, "".join(lines[ends[1] + 1 :])
-
-
-def _front(path: str, text: str) -> dict[str, Any]:
     try:
-        value = plain_yaml(text)
+        values = plain_yaml("".join(lines[1 : ends[1]]))
     except NotPlain as error:
         raise _damaged(path, error.line + 1, error.why) from error
-    if not isinstance(value, dict):
-        raise _damaged(path, 1, "the front matter is no list of `key: value`")
-    return value
-
-
-def _check_front(path: str, name: str, values: dict[str, Any]) -> None:
+    if not isinstance(values, dict):
+        raise _damaged(path, 1, "the front matter is not a list of `key: value`")
+    variables = tuple(_variables(path, values.get("variables") or {}))
+    name, body = os.path.basename(path).removesuffix(".md"), "".join(lines[ends[1] + 1 :])
     unknown = sorted(str(key) for key in values.keys() - _KEYS)
     if unknown:
         raise _damaged(path, 1, f"unknown keys in the front matter: {', '.join(unknown)}")
     if values.get("name") != name:
-        raise _damaged(path, 1, f"its name is {values.get('name')!r}, and that of its file {name!r}")
+        raise _damaged(path, 1, f"its name is {values.get('name')!r}, but the file's is {name!r}")
     if not isinstance(values.get("description"), str):
         raise _damaged(path, 1, "it has no description")
     if not isinstance(values.get("version", ""), str):
-        raise _damaged(path, 1, "its version is no text")
+        raise _damaged(path, 1, "its version is not a text")
+    known = {*FACTS, *(variable.name for variable in variables)}
+    for found in _PLACE.finditer(body):
+        if found[1] != "$" and found[2] not in known:
+            line = ends[1] + 2 + body.count("\n", 0, found.start())
+            raise _damaged(path, line, f"${{{found[2]}}} is not declared; $${{...}} writes it as it is")
+    description = " ".join(values["description"].split())
+    return Template(name, values.get("version", ""), description, variables, body, text, source, path)
 
 
 def _variables(path: str, declared: Any) -> list[Variable]:
     if not isinstance(declared, dict):
-        raise _damaged(path, 1, "`variables` is no list of `name: {description: ..., required: ..., default: ...}`")
+        raise _damaged(path, 1, "`variables` is not a list of `name: {description: ..., required: ..., default: ...}`")
     found = []
     for name, about in declared.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name) or name in FACTS:
-            raise _damaged(path, 1, f"a variable cannot be called {name!r}")
+            raise _damaged(path, 1, f"invalid name of a variable: {name!r}")
         if not isinstance(about, dict) or about.keys() - _KEYS_OF_VARIABLE:
             raise _damaged(path, 1, f"the variable {name} has other keys than description, required and default")
         if not all(isinstance(value, str) for value in about.values()):
-            raise _damaged(path, 1, f"the variable {name} has a description, required or default that is no text")
+            raise _damaged(path, 1, f"the variable {name} has a description, required or default that is not a text")
         default = about.get("default", "")
         required = _REQUIRED.get(about.get("required", "no" if "default" in about else "yes").lower())
         if required is None:
             raise _damaged(path, 1, f"`required` of the variable {name} is neither true nor false")
         if required and default:
-            raise _damaged(path, 1, f"the variable {name} is required, and has a default")
+            raise _damaged(path, 1, f"the variable {name} is required but has a default")
         found.append(Variable(name, about.get("description", ""), None if required else default))
     return found
-
-
-def _check_body(path: str, line: int, body: str, declared: set[str]) -> None:
-    for found in _PLACE.finditer(body):
-        if found[1] != "$" and found[2] not in declared and found[2] not in FACTS:
-            at = line + body.count("\n", 0, found.start())
-            raise _damaged(path, at, f"${{{found[2]}}} is not declared; $${{...}} writes it as it is")
 
 
 def _damaged(path: str, line: int, why: str) -> UsageError:

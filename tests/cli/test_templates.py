@@ -72,7 +72,7 @@ def test_send_and_ask_and_create(run: Commands, id: str, tmp_path: Path) -> None
         (["x", "--template", "nope"], "no template called 'nope'"),
         (["--template", "task"], "needs a value for task"),
         (["x", "--template", "task", "--var", "bogus=1"], "no variable bogus"),
-        (["x", "--template", "task", "--var", "id=1"], "told of the session itself"),
+        (["x", "--template", "task", "--var", "id=1"], "filled from the session"),
         (["x", "--var", "a=1"], "--template NAME"),
         (["x", "--template", "task", "--var", "check"], "NAME=VALUE"),
         (["x", "--template", "task", "--var", "check=@/nonexistent"], "cannot read /nonexistent"),

@@ -48,7 +48,7 @@ def test_the_words_of_git(checkout: Path, tmp_path: Path) -> None:
     with pytest.raises(DevSessionsError, match="nothing") as caught:
         git.add_worktree(str(checkout), str(tmp_path / "one"), ["one"], "nothing")
     assert f"git -C {checkout} worktree add -b one {tmp_path}/one nothing" in caught.value.data["next"]
-    with pytest.raises(DevSessionsError, match="is no git checkout"):
+    with pytest.raises(DevSessionsError, match="is not a git checkout"):
         git.add_worktree(str(tmp_path), str(tmp_path / "one"), ["one"], "HEAD")
 
 

@@ -84,7 +84,7 @@ def test_values_are_taken_as_they_are() -> None:
         (f"{HEAD}variables:\n  a: {{descr: d}}\n---\n", 1, "a has other keys"),
         (f"{HEAD}variables:\n  a: {{required: true, default: x}}\n---\n", 1, "has a default"),
         ("---\nname: t\ndescription: d\nversion: [1]\n---\n", 1, "version"),
-        (f"{HEAD}variables:\n  a: {{default: [x]}}\n---\n", 1, "no text"),
+        (f"{HEAD}variables:\n  a: {{default: [x]}}\n---\n", 1, "not a text"),
         (f"{HEAD}variables:\n  a: {{required: maybe}}\n---\n", 1, "neither true nor false"),
         (f"{HEAD}variables:\n  a: &x {{default: b}}\n  c: *x\n---\n", 7, "aliases"),
         (f"{HEAD}---\none\n${{nobody}}\n", 7, "${nobody} is not declared"),
