@@ -1,1 +1,1 @@
-"""Composites over the client: what takes several operations, and has to outlive the command that began it."""
+"""What takes several operations of the client, and outlives the command that began it."""

@@ -1,6 +1,6 @@
-"""Many sessions at once: each branch of a run is worked on by a thread, which waits most of the time.
+"""Many sessions at once: each branch of a run has a thread, which waits most of the time.
 
-What has been reached is on the disk at any moment (see `runs`); this process may be killed at any of them.
+Every step is on disk before the next begins (see `runs`), so this process may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     # Makes the client of a branch, by the branch's name.
     Clients = Callable[[str], Client]
     # Called with a branch's name and its new phase, by any thread.
-    Tell = Callable[[str, str], None]
+    OnPhase = Callable[[str, str], None]
 
 
 def check_worktrees(branches: Sequence[Branch]) -> None:
-    """Refuse branches that no worktree can be made for.
+    """Check that each branch can have a worktree.
 
     Raises:
-        UsageError: the folder of one is in no git checkout, or in one without a commit.
+        UsageError: one's folder is not in a git checkout that has a commit.
     """
     for branch in branches:
         path = branch.options["path"]
         if git.top(path) is None or git.head(path) is None:
             raise UsageError(
-                f"the branch {branch.name} works in {path}, which is no git checkout with a commit",
-                next="leave --worktree away, or git init and commit there",
+                f"the branch {branch.name} works in {path}, which is not a git checkout with a commit",
+                next="omit --worktree, or git init and commit there",
             )
 
 
@@ -49,15 +49,11 @@ class FanOut:
     """The branches of a run, and the session that joins their replies.
 
     Args:
-        run: what is to be done, and how far it has come.
         clients: each branch has a client of its own, for its thread.
-        tell: hears of each change.
     """
 
-    def __init__(self, run: Run, clients: Clients, tell: Tell) -> None:
-        self._run = run
-        self._clients = clients
-        self._tell = tell
+    def __init__(self, run: Run, clients: Clients, on_phase: OnPhase) -> None:
+        self._run, self._clients, self._on_phase = run, clients, on_phase
         self._ended: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._waiting = list(run.branches)
         self._changed = threading.Condition()
@@ -65,7 +61,7 @@ class FanOut:
         self._stopped = False
 
     def results(self) -> Iterator[dict[str, Any]]:
-        """Begin or go on, and give each branch's result when it is there, that of the join at last."""
+        """Begin or go on; yields each branch's result as it comes, that of the join last."""
         for _ in range(min(self._run.max_parallel, len(self._run.branches))):
             threading.Thread(target=self._work_on, daemon=True).start()
         found = []
@@ -78,17 +74,17 @@ class FanOut:
             yield self._joined(self._run.join, done)
 
     def stop(self) -> None:
-        """Begin no branch any more; those that have begun go on."""
+        """Begin no more branches; those that have begun go on."""
         with self._changed:
             self._stopped = True
 
     def settle(self, seconds: float) -> bool:
-        """Wait until no session is about to be started; False if one still is after that time."""
+        """Wait until no session is being started; False if one still is after that time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._starting, seconds)
 
     def end(self) -> list[str]:
-        """Kill every session that the run has started and not ended; returns what went wrong."""
+        """Kill every session that the run started and has not ended; returns what went wrong."""
         failed = []
         for name in [*(branch.name for branch in self._run.branches), JOIN]:
             log = self._run.log(name)
@@ -102,7 +98,7 @@ class FanOut:
         while (branch := self._next()) is not None:
             try:
                 result = self._result(branch)
-            except Exception as error:  # what came of it cannot be written down, say
+            except Exception as error:  # its record cannot be written, for example
                 result = {"name": branch.name, **work.failure(error)}
                 with self._changed:
                     self._starting.discard(branch.name)
@@ -124,9 +120,11 @@ class FanOut:
                 branch = branch._replace(options={**branch.options, "path": self._worktree(branch, log)})
         except (DevSessionsError, OSError) as error:
             self._phase(branch.name, work.ERROR)
-            told = error if isinstance(error, DevSessionsError) else DevSessionsError(str(error))
-            mend, again = told.data.get("next"), f"dev-sessions fan-out --resume {self._run.id}"
-            return log.note(outcome=work.ERROR, error=told.message, next=f"{mend}; then {again}" if mend else again)
+            known = error if isinstance(error, DevSessionsError) else DevSessionsError(str(error))
+            remedy, again = known.data.get("next"), f"dev-sessions fan-out --resume {self._run.id}"
+            return log.note(
+                outcome=work.ERROR, error=known.message, next=f"{remedy}; then {again}" if remedy else again
+            )
         client, id = self._clients(branch.name), self._run.request_id(branch.name)
         return work.work(client, branch, id, log, lambda phase: self._phase(branch.name, phase), self._run.keep)
 
@@ -137,17 +135,17 @@ class FanOut:
             else:
                 self._starting.discard(name)
                 self._changed.notify_all()
-        self._tell(name, phase)
+        self._on_phase(name, phase)
 
     def _worktree(self, branch: Branch, log: Any) -> str:
-        """The folder that a branch works in: the same one as it would, in a worktree of its own."""
+        """The folder that a branch works in, within a worktree of its own, which is made if needed."""
         state = log.state()
         if "worktree" not in state:
             path = branch.options["path"]
             top, commit = git.top(path) or path, git.head(path) or "HEAD"
             tree = self._run.worktree_path(branch.name)
             os.makedirs(os.path.dirname(tree), mode=0o700, exist_ok=True)
-            # The second one is for a repository with a branch that is called fan-out.
+            # The second name is for a repository that has a branch called fan-out.
             names = [sign.join(("fan-out", self._run.id, branch.name)) for sign in "/-"]
             name, hook = git.add_worktree(top, tree, names, commit)
             inside = os.path.relpath(os.path.realpath(path), os.path.realpath(top))

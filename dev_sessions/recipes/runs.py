@@ -1,4 +1,4 @@
-"""Runs on disk: what a recipe was to do, and how far each branch has come.
+"""Runs on disk: the plan of a recipe, and how far each branch has come.
 
     runs/<run>/run.json            the plan as it was resolved
     runs/<run>/lock                held by the process that runs it
@@ -6,7 +6,7 @@
     runs/<run>/branches/NAME.md    its reply
     runs/<run>/worktrees/NAME/     its git worktree, if it has one
 
-A run's requests bear ids that follow from its name. Whoever repeats them acts on nothing twice.
+The ids of a run's requests are made from its name, so repeating them does nothing twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from . import plan as plans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from .plan import Branch
@@ -30,7 +29,11 @@ _FORMAT = 1
 
 
 class Run:
-    """One run. Made by `begin` or `resume`, which lock it; `close` lets go of it."""
+    """One run, locked until the `with` statement ends. Made by `begin` or `resume`.
+
+    Raises:
+        UsageError: it is running in another process.
+    """
 
     def __init__(self, folder: str, content: dict[str, Any]) -> None:
         self.folder = folder
@@ -40,7 +43,11 @@ class Run:
         self.keep: bool = content["keep"]
         self.branches: list[Branch] = [plans.from_json(one) for one in content["branches"]]
         self.join: Branch | None = plans.from_json(content["join"]) if content["join"] else None
-        self._release = _locked(folder, self.id)
+        try:
+            self._release = locks.take(os.path.join(folder, "lock"), 0)
+        except TimeoutError as error:
+            why = f"the run {self.id} is running in another process"
+            raise UsageError(why, next="wait until that ends, or end it") from error
         self._noting = threading.Lock()
 
     def __enter__(self) -> Run:
@@ -54,12 +61,12 @@ class Run:
         return f"{self.id}.{name}"
 
     def state(self, name: str) -> dict[str, Any]:
-        """How far a branch has come; empty of one that was not begun."""
+        """How far a branch has come; empty if it was not begun."""
         found = files.read_json(os.path.join(self.folder, "branches", f"{name}.json"))
         return found if isinstance(found, dict) else {}
 
     def note(self, name: str, **fields: Any) -> dict[str, Any]:
-        """Add to a branch's state; it is on the disk before this returns."""
+        """Add to a branch's state; it is on disk when this returns."""
         folder = os.path.join(self.folder, "branches")
         files.make_folder(folder)
         if fields.get("reply") is not None:
@@ -70,11 +77,11 @@ class Run:
         return state
 
     def log(self, name: str) -> _Log:
-        """What `work` keeps of a branch."""
+        """The record of a branch for `work`."""
         return _Log(self, name)
 
     def worktree_path(self, name: str) -> str:
-        """Where the git worktree of a branch is, or will be."""
+        """The folder of a branch's git worktree."""
         return os.path.join(self.folder, "worktrees", name)
 
 
@@ -92,11 +99,11 @@ class _Log:
 
 
 def begin(home: str, id: str, **content: Any) -> Run:
-    """Write a new run down.
+    """Record a new run.
 
     Args:
         home: the state folder.
-        id: its name, which nobody else has.
+        id: its name, from `new_id`.
         content: `recipe`, `cwd`, `branches`, `join`, `max_parallel`, `worktree` and `keep`.
     """
     folder = os.path.join(home, "runs", id)
@@ -112,33 +119,20 @@ def resume(home: str, id: str) -> Run:
     """A run that was begun before.
 
     Raises:
-        UsageError: there is none, it goes on in another process, or a newer version has written it.
+        UsageError: there is none, it is running in another process, or another version has written it.
     """
     folder = os.path.join(home, "runs", id)
     content = files.read_json(os.path.join(folder, "run.json")) if re.fullmatch(r"[A-Za-z0-9_-]+", id) else None
     if not isinstance(content, dict):
-        there = ", ".join(list(_newest(home))[:5]) or "none"
-        raise UsageError(f"no run called {id!r}; the newest are: {there}", next=f"ls {os.path.join(home, 'runs')}")
+        top = os.path.join(home, "runs")
+        there = sorted(os.listdir(top), reverse=True) if os.path.isdir(top) else []
+        newest = [name for name in there if os.path.isfile(os.path.join(top, name, "run.json"))][:5]
+        raise UsageError(f"no run called {id!r}; the newest are: {', '.join(newest) or 'none'}", next=f"ls {top}")
     if content.get("format") != _FORMAT:
         raise UsageError(f"the run {id} was written by another version", next="resume it with that version")
     return Run(folder, content)
 
 
 def new_id(when: str) -> str:
-    """A name that nobody else has; `when` is how it begins."""
+    """A unique name that begins with `when`."""
     return f"{when}-{os.urandom(3).hex()}"
-
-
-def _newest(home: str) -> Iterator[str]:
-    try:
-        found = sorted(os.listdir(os.path.join(home, "runs")), reverse=True)
-    except OSError:
-        return
-    yield from (name for name in found if os.path.isfile(os.path.join(home, "runs", name, "run.json")))
-
-
-def _locked(folder: str, id: str) -> Any:
-    try:
-        return locks.take(os.path.join(folder, "lock"), 0)
-    except TimeoutError as error:
-        raise UsageError(f"the run {id} goes on in another process", next="wait for that one, or end it") from error

@@ -328,7 +328,7 @@ def test_two_cannot_lead_one_run(run: Commands, task: Any) -> None:
     with led(run, task("a", "[[hold: on]][[reply: x]]")) as (process, path):
         run.lab.until(lambda: branch_state(path, "a").get("turn"), "the turn")
         done = run("fan-out", "--resume", path.name)
-        assert (done.code, "goes on in another process" in done.err) == (2, True)
+        assert (done.code, "is running in another process" in done.err) == (2, True)
         run.release(ids(run)[0], "on")
         assert run.lab.finish(process).code == 0
 
@@ -427,7 +427,7 @@ def test_doctor_tells_of_a_worktree_once_no_session_works_in_it(run: Commands, t
 def test_a_worktree_that_cannot_be_made(run: Commands, task: Any, tmp_path: Path) -> None:
     done = run("fan-out", task("a", "x"), *FAKE, "--worktree", "-p", str(tmp_path))
     assert done.code == 2
-    assert "no git checkout" in done.err
+    assert "not a git checkout" in done.err
     assert ids(run) == []
 
 
