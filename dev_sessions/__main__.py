@@ -28,25 +28,25 @@ def main() -> None:
 
 
 def _begin_again_in_utf8() -> NoReturn:
-    """Have words, paths and variables read as UTF-8 whatever the caller's locale: all that we keep is UTF-8.
+    """Read words, paths and variables as UTF-8 in any locale: everything that we keep is UTF-8.
 
-    By an option, which no child inherits, and not by the variable PYTHONUTF8, which an agent would get too.
+    With an option, which no child inherits; an agent would inherit the variable PYTHONUTF8.
     """
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _leave(code: int) -> NoReturn:
-    """End at once: to take the interpreter down properly costs as much as half of Python's start."""
+    """End at once: a proper shutdown of the interpreter takes half as long as Python's start."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # closed by the caller, or nobody reads any more
+        except (AttributeError, OSError, ValueError):  # closed by the caller or the reader
             pass
     os._exit(code)
 
 
 def _unraisable(error: UnraisableHookArgs) -> None:
-    """Keep a Ctrl-C that came while Python could not raise it (in a finalizer, say), and say nothing of the rest."""
+    """Keep a Ctrl-C that Python could not raise (for example in a finalizer), and ignore the rest."""
     from .config import debug_wanted
     from .system import waiting
 

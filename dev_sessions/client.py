@@ -1,11 +1,11 @@
-"""Typed verbs over a transport: what commands, recipes and Python programs call.
+"""Typed verbs over a transport, for commands, recipes and Python programs.
 
     >>> from dev_sessions.app import client
     >>> sid = client().create(path="/some/project")["id"]
 
 Every verb raises the errors of `errors`, rebuilt from the wire; a value of a wrong type is a `UsageError` before
-anything is sent. Its keyword arguments are the operation's parameters (see `operations`); what it returns is the JSON
-that `--json` prints.
+anything is sent. Its keyword arguments are the operation's parameters (see `operations`); it returns the JSON that
+`--json` prints.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 def new_request_id() -> str:
-    """A request id that nobody else uses."""
+    """A new, unique request id."""
     return os.urandom(8).hex()
 
 
@@ -92,16 +92,14 @@ class Client:
             "continue_at_reset": continue_at_reset,
             "message": message,
         }
-        result: Json = self._call("create", params, request_id)
-        return result
+        return self._call("create", params, request_id)
 
     def send(
         self, id: str, text: str | None, request_id: str | None = None, *, queue: bool = False, interrupt: bool = False
     ) -> Json:
         """Give a session a message; returns when the agent has it. See `service.send.send`."""
         params = {"id": id, "text": text, "queue": queue, "interrupt": interrupt}
-        result: Json = self._call("send", params, request_id)
-        return result
+        return self._call("send", params, request_id)
 
     def wait(
         self,
@@ -128,8 +126,7 @@ class Client:
             "timeout": timeout,
             "interval": interval,
         }
-        result: Rows = self._call("wait", params)
-        return result
+        return self._rows("wait", params)
 
     def ask(
         self,
@@ -166,18 +163,16 @@ class Client:
 
     def last_message(self, id: str, count: int = 1) -> list[str]:
         """The last assistant texts."""
-        result: list[str] = self._call("last_message", {"id": id, "count": count})
-        return result
+        texts: list[str] = self._run("last_message", {"id": id, "count": count})
+        return texts
 
     def status(self, id: str) -> Json:
         """What a session is doing."""
-        result: Json = self._call("status", {"id": id})
-        return result
+        return self._call("status", {"id": id})
 
     def pending(self, *, group: str | None = None) -> Rows:
         """Every open question. See `service.questions.pending`."""
-        result: Rows = self._call("pending", {"group": group})
-        return result
+        return self._rows("pending", {"group": group})
 
     def respond(
         self,
@@ -207,23 +202,19 @@ class Client:
             "answers": answers,
             "key": key,
         }
-        result: Json = self._call("respond", params, request_id)
-        return result
+        return self._call("respond", params, request_id)
 
     def list(self, *, group: str | None = None, status: str | None = None) -> Rows:
         """All sessions with their status."""
-        result: Rows = self._call("list", {"group": group, "status": status})
-        return result
+        return self._rows("list", {"group": group, "status": status})
 
     def interrupt(self, id: str, request_id: str | None = None) -> Json:
         """End the running turn of a session. See `service.interrupt.interrupt`."""
-        result: Json = self._call("interrupt", {"id": id}, request_id)
-        return result
+        return self._call("interrupt", {"id": id}, request_id)
 
     def revive(self, ids: Sequence[str] | None = None, all: bool = False, request_id: str | None = None) -> Rows:
-        """Start agents that are gone again. See `service.revive.revive`."""
-        result: Rows = self._call("revive", {"ids": _listed(ids), "all": all}, request_id)
-        return result
+        """Start agents that have exited again. See `service.revive.revive`."""
+        return self._rows("revive", {"ids": _listed(ids), "all": all}, request_id)
 
     def goal(
         self,
@@ -234,9 +225,9 @@ class Client:
         budget: int | None = None,
         act: str | None = None,
     ) -> Json | None:
-        """A session's goal, or None; set or changed, if a parameter says so. See `service.goal.goal`."""
+        """A session's goal, or None; a parameter sets or changes it. See `service.goal.goal`."""
         params = {"id": id, "objective": objective, "budget": budget, "act": act}
-        result: Json | None = self._call("goal", params, request_id)
+        result: Json | None = self._run("goal", params, request_id)
         return result
 
     def kill(
@@ -250,38 +241,42 @@ class Client:
     ) -> Rows:
         """End sessions, agents and records. See `service.kill.kill`."""
         params = {"ids": _listed(ids), "all": all, "group": group, "older_than": older_than}
-        result: Rows = self._call("kill", params, request_id)
-        return result
+        return self._rows("kill", params, request_id)
 
     def logs(self, id: str, follow: bool = False) -> Iterator[Json]:
         """The entries of a session's conversation as they are read, oldest first. See `service.logs.logs`."""
         return self._stream("logs", {"id": id, "follow": follow})
 
     def events(self, ids: Sequence[str] | None = None, follow: bool = False) -> Iterator[Json]:
-        """What was done to sessions and what their agents said. See `service.events.events`."""
+        """What was done to sessions and what their agents reported. See `service.events.events`."""
         return self._stream("events", {"ids": _listed(ids), "follow": follow})
 
     def inspect(self, id: str) -> Json:
-        """All that is on record of a session, and where its files are."""
-        result: Json = self._call("inspect", {"id": id})
-        return result
+        """Everything on record about a session, and where its files are."""
+        return self._call("inspect", {"id": id})
 
     def names(self) -> Rows:
-        """Id, description and group of every session, without a look at their agents."""
-        result: Rows = self._call("names", {})
-        return result
+        """Id, description and group of every session, without looking at their agents."""
+        return self._rows("names", {})
 
     def attach(self, id: str) -> Json:
         """The command that puts a terminal on a session."""
-        result: Json = self._call("attach", {"id": id})
-        return result
+        return self._call("attach", {"id": id})
 
     def courier(self, id: str) -> Json:
         """Deliver what is queued for a session. Called by the detached courier process."""
-        result: Json = self._call("courier", {"id": id})
+        return self._call("courier", {"id": id})
+
+    def _call(self, op: str, params: Json, request_id: str | None = None) -> Json:
+        result: Json = self._run(op, params, request_id)
         return result
 
-    def _call(self, op: str, params: Json, request_id: str | None = None) -> Any:
+    def _rows(self, op: str, params: Json, request_id: str | None = None) -> Rows:
+        result: Rows = self._run(op, params, request_id)
+        return result
+
+    def _run(self, op: str, params: Json, request_id: str | None = None) -> Any:
+        """The result of an operation, its events passed on."""
         parts = self._frames(op, params, request_id)
         while True:
             try:
@@ -290,7 +285,7 @@ class Client:
                 return end.value
 
     def _stream(self, op: str, params: Json) -> Iterator[Json]:
-        """The events of an operation that are its result; notes go where they always go."""
+        """The events of an operation that are its result; notes go to `on_event`."""
         for event in self._frames(op, params, None):
             if event.keys() == {"note"}:
                 self._on_event(event)
@@ -311,5 +306,5 @@ class Client:
 
 
 def _listed(ids: Any) -> Any:
-    """A sequence as JSON has it. What is none, or a single text (a sequence of its letters), is refused as it is."""
+    """A sequence as a JSON list. Anything else, also a single text, is passed on and refused."""
     return [*ids] if hasattr(ids, "__iter__") and not isinstance(ids, str) else ids
