@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _SECOND_CTRL_C, _STARTING = 3.0, 120.0
 _MAX_PARALLEL = 8
 _FIELDS = ("name", "session", "cli", "path", "outcome", "reply", "report", "error", "next", "question", "turn")
-_ENDING = ("reason", "resets_at")
 
 
 def fan_out(
@@ -82,7 +81,7 @@ def fan_out(
     if worktree:
         fans.check_worktrees(planned.branches)
     most = max_parallel or planned.max_parallel or _MAX_PARALLEL
-    return _begin(out, "fan-out", planned.branches, planned.join, most, worktree, keep, stream)
+    return _begin(out, "fan-out", planned._replace(max_parallel=most, worktree=worktree), keep, stream)
 
 
 def consult(
@@ -102,7 +101,7 @@ def consult(
     if len({*clis}) < len(clis):
         raise UsageError("each agent is asked once", next="name every --cli once")
     branches = [plan.Branch(cli, brief, {**options, "cli": cli}, timeout, settled) for cli in clis]
-    return _begin(out, "consult", branches, None, len(branches), False, keep, False)
+    return _begin(out, "consult", plan.Plan(tuple(branches), None, len(branches), False), keep, False)
 
 
 def _planned(out: Output, sources: Sequence[str], defaults: plan.Defaults) -> Plan:
@@ -129,16 +128,7 @@ def _planned(out: Output, sources: Sequence[str], defaults: plan.Defaults) -> Pl
     return plan.from_tasks([(source, message(None, source) or "") for source in sources], defaults, find)
 
 
-def _begin(
-    out: Output,
-    recipe: str,
-    branches: Sequence[Branch],
-    join: Branch | None,
-    max_parallel: int,
-    worktree: bool,
-    keep: bool,
-    stream: bool,
-) -> int:
+def _begin(out: Output, recipe: str, planned: Plan, keep: bool, stream: bool) -> int:
     """Begin a run and go through with it. Its sessions are in a group of its name, unless they have another."""
     settings = config.load()
     id = runs.new_id(time.strftime("%Y%m%d-%H%M%S"))
@@ -151,10 +141,10 @@ def _begin(
     content = {
         "recipe": recipe,
         "cwd": settings.cwd,
-        "branches": [in_run(branch) for branch in branches],
-        "join": None if join is None else in_run(join),
-        "max_parallel": max_parallel,
-        "worktree": worktree,
+        "branches": [in_run(branch) for branch in planned.branches],
+        "join": None if planned.join is None else in_run(planned.join),
+        "max_parallel": planned.max_parallel,
+        "worktree": planned.worktree,
         "keep": keep,
     }
     with runs.begin(settings.home, id, **content) as run:
@@ -213,7 +203,7 @@ def _interrupted(progress: Progress, run: Run, fan: fans.FanOut) -> int:
 
 def _result(state: dict[str, Any]) -> dict[str, Any]:
     """A branch as `--json` prints it."""
-    shown = {name: state.get(name) for name in (*_FIELDS, *_ENDING)}
+    shown = {name: state.get(name) for name in (*_FIELDS, "reason", "resets_at")}
     shown["kept"] = bool(state.get("session")) and not state.get("killed")
     if "worktree" in state:
         shown |= {name: state[name] for name in ("worktree", "branch", "commit")}
