@@ -78,28 +78,13 @@ class Client:
         message: str | None = None,
     ) -> Json:
         """Start an agent; returns its record when it is ready for input. See `service.create.create`."""
-        params = {
-            "permissions": permissions,
-            "path": path,
-            "cli": cli,
-            "mode": mode,
-            "description": description,
-            "model": model,
-            "id": id,
-            "group": group,
-            "env": dict(env) if env is not None and hasattr(env, "keys") else env,
-            "trust": trust,
-            "continue_at_reset": continue_at_reset,
-            "message": message,
-        }
-        return self._call("create", params, request_id)
+        return self._call("create", locals())
 
     def send(
         self, id: str, text: str | None, request_id: str | None = None, *, queue: bool = False, interrupt: bool = False
     ) -> Json:
         """Give a session a message; returns when the agent has it. See `service.send.send`."""
-        params = {"id": id, "text": text, "queue": queue, "interrupt": interrupt}
-        return self._call("send", params, request_id)
+        return self._call("send", locals())
 
     def wait(
         self,
@@ -115,18 +100,7 @@ class Client:
         interval: float = 1.0,
     ) -> Rows:
         """Wait for sessions, or for those of a `group`; returns an outcome each. See `service.wait.wait`."""
-        params = {
-            "ids": _listed(ids),
-            "group": group,
-            "any": any,
-            "turn": turn,
-            "settled": settled,
-            "goal": goal,
-            "next_turn": next_turn,
-            "timeout": timeout,
-            "interval": interval,
-        }
-        return self._rows("wait", params)
+        return self._rows("wait", locals())
 
     def ask(
         self,
@@ -163,16 +137,16 @@ class Client:
 
     def last_message(self, id: str, count: int = 1) -> list[str]:
         """The last assistant texts."""
-        texts: list[str] = self._run("last_message", {"id": id, "count": count})
+        texts: list[str] = self._run("last_message", locals())
         return texts
 
     def status(self, id: str) -> Json:
         """What a session is doing."""
-        return self._call("status", {"id": id})
+        return self._call("status", locals())
 
     def pending(self, *, group: str | None = None) -> Rows:
         """Every open question. See `service.questions.pending`."""
-        return self._rows("pending", {"group": group})
+        return self._rows("pending", locals())
 
     def respond(
         self,
@@ -190,31 +164,19 @@ class Client:
         key: str | None = None,
     ) -> Json:
         """Answer one question of a session. See `service.questions.respond`."""
-        params = {
-            "id": id,
-            "question": question,
-            "allow": allow,
-            "always": always,
-            "deny": deny,
-            "why": why,
-            "choose": _listed(choose),
-            "text": text,
-            "answers": answers,
-            "key": key,
-        }
-        return self._call("respond", params, request_id)
+        return self._call("respond", locals())
 
     def list(self, *, group: str | None = None, status: str | None = None) -> Rows:
         """All sessions with their status."""
-        return self._rows("list", {"group": group, "status": status})
+        return self._rows("list", locals())
 
     def interrupt(self, id: str, request_id: str | None = None) -> Json:
         """End the running turn of a session. See `service.interrupt.interrupt`."""
-        return self._call("interrupt", {"id": id}, request_id)
+        return self._call("interrupt", locals())
 
     def revive(self, ids: Sequence[str] | None = None, all: bool = False, request_id: str | None = None) -> Rows:
         """Start agents that have exited again. See `service.revive.revive`."""
-        return self._rows("revive", {"ids": _listed(ids), "all": all}, request_id)
+        return self._rows("revive", locals())
 
     def goal(
         self,
@@ -226,8 +188,7 @@ class Client:
         act: str | None = None,
     ) -> Json | None:
         """A session's goal, or None; a parameter sets or changes it. See `service.goal.goal`."""
-        params = {"id": id, "objective": objective, "budget": budget, "act": act}
-        result: Json | None = self._run("goal", params, request_id)
+        result: Json | None = self._run("goal", locals())
         return result
 
     def kill(
@@ -240,61 +201,63 @@ class Client:
         older_than: str | None = None,
     ) -> Rows:
         """End sessions, agents and records. See `service.kill.kill`."""
-        params = {"ids": _listed(ids), "all": all, "group": group, "older_than": older_than}
-        return self._rows("kill", params, request_id)
+        return self._rows("kill", locals())
 
     def logs(self, id: str, follow: bool = False) -> Iterator[Json]:
         """The entries of a session's conversation as they are read, oldest first. See `service.logs.logs`."""
-        return self._stream("logs", {"id": id, "follow": follow})
+        return self._stream("logs", locals())
 
     def events(self, ids: Sequence[str] | None = None, follow: bool = False) -> Iterator[Json]:
         """What was done to sessions and what their agents reported. See `service.events.events`."""
-        return self._stream("events", {"ids": _listed(ids), "follow": follow})
+        return self._stream("events", locals())
 
     def inspect(self, id: str) -> Json:
         """Everything on record about a session, and where its files are."""
-        return self._call("inspect", {"id": id})
+        return self._call("inspect", locals())
 
     def names(self) -> Rows:
         """Id, description and group of every session, without looking at their agents."""
-        return self._rows("names", {})
+        return self._rows("names", locals())
 
     def attach(self, id: str) -> Json:
         """The command that puts a terminal on a session."""
-        return self._call("attach", {"id": id})
+        return self._call("attach", locals())
 
     def courier(self, id: str) -> Json:
         """Deliver what is queued for a session. Called by the detached courier process."""
-        return self._call("courier", {"id": id})
+        return self._call("courier", locals())
 
-    def _call(self, op: str, params: Json, request_id: str | None = None) -> Json:
-        result: Json = self._run(op, params, request_id)
+    # The arguments of a verb are its operation's parameters: each verb passes its `locals()`.
+
+    def _call(self, op: str, arguments: Json) -> Json:
+        result: Json = self._run(op, arguments)
         return result
 
-    def _rows(self, op: str, params: Json, request_id: str | None = None) -> Rows:
-        result: Rows = self._run(op, params, request_id)
+    def _rows(self, op: str, arguments: Json) -> Rows:
+        result: Rows = self._run(op, arguments)
         return result
 
-    def _run(self, op: str, params: Json, request_id: str | None = None) -> Any:
+    def _run(self, op: str, arguments: Json) -> Any:
         """The result of an operation, its events passed on."""
-        parts = self._frames(op, params, request_id)
+        parts = self._frames(op, arguments)
         while True:
             try:
                 self._on_event(next(parts))
             except StopIteration as end:
                 return end.value
 
-    def _stream(self, op: str, params: Json) -> Iterator[Json]:
+    def _stream(self, op: str, arguments: Json) -> Iterator[Json]:
         """The events of an operation that are its result; notes go to `on_event`."""
-        for event in self._frames(op, params, None):
+        for event in self._frames(op, arguments):
             if event.keys() == {"note"}:
                 self._on_event(event)
             else:
                 yield event
 
-    def _frames(self, op: str, params: Json, request_id: str | None) -> Generator[Json, None, Any]:
+    def _frames(self, op: str, arguments: Json) -> Generator[Json, None, Any]:
         """The events of an operation; returns its result."""
-        request = Request(op, to_send(op, params), request_id or new_request_id())
+        params = {name: _plain(name, value) for name, value in arguments.items() if name not in ("self", "request_id")}
+        request = Request(op, to_send(op, params), arguments.get("request_id") or new_request_id())
         for frame in self._transport.handle(request):
             if frame.kind == "event":
                 yield frame.value
@@ -305,6 +268,8 @@ class Client:
         raise ProtocolError("the service ended without an answer", next="run the same command again")
 
 
-def _listed(ids: Any) -> Any:
-    """A sequence as a JSON list. Anything else, also a single text, is passed on and refused."""
-    return [*ids] if hasattr(ids, "__iter__") and not isinstance(ids, str) else ids
+def _plain(name: str, value: Any) -> Any:
+    """A collection as JSON has it: a list or an object. Anything else, also a single text, is passed on and refused."""
+    if name in ("ids", "choose") and hasattr(value, "__iter__") and not isinstance(value, str):
+        return [*value]
+    return dict(value) if name == "env" and hasattr(value, "keys") else value
