@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from .messages import Said
+    from .messages import TextSource
     from .output import Command
 
 
@@ -109,6 +109,6 @@ def _command(name: str, words: list[str], options: dict[str, Any]) -> Command | 
         why = words[1] if len(words) == 2 else None
         return lambda out, client: questions.respond(out, client, words[0], why, **options)
     if name == "send" and (len(words) == 2 or (len(words) == 1 and options)):
-        said: Said = (words[1] if len(words) == 2 else None, options.get("file"), None, {})
-        return lambda out, client: messages.send(out, client, words[0], said, queue="queue" in options)
+        source: TextSource = (words[1] if len(words) == 2 else None, options.get("file"), None, {})
+        return lambda out, client: messages.send(out, client, words[0], source, queue="queue" in options)
     return None

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .options import AllFolders, AllowFolder, Context, Port, Socket
+    from . import options as opt
     from .output import Output
 
 
 def serve(
     out: Output,
-    context: Context,
-    port: Port = None,
-    socket: Socket = None,
-    allow: AllowFolder = None,
-    all_sessions: AllFolders = False,
+    context: opt.Context,
+    port: opt.Port = None,
+    socket: opt.Socket = None,
+    allow: opt.AllowFolder = None,
+    all_sessions: opt.AllFolders = False,
 ) -> int:
     """Let agents in containers use this machine's sessions.
 
@@ -63,10 +63,10 @@ def _allowed(environ: Mapping[str, str], allow: list[str] | None) -> list[str]:
 
 def install(
     out: Output,
-    port: Port = None,
-    socket: Socket = None,
-    allow: AllowFolder = None,
-    all_sessions: AllFolders = False,
+    port: opt.Port = None,
+    socket: opt.Socket = None,
+    allow: opt.AllowFolder = None,
+    all_sessions: opt.AllFolders = False,
 ) -> int:
     """Keep a gateway running from now on, also after a restart (systemd of the user, or launchd)."""
     from ..gateway import state_files, unit
@@ -104,7 +104,7 @@ def uninstall(out: Output) -> int:
     return 0
 
 
-def status(out: Output, socket: Socket = None, port: Port = None) -> int:
+def status(out: Output, socket: opt.Socket = None, port: opt.Port = None) -> int:
     """Print what a container needs to use the running gateway; exit 1 if none runs."""
     from ..gateway import state_files
 

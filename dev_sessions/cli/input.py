@@ -1,6 +1,6 @@
 """argv through Typer: which commands there are, and how their functions become Typer commands.
 
-A function takes `out`, `client` if it needs one, and parameters whose annotations name an option in `options`.
+A function takes `out`, `client` if it needs one, and parameters whose annotations name options (`opt.Id`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# What annotations of our functions name besides options.
-_TYPES = dict.fromkeys(("Client", "Creation", "Output", "Said"), object)
+# The names in annotations of commands, most of which they import only for a type checker.
+_TYPES = {"opt": options, **dict.fromkeys(("Client", "Creation", "Output", "TextSource"), object)}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -107,7 +107,7 @@ def _typed(
 
 def _parameters(function: Callable[..., object]) -> list[Parameter]:
     """The parameters of a function, their annotations evaluated."""
-    return [*signature(function, locals={**vars(options), **_TYPES}, eval_str=True).parameters.values()]
+    return [*signature(function, locals=_TYPES, eval_str=True).parameters.values()]
 
 
 def _changed(option: Parameter, changed: dict[str, Any]) -> Parameter:

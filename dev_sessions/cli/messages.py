@@ -14,37 +14,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..client import Client
-    from .options import (
-        Count,
-        EndTurn,
-        First,
-        Follow,
-        ForGoal,
-        Group,
-        Id,
-        Ids,
-        Interval,
-        NextTurn,
-        Queue,
-        RequestId,
-        Settled,
-        Timeout,
-        Turn,
-    )
+    from . import options as opt
     from .output import Output
 
     # A message, a file with one, the name of a template, and the values of its variables.
-    Said = tuple[str | None, str | None, str | None, dict[str, str]]
+    TextSource = tuple[str | None, str | None, str | None, dict[str, str]]
 
 
 def send(
     out: Output,
     client: Client,
-    id: Id,
-    said: Said,
-    queue: Queue = False,
-    interrupt: EndTurn = False,
-    request_id: RequestId = None,
+    id: opt.Id,
+    source: TextSource,
+    queue: opt.Queue = False,
+    interrupt: opt.EndTurn = False,
+    request_id: opt.RequestId = None,
 ) -> int:
     """Give a session a message; returns when the agent has it.
 
@@ -55,7 +39,7 @@ def send(
         raise UsageError(
             "--queue waits for the running turn, --interrupt ends it: choose one", next="dev-sessions send --help"
         )
-    receipt = client.send(id, _text_for(out, client, id, said), request_id, queue=queue, interrupt=interrupt)
+    receipt = client.send(id, _text_for(out, client, id, source), request_id, queue=queue, interrupt=interrupt)
     by_file = ", by file" if receipt["via"] == "file" else ""
     out.result(receipt, f"{receipt['receipt']} (turn {receipt['turn']}{by_file})")
     return 0
@@ -64,14 +48,14 @@ def send(
 def ask(
     out: Output,
     client: Client,
-    id: Id,
-    said: Said,
-    timeout: Timeout = None,
-    interrupt: EndTurn = False,
-    request_id: RequestId = None,
+    id: opt.Id,
+    source: TextSource,
+    timeout: opt.Timeout = None,
+    interrupt: opt.EndTurn = False,
+    request_id: opt.RequestId = None,
 ) -> int:
     """Send a message, wait for its turn, and print the reply."""
-    text = _text_for(out, client, id, said) or ""
+    text = _text_for(out, client, id, source) or ""
     outcome = client.ask(id, text, timeout, request_id, interrupt=interrupt)
     out.result(outcome, outcome["reply"])
     if outcome["outcome"] != "completed":
@@ -82,15 +66,15 @@ def ask(
 def wait(
     out: Output,
     client: Client,
-    ids: Ids = None,
-    group: Group = None,
-    any: First = False,
-    timeout: Timeout = None,
-    interval: Interval = 1.0,
-    turn: Turn = None,
-    settled: Settled = False,
-    goal: ForGoal = False,
-    next_turn: NextTurn = False,
+    ids: opt.Ids = None,
+    group: opt.Group = None,
+    any: opt.First = False,
+    timeout: opt.Timeout = None,
+    interval: opt.Interval = 1.0,
+    turn: opt.Turn = None,
+    settled: opt.Settled = False,
+    goal: opt.ForGoal = False,
+    next_turn: opt.NextTurn = False,
 ) -> int:
     """Wait until every message is dealt with, or the agent asks.
 
@@ -126,7 +110,7 @@ def wait(
     return outcome_code([outcome["outcome"] for outcome in outcomes])
 
 
-def last_message(out: Output, client: Client, id: Id, count: Count = 1) -> int:
+def last_message(out: Output, client: Client, id: opt.Id, count: opt.Count = 1) -> int:
     """Print the agent's last message, without tool calls.
 
     While a turn runs, the last one before it.
@@ -136,7 +120,7 @@ def last_message(out: Output, client: Client, id: Id, count: Count = 1) -> int:
     return 0
 
 
-def logs(out: Output, client: Client, id: Id, follow: Follow = False) -> int:
+def logs(out: Output, client: Client, id: opt.Id, follow: opt.Follow = False) -> int:
     """Print the whole conversation from its beginning.
 
     It shows who said what, and what the tools were given and returned. With --follow it goes on until the agent exits
@@ -165,7 +149,7 @@ def _label(entry: dict[str, Any]) -> str:
     return str(entry["kind"]) if result is None else f"tool {entry['tool'] or 'call'}{result}"
 
 
-def courier(out: Output, client: Client, id: Id) -> int:
+def courier(out: Output, client: Client, id: opt.Id) -> int:
     """Deliver what is queued for a session."""
     done = client.courier(id)
     out.result(done, f"delivered {done['delivered']}")
@@ -193,11 +177,11 @@ def message(text: str | None, file: str | None) -> str | None:
         raise UsageError(f"cannot read {file}: {error.strerror}", next="check the path") from error
 
 
-def _text_for(out: Output, client: Client, id: str, said: Said) -> str | None:
+def _text_for(out: Output, client: Client, id: str, source: TextSource) -> str | None:
     """The message to an existing session, from a template if one is named; None if there is none."""
-    text, file, template, given = said
+    text, file, template, given = source
     if template is None and not given:
         return message(text, file)
     from .templates import briefing_of
 
-    return briefing_of(out, said).for_session(client.inspect(id))
+    return briefing_of(out, source).for_session(client.inspect(id))

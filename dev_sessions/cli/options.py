@@ -1,6 +1,6 @@
 """The arguments and options of all commands, each declared once.
 
-A command names them as the types of its parameters (`id: Id`). `input` reads them from there, and what a group of
+A command names them as the types of its parameters (`id: opt.Id`). `input` reads them from there, and what a group of
 options becomes (`GROUPS`).
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..client import Creation
-    from .messages import Said
+    from .messages import TextSource
 
 Context = typer.Context
 _OWN = own_programs()
@@ -191,7 +191,7 @@ def _creation(
     return options if id is None else {**options, "id": id}
 
 
-def _said(message: Message = None, file: File = None, template: Template = None, var: Var = None) -> Said:
+def _source(message: Message = None, file: File = None, template: Template = None, var: Var = None) -> TextSource:
     return message, file, template, pairs(var, "--var")
 
 
@@ -208,7 +208,7 @@ _agents.__signature__ = Signature(  # type: ignore[attr-defined]
 )
 
 # A parameter with one of these names is replaced by the options of the function, and gets what the function returns.
-GROUPS: dict[str, Callable[..., object]] = {"options": _creation, "said": _said, "agents": _agents}
+GROUPS: dict[str, Callable[..., object]] = {"options": _creation, "source": _source, "agents": _agents}
 
 
 def pairs(words: list[str] | None, option: str) -> dict[str, str]:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..client import Client
-    from .options import Allow, Always, Answers, Choose, Deny, Group, Id, Key, OwnWords, RequestId, WhichQuestion, Why
+    from . import options as opt
     from .output import Output
 
 
-def pending(out: Output, client: Client, group: Group = None) -> int:
+def pending(out: Output, client: Client, group: opt.Group = None) -> int:
     """Print every question that waits for an answer, the oldest first."""
     found = client.pending(group=group)
     if not found and not out.json:
@@ -29,17 +29,17 @@ def pending(out: Output, client: Client, group: Group = None) -> int:
 def respond(
     out: Output,
     client: Client,
-    id: Id,
-    why: Why = None,
-    allow: Allow = False,
-    always: Always = False,
-    deny: Deny = False,
-    choose: Choose = None,
-    text: OwnWords = None,
-    answers: Answers = None,
-    key: Key = None,
-    question: WhichQuestion = None,
-    request_id: RequestId = None,
+    id: opt.Id,
+    why: opt.Why = None,
+    allow: opt.Allow = False,
+    always: opt.Always = False,
+    deny: opt.Deny = False,
+    choose: opt.Choose = None,
+    text: opt.OwnWords = None,
+    answers: opt.Answers = None,
+    key: opt.Key = None,
+    question: opt.WhichQuestion = None,
+    request_id: opt.RequestId = None,
 ) -> int:
     """Answer exactly one question of a session; the turn goes on.
 

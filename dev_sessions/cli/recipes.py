@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..client import Client, Creation
-    from .messages import Said
-    from .options import Keep, Quiet, RequestId, Settled, Timeout
+    from . import options as opt
+    from .messages import TextSource
     from .output import Output
 
 # How much of a command is shown. Characters.
@@ -25,12 +25,12 @@ _LINE = 100
 def sync_delegate(
     out: Output,
     client: Client,
-    said: Said,
+    source: TextSource,
     options: Creation,
-    timeout: Timeout = None,
-    settled: Settled = False,
-    keep: Keep = False,
-    request_id: RequestId = None,
+    timeout: opt.Timeout = None,
+    settled: opt.Settled = False,
+    keep: opt.Keep = False,
+    request_id: opt.RequestId = None,
 ) -> int:
     """Give one task to a new session, wait, print the reply, and end the session.
 
@@ -38,7 +38,7 @@ def sync_delegate(
     The session is kept if it asks something, fails, or reports that it is blocked; stderr says what to do then. If
     this command is cut off, repeating it with the same --request-id goes on with the same session while that exists.
     """
-    branch = Branch("delegate", briefing_of(out, said, required=True), options, timeout, settled)
+    branch = Branch("delegate", briefing_of(out, source, required=True), options, timeout, settled)
     log = work.Notes()
     request_id = request_id or new_request_id()
 
@@ -96,9 +96,9 @@ def _why_kept(id: str, outcome: str, state: dict[str, Any]) -> str:
     return f"{id} is kept: dev-sessions logs {id}, {way}, or dev-sessions kill {id}"
 
 
-def handoff(out: Output, client: Client, said: Said, options: Creation, quiet: Quiet = False) -> int:
+def handoff(out: Output, client: Client, source: TextSource, options: Creation, quiet: opt.Quiet = False) -> int:
     """Give running work to a new session, which goes on with it; prints how to open that session."""
-    record = briefing.create(client, briefing_of(out, said, required=True), None, **options)
+    record = briefing.create(client, briefing_of(out, source, required=True), None, **options)
     id = record["id"]
     out.result(record, id if quiet else f"Session {id} has taken over\nopen it: dev-sessions attach {id}")
     return 0

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ..client import Client, Creation
     from ..recipes.plan import Branch, Plan
     from ..recipes.runs import Run
-    from .messages import Said
-    from .options import Agents, Join, Keep, MaxParallel, RunId, Settled, Sources, Stream, Timeout, Worktree
+    from . import options as opt
+    from .messages import TextSource
     from .output import Output
 
 # Seconds: how long after the first Ctrl-C a second one ends the agents, and how long sessions may need to start.
@@ -40,18 +40,18 @@ _FIELDS = ("name", "session", "cli", "path", "outcome", "reply", "report", "erro
 
 def fan_out(
     out: Output,
-    sources: Sources = None,
-    resume: RunId = None,
-    max_parallel: MaxParallel = None,
-    worktree: Worktree = False,
-    join: Join = None,
-    stream: Stream = False,
+    sources: opt.Sources = None,
+    resume: opt.RunId = None,
+    max_parallel: opt.MaxParallel = None,
+    worktree: opt.Worktree = False,
+    join: opt.Join = None,
+    stream: opt.Stream = False,
     *,
-    said: Said,
+    source: TextSource,
     options: Creation,
-    timeout: Timeout = None,
-    settled: Settled = False,
-    keep: Keep = False,
+    timeout: opt.Timeout = None,
+    settled: opt.Settled = False,
+    keep: opt.Keep = False,
 ) -> int:
     """Do several tasks at once, each in a session of its own, and print all replies.
 
@@ -66,7 +66,7 @@ def fan_out(
             raise UsageError("--resume uses the plan of its run: omit the plan", next="dev-sessions fan-out --help")
         with runs.resume(settings.home, resume) as run:
             return _lead(out, run, stream)
-    _, _, template, given = said
+    _, _, template, given = source
     options["path"] = _folder(options["path"])
     defaults = plan.Defaults(options, template, values(given), timeout, join, settled)
     planned = _planned(out, sources or [], defaults)
@@ -86,16 +86,16 @@ def fan_out(
 
 def consult(
     out: Output,
-    said: Said,
-    cli: Agents = None,
+    source: TextSource,
+    cli: opt.Agents = None,
     *,
     options: Creation,
-    timeout: Timeout = None,
-    settled: Settled = False,
-    keep: Keep = False,
+    timeout: opt.Timeout = None,
+    settled: opt.Settled = False,
+    keep: opt.Keep = False,
 ) -> int:
     """Ask several agents the same question, each on its own, and print the answers one below the other."""
-    brief = briefing_of(out, said, required=True)
+    brief = briefing_of(out, source, required=True)
     options["description"] = "consult"
     clis = cli or [program.name for program in own_programs()]
     if len({*clis}) < len(clis):

@@ -18,48 +18,36 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..client import Client, Creation
-    from .messages import Said
-    from .options import (
-        AllExited,
-        AllSessions,
-        Budget,
-        Clear,
-        Follow,
-        Group,
-        Id,
-        Ids,
-        Objective,
-        ObjectiveFile,
-        OlderThan,
-        Pause,
-        Quiet,
-        RequestId,
-        Resume,
-        Status,
-    )
+    from . import options as opt
+    from .messages import TextSource
     from .output import Output
 
 
 def create(
-    out: Output, client: Client, options: Creation, said: Said, quiet: Quiet = False, request_id: RequestId = None
+    out: Output,
+    client: Client,
+    options: Creation,
+    source: TextSource,
+    quiet: opt.Quiet = False,
+    request_id: opt.RequestId = None,
 ) -> int:
     """Start an agent; returns when it is ready for input.
 
     With --file or --template, also send it its first message.
     """
-    _, file, template, given = said
+    _, file, template, given = source
     if template is not None or given:
         from ..recipes import briefing
         from .templates import briefing_of
 
-        record = briefing.create(client, briefing_of(out, said), request_id, **options)
+        record = briefing.create(client, briefing_of(out, source), request_id, **options)
     else:
         record = client.create(request_id, message=message(None, file), **options)
     out.result(record, record["id"] if quiet else f"Created session {record['id']}")
     return 0
 
 
-def status(out: Output, client: Client, id: Id) -> int:
+def status(out: Output, client: Client, id: opt.Id) -> int:
     """Print idle, working, waiting_for_input, or exited."""
     state = client.status(id)
     out.result(state, state["status"])
@@ -74,7 +62,7 @@ def status(out: Output, client: Client, id: Id) -> int:
     return 0
 
 
-def list_(out: Output, client: Client, group: Group = None, status: Status = None) -> int:
+def list_(out: Output, client: Client, group: opt.Group = None, status: opt.Status = None) -> int:
     """List the sessions, also those whose agent has exited."""
     rows = client.list(group=group, status=status)
     if not rows and not out.json:
@@ -83,14 +71,14 @@ def list_(out: Output, client: Client, group: Group = None, status: Status = Non
     return 0
 
 
-def interrupt(out: Output, client: Client, id: Id) -> int:
+def interrupt(out: Output, client: Client, id: opt.Id) -> int:
     """End the running turn."""
     done = client.interrupt(id)
     out.result(done, done["outcome"] or done["status"])
     return 0
 
 
-def revive(out: Output, client: Client, ids: Ids = None, all: AllExited = False) -> int:
+def revive(out: Output, client: Client, ids: opt.Ids = None, all: opt.AllExited = False) -> int:
     """Start agents that have exited again, with their conversation.
 
     The session keeps its id, folder, permissions and environment. The turn that was cut off counts as interrupted, and
@@ -116,13 +104,13 @@ def revive(out: Output, client: Client, ids: Ids = None, all: AllExited = False)
 def goal(
     out: Output,
     client: Client,
-    id: Id,
-    objective: Objective = None,
-    file: ObjectiveFile = None,
-    budget: Budget = None,
-    pause: Pause = False,
-    resume: Resume = False,
-    clear: Clear = False,
+    id: opt.Id,
+    objective: opt.Objective = None,
+    file: opt.ObjectiveFile = None,
+    budget: opt.Budget = None,
+    pause: opt.Pause = False,
+    resume: opt.Resume = False,
+    clear: opt.Clear = False,
 ) -> int:
     """Show, set or change an objective that the agent pursues by itself over several turns (Codex)."""
     acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
@@ -138,7 +126,7 @@ def goal(
     return 0
 
 
-def attach(out: Output, client: Client, id: Id) -> int:
+def attach(out: Output, client: Client, id: opt.Id) -> int:
     """Put your terminal on the live session.
 
     Leave Claude as you leave any tmux session: the prefix (Ctrl-B, unless you have changed it), then d. Leave Codex
@@ -159,7 +147,7 @@ def attach(out: Output, client: Client, id: Id) -> int:
     return os.execvpe(argv[0], argv, {name: value for name, value in environ.items() if name != "TMUX"})
 
 
-def inspect(out: Output, client: Client, id: Id) -> int:
+def inspect(out: Output, client: Client, id: opt.Id) -> int:
     """Print everything on record about a session.
 
     How it was created, its status, its files (and which of them are missing), its process, its terminal, and the
@@ -170,7 +158,7 @@ def inspect(out: Output, client: Client, id: Id) -> int:
     return 0
 
 
-def events(out: Output, client: Client, ids: Ids = None, follow: Follow = False) -> int:
+def events(out: Output, client: Client, ids: opt.Ids = None, follow: opt.Follow = False) -> int:
     """Print what was done and reported, one JSON object per line.
 
     That is what was done to the given sessions (or to all) and what their agents reported, oldest first. With --follow
@@ -183,10 +171,10 @@ def events(out: Output, client: Client, ids: Ids = None, follow: Follow = False)
 def kill(
     out: Output,
     client: Client,
-    ids: Ids = None,
-    all: AllSessions = False,
-    group: Group = None,
-    older_than: OlderThan = None,
+    ids: opt.Ids = None,
+    all: opt.AllSessions = False,
+    group: opt.Group = None,
+    older_than: opt.OlderThan = None,
 ) -> int:
     """End agents, and everything that they have started.
 

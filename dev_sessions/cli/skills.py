@@ -8,7 +8,7 @@ from ..errors import DevSessionsError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..skills import Change
-    from .options import Check, Diff, DryRun, Everywhere, Force, Local, SkillName, Uninstall
+    from . import options as opt
     from .output import Output
 
 _WORDS = {"kept": "edited, kept", "foreign": "not ours, kept"}
@@ -17,15 +17,15 @@ _NOTHING_DONE = ("unchanged", "absent", "kept", "foreign")
 
 def install(
     out: Output,
-    everywhere: Everywhere = False,
-    local: Local = False,
+    everywhere: opt.Everywhere = False,
+    local: opt.Local = False,
     *,
     agents: list[str],
-    force: Force = False,
-    check: Check = False,
-    diff: Diff = False,
-    uninstall: Uninstall = False,
-    dry_run: DryRun = False,
+    force: opt.Force = False,
+    check: opt.Check = False,
+    diff: opt.Diff = False,
+    uninstall: opt.Uninstall = False,
+    dry_run: opt.DryRun = False,
 ) -> int:
     """Install the skills that teach agents to use dev-sessions.
 
@@ -78,7 +78,7 @@ def _report(changes: list[Change], diff: bool, dry: bool) -> str:
     return "\n".join(lines) or "nothing to do"
 
 
-def show(out: Output, name: SkillName, agents: list[str]) -> int:
+def show(out: Output, name: opt.SkillName, agents: list[str]) -> int:
     """Print a skill as this version has it.
 
     Claude's copy, unless --codex is given.

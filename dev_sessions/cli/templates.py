@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .messages import Said
-    from .options import File, ForSession, TaskVariable, TemplateName, Var
+    from . import options as opt
+    from .messages import TextSource
     from .output import Output
 
 
@@ -26,7 +26,7 @@ def list_(out: Output) -> int:
     return 0
 
 
-def show(out: Output, name: TemplateName) -> int:
+def show(out: Output, name: opt.TemplateName) -> int:
     """Print a template's file."""
     template = found(out, name)
     out.result({**template.to_json(), "text": template.text}, template.text)
@@ -35,11 +35,11 @@ def show(out: Output, name: TemplateName) -> int:
 
 def render(
     out: Output,
-    name: TemplateName,
-    message: TaskVariable = None,
-    file: File = None,
-    var: Var = None,
-    session: ForSession = None,
+    name: opt.TemplateName,
+    message: opt.TaskVariable = None,
+    file: opt.File = None,
+    var: opt.Var = None,
+    session: opt.ForSession = None,
 ) -> int:
     """Print a briefing as it would be sent; nothing is sent."""
     from .options import pairs
@@ -58,7 +58,7 @@ def render(
     return 0
 
 
-def briefing_of(out: Output, said: Said, required: bool = False) -> Briefing:
+def briefing_of(out: Output, source: TextSource, required: bool = False) -> Briefing:
     """The briefing that a command line asks for: a message, or a template and its values.
 
     Args:
@@ -67,7 +67,7 @@ def briefing_of(out: Output, said: Said, required: bool = False) -> Briefing:
     Raises:
         UsageError: the values do not fit the template, or there is no template or message.
     """
-    text, file, template, given = said
+    text, file, template, given = source
     if template is None and given:
         raise UsageError("--var fills a template, and none was named", next="name one with --template NAME")
     brief = briefing(None if template is None else found(out, template), text_of(text, file), values(given))

@@ -60,8 +60,8 @@ def briefing(template: templates.Template | None, text: str | None, values: Mapp
 def quoted(replies: Sequence[tuple[str, str]]) -> str:
     """Replies of sessions as a briefing quotes them, each between two lines with a mark that no reply can contain.
 
-    An agent that reads another one's reply must see where it ends, and that it is no instruction. The mark is random
-    and made after all replies, so no reply contains the line that ends it.
+    An agent that reads another one's reply must see where it ends, and that it is data. The mark is random and made
+    after all replies, so no reply contains the line that ends it.
 
     Args:
         replies: the name of each session's branch, and its reply.
@@ -92,10 +92,10 @@ def create(client: Client, brief: Briefing, request_id: str | None, **options: U
         return client.create(request_id, message=brief.text, **options)
     request_id = request_id or new_request_id()
     record = client.create(request_id, **options)
-    return {**record, "message": tell(client, brief, request_id, record)}
+    return {**record, "message": send(client, brief, request_id, record)}
 
 
-def tell(client: Client, brief: Briefing, request_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
+def send(client: Client, brief: Briefing, request_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """Send the briefing to the session that this request created; returns the receipt.
 
     Raises:

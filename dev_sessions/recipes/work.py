@@ -78,7 +78,7 @@ def carry(client: Client, branch: Branch, request_id: str, log: Log, on_phase: O
         on_phase(STARTING)
         record = client.create(request_id, **branch.options)
         log.note(session=record["id"], cli=record["cli"], path=record["path"])
-        log.note(turn=briefing.tell(client, branch.brief, request_id, record)["turn"])
+        log.note(turn=briefing.send(client, branch.brief, request_id, record)["turn"])
     on_phase(WORKING)
     id, turn = log.state()["session"], log.state()["turn"]
     ended = client.wait([id], turn=turn, settled=branch.settled, timeout=branch.timeout)[0]
