@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from .messages import TextSource
     from .output import Command
+    from .text import TextSource
 
 
 def _count(value: str) -> int | None:

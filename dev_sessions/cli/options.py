@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..client import Creation
-    from .messages import TextSource
+    from .text import TextSource
 
 Context = typer.Context
 _OWN = own_programs()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..errors import UsageError
 from ..model import asker
 from ..text import stripped
-from .messages import message
 from .render import question as shown
+from .text import message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

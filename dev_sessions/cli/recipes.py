@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ..client import Client, Creation
     from . import options as opt
-    from .messages import TextSource
     from .output import Output
+    from .text import TextSource
 
 # How much of a command is shown. Characters.
 _LINE = 100

@@ -13,12 +13,12 @@ from ..errors import Unsupported, UsageError
 from ..model import LIMIT, PERMISSIONS
 from ..recipes import fan_out as fans
 from ..recipes import plan, runs, work
-from .messages import message
 from .output import outcome_code
 from .progress import Progress
 from .recipes import ended_with
 from .render import limit, question
 from .templates import briefing_of, found, values
+from .text import message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ..recipes.plan import Branch, Plan
     from ..recipes.runs import Run
     from . import options as opt
-    from .messages import TextSource
     from .output import Output
+    from .text import TextSource
 
 # Seconds: how long after the first Ctrl-C a second one ends the agents, and how long sessions may need to start.
 _SECOND_CTRL_C, _STARTING = 3.0, 120.0

@@ -10,8 +10,8 @@ from .. import config
 from ..errors import UsageError
 from ..model import LIMIT, WORKING
 from ..text import stripped
-from .messages import message
 from .render import fields, limit, question, table
+from .text import message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from ..client import Client, Creation
     from . import options as opt
-    from .messages import TextSource
     from .output import Output
+    from .text import TextSource
 
 
 def create(

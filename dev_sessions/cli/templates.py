@@ -5,15 +5,15 @@ from __future__ import annotations
 from .. import config, templates
 from ..errors import UsageError
 from ..recipes.briefing import Briefing, briefing
-from .messages import message as text_of
+from .text import message as text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from . import options as opt
-    from .messages import TextSource
     from .output import Output
+    from .text import TextSource
 
 
 def list_(out: Output) -> int:

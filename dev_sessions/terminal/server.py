@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 
 from ..errors import TmuxError
 from ..system import processes
-from .tmux import version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .tmux import Tmux
 
 _LISTENING = 0x10000
@@ -98,3 +100,13 @@ def _holds(pid: int, links: set[str]) -> bool:
         return any(os.readlink(f"{folder}/{name}") in links for name in os.listdir(folder))
     except OSError:  # it belongs to somebody else, or has ended meanwhile
         return False
+
+
+def version(program: str, environ: Mapping[str, str]) -> str | None:
+    """The version of a tmux program ("tmux 3.3a"), without asking any server; None if it prints none."""
+    try:
+        done = subprocess.run([program, "-V"], env=environ, capture_output=True, timeout=2.0, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    words = done.stdout.decode(errors="replace").split()
+    return f"tmux {words[1]}" if len(words) > 1 else None

@@ -225,16 +225,6 @@ def _options(target: str, key: str) -> tuple[str, ...]:
     )
 
 
-def version(program: str, environ: Mapping[str, str]) -> str | None:
-    """The version of a tmux program ("tmux 3.3a"), without asking any server; None if it prints none."""
-    try:
-        done = subprocess.run([program, "-V"], env=environ, capture_output=True, timeout=2.0, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    words = done.stdout.decode(errors="replace").split()
-    return f"tmux {words[1]}" if len(words) > 1 else None
-
-
 def _program(environ: Mapping[str, str]) -> str:
     # `shutil.which` takes as long to import as Python takes to start.
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):

@@ -100,7 +100,7 @@ ONE_ROOM = {
     "rich": set(),
     "websockets": {"backends.codex.connection"},
     "yaml": {"config", "recipes.plan", "text"},
-    "subprocess": {"gateway.unit", "terminal.tmux", "system.processes", "git", "backends.programs"},
+    "subprocess": {"gateway.unit", "terminal.server", "terminal.tmux", "system.processes", "git", "backends.programs"},
     "ctypes": {"system.waiting"},
     "logging": set(),
 }
