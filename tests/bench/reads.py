@@ -88,7 +88,7 @@ def hook(place: Place) -> Iterator[Figure]:
         facts = session.folder / "facts"
         payload = next(facts.glob("*.json"))
         given = str(shutil.copy(payload, session.folder / "payload.json"))
-        line = hooks.settings(str(facts))["Stop"][0]["hooks"][0]["command"]
+        line = hooks.settings(str(facts), str(session.folder / "questions"))["Stop"][0]["hooks"][0]["command"]
         before = len(list(facts.glob("*.json")))
         found = in_turns(
             place.rounds,
