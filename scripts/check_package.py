@@ -7,6 +7,8 @@ pipx and uv (the checkout). Each must provide a `dev-sessions` that runs outside
 this in an environment that has build, pipx and uv.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess
@@ -16,19 +18,20 @@ import tarfile
 import tempfile
 import venv
 import zipfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INIT = (ROOT / "dev_sessions" / "__init__.py").read_text()
-VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.M)[1]
+(VERSION,) = re.findall(r'^__version__ = "(.+)"$', INIT, re.M)
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 IN_SDIST = set("LICENSE README.md CHANGELOG.md Makefile tox.ini tests docs scripts skills".split())
 NEVER = re.compile(r"(^|/)(__pycache__|\.[^/]+_cache|\.(tox|venv.*|agents|git))(/|$)|\.py[co]$")
 
 
-def main():
-    with tempfile.TemporaryDirectory(prefix="dev-sessions-package-") as scratch:
-        scratch = Path(scratch)
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="dev-sessions-package-") as folder:
+        scratch = Path(folder)
         sdist, wheel = build(scratch / "dist")
         check_sdist(sdist)
         check_wheel(wheel)
@@ -36,7 +39,7 @@ def main():
             check_command(install(wheel, scratch / install.__name__), scratch)
 
 
-def build(folder):
+def build(folder: Path) -> tuple[Path, Path]:
     step("build the sdist, and the wheel from it")
     run([sys.executable, "-P", "-m", "build", "--outdir", folder, ROOT])
     (sdist,) = folder.glob("*.tar.gz")
@@ -44,14 +47,14 @@ def build(folder):
     return sdist, wheel
 
 
-def check_sdist(sdist):
+def check_sdist(sdist: Path) -> None:
     with tarfile.open(sdist) as tar:
         names = [name.partition("/")[2] for name in tar.getnames()]
     expect("the sdist contains", IN_SDIST - {name.partition("/")[0] for name in names})
     expect("the sdist does not contain", [name for name in names if NEVER.search(name)])
 
 
-def check_wheel(wheel):
+def check_wheel(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     info = f"dev_sessions-{VERSION}.dist-info"
     expect(
@@ -66,21 +69,21 @@ def check_wheel(wheel):
     expect("the wheel contains every skill", skills - set(names))
 
 
-def with_pip(wheel, home):
+def with_pip(wheel: Path, home: Path) -> Path:
     step("pip install the wheel")
     venv.create(home, with_pip=True)
     run([home / "bin" / "python", "-m", "pip", "install", "--quiet", wheel])
     return home / "bin" / "dev-sessions"
 
 
-def with_pipx(wheel, home):
+def with_pipx(wheel: Path, home: Path) -> Path:
     step("pipx install the checkout")
     own = {"PIPX_HOME": home, "PIPX_BIN_DIR": home / "bin", "PIPX_MAN_DIR": home / "man"}
     run([SCRIPTS / "pipx", "install", "--python", sys.executable, ROOT], **own)
     return home / "bin" / "dev-sessions"
 
 
-def with_uv(wheel, home):
+def with_uv(wheel: Path, home: Path) -> Path:
     step("uv tool install the checkout")
     own = {"UV_TOOL_DIR": home, "UV_TOOL_BIN_DIR": home / "bin", "UV_CACHE_DIR": home / "cache"}
     python = ["--python", sys.executable]
@@ -88,7 +91,7 @@ def with_uv(wheel, home):
     return home / "bin" / "dev-sessions"
 
 
-def check_command(program, elsewhere):
+def check_command(program: Path, elsewhere: Path) -> None:
     version = run([program, "--version"], cwd=elsewhere)
     expect("--version prints the version", [] if VERSION in version.split() else [version])
     usage = run([program, "--help"], cwd=elsewhere)
@@ -99,12 +102,12 @@ def check_command(program, elsewhere):
         expect("skill show prints the skill", [] if shown == shipped else [shown])
 
 
-def run(command, cwd=None, **env):
+def run(command: Sequence[str | Path], cwd: Path | None = None, **own: str | Path) -> str:
     """Run a command and return its standard output; on failure print all its output and exit."""
     env = {
         **os.environ,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        **{k: str(v) for k, v in env.items()},
+        **{k: str(v) for k, v in own.items()},
     }
     env["NO_COLOR"] = "1"
     done = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -114,12 +117,12 @@ def run(command, cwd=None, **env):
     return done.stdout
 
 
-def expect(what, offenders):
+def expect(what: str, offenders: Collection[str]) -> None:
     if offenders:
         sys.exit(f"check failed: {what}: {', '.join(sorted(offenders))}")
 
 
-def step(what):
+def step(what: str) -> None:
     print(what, flush=True)
 
 

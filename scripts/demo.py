@@ -7,6 +7,8 @@
 `make demo` calls this. It ends everything that it starts, even on Ctrl-C or failure.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import json
@@ -33,7 +35,7 @@ class Stop(Exception):
     """The demo cannot continue; the message says why."""
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description="Run two dev-sessions sessions from start to end.")
     parser.add_argument("--real", action="store_true", help="use your own claude, codex and accounts")
     real = parser.parse_args().real
@@ -59,7 +61,7 @@ def main():
     return 0
 
 
-def offline_environment(scratch, stack):
+def offline_environment(scratch: Path, stack: contextlib.ExitStack) -> dict[str, str]:
     """A temporary home, state folder and tmux server, and a model that needs no network."""
     claude, codex = (fetched(name) for name in NAMES)
     sys.path.insert(0, str(ROOT / "tests" / "fakes"))
@@ -93,7 +95,7 @@ def offline_environment(scratch, stack):
     }
 
 
-def fetched(name):
+def fetched(name: str) -> str:
     """Return the path of a pinned agent's program."""
     path = os.environ.get(f"DEV_SESSIONS_TEST_{name.upper()}") or str(ROOT / ".agents" / name)
     if not os.access(path, os.X_OK):
@@ -101,7 +103,7 @@ def fetched(name):
     return os.path.abspath(path)
 
 
-def offline_tour(demo):
+def offline_tour(demo: Demo) -> None:
     replies = demo.tour(OFFLINE_TASK, dict.fromkeys(NAMES, "full"))
     written = demo.project / "answer.txt"
     if not written.exists() or written.read_text().splitlines() != replies:
@@ -109,7 +111,7 @@ def offline_tour(demo):
     say("\nThe commands really ran: answer.txt in the project folder contains the same lines.")
 
 
-def real_tour(demo):
+def real_tour(demo: Demo) -> None:
     there = [name for name in NAMES if shutil.which(os.environ.get(f"DEV_SESSIONS_{name.upper()}") or name)]
     if not there:
         raise Stop("found neither a claude nor a codex on your PATH; without REAL=1 the demo uses its own")
@@ -125,12 +127,12 @@ def real_tour(demo):
 class Demo:
     """Runs dev-sessions commands in one environment, and shows them."""
 
-    def __init__(self, env, project):
+    def __init__(self, env: dict[str, str], project: Path) -> None:
         self.env, self.project = env, project
         self.group = f"demo-{os.urandom(3).hex()}"  # identifies the demo's own sessions
         self.steps = 0
 
-    def tour(self, task, permissions):
+    def tour(self, task: str, permissions: dict[str, str]) -> list[str]:
         """Run a session of each agent, with its permissions, from start to end; return the replies, sorted."""
         ids = {self.start(agent, wanted): NAMES[agent] for agent, wanted in permissions.items()}
         for id, name in ids.items():
@@ -144,7 +146,7 @@ class Demo:
             raise Stop("a session is still listed after kill")
         return sorted(replies)
 
-    def start(self, agent, permissions):
+    def start(self, agent: str, permissions: str) -> str:
         """Create a session and return its id."""
         options = [] if permissions == "full" else ["--permissions", permissions]
         where = "in tmux" if agent == "claude" else "on its app-server, without a terminal"
@@ -153,7 +155,7 @@ class Demo:
             *("create", "--cli", agent, "--description", "the demo", "--group", self.group, *options),
         ).split()[-1]
 
-    def step(self, what, *words):
+    def step(self, what: str, *words: str) -> str:
         """Show a step and its command, run it, show its output, and return its result."""
         self.steps += 1
         say(f"\n{self.steps}. {what}\n   $ dev-sessions {shlex.join(words)}")
@@ -164,7 +166,7 @@ class Demo:
             raise Stop(f"step {self.steps} ended with exit code {code}")
         return out.strip()
 
-    def run(self, *words):
+    def run(self, *words: str) -> tuple[int, str, str]:
         """Run dev-sessions until it exits; return (exit code, standard output, standard error)."""
         # In its own session, so that Ctrl-C reaches only the demo, which forwards it once.
         process = subprocess.Popen(
@@ -192,11 +194,11 @@ class Demo:
             raise
         return process.returncode, out, err
 
-    def own_sessions(self):
+    def own_sessions(self) -> list[str]:
         code, out, _ = self.run("list", "--group", self.group, "--json")
         return [session["id"] for session in json.loads(out)] if code == 0 else []
 
-    def clean_up(self, own_tmux):
+    def clean_up(self, own_tmux: bool) -> None:
         """End what a failure left running; after a success there is nothing to end."""
         ignore_signals()
         left = self.own_sessions()
@@ -207,12 +209,12 @@ class Demo:
             subprocess.run(["tmux", "-S", where, "kill-server"], env=self.env, capture_output=True, check=False)
 
 
-def ignore_signals():
+def ignore_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
-def say(text):
+def say(text: str) -> None:
     print(text, flush=True)
 
 

@@ -11,6 +11,8 @@ unpacked in a separate folder and renamed into place, so an interrupted fetch le
 make and tox call this.
 """
 
+from __future__ import annotations
+
 import argparse
 import base64
 import contextlib
@@ -24,19 +26,24 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "agents.json"
 AGENTS = ROOT / ".agents"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dev-sessions" / "agents"
 
+Package = dict[str, str]  # one of tests/agents.json: what npm calls it, and what it has to be
+Release = tuple[str, str, dict[str, Package]]  # agent, version, and its package for each platform
+
 
 class Stop(Exception):
     """An error message that says what is wrong and what to do."""
 
 
-def main():
+def main() -> int:
     pins = json.loads(PINS.read_text())
     releases = {name: release for agent, pin in pins.items() for name, release in releases_of(agent, pin)}
     parser = argparse.ArgumentParser(description="Fetch the pinned agents.")
@@ -55,7 +62,7 @@ def main():
     return 0
 
 
-def releases_of(agent, pin):
+def releases_of(agent: str, pin: dict[str, Any]) -> Iterator[tuple[str, Release]]:
     """Yield each release of a pin: its name and the arguments for `fetch`. The newest is named after the agent."""
     yield agent, (agent, pin["version"], pin["packages"])
     for version, integrities in pin.get("older", {}).items():
@@ -63,12 +70,12 @@ def releases_of(agent, pin):
         yield f"{agent}-{version}", (agent, version, packages)
 
 
-def older_package(newest, fields):
+def older_package(newest: Package, fields: str | Package) -> Package:
     """Return an older release's package: the newest one's, with another integrity or with several other fields."""
     return {**newest, **(fields if isinstance(fields, dict) else {"integrity": fields})}
 
 
-def is_made_for_us(release):
+def is_made_for_us(release: Release) -> bool:
     """Return whether there is a package of this older release for this platform."""
     agent, version, packages = release
     if platform_key() not in packages:
@@ -77,7 +84,7 @@ def is_made_for_us(release):
     return True
 
 
-def fetch(agent, version, packages):
+def fetch(agent: str, version: str, packages: dict[str, Package]) -> Path:
     """Make sure that the agent's program is present and complete, and return its path."""
     key = platform_key()
     if key not in packages:
@@ -93,14 +100,14 @@ def fetch(agent, version, packages):
 
 
 @contextlib.contextmanager
-def locked(path):
+def locked(path: Path) -> Iterator[None]:
     """Hold a file lock, which the operating system releases if the process dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def download(agent, version, package):
+def download(agent: str, version: str, package: Package) -> None:
     """Put the package into the cache. The caller must hold the lock."""
     for left in CACHE.glob(".fetch-*"):  # left by a fetch that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -115,7 +122,7 @@ def download(agent, version, package):
         fresh.rename(folder)
 
 
-def platform_key():
+def platform_key() -> str:
     """Return this platform's name in npm's platform packages."""
     system = platform.system().lower()
     machine = platform.machine().lower()
@@ -123,11 +130,11 @@ def platform_key():
     return f"{system}-{cpu}" + ("-musl" if is_musl() else "")
 
 
-def is_musl():
+def is_musl() -> bool:
     return platform.libc_ver()[0] != "glibc" and any(Path("/lib").glob("ld-musl-*"))
 
 
-def is_fetched(folder, agent, package):
+def is_fetched(folder: Path, agent: str, package: Package) -> bool:
     """Return whether the folder contains exactly this package. A folder is renamed into place only when complete."""
     with contextlib.suppress(FileNotFoundError):
         whole = (folder / "INTEGRITY").read_text().strip() == package["integrity"]
@@ -135,12 +142,12 @@ def is_fetched(folder, agent, package):
     return False
 
 
-def npm_pack(spec, folder):
+def npm_pack(spec: str, folder: Path) -> Path:
     """Download the package's tarball as npm does, with the user's npm settings."""
     npm = shutil.which("npm")
     if npm is None:
         raise Stop(f"npm not found, which is needed to fetch {spec}. Install Node.js with npm, then try again.")
-    command = [npm, "pack", "--silent", "--pack-destination", folder, spec]
+    command = [npm, "pack", "--silent", "--pack-destination", str(folder), spec]
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     tarballs = list(folder.glob("*.tgz"))
     if done.returncode or len(tarballs) != 1:
@@ -151,7 +158,7 @@ def npm_pack(spec, folder):
     return tarballs[0]
 
 
-def check_integrity(tarball, package):
+def check_integrity(tarball: Path, package: Package) -> None:
     with tarball.open("rb") as file:
         digest = hashlib.file_digest(file, "sha512").digest()
     found = "sha512-" + base64.b64encode(digest).decode()
@@ -162,7 +169,7 @@ def check_integrity(tarball, package):
         )
 
 
-def unpack(tarball, folder, below):
+def unpack(tarball: Path, folder: Path, below: str) -> Path:
     """Copy the regular files of `package/` (or only of its folder `below`) out of the tarball, and nothing else.
 
     `extractall(filter="data")` would need Python 3.11.4.
@@ -179,13 +186,15 @@ def unpack(tarball, folder, below):
                 continue
             path = folder.joinpath(*name)
             make(path.parent)
-            with tar.extractfile(member) as source, path.open("wb") as target:
+            source = tar.extractfile(member)
+            assert source is not None  # it is a plain file
+            with source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
             path.chmod(0o755 if member.mode & 0o100 else 0o644)
     return folder
 
 
-def link(name, target):
+def link(name: Path, target: Path) -> None:
     """Point a link at a program or folder, atomically."""
     inside = target.is_relative_to(name.parent)
     words = os.path.relpath(target, name.parent) if inside else str(target)
@@ -201,12 +210,12 @@ def link(name, target):
     scratch.replace(name)
 
 
-def make(folder):
+def make(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def say(line):
+def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

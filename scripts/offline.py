@@ -8,17 +8,20 @@ after a warning on stderr. This process becomes the command (exec), so signals a
 command's. tox calls this for the live tests.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
-def main(command):
+def main(command: list[str]) -> None:
     if not command:
         sys.exit("usage: offline.py COMMAND [ARGUMENT...]")
     why = isolate()
@@ -31,7 +34,7 @@ def main(command):
         sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
-def isolate():
+def isolate() -> str:
     """Enter a network namespace. If that fails, change nothing and return the reason."""
     if not sys.platform.startswith("linux"):
         return f"{sys.platform} has no network namespaces"
@@ -45,7 +48,7 @@ def isolate():
     return why
 
 
-def tried(leave):
+def tried(leave: Callable[[], None]) -> str:
     """Call `leave` in a child process; return the error, or an empty string."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -62,12 +65,12 @@ def tried(leave):
     return why
 
 
-def leave_as_root():
+def leave_as_root() -> None:
     unshare(_CLONE_NEWNET)
     raise_loopback()
 
 
-def leave_as_user():
+def leave_as_user() -> None:
     """Without root: enter a user namespace that maps only this user, to itself."""
     uid, gid = os.geteuid(), os.getegid()
     unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
@@ -78,7 +81,7 @@ def leave_as_user():
     raise_loopback()
 
 
-def unshare(flags):
+def unshare(flags: int) -> None:
     # os.unshare is new in Python 3.12.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(flags):
@@ -86,7 +89,7 @@ def unshare(flags):
         raise OSError(number, f"unshare: {os.strerror(number)}")
 
 
-def raise_loopback():
+def raise_loopback() -> None:
     """Turn on the loopback interface, which is down in a new network namespace."""
     import fcntl
 

@@ -26,7 +26,7 @@ REMEDIES = {
 }
 
 
-def main(wanted):
+def main(wanted: "list[str]") -> int:
     try:
         missing = [what for what in wanted if not CHECKS[what]()]
         if missing:
@@ -44,7 +44,7 @@ class Stop(Exception):
     """An error message that says what to do."""
 
 
-def has_python():
+def has_python() -> bool:
     """Return whether this Python can create virtual environments; stop if it is too old."""
     if sys.version_info < PYTHON:
         raise Stop(
@@ -55,7 +55,7 @@ def has_python():
     return subprocess.call(probe, stderr=subprocess.DEVNULL) == 0
 
 
-def has_tmux():
+def has_tmux() -> bool:
     """Return whether tmux is installed; stop if it is too old."""
     if not shutil.which("tmux"):
         return False
@@ -66,11 +66,11 @@ def has_tmux():
     return True
 
 
-def has_npm():
+def has_npm() -> bool:
     return shutil.which("npm") is not None
 
 
-def has_bwrap():
+def has_bwrap() -> bool:
     """Return whether bubblewrap, which the tests use as a container, is installed. Only Linux has and needs it."""
     return not sys.platform.startswith("linux") or shutil.which("bwrap") is not None
 
@@ -78,7 +78,7 @@ def has_bwrap():
 ENGINE = ("podman", "runc", "catatonit")
 
 
-def has_engine():
+def has_engine() -> bool:
     """Return whether a container engine is installed. Where we cannot install one, its tests are skipped and say so."""
     installable = sys.platform.startswith("linux") and manager() == "apt-get" and os.geteuid() == 0
     return not installable or all(map(shutil.which, ENGINE))
@@ -87,7 +87,7 @@ def has_engine():
 CHECKS = {"python": has_python, "tmux": has_tmux, "npm": has_npm, "bwrap": has_bwrap, "engine": has_engine}
 
 
-def packages(what):
+def packages(what: str) -> "list[str]":
     """Return its package names in the system's package manager."""
     if what == "engine":
         return list(ENGINE)
@@ -98,18 +98,18 @@ def packages(what):
     return ["node"] if what == "npm" and manager() == "brew" else [what]
 
 
-def manager():
+def manager() -> "str | None":
     return next((name for name in REMEDIES if shutil.which(name)), None)
 
 
-def remedy(names):
-    names = " ".join(names)
-    if manager() is None:
-        return f"Not found: {names}. Install with your system's package manager."
-    return f"Not found: {names}. Install with: {REMEDIES[manager()].format(names)}"
+def remedy(names: "list[str]") -> str:
+    missing, installer = " ".join(names), manager()
+    if installer is None:
+        return f"Not found: {missing}. Install with your system's package manager."
+    return f"Not found: {missing}. Install with: {REMEDIES[installer].format(missing)}"
 
 
-def install(names):
+def install(names: "list[str]") -> None:
     """Install the packages if that needs no password: apt-get as root, or Homebrew."""
     if manager() == "apt-get" and os.geteuid() == 0:
         commands = [
@@ -125,7 +125,7 @@ def install(names):
         run(command)
 
 
-def run(command):
+def run(command: "list[str]") -> None:
     """Run a command quietly; on failure print its output."""
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(

@@ -4,14 +4,17 @@ python scripts/states.py            write the page
 python scripts/states.py --check    write nothing; exit 1 if the page is out of date
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "fakes"))
 
-from state_rows import ROWS  # noqa: E402 (found by the line above)
+from state_rows import ROWS, Row  # noqa: E402 (found by the line above)
 
 PAGE = ROOT / "docs" / "states.md"
 
@@ -32,25 +35,25 @@ Code into each situation and checks every word, exit code and JSON field.
 COLUMNS = ("situation", "how it ends", "status", "wait", "wait afterwards")
 
 
-def page():
+def page() -> str:
     parts = list(dict.fromkeys(row.part for row in ROWS))
     return "\n".join([HEAD, *(section(part) for part in parts)])
 
 
-def section(part):
+def section(part: str) -> str:
     lines = [COLUMNS, ("---",) * len(COLUMNS), *(cells(row) for row in ROWS if row.part == part)]
     return "\n".join([f"## {part}", "", *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
-def cells(row):
+def cells(row: Row) -> tuple[str, ...]:
     during = f"**`{row.during}`**" + (f" (background: {row.background})" if row.background else "")
     status = f"`{row.before}` → {during} → `{row.after}`"
     wait = f"{'⏳ ' if row.blocks else ''}`{row.wait}` ({row.code})"
     return row.situation, row.end, status, wait, f"`{row.later}` ({row.later_code})"
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Generate docs/states.md from the rows that the live tests check.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
     parser.add_argument("--page", type=Path, default=PAGE, help="the file to write or check")
     options = parser.parse_args(argv)

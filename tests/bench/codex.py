@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from codex_exchange import Line
 from codex_lab import CodexLab
@@ -158,7 +159,7 @@ def deaths(place: Place) -> Iterator[Figure]:
             commands.checked("send", id, f"[[hold: turn {number}]][[reply: never]]")
             assert lab.model.wait_until_blocked(f"turn {number}")
             pid = commands.start("wait", id)
-            until(lambda pid=pid: is_armed(pid), "the wait is armed")
+            until(partial(is_armed, pid), "the wait is armed")
             (server,) = lab.servers()
             os.kill(server, signal.SIGKILL)
             begin = time.perf_counter()

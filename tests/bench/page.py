@@ -103,7 +103,8 @@ def renew(made: dict[str, str], page: Path = PAGE) -> None:
     for name, part in made.items():
         begin, end = f"<!-- {name}, made by make bench -->", f"<!-- end of {name} -->"
         pattern = re.escape(begin) + ".*?" + re.escape(end)
-        text, count = re.subn(pattern, lambda _, whole=f"{begin}\n{part}\n{end}": whole, text, flags=re.DOTALL)
-        if count != 1:
+        before, *places = re.split(pattern, text, flags=re.DOTALL)
+        if len(places) != 1:
             raise SystemExit(f"{page.name} has no place for {name}: it needs the lines {begin} and {end}")
+        text = f"{before}{begin}\n{part}\n{end}{places[0]}"
     page.write_text(text)

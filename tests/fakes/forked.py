@@ -50,7 +50,8 @@ class Forked:
                 file.seek(0)
             told, its = (files.enter_context(end) for end in socket.socketpair())
             with self._turn:
-                socket.send_fds(self._ours, [b"!"], [one.fileno() for one in (order, its, *streams)])
+                passed = [order.fileno(), its.fileno(), *(stream.fileno() for stream in streams)]
+                socket.send_fds(self._ours, [b"!"], passed)
             its.close()
             told.settimeout(timeout)
             with told.makefile("r") as lines:
@@ -117,7 +118,7 @@ def command(order: int, told: int, streams: tuple[int, ...]) -> NoReturn:
     try:
         sys.modules[f"{PACKAGE}.__main__"].main()
     finally:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         os._exit(1)
 
 

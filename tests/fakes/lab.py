@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from forked import Forked
 from model_server import ModelServer
@@ -68,7 +68,7 @@ class Lab:
         self.env = self._environment(claude)
         self.trust(self.project)
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         self.model.start()
         return self
 
@@ -113,7 +113,7 @@ class Lab:
 
     def log_in(self) -> None:
         """Have Claude find a subscription's login, which nobody checks, in the place of the API key."""
-        token = {"accessToken": "sk-ant-oat01-offline", "refreshToken": "sk-ant-ort01-offline"}
+        token: dict[str, Any] = {"accessToken": "sk-ant-oat01-offline", "refreshToken": "sk-ant-ort01-offline"}
         token |= {"expiresAt": int((time.time() + 86_400) * 1000), "scopes": ["user:inference", "user:profile"]}
         credentials = self.home / ".claude" / ".credentials.json"
         credentials.parent.mkdir(exist_ok=True)

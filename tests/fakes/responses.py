@@ -13,8 +13,14 @@ from collections.abc import Sequence
 from typing import Any
 
 # What Codex adds to the user's words by itself.
-ADDED = ("# AGENTS.md instructions", "<environment_context>", "<user_instructions>", "<skill", "<permissions")
-ADDED += ("<subagent_notification>",)
+ADDED = (
+    "# AGENTS.md instructions",
+    "<environment_context>",
+    "<user_instructions>",
+    "<skill",
+    "<permissions",
+    "<subagent_notification>",
+)
 ABORTED = "<turn_aborted>"
 # What Codex says at the beginning of a turn that nobody asked for; the goal's objective is its script.
 GOAL = '<codex_internal_context source="goal">'

@@ -96,6 +96,11 @@ class Command:
 
 def as_item(id: str, text: str, cwd: str, status: str) -> dict[str, Any]:
     """A command of which nothing more is known."""
-    item = {"type": "CommandExecution", "id": id, "process_id": None, "command": ["/bin/bash", "-lc", text]}
+    item: dict[str, Any] = {
+        "type": "CommandExecution",
+        "id": id,
+        "process_id": None,
+        "command": ["/bin/bash", "-lc", text],
+    }
     item |= {"cwd": f"file://{cwd}", "parsed_cmd": [{"type": "unknown", "cmd": text}], "source": "agent"}
     return {**item, "status": status, "aggregated_output": None, "exit_code": None, "duration": None}

@@ -104,7 +104,7 @@ def _end(payload: Fields) -> Fields:
 
 
 def shown_turn(id: str, status: str, began: int | None) -> Fields:
-    turn = {"id": id, "rootTurnId": id, "items": [], "itemsView": "notLoaded", "status": status, "error": None}
+    turn: Fields = {"id": id, "rootTurnId": id, "items": [], "itemsView": "notLoaded", "status": status, "error": None}
     return {**turn, "startedAt": began, "completedAt": None, "durationMs": None}
 
 

@@ -37,7 +37,8 @@ class Asked:
 
     def __init__(self, thread: Thread, method: str, params: Fields) -> None:
         server = thread.server
-        self.id, self._thread, self.result = server.asked, thread, None
+        self.id, self._thread = server.asked, thread
+        self.result: Fields | None = None
         server.asked += 1
         server.requests[self.id] = self
         self.frame = {"method": method, "id": self.id, "params": params}
@@ -298,7 +299,7 @@ class Turn(threading.Thread):
 
     def _question(self, id: str, given: Fields) -> str:
         questions = [{**one, "isOther": True, "isSecret": False} for one in given["questions"]]
-        params = {"threadId": self._thread.id, "turnId": self.id, "itemId": id, "questions": questions}
+        params: Fields = {"threadId": self._thread.id, "turnId": self.id, "itemId": id, "questions": questions}
         params |= {"isBlocking": False, "autoResolutionMs": None}
         return json.dumps(self._ask("waitingOnUserInput", "item/tool/requestUserInput", params))
 
