@@ -13,7 +13,7 @@ from functools import partial
 from codex_exchange import Line
 from codex_lab import CodexLab
 from figures import Figure, milliseconds, ratio
-from measuring import Commands, Failed, in_turns, is_armed, spread, until
+from measuring import Commands, Failed, ended, in_turns, is_armed, spread, until
 from place import Place
 from waits import arm_time
 
@@ -135,7 +135,7 @@ def _gone(commands: Commands, lab: CodexLab, line: Line, id: str, number: int) -
     pid, gone = commands.start("wait", id), list[float]()
 
     def watch() -> None:
-        os.waitpid(pid, 0)
+        ended(pid)
         gone.append(time.perf_counter())
 
     until(lambda: is_armed(pid), "the wait is armed")
@@ -163,7 +163,7 @@ def deaths(place: Place) -> Iterator[Figure]:
             (server,) = lab.servers()
             os.kill(server, signal.SIGKILL)
             begin = time.perf_counter()
-            _, status = os.waitpid(pid, 0)
+            exit_code = ended(pid)
             times.append(time.perf_counter() - begin)
-            assert os.waitstatus_to_exitcode(status) == 5
+            assert exit_code == 5
     yield milliseconds("codex-death", "the app-server killed in a turn, to `wait` gone", 100.0, spread(times[1:]))

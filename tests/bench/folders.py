@@ -183,12 +183,21 @@ class MadeSession:
         self.say("busy", now)
 
     def finish(self) -> tuple[Path, float]:
-        """The running turn ends: its report comes as the hook leaves it. Returns the file, and when it was there."""
+        """The running turn ends: the hook leaves its report, and the agent says that it is idle.
+
+        Returns the report, and when the agent said so: until then it may go on with the same turn.
+        """
         draft = self.conversation.draft("Stop", prompt_id=self._prompt, last_assistant_message=REPLY)
         file = draft.with_name(f"{draft.name[1:]}.json")
-        at = time.perf_counter()
         draft.rename(file)
+        at = time.perf_counter()
+        self.say("idle", time.time())
         return file, at
+
+    def go_on(self, report: Path) -> None:
+        """Take the end back: the same turn runs again."""
+        report.unlink()
+        self.say("busy", time.time())
 
 
 class StateFolder:

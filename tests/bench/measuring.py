@@ -7,6 +7,7 @@ Machines are loaded and differ, so nothing here is of use by itself: every comma
 from __future__ import annotations
 
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -168,6 +169,17 @@ def most_memory(pid: int) -> float:
 
 def _kilobytes(status: str, name: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(f"{name}:")).split()[1])
+
+
+def ended(pid: int, seconds: float = 30.0) -> int:
+    """Wait for a process of ours to end by itself; returns its exit code."""
+    handle = os.pidfd_open(pid)
+    ready, _, _ = select.select([handle], [], [], seconds)
+    os.close(handle)
+    if not ready:
+        end(pid)
+        raise Failed(f"process {pid} has not ended within {seconds:g} s")
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def end(pid: int, signal: int = 15) -> None:

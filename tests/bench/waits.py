@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -14,6 +13,7 @@ from measuring import (
     Commands,
     Cost,
     end,
+    ended,
     in_turns,
     is_armed,
     most_memory,
@@ -51,7 +51,7 @@ def arm_time(commands: Commands, id: str) -> Cost:
 
 
 def woken(place: Place) -> Iterator[Figure]:
-    """From the report of a turn's end to the end of the waiting process."""
+    """From the agent's word that it is idle, a turn's end reported, to the end of the waiting process."""
     with place.state() as state:
         session = state.add(1, turns=3)[0]
         commands = Commands(state.env)
@@ -59,10 +59,10 @@ def woken(place: Place) -> Iterator[Figure]:
 
         def finish() -> tuple[float, Callable[[], None]]:
             report, begin = session.finish()
-            return begin, report.unlink  # the turn runs again
+            return begin, lambda: session.go_on(report)
 
         times, floor = _gone_after(finish, commands, session, place.rounds, code=0)
-    what = "a turn's end reported, to `wait` gone"
+    what = "a turn's end reported and the agent idle, to `wait` gone"
     yield milliseconds("fact-to-wait-gone", what, 15.0, spread(times), ancestor="1.57 s", note=_beside(floor))
 
 
@@ -98,9 +98,9 @@ def _gone_after(
         floor.append(commands.floor())
         pid = _armed_wait(commands, session)
         begin, mend = cause()
-        _, status = os.waitpid(pid, 0)
+        exit_code = ended(pid)
         times.append(time.perf_counter() - begin)
-        assert os.waitstatus_to_exitcode(status) == code
+        assert exit_code == code
         mend()
     return times, floor
 
