@@ -28,7 +28,8 @@ def lives(place: Place) -> Iterator[Figure]:
         commands = Commands(lab.env)
         os.chdir(lab.project)
         bare = Bare(lab, lab.folder(lab.create()))  # Claude's very first run does more than any other
-        found = [_life(commands, bare, f"bench-{number}") for number in range(place.few + 1)][1:]
+        lives = [_life(commands, bare, f"bench-{number}") for number in range(place.few + place.first)]
+    found = lives[place.first :]
     created, ready = (
         spread(walls) for walls in ([one.created.wall for one in found], [one.bare.ready for one in found])
     )
@@ -75,7 +76,7 @@ def send(place: Place) -> Iterator[Figure]:
         os.chdir(lab.project)
         id = lab.create()
         whole, own, agents, floor = [], [], [], []
-        for number in range(1, max(5, place.few * 2) + 2):
+        for number in range(1, place.few * 2 + 2):
             floor.append(commands.floor())
             cost, share = _sent(commands, lab, id, number)
             whole.append(cost)

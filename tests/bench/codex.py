@@ -31,11 +31,12 @@ def reads(place: Place) -> Iterator[Figure]:
     with lab_of(place) as lab:
         os.chdir(lab.project)
         commands, ours = Commands(lab.env), client(lab.env)
-        ids = [ours.create(cli="codex", path=str(lab.project))["id"] for _ in range(_SESSIONS)]
+        ids = [ours.create(cli="codex", path=str(lab.project))["id"] for _ in range(place.size(_SESSIONS, 3))]
         rested, asking, busy = ids[:3]
-        for number in range(_TURNS):
+        turns = place.size(_TURNS, 2)
+        for number in range(turns):
             ours.ask(rested, f"Step {number}. [[reply: step {number} is done]]")
-        commands.checked("last-message", rested, says=f"step {_TURNS - 1} is done")
+        commands.checked("last-message", rested, says=f"step {turns - 1} is done")
         commands.checked("wait", rested, says="completed")
         found = in_turns(
             place.rounds,
@@ -100,7 +101,7 @@ def creates(place: Place) -> Iterator[Figure]:
     with lab_of(place) as lab:
         os.chdir(lab.project)
         commands = Commands(lab.env)
-        for _ in range(max(5, place.few) + 1):
+        for _ in range(place.few + 1):
             floor.append(commands.floor())
             cold.append(commands.once("create", "--cli", "codex", "-q"))
             warm.append(commands.once("create", "--cli", "codex", "-q"))
@@ -155,7 +156,7 @@ def deaths(place: Place) -> Iterator[Figure]:
     with lab_of(place) as lab:
         os.chdir(lab.project)
         commands, id = Commands(lab.env), lab.create()
-        for number in range(max(5, place.few) + 1):
+        for number in range(place.few + 1):
             commands.checked("send", id, f"[[hold: turn {number}]][[reply: never]]")
             assert lab.model.wait_until_blocked(f"turn {number}")
             pid = commands.start("wait", id)

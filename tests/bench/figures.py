@@ -39,13 +39,14 @@ class Figure(NamedTuple):
     def missed(self) -> bool:
         return self.reach is not None and self.value > self.reach
 
-    def shown(self) -> str:
-        """One line for a person."""
+    def shown(self, judged: bool = True) -> str:
+        """One line for a person; `judged` by its reach."""
         wall = f" ({self.wall:.0f} ms)" if self.wall is not None else ""
         values = f"{amount(self.value, self.unit)}{wall}, p20 {amount(self.p20, self.unit)}"
         values += f", cpu {amount(self.cpu, self.unit)}" if self.cpu is not None else ""
-        reach = f"reach {amount(self.reach, self.unit)}" if self.reach is not None else ""
-        verdict = "" if self.reach is None else ("MISSED" if self.missed else "ok")
+        judged = judged and self.reach is not None
+        reach = f"reach {amount(self.reach, self.unit)}" if self.reach is not None and judged else ""
+        verdict = ("MISSED" if self.missed else "ok") if judged else ""
         return f"{self.name:24} {values:44} {reach:16} {verdict:7} {self.note}".rstrip()
 
 
@@ -58,8 +59,8 @@ class Growth(NamedTuple):
     unit: str
     values: dict[int, float]
 
-    def shown(self) -> str:
-        """One line for a person."""
+    def shown(self, judged: bool = True) -> str:
+        """One line for a person; no growth is judged."""
         values = ", ".join(f"{size}: {amount(value, self.unit)}" for size, value in self.values.items())
         return f"{self.name:24} by {self.by}: {values}"
 

@@ -55,13 +55,13 @@ def of_sessions(place: Place) -> Iterator[Growth]:
             )
     for size in _some(place, SESSIONS):
         with place.state() as state:
-            used = idle_cost(state, [_busy(state, size)], 3.0 if place.quick else 10.0)[0]
+            used = idle_cost(state, [_busy(state, size)], place.size(10, 1))[0]
             table.add("idle wait", "`wait` for all, waiting: processor time a minute", "ms", size, used * 1e3)
     yield from table.growths()
 
 
-def _some(place: Place, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    return sizes[:-1] if place.quick else sizes
+def _some(place: Place, sizes: tuple[int, ...], quick: int = 2) -> tuple[int, ...]:
+    return sizes[: place.size(len(sizes), quick)]
 
 
 def _busy(state: StateFolder, count: int) -> list[MadeSession]:
@@ -111,7 +111,7 @@ def of_sends(place: Place) -> Iterator[Growth]:
     with Lab(place.claude, "bench-growth") as lab:
         os.chdir(lab.project)
         commands = Commands(lab.env)
-        for size in _some(place, TURNS):
+        for size in _some(place, TURNS, quick=1):
             id = lab.create()
             _grow_old(lab, id, size)
             costs = []

@@ -15,23 +15,33 @@ class Place:
     Args:
         scratch: a folder for state folders, removed by whoever made it.
         rounds: how often a quick thing is measured.
-        quick: smaller sizes and shorter times, for a look.
+        quick: everything once and as small as it can be, to see that it runs.
         claude, codex: paths of the real programs.
     """
 
     def __init__(self, scratch: Path, rounds: int, quick: bool, claude: str, codex: str) -> None:
-        self._scratch, self.rounds, self.quick = scratch, rounds, quick
+        self._scratch, self._quick = scratch, quick
+        self.rounds = 1 if quick else rounds
         self.claude, self.codex = claude, codex
 
     @property
     def fewer(self) -> int:
         """How often a thing of some hundred milliseconds is measured."""
-        return max(5, self.rounds // 2)
+        return 1 if self._quick else max(5, self.rounds // 2)
 
     @property
     def few(self) -> int:
         """How often a thing of seconds is measured."""
-        return 2 if self.quick else max(3, self.rounds // 5)
+        return 1 if self._quick else max(3, self.rounds // 5)
+
+    @property
+    def first(self) -> int:
+        """How often a thing is done before it counts: what comes first fills caches."""
+        return 0 if self._quick else 1
+
+    def size(self, whole: int, quick: int) -> int:
+        """How many, how large or how long: `whole`, but where a quick look is enough."""
+        return quick if self._quick else whole
 
     def state(self) -> StateFolder:
         """A new, empty state folder."""

@@ -37,9 +37,10 @@ def list_20(place: Place) -> Iterator[Figure]:
 
 def list_500(place: Place) -> Iterator[Figure]:
     with place.state() as state:
-        state.add(500, turns=3)
+        count = place.size(500, 10)
+        state.add(count, turns=3)
         commands = Commands(state.env)
-        assert commands.checked("list", "--json").count('"idle"') == 500
+        assert commands.checked("list", "--json").count('"idle"') == count
         found = in_turns(place.fewer, floor=commands.floor, it=lambda: commands.once("list"))
         held = commands.memory("list")
     note = f"{found['it'].median / found['floor'].median:.1f} times `python -c pass`; {held:.0f} MB"
@@ -58,7 +59,7 @@ def status(place: Place) -> Iterator[Figure]:
 
 def last_message(place: Place) -> Iterator[Figure]:
     with place.state() as state:
-        small, big = state.add(1, turns=3)[0], state.add(1, turns=3, padding=_BIG)[0]
+        small, big = state.add(1, turns=3)[0], state.add(1, turns=3, padding=place.size(_BIG, 2**20))[0]
         commands = Commands(state.env)
         for session in (small, big):
             commands.checked("last-message", session.id, says=REPLY)

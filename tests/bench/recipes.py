@@ -22,13 +22,13 @@ def fan_out(place: Place) -> Iterator[Figure]:
         commands = Commands(lab.env)
         os.chdir(lab.project)
         bare = Bare(lab, lab.folder(lab.create()))
-        tasks = []
-        for number in range(_MANY):
+        tasks, seconds = [], place.size(_SECONDS, 0)
+        for number in range(place.size(_MANY, 1)):
             task = lab.path / f"task{number}.md"
-            task.write_text(f"[[delay: {_SECONDS}]][[reply: task {number} is done]]")
+            task.write_text(f"[[delay: {seconds}]][[reply: task {number} is done]]")
             tasks.append(str(task))
         rounds = [_round(lab, commands, bare, tasks) for _ in range(place.few)]
-    ratios = spread([whole / (ready + _SECONDS) for whole, ready, _ in rounds])
+    ratios = spread([whole / (ready + seconds) for whole, ready, _ in rounds])
     wholes, readies = (spread([one[place] for one in rounds]) for place in (0, 1))
     yield Figure(
         *("fan-out-8", "`fan-out` of 8 with turns of 3 s, to 8 bare programs started at once and 3 s", "ratio"),
@@ -43,10 +43,10 @@ def fan_out(place: Place) -> Iterator[Figure]:
 def _round(lab: Lab, commands: Commands, bare: Bare, tasks: list[str]) -> tuple[float, float, float]:
     """Seconds of the fan-out, seconds until the last bare program was ready, and MB."""
     begin = time.perf_counter()
-    held = commands.memory("fan-out", *tasks, "--max-parallel", str(_MANY))
+    held = commands.memory("fan-out", *tasks, "--max-parallel", str(len(tasks)))
     whole = time.perf_counter() - begin
     run = max((lab.state / "runs").iterdir(), key=lambda path: path.name)
     told = [json.loads(path.read_text()) for path in (run / "branches").glob("*.json")]
-    if [one["outcome"] for one in told] != ["completed"] * _MANY:
+    if [one["outcome"] for one in told] != ["completed"] * len(tasks):
         raise Failed(f"not all of the fan-out is done: {told}")
-    return whole, bare.crowd(_MANY), held
+    return whole, bare.crowd(len(tasks)), held

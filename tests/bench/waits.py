@@ -125,10 +125,10 @@ def _armed_wait(commands: Commands, session: MadeSession) -> int:
 
 def idle(place: Place) -> Iterator[Figure]:
     """Three at once, each on a session of its own."""
-    seconds = 10.0 if place.quick else 60.0
+    seconds = place.size(60, 1)
     with place.state() as state:
         used = idle_cost(state, [[session] for session in _busy(state, 3)], seconds)
-    note = f"three of them, over {seconds:g} s"
+    note = f"three of them, over {seconds} s"
     yield milliseconds(
         "idle-wait", "processor time of a waiting `wait`, a minute", 15.0, spread(used), ancestor="600 ms", note=note
     )
@@ -159,14 +159,14 @@ def idle_cost(state: StateFolder, groups: list[list[MadeSession]], seconds: floa
 
 def of_200(place: Place) -> Iterator[Figure]:
     with place.state() as state:
-        sessions = _busy(state, 200)
+        sessions = _busy(state, place.size(200, 10))
         commands = Commands(state.env)
         begin = time.perf_counter()
         pid = commands.start("wait", *[session.id for session in sessions])
         try:
             until(lambda: is_armed(pid), "the wait is armed")
             took = time.perf_counter() - begin
-            time.sleep(3.0)  # some ticks
+            time.sleep(place.size(3, 1))  # some ticks
             held = most_memory(pid)
         finally:
             end(pid)
