@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _IN_MODIFY, _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x8, 0x80, 0x100
 _MASK = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE
-
+# To watch a file by another path too adds to what is watched of it; the kernel reports that a file is gone.
+_IN_MASK_ADD, _IN_IGNORED = 0x20000000, 0x8000
 
 _LONGEST = 86_400.0  # poll(2) takes milliseconds in a C int
 
@@ -33,13 +34,17 @@ def keep_interrupt() -> None:
 
 
 class Watcher:
-    """Tells that something changed, not what. Use as a context manager."""
+    """Reports that something changed, and what. Use as a context manager.
+
+    Attributes:
+        changed: what ended the last `wait`: paths, processes as (pid, start time), descriptors of the caller.
+    """
 
     def __init__(self) -> None:
+        self.changed: set[str | tuple[int, str] | int] = set()
         self._poll = select.poll()
-        self._owned: list[int] = []
+        self._ends: dict[int, tuple[int, str]] = {}
         self._processes: set[tuple[int, str]] = set()
-        self._folders: set[str] = set()
         self._notify = _Kqueue() if hasattr(select, "kqueue") else _Inotify()
         if self._notify.descriptor >= 0:
             self._poll.register(self._notify.descriptor, select.POLLIN)
@@ -49,28 +54,25 @@ class Watcher:
 
     def __exit__(self, *_: object) -> None:
         self._notify.close()
-        for descriptor in self._owned:
+        for descriptor in self._ends:
             os.close(descriptor)
 
-    def watch_path(self, path: str, arrivals: bool = False) -> None:
-        """Watch a folder (entries made, moved in, written) or a file. A path that does not exist is left out.
+    def watch_path(self, path: str, arrivals: bool = False) -> bool:
+        """Watch a folder (entries made, moved in, written) or a file; False if it cannot be watched, or does not exist.
 
         Args:
             arrivals: of a folder, only what is moved in matters, not what is drafted there.
         """
-        if path not in self._folders and self._notify.add(path, _IN_MOVED_TO if arrivals else _MASK):
-            self._folders.add(path)
+        return self._notify.add(path, _IN_MOVED_TO if arrivals else _MASK)
 
     def watch(
         self, paths: Iterable[str], processes: Iterable[tuple[int, str]] = (), arrivals: Iterable[str] = ()
-    ) -> None:
-        """Watch all of these; see `watch_path` and `watch_process`."""
-        for path in paths:
-            self.watch_path(path)
-        for path in arrivals:
-            self.watch_path(path, arrivals=True)
-        for process in processes:
-            self.watch_process(*process)
+    ) -> bool:
+        """Watch all of these; False if one cannot be watched. See `watch_path` and `watch_process`."""
+        watched = [self.watch_path(path) for path in paths]
+        watched += [self.watch_path(path, arrivals=True) for path in arrivals]
+        watched += [self.watch_process(*process) for process in processes]
+        return all(watched)
 
     def watch_descriptor(self, descriptor: int) -> None:
         """Watch a file descriptor that the caller owns for input."""
@@ -80,29 +82,36 @@ class Watcher:
         """Watch it no more. Called before it is closed."""
         self._poll.unregister(descriptor)
 
-    def watch_process(self, pid: int, started: str) -> None:
-        """Watch for the end of a process, which need not be a child. One that is gone already is left out."""
-        if (pid, started) in self._processes or not hasattr(os, "pidfd_open"):
-            return
+    def watch_process(self, pid: int, started: str) -> bool:
+        """Watch for the end of a process, which need not be a child; False if it cannot be watched, or is gone."""
+        if (pid, started) in self._processes:
+            return True
+        if not hasattr(os, "pidfd_open"):
+            return False
         try:
             descriptor = os.pidfd_open(pid)
         except OSError:
-            return
-        self._owned.append(descriptor)
+            return False
+        self._ends[descriptor] = (pid, started)
         self._processes.add((pid, started))
         if processes.is_running(pid, started):
             self._poll.register(descriptor, select.POLLIN)
+        return True
 
     def wait(self, seconds: float) -> bool:
         """Block until something watched changed; False if `seconds` passed first."""
         if _kept:
             raise _kept.pop()
+        self.changed = set()
         ready = self._poll.poll(min(max(0.0, seconds), _LONGEST) * 1000)
         for descriptor, _ in ready:
             if descriptor == self._notify.descriptor:
-                self._notify.drain()
-            elif descriptor in self._owned:
+                self.changed |= self._notify.drain()
+            elif descriptor in self._ends:
                 self._poll.unregister(descriptor)  # a process ends once; its descriptor stays readable for ever
+                self.changed.add(self._ends[descriptor])
+            else:
+                self.changed.add(descriptor)
         return bool(ready)
 
 
@@ -114,19 +123,38 @@ class _Inotify:
         if not sys.platform.startswith("linux"):
             return
         import ctypes
+        from struct import Struct
 
+        self._event = Struct("iIII")  # watch, what happened, cookie, length of the name that follows
+        self._paths: dict[int, set[str]] = {}
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def add(self, path: str, mask: int) -> bool:
-        return self.descriptor >= 0 and self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask) >= 0
+        if self.descriptor < 0:
+            return False
+        # Also a path that is watched already: it may be another file by now. For the same one nothing changes.
+        watch = self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask | _IN_MASK_ADD)
+        if watch < 0:
+            return False
+        self._paths.setdefault(watch, set()).add(path)
+        return True
 
-    def drain(self) -> None:
+    def drain(self) -> set[str]:
+        """The paths that have changed; all there are if there were more events than the kernel keeps."""
+        changed: set[str] = set()
         try:
-            while os.read(self.descriptor, 65536):
-                pass
+            while events := os.read(self.descriptor, 65536):
+                at = 0
+                while at < len(events):
+                    watch, mask, _, length = self._event.unpack_from(events, at)
+                    at += self._event.size + length
+                    changed |= set().union(*self._paths.values()) if watch < 0 else self._paths.get(watch, set())
+                    if mask & _IN_IGNORED:
+                        self._paths.pop(watch, None)
         except BlockingIOError:
             pass
+        return changed
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -138,15 +166,19 @@ class _Kqueue:
 
     def __init__(self) -> None:
         self._queue: Any = select.kqueue()  # type: ignore[attr-defined,unused-ignore]
-        self._open: list[int] = []
+        self._open: dict[int, str] = {}
+        self._paths: set[str] = set()
         self.descriptor: int = self._queue.fileno()
 
     def add(self, path: str, mask: int) -> bool:
+        if path in self._paths:
+            return True
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be a pipe by now
         except OSError:
             return False
-        self._open.append(descriptor)
+        self._open[descriptor] = path
+        self._paths.add(path)
         kinds: Any = select
         event = kinds.kevent(
             descriptor,
@@ -157,9 +189,11 @@ class _Kqueue:
         self._queue.control([event], 0)
         return True
 
-    def drain(self) -> None:
-        while self._queue.control(None, 64, 0):
-            pass
+    def drain(self) -> set[str]:
+        changed: set[str] = set()
+        while events := self._queue.control(None, 64, 0):
+            changed.update(self._open[event.ident] for event in events)
+        return changed
 
     def close(self) -> None:
         self._queue.close()

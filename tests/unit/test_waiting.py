@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,73 @@ def test_a_file_that_grows(watcher, tmp_path):
         opened.write("two\n")
         opened.flush()
         assert watcher.wait(LONG) is True
+
+
+def test_a_file_that_another_one_replaces_is_watched_on(watcher, tmp_path):
+    file = tmp_path / "status"
+    for number in range(3):
+        files.write_whole(str(file), b"new")
+        assert watcher.watch_path(str(file))
+        assert quiet(watcher)
+        file.write_text(f"written {number}")
+        assert watcher.wait(LONG) is True
+        assert watcher.changed == {str(file)}
+
+
+def test_it_names_what_changed(watcher, tmp_path):
+    reading, writing = os.pipe()
+    process, started = sleeper()
+    names = ("one", "two", "three")
+    for name in names:
+        (tmp_path / name).mkdir()
+    try:
+        with process:
+            ends = ((process.pid, started),)
+            assert watcher.watch([str(tmp_path / name) for name in names[:2]], ends, [str(tmp_path / "three")])
+            watcher.watch_descriptor(reading)
+            assert quiet(watcher)
+            assert watcher.changed == set()
+            (tmp_path / "two" / "new").touch()
+            assert watcher.wait(LONG)
+            assert watcher.changed == {str(tmp_path / "two")}
+            (tmp_path / "one" / "new").touch()
+            (tmp_path / "two" / "new").rename(tmp_path / "three" / "moved")
+            assert watcher.wait(LONG)
+            assert watcher.changed == {str(tmp_path / "one"), str(tmp_path / "three")}
+            process.kill()
+            assert watcher.wait(LONG)
+            assert watcher.changed == set(ends)
+            os.write(writing, b"x")
+            assert watcher.wait(LONG)
+            assert watcher.changed == {reading}
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_it_says_what_cannot_be_watched(watcher, tmp_path):
+    assert watcher.watch([str(tmp_path)])
+    assert not watcher.watch([str(tmp_path), str(tmp_path / "missing")])
+    assert not watcher.watch((), (), [str(tmp_path / "missing")])
+    process, started = sleeper()
+    with process:
+        assert watcher.watch((), [(process.pid, started)])
+        process.kill()
+    with Watcher() as another:
+        assert not another.watch((), [(process.pid, started)])
+
+
+def test_all_counts_as_changed_if_there_were_more_events_than_the_system_keeps(watcher, tmp_path):
+    limit = Path("/proc/sys/fs/inotify/max_queued_events")
+    loud, still = tmp_path / "loud", tmp_path / "still"
+    for folder in (loud, still):
+        folder.mkdir()
+        watcher.watch_path(str(folder))
+    for number in range(int(limit.read_text()) // 2 + 1 if limit.exists() else 100):
+        (loud / str(number)).touch()  # made, and closed after writing
+    (still / "new").touch()
+    assert watcher.wait(LONG)
+    assert watcher.changed == {str(loud), str(still)}
 
 
 def test_a_change_between_arming_and_waiting_is_not_missed(watcher, tmp_path):
