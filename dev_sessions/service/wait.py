@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 
@@ -31,7 +32,8 @@ _SETTLING = (0.0, 1.0, 2.0, 5.0, 6.0)
 _SELDOM = 60.0
 # The shortest pause between two looks, and the longest silence, whatever interval is asked for. Seconds.
 _PAUSE, _SIGN_OF_LIFE = 0.05, 60.0
-_ENDS_ARE_EVENTS = hasattr(os, "pidfd_open")
+# A safety tick visits so many sessions; if there are more, no more than visit each of them within so many seconds.
+_MANY, _ROUND = 100, 10.0
 # Two changes closer than this may bear the same stamp. Nanoseconds.
 _TICK_OF_FILES = 50_000_000
 
@@ -54,10 +56,14 @@ def wait(
     outcomes: list[dict[str, Any]] = []
     with Watcher() as watcher, Notices(watcher) as notices:
         pending = [_Look(session) for session in sessions]
-        woken = True
+        tick = time.monotonic() + interval
         while pending:
-            moved = notices.read()
-            due = [look for look in pending if look.due(watcher, woken) or look.session.id in moved]
+            moved, now = notices.read(), time.monotonic()
+            visits = {look for look in pending if look.settles <= now or not look.watched.isdisjoint(watcher.changed)}
+            if now >= tick:
+                tick = now + interval
+                visits |= _on_the_round(pending, interval)
+            due = [look for look in pending if look.session.id in moved or (look in visits and look.due(watcher))]
             for look in due:
                 look.session = _reaching(look.session, turn)
             for look, state in zip(due, context.states([look.session for look in due]), strict=True):
@@ -72,58 +78,70 @@ def wait(
             if not pending or (params.get("any") and outcomes):
                 break
             yield from notices.new([look.session for look in pending])
-            seconds = min(interval, *(look.settles_in() for look in pending))
-            seconds = seconds if deadline is None else min(seconds, deadline - time.monotonic())
-            if seconds <= 0:
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
                 for look in pending:
                     outcomes.append(_timed_out(look.session, turn, notices.last(look.session)))
                     yield outcomes[-1]
                 break
-            woken = watcher.wait(0.0 if notices.moved else seconds)
+            until = min(tick, *(look.settles for look in pending), math.inf if deadline is None else deadline)
+            watcher.wait(0.0 if notices.moved else until - now)
             yield None  # a sign of life: who carries it on notices if nobody listens any more
     return outcomes[:1] if params.get("any") else outcomes
+
+
+def _on_the_round(pending: list[_Look], interval: float) -> set[_Look]:
+    """The sessions that a safety tick visits: those that cannot be watched, and of the others those whose turn it is.
+
+    A file system may take a watch and report nothing (a network mount), so every session has its turn.
+    """
+    count = max(_MANY, math.ceil(len(pending) * interval / _ROUND))
+    longest_ago = sorted(pending, key=lambda look: look.visited)
+    return {*longest_ago[:count], *(look for look in pending if not look.armed)}
 
 
 class _Look:
     """When to look at a session again: at once if something of it moved, and now and then in any case.
 
-    A look reads all that is at hand of a session; to see whether anything moved takes four calls of the system.
+    A look reads all that is at hand of a session; a visit only asks whether anything moved, in some four system calls.
+
+    Attributes:
+        visited: the time of the last visit.
+        settles: the time at which something may change without an event.
+        watched: the paths and processes that may change.
+        armed: all of them are watched.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.visited = self.settles = 0.0
+        self.watched: frozenset[str | tuple[int, str]] = frozenset()
+        self.armed = False
         self._sources = Sources((), ())
         self._seen: list[tuple[int, int]] | None = None
         self._running: list[bool] = []
         self._looked = self._moved = -_SELDOM
 
-    def due(self, watcher: Watcher, woken: bool) -> bool:
-        """True if it is time for a look; what is watched is armed by then, so nothing after it goes unseen.
-
-        Args:
-            woken: an event came; else the safety tick, which asks for processes only where their end is no event.
-        """
+    def due(self, watcher: Watcher) -> bool:
+        """Visit it; True if it is time for a look. All that changes after this call is an event, or is seen later."""
         now, clock = time.monotonic(), time.time_ns()
-        running = self._alive() if woken or not _ENDS_ARE_EVENTS else self._running
-        if self._stamps() != self._seen or running != self._running:
-            self._running = running
+        self.visited = now
+        named = not self.watched.isdisjoint(watcher.changed)
+        if named or self._stamps() != self._seen or self._alive() != self._running:
             self._moved = now
-            self._sources = self.session.sources()
-            watcher.watch(*self._sources)
+            self._sources = paths, ends, arrivals = self.session.sources()
+            self.watched = frozenset((*paths, *ends, *arrivals))
+            self.armed = watcher.watch(*self._sources)
             # Armed first, read second. What moved just now may move again within one tick of the file system's clock.
-            stamps = self._stamps()
+            self._running, stamps = self._alive(), self._stamps()
             self._seen = stamps if clock - max((stamp for stamp, _ in stamps), default=0) > _TICK_OF_FILES else None
         last, passed = self._looked - self._moved, now - self._moved
+        self.settles = next((self._moved + moment for moment in _SETTLING if moment > passed), math.inf)
         settling = any(last < moment <= passed for moment in _SETTLING)
         if not settling and now - self._looked < _SELDOM:
             return False
         self._looked = now
         return True
-
-    def settles_in(self) -> float:
-        """Seconds until time alone may have brought about more."""
-        passed = time.monotonic() - self._moved
-        return next((moment - passed for moment in _SETTLING if moment > passed), _SELDOM)
 
     def _stamps(self) -> list[tuple[int, int]]:
         found = []
@@ -136,7 +154,8 @@ class _Look:
         return found
 
     def _alive(self) -> list[bool]:
-        return [processes.is_running(*process) for process in self._sources.processes]
+        """Whether its processes run, if their end may not be an event."""
+        return [] if self.armed else [processes.is_running(*process) for process in self._sources.processes]
 
 
 def _reaching(session: Session, turn: int | None) -> Session:
