@@ -23,6 +23,7 @@ _MASK = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE
 _IN_MASK_ADD, _IN_IGNORED = 0x20000000, 0x8000
 
 _LONGEST = 86_400.0  # poll(2) takes milliseconds in a C int
+_LEFT = 64  # descriptors that are not spent on watching
 
 
 _kept: list[type[BaseException]] = []
@@ -92,6 +93,8 @@ class Watcher:
             descriptor = os.pidfd_open(pid)
         except OSError:
             return False
+        if not _is_spare(descriptor):
+            return False
         self._ends[descriptor] = (pid, started)
         self._processes.add((pid, started))
         if processes.is_running(pid, started):
@@ -113,6 +116,15 @@ class Watcher:
             else:
                 self.changed.add(descriptor)
         return bool(ready)
+
+
+def _is_spare(descriptor: int) -> bool:
+    """False, and closed, if the process would have too few descriptors left to read anything."""
+    limit = os.sysconf("SC_OPEN_MAX")
+    if limit < 0 or descriptor < limit - _LEFT:
+        return True
+    os.close(descriptor)
+    return False
 
 
 class _Inotify:
@@ -176,6 +188,8 @@ class _Kqueue:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be a pipe by now
         except OSError:
+            return False
+        if not _is_spare(descriptor):
             return False
         self._open[descriptor] = path
         self._paths.add(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -121,6 +123,19 @@ def test_it_says_what_cannot_be_watched(watcher, tmp_path):
         process.kill()
     with Watcher() as another:
         assert not another.watch((), [(process.pid, started)])
+
+
+def test_it_leaves_descriptors_to_read_with(watcher):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        watched = [watcher.watch_process(os.getpid(), f"then {number}") for number in range(256)]
+        assert not all(watched)
+        with contextlib.ExitStack() as stack:
+            for _ in range(32):
+                stack.enter_context(open(os.devnull, "rb"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_all_counts_as_changed_if_there_were_more_events_than_the_system_keeps(watcher, tmp_path):
