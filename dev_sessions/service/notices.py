@@ -25,7 +25,7 @@ class Notices:
     Use as a context manager.
 
     Attributes:
-        moved: ids of sessions whose state may have changed.
+        moved: ids of sessions whose state may have changed, or that have a new error.
     """
 
     def __init__(self, watcher: Watcher) -> None:
@@ -39,9 +39,10 @@ class Notices:
         self.moved: set[str] = set()
 
     def read(self) -> set[str]:
-        """Read what has arrived; returns the ids of sessions whose state may have changed since the last call."""
-        for id in list(self._listeners):
-            self._read(id)
+        """Read what has arrived; returns the ids of sessions that have moved or lost their listener."""
+        for id, listener in list(self._listeners.items()):
+            if listener.descriptor in self._watcher.changed and not self._read(id):
+                self.moved.add(id)
         moved, self.moved = self.moved, set()
         return moved
 
@@ -88,14 +89,16 @@ class Notices:
             self._watcher.watch_descriptor(listener.descriptor)
             self._read(session.id)
 
-    def _read(self, id: str) -> None:
+    def _read(self, id: str) -> bool:
+        """Read what a session's listener has; False if it is closed, and now removed."""
         heard = self._listeners[id].heard()
         if heard is None:
             listener = self._listeners.pop(id)
             self._watcher.forget_descriptor(listener.descriptor)
             listener.close()
-            return
+            return False
         if heard.complaints:
             self._new[id] = heard.complaints[-1]
-        if heard.moved:
+        if heard.moved or heard.complaints:
             self.moved.add(id)
+        return True

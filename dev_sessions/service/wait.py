@@ -77,7 +77,7 @@ def wait(
                     yield outcome
             if not pending or (params.get("any") and outcomes):
                 break
-            yield from notices.new([look.session for look in pending])
+            yield from notices.new([look.session for look in pending if look in visits or look.session.id in moved])
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 for look in pending:
