@@ -44,6 +44,7 @@ MEASURES: dict[str, Callable[[Place], Iterator[Figure | Growth]]] = {
     "death-to-wait-gone": waits.died,
     "idle-wait": waits.idle,
     "wait-200": waits.of_200,
+    "wait-1000": waits.of_1000,
     "hook": reads.hook,
     "list-500": reads.list_500,
     "fan-out-8": recipes.fan_out,

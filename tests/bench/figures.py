@@ -14,7 +14,7 @@ class Figure(NamedTuple):
     Attributes:
         name: a short name, unique, by which it can be chosen.
         what: what is measured, as the page has it.
-        unit: of `value`, `p20` and `reach`: "ratio" (to `python -c pass`), "ms", "s" or "MB".
+        unit: of `value`, `p20` and `reach`: "ratio" (to `python -c pass`), "ms", "s", "MB" or "%".
         value: the median (or the one measured value).
         p20: the lowest fifth.
         reach: what `value` is to be at most; None: told, not judged.

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from figures import Growth
-from folders import REPLY, Conversation, MadeSession, StateFolder
+from folders import REPLY, Conversation
 from lab import Lab
 from measuring import Commands, Cost, in_turns, spread
 from place import Place
-from waits import idle_cost
+from waits import busy, idle_cost
 
 SESSIONS, TURNS = (1, 10, 100, 1000), (1, 10, 100, 1000, 10_000)
 _SENDS = 3
@@ -55,20 +55,13 @@ def of_sessions(place: Place) -> Iterator[Growth]:
             )
     for size in _some(place, SESSIONS):
         with place.state() as state:
-            used = idle_cost(state, [_busy(state, size)], place.size(10, 1))[0]
+            used = idle_cost(place, state, [busy(state, size)], place.size(60, 1))[0]
             table.add("idle wait", "`wait` for all, waiting: processor time a minute", "ms", size, used * 1e3)
     yield from table.growths()
 
 
 def _some(place: Place, sizes: tuple[int, ...], quick: int = 2) -> tuple[int, ...]:
     return sizes[: place.size(len(sizes), quick)]
-
-
-def _busy(state: StateFolder, count: int) -> list[MadeSession]:
-    sessions = state.add(count, turns=3)
-    for session in sessions:
-        session.begin()
-    return sessions
 
 
 def _measure(

@@ -127,27 +127,36 @@ def idle(place: Place) -> Iterator[Figure]:
     """Three at once, each on a session of its own."""
     seconds = place.size(60, 1)
     with place.state() as state:
-        used = idle_cost(state, [[session] for session in _busy(state, 3)], seconds)
+        used = idle_cost(place, state, [[session] for session in busy(state, 3)], seconds)
     note = f"three of them, over {seconds} s"
     yield milliseconds(
         "idle-wait", "processor time of a waiting `wait`, a minute", 15.0, spread(used), ancestor="600 ms", note=note
     )
 
 
-def _busy(state: StateFolder, count: int) -> list[MadeSession]:
+def of_1000(place: Place) -> Iterator[Figure]:
+    count, seconds = place.size(1000, 10), place.size(60, 1)
+    with place.state() as state:
+        (used,) = idle_cost(place, state, [busy(state, count)], seconds)
+    percent = used / 60 * 100
+    what = "one `wait` of 1,000 ids, waiting: of one core"
+    yield Figure("wait-1000", what, "%", percent, percent, 2.0, note=f"over {seconds} s in which nothing happens")
+
+
+def busy(state: StateFolder, count: int) -> list[MadeSession]:
     sessions = state.add(count, turns=3)
     for session in sessions:
         session.begin()
     return sessions
 
 
-def idle_cost(state: StateFolder, groups: list[list[MadeSession]], seconds: float) -> list[float]:
+def idle_cost(place: Place, state: StateFolder, groups: list[list[MadeSession]], seconds: float) -> list[float]:
     """Seconds of processor time that a `wait` on each group uses in a minute in which nothing happens."""
     commands = Commands(state.env)
     pids = [commands.start("wait", *[session.id for session in group]) for group in groups]
     try:
         until(lambda: all(is_armed(pid) for pid in pids), "the waits are armed", pause=0.02)
-        time.sleep(2.0)  # the first ticks fill caches
+        time.sleep(place.size(10, 0))  # what a `wait` looks at in its first seconds may have just ended
         before, begin = [processor_seconds(pid) for pid in pids], time.monotonic()
         time.sleep(seconds)
         minutes = (time.monotonic() - begin) / 60
@@ -159,7 +168,7 @@ def idle_cost(state: StateFolder, groups: list[list[MadeSession]], seconds: floa
 
 def of_200(place: Place) -> Iterator[Figure]:
     with place.state() as state:
-        sessions = _busy(state, place.size(200, 10))
+        sessions = busy(state, place.size(200, 10))
         commands = Commands(state.env)
         begin = time.perf_counter()
         pid = commands.start("wait", *[session.id for session in sessions])
