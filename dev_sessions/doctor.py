@@ -1,4 +1,4 @@
-"""Checks of this machine, each with its remedy: what dev-sessions needs, what is damaged or left over.
+"""Checks of this machine, each with its remedy: what the package needs, what is damaged or left over.
 
 Only reads, apart from asking programs for their version. A check that fails is itself a finding; the others go on.
 """

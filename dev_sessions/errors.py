@@ -1,4 +1,4 @@
-"""The errors that dev-sessions raises on purpose, each with a code.
+"""The errors that we raise on purpose, each with a code.
 
 An error does not know exit codes (`cli/output.py` has that table). It crosses a transport as
 ``{"code", "message", "data"}``, and `from_wire` turns that back into an error of its class.
