@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
+    from .backends.programs import Program
+
 _TMUX = (3, 2)
 _FREE = 500_000_000  # bytes; with less, a busy session may fill the disk within a day
 # These do not matter in a container whose commands run on a host.

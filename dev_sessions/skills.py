@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from .backends.installed import Program
+    from .backends.programs import Program
 
 STAMP = ".dev-sessions.json"
 _MOST = 1_000_000  # bytes; our files have a few thousand

@@ -10,35 +10,37 @@ from ..errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .base import Backend
-    from .installed import Program
+    from .programs import Program
 
 GROUP = "dev_sessions.backends"
 _OWN = {
     "claude": "dev_sessions.backends.claude.backend:ClaudeBackend",
     "codex": "dev_sessions.backends.codex.backend:CodexBackend",
 }
+# The names of our own agents; the first is the default.
+OWN = tuple(_OWN)
 
 
 def load(name: str, adapter: str | None = None) -> Backend:
     """The backend called `name`, imported now.
 
     Args:
-        adapter: where it was found last (see `adapter_of`); if it is not there any more, it is looked for.
+        adapter: where it was found last (see `adapter_of`); if it is not there any more, it is searched for.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no backend of that name.
     """
-    where = _OWN.get(name) or adapter
-    if where is not None:
+    place = _OWN.get(name) or adapter
+    if place is not None:
         try:
-            return _loaded(where)
+            return _load(place)
         except (ImportError, AttributeError):
             if name in _OWN:
                 raise
-    from importlib.metadata import entry_points  # as long as all the rest of a `list`
+    from importlib.metadata import entry_points  # takes as long as the rest of a `list`
 
     for point in entry_points(group=GROUP, name=name):
-        return _loaded(point.value)
+        return _load(point.value)
     raise UsageError(f"no agent called {name!r}; known: {', '.join(known())}", next="dev-sessions create --help")
 
 
@@ -47,24 +49,23 @@ def adapter_of(backend: Backend) -> str:
     return f"{type(backend).__module__}:{type(backend).__qualname__}"
 
 
-def _loaded(where: str) -> Backend:
+def _load(place: str) -> Backend:
     from importlib import import_module
 
-    module, _, attribute = where.partition(":")
+    module, _, attribute = place.partition(":")
     backend: Backend = getattr(import_module(module), attribute)()
     return backend
 
 
 def own_programs() -> list[Program]:
-    """Our own agents as programs on this machine, for what needs no session (skills, for instance)."""
+    """Our own agents as programs on this machine, in the order of `OWN`."""
     from importlib import import_module
 
-    found: list[Program] = [import_module(f"{__name__}.{name}.program").PROGRAM for name in _OWN]
-    return found
+    return [import_module(f"{__name__}.{name}.program").PROGRAM for name in OWN]
 
 
 def known() -> list[str]:
     """The names of all agents that can be driven here."""
     from importlib.metadata import entry_points
 
-    return sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*OWN, *(point.name for point in entry_points(group=GROUP))})

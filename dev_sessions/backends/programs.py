@@ -1,50 +1,143 @@
-"""Finding an agent's program, and asking it what it is."""
+"""An agent as a program on this machine, apart from any session: where it is, its version, its home and skills folder.
+
+Reads no secret: for a login it looks only whether the file or variable is there.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import shlex
-import shutil
 import signal
 import time
 
+from .. import config
 from ..errors import LaunchFailed
+from ..values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import IO
 
+_SECONDS = 10.0
+
+
+class Program(NamedTuple):
+    """One agent program.
+
+    Attributes:
+        name: as in `create --cli`; also its name on PATH.
+        title: its name in messages.
+        variable: names its path, if set.
+        home_variable: names its home folder, if set.
+        folder: its folder in a user's home, and in a project.
+        oldest, newest: the oldest and the newest version that was tested.
+        login_file: in its home, exists once somebody has logged in.
+        login_variables: any of them counts as a login.
+        install: how to get it.
+        socket: of its server, in its home; empty if it has none.
+        troubles: what in its home keeps its sessions from working, each with its remedy.
+    """
+
+    name: str
+    title: str
+    variable: str
+    home_variable: str
+    folder: str
+    oldest: str
+    newest: str
+    login_file: str
+    login_variables: tuple[str, ...]
+    install: str
+    socket: str = ""
+    troubles: Callable[[str], list[tuple[str, str]]] = lambda home: []
+
+    def find(self, environ: Mapping[str, str]) -> str:
+        """The absolute path of the program.
+
+        Raises:
+            LaunchFailed: it is not installed, or cannot be run.
+        """
+        missing = LaunchFailed(
+            f"{self.title} is not installed: no {self.name} on PATH",
+            next=f"{self.install}, or set {self.variable} to its path",
+        )
+        return find(environ, self.name, self.variable, missing)
+
+    def path(self, environ: Mapping[str, str]) -> str | None:
+        """The same, or None if there is none that can be run."""
+        try:
+            return self.find(environ)
+        except LaunchFailed:
+            return None
+
+    def home(self, environ: Mapping[str, str]) -> str:
+        """Its folder in the user's home, or the one that its variable names; the agent does not expand ~ there."""
+        named = environ.get(self.home_variable)
+        return os.path.abspath(named) if named else os.path.join(config.user_home(environ), self.folder)
+
+    def skills(self, environ: Mapping[str, str], project: str | None = None) -> str:
+        """Where it looks for skills: the user's own, or those of a project."""
+        return os.path.join(os.path.join(project, self.folder) if project else self.home(environ), "skills")
+
+    def logged_in(self, environ: Mapping[str, str]) -> bool:
+        """True if there are signs of a login; a wrong one shows only when the agent runs."""
+        return any(environ.get(name) for name in self.login_variables) or os.path.exists(
+            os.path.join(self.home(environ), self.login_file)
+        )
+
+    def version(self, environ: Mapping[str, str]) -> str | None:
+        """The version that the program reports; None if it does not answer in time."""
+        import re
+
+        found = re.search(r"\d+\.\d+\.\d+", version_output(str(self.path(environ)), environ, _SECONDS) or "")
+        return found[0] if found else None
+
+    def stale_socket(self, environ: Mapping[str, str]) -> str | None:
+        """The socket of its server, if it exists and nobody listens on it."""
+        import socket
+
+        path = os.path.join(self.home(environ), self.socket)
+        if not self.socket or not os.path.exists(path):
+            return None
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(_SECONDS)
+            try:
+                client.connect(path)
+            except ConnectionRefusedError:
+                return path
+            except OSError:
+                pass
+        return None
+
 
 def find(environ: Mapping[str, str], program: str, variable: str, missing: LaunchFailed) -> str:
     """The absolute path of `program`: the one that `variable` names, else the first on PATH.
 
     Raises:
-        LaunchFailed: it cannot be run; `missing`: there is none.
+        LaunchFailed: it cannot be run; `missing`: it does not exist.
     """
-    named = environ.get(variable)
+    import shlex
+    import shutil
+
+    named, places = environ.get(variable), environ.get("PATH", os.defpath)
     if named:
-        path = os.path.abspath(os.path.expanduser(named))
-        if not os.path.isfile(path):
-            raise LaunchFailed(f"{variable} names {path}, which is no file", next=f"unset {variable}")
-        if not os.access(path, os.X_OK):
-            raise _not_executable(path)
-        return path
-    places = environ.get("PATH", os.defpath)
-    found = shutil.which(program, path=places)
-    if found:
-        return os.path.abspath(found)
-    for folder in places.split(os.pathsep):
-        path = os.path.join(folder, program)
-        if os.path.isfile(path):
-            raise _not_executable(os.path.abspath(path))
-    raise missing
+        found = os.path.abspath(os.path.expanduser(named))
+        if not os.path.isfile(found):
+            raise LaunchFailed(f"{variable} names {found}, which is not a file", next=f"unset {variable}")
+    else:
+        inside = [os.path.join(folder, program) for folder in places.split(os.pathsep)]
+        first = shutil.which(program, path=places) or next(filter(os.path.isfile, inside), None)
+        if first is None:
+            raise missing
+        found = os.path.abspath(first)
+    if not os.access(found, os.X_OK):
+        raise LaunchFailed(f"{found} is not executable", next=f"chmod +x {shlex.quote(found)}")
+    return found
 
 
-def told(program: str, environ: Mapping[str, str], seconds: float) -> str | None:
-    """What the program answers to `--version`; None if it does not in time."""
+def version_output(program: str, environ: Mapping[str, str], seconds: float) -> str | None:
+    """The output of `--version`; None if it does not come in time."""
     import subprocess
 
     try:
@@ -55,33 +148,32 @@ def told(program: str, environ: Mapping[str, str], seconds: float) -> str | None
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-        ) as asked:
+        ) as process:
             try:
-                answer, _ = asked.communicate(timeout=seconds)
+                output, _ = process.communicate(timeout=seconds)
             except BaseException:
-                # A wrapper may have started the real one: all of its group ends.
-                os.killpg(asked.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)  # a wrapper may have started the real one
                 raise
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.decode(errors="replace")
+    return output.decode(errors="replace")
 
 
-def answer(
-    argv: list[str], environ: Mapping[str, str], said: bytes, wanted: Callable[[bytes], str | None], seconds: float
+def ask(
+    argv: list[str], environ: Mapping[str, str], request: bytes, wanted: Callable[[bytes], str | None], seconds: float
 ) -> str | None:
-    """What `wanted` makes of the first line of a program's output that means anything to it. The program is then ended.
+    """The first answer that `wanted` finds in a line of a program's output. The program is ended then.
 
     Args:
-        said: what the program is given on its standard input, which stays open.
-        seconds: how long it may take; None is returned then, as for one that ends or cannot be started.
+        request: written to its standard input, which stays open.
+        seconds: None is returned after that, and also if the program ends or cannot be started.
     """
     import subprocess
 
     try:
-        asked = subprocess.Popen(
+        process = subprocess.Popen(
             argv,
-            bufsize=0,  # nothing is left to be written when a pipe is closed that nobody reads
+            bufsize=0,  # so that closing a pipe that nobody reads has nothing left to write
             env=dict(environ),
             cwd="/",
             stdin=subprocess.PIPE,
@@ -91,18 +183,20 @@ def answer(
         )
     except OSError:
         return None
-    with asked:
+    with process:
         try:
-            assert asked.stdin is not None
-            assert asked.stdout is not None
-            asked.stdin.write(said)
-            lines = _lines(asked.stdout, time.monotonic() + seconds)
-            return next((found for line in lines if (found := wanted(line)) is not None), None)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(request)
+            lines = _lines(process.stdout, time.monotonic() + seconds)
+            return next((answer for line in lines if (answer := wanted(line)) is not None), None)
         except BrokenPipeError:
             return None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(asked.pid, signal.SIGKILL)  # a wrapper may have started the real one
+            try:
+                os.killpg(process.pid, signal.SIGKILL)  # a wrapper may have started the real one
+            except ProcessLookupError:
+                pass
 
 
 def _lines(output: IO[bytes], until: float) -> Iterator[bytes]:
@@ -113,7 +207,3 @@ def _lines(output: IO[bytes], until: float) -> Iterator[bytes]:
             return
         *lines, content = (content + read).split(b"\n")
         yield from lines
-
-
-def _not_executable(path: str) -> LaunchFailed:
-    return LaunchFailed(f"{path} is not executable", next=f"chmod +x {shlex.quote(path)}")

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 
+from ..backends import detached
 from ..backends.base import Delivery
 from ..errors import DeliveryFailed, DevSessionsError, StoreError, WaitingForInput
 from ..model import IDLE, QUEUED, WORKING
@@ -116,19 +117,9 @@ def start_courier(session: Session) -> None:
     log = os.path.join(session.folder.path, "courier.log")
     if not os.path.exists(log):
         files.write_whole(log, b"")
-    pid = os.posix_spawn(
-        sys.executable,
-        # -P: Python files in the caller's folder must not be imported.
-        [sys.executable, "-P", "-m", "dev_sessions", "courier", session.id],
-        environ,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
-    session.folder.set_courier(pid)
+    # -P: Python files in the caller's folder must not be imported.
+    argv = [sys.executable, "-P", "-m", "dev_sessions", "courier", session.id]
+    session.folder.set_courier(detached.start(argv, environ, log))
 
 
 def _record(session: Session, number: int | None, text: str, request_id: str, queued: bool) -> Message:

@@ -41,7 +41,7 @@ from dev_sessions.backends.base import (
     Sleeps,
     capabilities,
 )
-from dev_sessions.backends.codex import observe
+from dev_sessions.backends.codex import thread_lock
 from dev_sessions.errors import (
     AgentExited,
     DeliveryUnknown,
@@ -1085,7 +1085,7 @@ def test_a_thread_that_its_server_has_unloaded_sleeps_only_with_a_message_queued
     session = desk.start()
     desk.send(session, desk.kit.reply("done"))
     desk.settled(session)
-    desk.lab.until(lambda: observe.held_by(session) is None, "the unloading")
+    desk.lab.until(lambda: thread_lock.held_by(session) is None, "the unloading")
     assert not desk.backend.sleeps(session)
     number = session.folder.next_number()
     claim = {"request_id": "q", "created": time.time(), "via": "rpc", "wire": "later", "queued": True}

@@ -212,7 +212,7 @@ def test_nobody_but_the_table_of_backends_knows_an_agent():
     for name in MODULES:
         if room(name) != "backends":
             found = [dotted for dotted, _ in imported(name) if dotted.startswith("dev_sessions.backends.")]
-            general = {f"dev_sessions.backends.{module}" for module in ("base", "session", "installed")}
+            general = {f"dev_sessions.backends.{module}" for module in ("base", "session", "programs", "detached")}
             assert set(found) <= general, name
 
 

@@ -36,7 +36,7 @@ ENDED = line("event_msg", type="task_complete", turn_id="t", last_agent_message=
 
 def counts(*lines: bytes) -> tuple[int, int]:
     """How many there were when the turn ended, and how many there are."""
-    told = rollout.tell([BEGAN, *lines])
+    told = rollout.story([BEGAN, *lines])
     (fact,) = [fact for fact in rollout.facts(told.events) if fact.kind == "ended"]
     return fact.background, told.left
 

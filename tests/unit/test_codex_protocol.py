@@ -109,13 +109,7 @@ def test_an_odd_error_is_an_error(error: object) -> None:
     assert isinstance(answer.error, protocol.Refused)
 
 
-def test_requests() -> None:
-    assert json.loads(protocol.request(3, "thread/read", {"threadId": "t"})) == {
-        "id": 3,
-        "method": "thread/read",
-        "params": {"threadId": "t"},
-    }
-    assert json.loads(protocol.notification("initialized")) == {"method": "initialized"}
+def test_the_first_request() -> None:
     asked = protocol.initialization("1.2")
     assert asked["clientInfo"]["version"] == "1.2"
     assert "item/agentMessage/delta" in asked["capabilities"]["optOutNotificationMethods"]

@@ -29,7 +29,7 @@ def story(version: str, name: str) -> rollout.Story:
 
 def messages(told: rollout.Story) -> list[Message]:
     """Our messages, as they must have been for this story."""
-    said = [event for event in told.events if event.kind == "said"]
+    said = [event for event in told.events if event.kind == "prompt"]
     return [
         Message(number, event.text, "rpc", str(number), event.at - 0.1, attempted=event.at - 0.05, receipt="started")
         for number, event in enumerate(said, 1)
@@ -71,7 +71,7 @@ def ending(error: object, *windows: dict[str, float | None] | None) -> rollout.E
         {"type": "task_complete", "turn_id": "t", "last_agent_message": None, "error": error, "started_at": 1},
     ]
     lines = [{"timestamp": "2026-11-28T01:09:16.263Z", "type": "event_msg", "payload": one} for one in told]
-    return rollout.tell([json.dumps(line).encode() for line in lines]).events[-1]
+    return rollout.story([json.dumps(line).encode() for line in lines]).events[-1]
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_a_limit_resets_when_no_window_is_used_up_any_more() -> None:
 def test_every_beginning_of_a_story_is_a_story(version: str) -> None:
     """Whoever reads while Codex writes sees a part: a turn that runs is `working` until its end is there."""
     every = lines(version, "turns.jsonl")
-    whole = rollout.tell(every)
+    whole = rollout.story(every)
     for count in range(len(every)):
-        part = rollout.tell(every[:count])
+        part = rollout.story(every[:count])
         assert part.events == whole.events[: len(part.events)]
         facts = rollout.facts(part.events)
         now = part.events[-1].at if part.events else 0.0
@@ -151,7 +151,7 @@ def test_a_turn_that_its_server_did_not_survive(version: str) -> None:
 def test_before_the_next_turn_only_the_probe_tells_of_that_death(version: str) -> None:
     every = lines(version, "crash.jsonl")
     cut = next(index for index, line in enumerate(every) if line.count(b'"task_started"') and index > 2)
-    told = rollout.tell(every[:cut])
+    told = rollout.story(every[:cut])
     assert told.open is not None
     died = told.events[-1].at
     state = reduce(messages(told), rollout.facts(told.events), Probe(died + 0.01, True, "idle", died))
@@ -177,7 +177,7 @@ def test_a_turn_without_a_prompt_is_work_of_nobodys() -> None:
     """Codex goes on by itself while a thread has a goal."""
     stamp = "2026-11-23T01:00:00.000Z"
     began = {"timestamp": stamp, "type": "event_msg", "payload": {"type": "task_started", "turn_id": "t"}}
-    told = rollout.tell([json.dumps(began, separators=(",", ":")).encode()])
+    told = rollout.story([json.dumps(began, separators=(",", ":")).encode()])
     state = reduce([], rollout.facts(told.events), Probe(told.events[0].at, True, "busy", told.events[0].at))
     assert (state.status, state.turns) == ("working", ())
 
@@ -197,12 +197,7 @@ def test_a_turn_without_a_prompt_is_work_of_nobodys() -> None:
     ],
 )
 def test_odd_lines_do_no_harm(line: bytes) -> None:
-    assert isinstance(rollout.tell([line]), rollout.Story)
-
-
-def test_times_are_those_of_the_clock() -> None:
-    assert rollout.seconds("1970-01-01T00:00:10.500Z") == pytest.approx(10.501)
-    assert rollout.seconds(None) == 0.0
+    assert isinstance(rollout.story([line]), rollout.Story)
 
 
 def test_facts_are_told_in_words_that_all_agents_share() -> None:
@@ -215,7 +210,7 @@ HOLD = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print('held
 
 
 def test_who_holds_a_thread(tmp_path: Path) -> None:
-    assert thread_lock.holder(str(tmp_path), "t") == thread_lock.UNTOLD  # a Codex that locks nothing
+    assert thread_lock.holder(str(tmp_path), "t") == thread_lock.UNKNOWN  # a Codex that locks nothing
     folder = tmp_path / "thread-writer-locks"
     folder.mkdir()
     assert thread_lock.holder(str(tmp_path), "t") is None
@@ -246,8 +241,8 @@ def test_looking_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
 def test_a_codex_that_locks_nothing_has_its_rollout_open(tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl"
     path.touch()
-    assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNTOLD)
+    assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNKNOWN)
     with path.open():  # somebody reads it, that is all
-        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNTOLD)
+        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNKNOWN)
     with path.open("a"):
-        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (os.getpid(), thread_lock.UNTOLD)
+        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (os.getpid(), thread_lock.UNKNOWN)

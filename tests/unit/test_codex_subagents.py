@@ -54,7 +54,7 @@ def test_the_recorded_turn_lasts_as_long_as_its_subagent(home: Path) -> None:
     story = rollout.read(str(own))
     found = subagents.family(str(home), {}, story)
     (span,) = subagents.spans(found, ())
-    said = [event for event in story.events if event.kind == "said"]
+    said = [event for event in story.events if event.kind == "prompt"]
     messages = [
         Message(number, event.text, "rpc", str(number), event.at - 0.1, attempted=event.at - 0.05, receipt="started")
         for number, event in enumerate(said, 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ..installed import Program
+from ..programs import Program
 from .keys import troubles
 from .version import NEWEST, OLDEST
 
 PROGRAM = Program(
     name="claude",
+    title="Claude Code",
     variable="DEV_SESSIONS_CLAUDE",
     home_variable="CLAUDE_CONFIG_DIR",
     folder=".claude",

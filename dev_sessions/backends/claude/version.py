@@ -101,7 +101,7 @@ def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS)
     """What the program itself says; None if it does not answer in time, or not as Claude Code does."""
     from .. import programs
 
-    match = _ANSWER.search(programs.told(program, environment, seconds) or "")
+    match = _ANSWER.search(programs.version_output(program, environment, seconds) or "")
     return match[1] if match else None
 
 

@@ -17,9 +17,9 @@ class CodexBackend:
     """See `base`: `Backend`, `Interrupts`, `Responds`, `Revives`, `Sleeps`, `Attaches`, `Goals` and `Listens`."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
-        from . import paths
+        from .program import PROGRAM
 
-        paths.binary(environ)
+        PROGRAM.find(environ)
 
     def launch(self, launch: Launch) -> None:
         from . import thread
@@ -48,10 +48,10 @@ class CodexBackend:
         return observe.sources(session)
 
     def history(self, session: Session, count: int, running: bool) -> list[Entry]:
-        from . import rollout, view
+        from . import paths, rollout, view
 
-        path = observe.record_path(session)
-        return rollout.newest(path, count, view.look(session, path).open if running else None) if path else []
+        path = paths.record_path(session)
+        return rollout.newest(path, count, view.read(session, path).open if running else None) if path else []
 
     def conversation(self, session: Session) -> Conversation:
         from .conversation import CodexConversation
@@ -59,9 +59,9 @@ class CodexBackend:
         return CodexConversation(session)
 
     def places(self, session: Session) -> Places:
-        from .inspect import shown
+        from .inspect import places
 
-        return shown(session)
+        return places(session)
 
     def stop(self, session: Session) -> None:
         from .stop import stop
@@ -107,10 +107,11 @@ class CodexBackend:
 
     def attach_command(self, session: Session) -> list[str]:
         from . import paths, thread
+        from .program import PROGRAM
 
         place = paths.place_of(session)
         thread.connect(session, 30.0).close()
-        program = str(session.private.get("program") or paths.binary(session.environ))
+        program = str(session.private.get("program") or PROGRAM.find(session.environ))
         argv = ["env", f"CODEX_HOME={place.home}", program, "resume", "--remote", f"unix://{place.socket}"]
-        # Without the folder Codex asks which one is meant, unless the caller stands in it.
+        # Without the folder Codex asks which one is meant, unless the caller is in it.
         return [*argv, "--cd", session.record["path"], session.private["thread"]]

@@ -1,10 +1,11 @@
-"""A connection to an app-server: WebSocket over its unix socket. The only module that knows websockets.
+"""A connection to an app-server: WebSocket over its unix socket. The only module that imports websockets.
 
-The protocol part of websockets alone is used: half the import of its clients, no threads, and a descriptor to poll on.
+Only the protocol part of websockets is used: half the import of its clients, no threads, and a descriptor to poll on.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _LINUX = sys.platform.startswith("linux")
-# sun_path of unix(7) holds no longer ones.
+# The longest path that fits into sun_path of unix(7), on every system.
 _LONGEST_PATH = 100
 
 
@@ -36,7 +37,7 @@ class Lost(Exception):
 
 
 class Silent(Exception):
-    """Somebody listens, and does not answer within the bound."""
+    """A server listens, and does not answer in time."""
 
 
 class Connection:
@@ -44,25 +45,30 @@ class Connection:
 
     Args:
         path: the app-server's socket.
-        timeout: seconds for connection and greeting, and for each call that names no other.
+        timeout: seconds for connection and greeting, and for each call that has no other.
 
     Raises:
         Lost: nobody listens there.
         Silent: no answer in time.
-        Refused: the server does not want us.
+        Refused: the server does not accept us.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
         self._timeout = timeout
         self._count = 0
+        self._opened = False
         self._parts: list[bytes] = []
         self._answers: dict[int, protocol.Answer] = {}
-        self.notices: list[protocol.Notice] = []
+        self._notices: list[protocol.Notice] = []
         # No extension is offered: older servers close a handshake with permessage-deflate in it.
         self._protocol = ClientProtocol(parse_uri("ws://localhost/"), max_size=None)
         self._socket = _connected(os.path.realpath(path), timeout)
         try:
-            self._greet()
+            self._protocol.send_request(self._protocol.connect())
+            self._flush()
+            self._read_until(lambda: self._opened, timeout)
+            self.call("initialize", **protocol.initialization(__version__))
+            self._send(method="initialized")
         except BaseException:
             self._socket.close()
             raise
@@ -85,6 +91,11 @@ class Connection:
             return pid, uid
         return struct.unpack("i", self._socket.getsockopt(0, 0x002, 4))[0], os.geteuid()  # SOL_LOCAL, LOCAL_PEERPID
 
+    @property
+    def descriptor(self) -> int:
+        """Readable when the server has sent something; see `news`."""
+        return self._socket.fileno()
+
     def call(self, method: str, timeout: float | None = None, /, **params: Any) -> Any:
         """The result of a request.
 
@@ -93,53 +104,51 @@ class Connection:
         """
         self._count += 1
         number = self._count
-        self._protocol.send_text(protocol.request(number, method, params).encode())
-        self._flush()
-        self._read_until(lambda: number in self._answers, timeout)
+        self._send(id=number, method=method, params=params)
+        self._read_until(lambda: number in self._answers, self._timeout if timeout is None else timeout)
         answer = self._answers.pop(number)
         if answer.error is not None:
             raise answer.error
         return answer.result
 
     def reply(self, id: Any, result: Any) -> None:
-        """Answer what the server asks under that id. Whether the answer counts, the server does not say.
+        """Answer a request of the server. It does not report whether the answer counts.
 
         Raises:
-            Lost, Silent: it may not have got it.
+            Lost, Silent: it may not have received it.
         """
-        self._protocol.send_text(protocol.reply(id, result).encode())
-        self._flush()
-
-    @property
-    def descriptor(self) -> int:
-        """Readable when the server has said something; see `news`."""
-        return self._socket.fileno()
+        self._send(id=id, result=result)
 
     def news(self) -> list[protocol.Notice]:
-        """What the server has said unasked since the last call; waits for nothing.
+        """The notices of the server since the last call; waits for nothing.
 
         Raises:
-            Lost: it has hung up.
+            Lost: it has closed the connection.
         """
         ready = select.poll()
         ready.register(self._socket, select.POLLIN)
         while ready.poll(0):
             self._receive(self._timeout)
-        found, self.notices = self.notices, []
+        found, self._notices = self._notices, []
         return found
 
-    def _greet(self) -> None:
-        self._protocol.send_request(self._protocol.connect())
-        self._flush()
-        self._read_until(lambda: self._opened, None)
-        self.call("initialize", **protocol.initialization(__version__))
-        self._protocol.send_text(protocol.notification("initialized").encode())
+    def _send(self, **message: Any) -> None:
+        self._protocol.send_text(json.dumps(message).encode())
         self._flush()
 
-    _opened = False
+    def _flush(self) -> None:
+        self._socket.settimeout(self._timeout)
+        try:
+            for content in self._protocol.data_to_send():
+                if content:
+                    self._socket.sendall(content)
+        except TimeoutError as error:
+            raise Silent("the app-server does not read what is sent to it") from error
+        except OSError as error:
+            raise Lost(str(error)) from error
 
-    def _read_until(self, done: Callable[[], bool], timeout: float | None) -> None:
-        until = time.monotonic() + (self._timeout if timeout is None else timeout)
+    def _read_until(self, done: Callable[[], bool], timeout: float) -> None:
+        until = time.monotonic() + timeout
         while not done():
             left = until - time.monotonic()
             if left <= 0:
@@ -159,47 +168,32 @@ class Connection:
         else:
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
-            self._take(event)
+            if isinstance(event, Response):
+                self._opened = True
+            elif isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.CONT):
+                self._parts.append(bytes(event.data))
+                if event.fin:
+                    self._take(protocol.parse(b"".join(self._parts)))
+                    self._parts = []
         self._flush()  # answers to pings
         if not content or self._protocol.handshake_exc is not None:
             raise Lost(str(self._protocol.handshake_exc or "the app-server closed the connection"))
 
-    def _take(self, event: Any) -> None:
-        if isinstance(event, Response):
-            self._opened = True
-        elif isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._parts.append(bytes(event.data))
-            if event.fin:
-                content, self._parts = b"".join(self._parts), []
-                self._sort(protocol.parse(content))
-
-    def _sort(self, message: protocol.Answer | protocol.Notice | None) -> None:
+    def _take(self, message: protocol.Answer | protocol.Notice | None) -> None:
         if isinstance(message, protocol.Answer):
             self._answers[message.id] = message
         elif message is not None:
-            self.notices.append(message)
-
-    def _flush(self) -> None:
-        self._socket.settimeout(self._timeout)
-        try:
-            for content in self._protocol.data_to_send():
-                if content:
-                    self._socket.sendall(content)
-        except TimeoutError as error:
-            raise Silent("the app-server does not read what it is told") from error
-        except OSError as error:
-            raise Lost(str(error)) from error
+            self._notices.append(message)
 
 
 def _connected(path: str, timeout: float) -> socket.socket:
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.settimeout(timeout)
     try:
-        found.settimeout(timeout)
-        found.connect(path if len(os.fsencode(path)) <= _LONGEST_PATH else os.path.relpath(path))
-    except TimeoutError as error:
-        found.close()
-        raise Silent(f"nobody accepts at {path}") from error
+        client.connect(path if len(os.fsencode(path)) <= _LONGEST_PATH else os.path.relpath(path))
     except OSError as error:
-        found.close()
+        client.close()
+        if isinstance(error, TimeoutError):
+            raise Silent(f"nobody accepts at {path}") from error
         raise Lost(f"nobody listens at {path}: {error.strerror or error}") from error
-    return found
+    return client

@@ -1,7 +1,7 @@
 """The app-server of one CODEX_HOME: found, or started, exactly one; ended when our last session leaves it.
 
-Ours is only what we have started, by pid and start time. What somebody else runs on that socket is used, and never
-signalled. The server goes on when nobody is connected; there is no process of ours beside it.
+Only the server that we have started is ours, by pid and start time. A server of somebody else on that socket is used,
+and never signalled. The server goes on when nobody is connected; no process of ours runs beside it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import stat
 import time
 from contextlib import contextmanager
 
-from ... import config
-from ...errors import LaunchFailed, StoreError
+from ...errors import LaunchFailed
 from ...state.registry import Store
 from ...system import files, processes
 from ...system.waiting import Watcher
+from .. import detached
 from ..terminate import end
-from . import paths
 from .connection import Connection, Lost, Silent
+from .program import is_script, server_environment
 from .protocol import CLIENT, Refused, status
 
 TYPE_CHECKING = False
@@ -28,32 +28,23 @@ if TYPE_CHECKING:
 
     from .paths import Place
 
-# A server that lives answers at once; one that does not in this time hangs. Seconds.
+# A server that works answers at once; one that does not in this time hangs. Seconds.
 ANSWER_SECONDS = 10.0
 _SECOND_CHANCE = 2.0
 # How long it may take to end by itself (it waits for the turns that run), and then at all. Seconds.
-_AT_ONCE = (signal.SIGKILL, 5.0)
-_POLITELY = ((signal.SIGTERM, 3.0), _AT_ONCE)
+_AT_ONCE = ((signal.SIGKILL, 5.0),)
+_POLITELY = ((signal.SIGTERM, 3.0), *_AT_ONCE)
 _TICK = 0.05
-# What versions say that cannot serve on a unix socket (0.104), or cannot serve at all.
+# The words of versions that cannot serve on a unix socket (0.104), or cannot serve at all.
 _NO_SOCKETS = ("unexpected argument", "unrecognized subcommand", "unsupported --listen")
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
-# There is no moment at which the server runs unknown: it notes itself who it is.
-_SCRIPT = f"""cd / && umask 077 || exit
-if [ -r /proc/$$/stat ]; then read -r stat </proc/$$/stat; else stat=$({processes.START_BY_PS}); fi
-boot=; [ ! -r "$2" ] || read -r boot <"$2"
-printf '{{"pid": %s, "stat": "%s", "boot": "%s"}}\\n' $$ "$stat" "$boot" >"$1.$$.tmp" && mv -f "$1.$$.tmp" "$1" || exit
-shift 2
-exec "$@"
-"""
-_NO_MARK = b"="  # no entry of an environment
+_NO_MARK = b"="  # no environment has such an entry
 
 
 def reach(place: Place, timeout: float = ANSWER_SECONDS) -> Connection | None:
     """A connection to the server that listens, or None. Starts nothing.
 
     Raises:
-        Silent: somebody listens and does not answer.
+        Silent: a server listens and does not answer.
     """
     try:
         found = Connection(place.socket, timeout)
@@ -61,12 +52,12 @@ def reach(place: Place, timeout: float = ANSWER_SECONDS) -> Connection | None:
         return None
     if found.peer[1] not in (os.geteuid(), 0):
         found.close()
-        return None  # a socket that another user put there is none of ours to talk to
+        return None  # never use a socket that another user has put there
     return found
 
 
 def ensure(place: Place, key: str, program: str, environ: Mapping[str, str], timeout: float) -> Connection:
-    """A connection to the one server of that home, started if need be; the session `key` is entered as its user.
+    """A connection to the one server of that home, started if need be; the session `key` is noted as its user.
 
     Args:
         environ: what the server is started with; nothing of it reaches the commands of a session.
@@ -75,31 +66,33 @@ def ensure(place: Place, key: str, program: str, environ: Mapping[str, str], tim
         LaunchFailed: there is none, and none could be started.
     """
     with _locked(place):
-        place.enter(key)
+        place.add_user(key)
         try:
             found = reach(place, min(timeout, ANSWER_SECONDS))
         except Silent:
             _end_hung(place)
             found = None
         if found is None:
-            _end_ours(place)  # alive, and deaf on its socket
+            _end_ours(place)  # it runs, but does not listen
             found = _start(place, program, environ, timeout)
-        _note_behind_wrapper(place, found.peer[0])
+        noted, pid = place.daemon(), found.peer[0]
+        if noted is not None and noted[0] != pid and _belongs(pid, noted[0]) and processes.is_running(*noted):
+            detached.note_process(place.note_path, pid)  # not a script, whose end may not be that of its server
         return found
 
 
 def leave(place: Place, key: str) -> None:
-    """The session `key` is gone. The last one of ours ends the server, if that is ours and nobody else uses it."""
+    """The session `key` has ended. The last one of ours ends the server, if that is ours and nobody else uses it."""
     if not os.path.isdir(place.folder):
         return
     with _locked(place):
-        place.leave(key)
+        place.remove_user(key)
         if not place.is_used() and not _serves_others(place):
             _end_ours(place)
 
 
 def _serves_others(place: Place) -> bool:
-    """True if others are at work in it, or a person's own Codex has joined it."""
+    """True if threads of others are at work in it, or were started by a person's own Codex."""
     daemon = place.daemon()
     if daemon is None or not processes.is_running(*daemon):
         return False
@@ -108,20 +101,19 @@ def _serves_others(place: Place) -> bool:
         if connection is None:
             return False
         with connection:
-            threads = connection.call("thread/loaded/list").get("data") or ()
-            return any(_is_of_others(connection, thread) for thread in threads)
+            for id in connection.call("thread/loaded/list").get("data") or ():
+                try:
+                    thread = connection.call("thread/read", threadId=id)["thread"]
+                except Refused:
+                    continue
+                # One of ours at rest may be left for a minute, by a `create` that was killed. 0.139 does not name the
+                # originator, and a person's Codex never joins it.
+                theirs = thread.get("originator") not in (None, CLIENT["name"])
+                if theirs or status(thread.get("status")).kind == "active":
+                    return True
     except (Lost, Silent, Refused):
-        return False
-
-
-def _is_of_others(connection: Connection, id: str) -> bool:
-    """One of ours that is at rest may stay behind for a minute: of a `create` that was killed, say."""
-    try:
-        thread = connection.call("thread/read", threadId=id)["thread"]
-    except Refused:
-        return False
-    theirs = thread.get("originator") not in (None, CLIENT["name"])  # 0.139 does not tell, and no person's joins it
-    return theirs or status(thread.get("status")).kind == "active"
+        pass
+    return False
 
 
 def end_hung(place: Place) -> None:
@@ -130,7 +122,7 @@ def end_hung(place: Place) -> None:
         try:
             connection = reach(place, _SECOND_CHANCE)
         except Silent:
-            _end_ours(place)
+            _end_hung(place)
         else:
             if connection is not None:
                 connection.close()
@@ -145,37 +137,36 @@ def _locked(place: Place) -> Iterator[None]:
 
 def _start(place: Place, program: str, environ: Mapping[str, str], timeout: float) -> Connection:
     files.write_whole(place.log_path, b"")
-    pid = _spawn(place, program, environ)
+    argv = [program, "app-server", "--listen", "unix://"]
+    environment = {**server_environment(environ), "CODEX_HOME": place.home}
+    pid = detached.start(argv, environment, place.log_path, place.note_path)
     server = pid, processes.start_time(pid) or ""
+    found, failure = None, None
     try:
-        found = _awaited(place, server, time.monotonic() + timeout)
+        found = _await(place, server, time.monotonic() + timeout)
         if found is None:
-            raise _failed(place, program, not processes.is_running(*server), timeout)
-    except (Silent, LaunchFailed) as error:
-        _give_up(place, server)
-        raise error if isinstance(error, LaunchFailed) else _foreign(place) from error
-    if not _is_of(found.peer[0], pid):
-        _give_up(place, server)  # somebody else's was faster
+            failure = _failure(place, program, not processes.is_running(*server), timeout)
+    except Silent:
+        failure = _foreign(place)
+    if found is None or not _belongs(found.peer[0], pid):
+        # Another one was faster, or ours has failed. It may not have noted itself yet, and may be a script.
+        end([server, *processes.family(pid, _NO_MARK)], *_POLITELY)
+        files.remove(place.note_path)
+    if found is None:
+        raise failure or _foreign(place)
     return found
 
 
-def _is_of(server: int, started: int) -> bool:
-    """True if a server is what we have started, or was started by that: npm's `codex` is a script that goes on."""
+def _belongs(server: int, started: int) -> bool:
+    """True if a server is the process that we have started, or was started by it: npm's `codex` is a script."""
     try:
         return server == started or os.getsid(server) == started
     except OSError:
         return False  # it has ended meanwhile
 
 
-def _note_behind_wrapper(place: Place, server: int) -> None:
-    """Note the server itself instead of the script that has started it, whose end may not be the server's."""
-    noted = place.daemon()
-    if noted is not None and noted[0] != server and _is_of(server, noted[0]) and processes.is_running(*noted):
-        place.note_daemon(server)
-
-
-def _awaited(place: Place, server: tuple[int, str], until: float) -> Connection | None:
-    """A connection to what listens, as soon as anything does; None if `server` ended before, or time is up."""
+def _await(place: Place, server: tuple[int, str], until: float) -> Connection | None:
+    """A connection as soon as anything listens; None if `server` ended before, or time is up."""
     with Watcher() as watcher:
         watcher.watch_process(*server)
         watcher.watch_path(place.log_path)
@@ -188,67 +179,24 @@ def _awaited(place: Place, server: tuple[int, str], until: float) -> Connection 
             watcher.wait(_TICK)
 
 
-def _give_up(place: Place, server: tuple[int, str]) -> None:
-    """End a server that we have just started, and that may not have noted yet who it is; or a script that has."""
-    end([server, *processes.family(server[0], _NO_MARK)], *_POLITELY)
-    place.forget_daemon()
-
-
-def _spawn(place: Place, program: str, environ: Mapping[str, str]) -> int:
-    """Start the server in a session of its own, in no folder that anybody may want to remove."""
-    words = ["/bin/sh", "-c", _SCRIPT, "sh", place.note_path, _BOOT_ID, program, "app-server", "--listen", "unix://"]
-    log = (os.POSIX_SPAWN_OPEN, 2, place.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        return os.posix_spawn(
-            "/bin/sh",
-            words,
-            {**environment(environ), "CODEX_HOME": place.home},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                log,
-            ],
-            setsid=True,
-        )
-    except OSError as error:
-        raise StoreError(f"cannot start a process: {error.strerror}", next="try again") from error
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the server gets of a caller's environment: what it needs to reach its model, and no mark of a session."""
-    kept = config.agent_environment(environ)
-    return {name: value for name, value in kept.items() if name not in processes.OF_A_SESSION}
-
-
-def _failed(place: Place, program: str, ended: bool, timeout: float) -> LaunchFailed:
-    words = place.last_words()
-    if any(refusal in words for refusal in _NO_SOCKETS):
-        return too_old(f"{program} cannot serve sessions on a socket. It says:\n{words}")
-    why = "ended at its start" if ended else f"was not ready within {timeout:g} s"
-    said = f"; it says:\n{words}" if words else ""
-    return LaunchFailed(f"Codex's app-server {why}{said}", next=_remedy(place, program, words))
-
-
-def too_old(why: str) -> LaunchFailed:
-    return LaunchFailed(
-        f"this Codex is too old: {why}",
-        next="npm install -g @openai/codex@latest (0.139 and newer will do), then end servers of the old one",
-    )
-
-
-def _remedy(place: Place, program: str, words: str) -> str:
-    """What to do about a server that does not start."""
-    folder = os.path.dirname(place.socket)
+def _failure(place: Place, program: str, ended: bool, timeout: float) -> LaunchFailed:
+    """Why a server did not start, and what to do about it."""
+    output, folder = place.end_of_log(), os.path.dirname(place.socket)
+    if any(words in output for words in _NO_SOCKETS):
+        return too_old(f"{program} cannot serve sessions on a socket. It says:\n{output}")
     if os.path.lexists(folder) and not os.path.isdir(folder):
-        return f"remove {folder}, which should be a folder, then try again"
-    if "SUN_LEN" in words:
-        return "npm install -g @openai/codex@latest, which takes so long a path; or set CODEX_HOME to a shorter one"
-    if "already in use" in words:
-        return f"end the program that listens on {place.socket}, then try again"
-    if os.path.lexists(place.socket) and not _is_socket(place.socket):
-        return f"remove {place.socket}, which should be a socket, then try again"
-    script = f"; {program} is a script, which may have set CODEX_HOME" if paths.is_script(program) else ""
-    return f"fix what it reports (its configuration is {place.home}/config.toml{script}), then try again"
+        remedy = f"remove {folder}, which should be a folder, then try again"
+    elif "SUN_LEN" in output:
+        remedy = "npm install -g @openai/codex@latest, which takes so long a path; or set CODEX_HOME to a shorter one"
+    elif "already in use" in output:
+        remedy = f"end the program that listens on {place.socket}, then try again"
+    elif os.path.lexists(place.socket) and not _is_socket(place.socket):
+        remedy = f"remove {place.socket}, which should be a socket, then try again"
+    else:
+        script = f"; {program} is a script, which may have set CODEX_HOME" if is_script(program) else ""
+        remedy = f"fix what it reports (its configuration is {place.home}/config.toml{script}), then try again"
+    why = "ended at its start" if ended else f"was not ready within {timeout:g} s"
+    return LaunchFailed(f"Codex's app-server {why}" + (f"; it says:\n{output}" if output else ""), next=remedy)
 
 
 def _is_socket(path: str) -> bool:
@@ -258,9 +206,16 @@ def _is_socket(path: str) -> bool:
         return False
 
 
+def too_old(why: str) -> LaunchFailed:
+    return LaunchFailed(
+        f"this Codex is too old: {why}",
+        next="npm install -g @openai/codex@latest (0.139 and newer will do), then end servers of the old one",
+    )
+
+
 def _foreign(place: Place) -> LaunchFailed:
     return LaunchFailed(
-        f"the Codex app-server on {place.socket} does not answer, and it is not ours to end",
+        f"the Codex app-server on {place.socket} does not answer, and dev-sessions has not started it",
         next="end it (codex app-server daemon stop, or the program that runs it), then try again",
     )
 
@@ -274,12 +229,11 @@ def _end_hung(place: Place) -> None:
     daemon = place.daemon()
     if daemon is None or not processes.is_running(*daemon):
         raise _foreign(place)
-    end([daemon], _AT_ONCE)
-    place.forget_daemon()
+    _end_ours(place, _AT_ONCE)
 
 
-def _end_ours(place: Place) -> None:
+def _end_ours(place: Place, steps: tuple[tuple[signal.Signals, float], ...] = _POLITELY) -> None:
     daemon = place.daemon()
     if daemon is not None:
-        end([daemon], *_POLITELY)
-        place.forget_daemon()
+        end([daemon], *steps)
+        files.remove(place.note_path)

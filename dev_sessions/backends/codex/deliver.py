@@ -7,7 +7,7 @@ import time
 from ...errors import AgentExited, DeliveryFailed, DeliveryUnknown, WaitingForInput
 from ...system.waiting import Watcher
 from ..base import Wire
-from . import observe, rollout, thread, view
+from . import observe, paths, rollout, thread, view
 from .connection import Lost, Silent
 from .protocol import METHOD_MISSING, Refused
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ..base import Delivery, Session
     from .connection import Connection
 
-# Codex takes no more than 1,048,576 characters at once. What is longer goes by file.
+# Codex accepts no more than 1,048,576 characters at once. A longer message goes by file.
 _LIMIT = 1_000_000
 _TICK = 0.25
 
 
 def wire(text: str, path: str) -> Wire:
-    """How `text` travels: as it is, or, if Codex would not take so much, as a line that points to the file `path`."""
+    """How `text` travels: as it is, or, if that is too long for Codex, as a line that points to the file `path`."""
     if len(text) <= _LIMIT:
         return Wire("rpc", text)
     return Wire(
@@ -37,71 +37,38 @@ def deliver(session: Session, delivery: Delivery) -> None:
     """Hand a message over; see `base.Backend.deliver`."""
     if delivery.message.attempted is not None and received(session, delivery.message):
         return
-    _refuse_if_gone(session)
+    path = paths.rollout_path(session)
+    if path is None:
+        raise AgentExited(
+            f"the thread of {session.id} was archived or deleted",
+            next=f"dev-sessions revive {session.id} if it was archived, dev-sessions kill {session.id} to clean up",
+        )
     try:
         with thread.connect(session, delivery.timeout) as connection:
-            _deliver(session, delivery, connection)
+            _deliver(session, delivery, connection, path)
     except (Lost, Silent) as error:
-        if received(session, delivery.message):
-            return
-        raise _unconfirmed(session, delivery, str(error)) from error
+        if not received(session, delivery.message):
+            raise _unconfirmed(session, delivery, str(error)) from error
 
 
 def received(session: Session, message: Message) -> bool:
-    """True if the thread's record holds the message, or the running turn has it and has not got to it yet."""
-    path = observe.rollout_path(session)
+    """True if the message is in the thread's rollout, or waits in the running turn."""
+    path = paths.rollout_path(session)
     if path is None:
         return False
     if observe.is_steered(session, message.number):
         return True
     story = rollout.read(path, view.past(session).size)
-    return observe.client_id(session, message.number) in view.clients(session, story)
+    return view.client_id(session, message.number) in view.clients(session, story)
 
 
-def _refuse_if_gone(session: Session) -> None:
-    """Raises AgentExited if there is no such thread any more."""
-    if observe.rollout_path(session) is None:
-        raise AgentExited(
-            f"the thread of {session.id} was archived or deleted",
-            next=f"dev-sessions revive {session.id} if it was archived, dev-sessions kill {session.id} to clean up",
-        )
-
-
-def _deliver(session: Session, delivery: Delivery, connection: Connection) -> None:
-    message = delivery.message
-    path = observe.rollout_path(session) or ""
+def _deliver(session: Session, delivery: Delivery, connection: Connection, path: str) -> None:
+    message, id = delivery.message, session.private["thread"]
     story = view.keep_past(session, path)
-    running = story.open
-    _refuse_if_asked(session, connection, story)
-    if message.attempted is None:
-        delivery.attempt()
-    elif observe.client_id(session, message.number) in view.clients(session, story):
-        return  # it has come meanwhile
-    elif running is None and _runs_untold(session, connection):
-        _await_receipt(session, delivery, path, story.size)
-        return
-    given = {
-        "input": [{"type": "text", "text": message.wire}],
-        "clientUserMessageId": observe.client_id(session, message.number),
-    }
-    if running and _steer(session, connection, running, given):
-        observe.note_steered(session, message, running, view.clients(session, story))
-        return
-    try:
-        taken = thread.call(session, connection, "turn/start", **given)["turn"]["id"]
-    except Refused as error:
-        raise DeliveryFailed(
-            f"Codex does not take the message: {error.message}", next=f"dev-sessions status {session.id}"
-        ) from error
-    if taken == running:
-        observe.note_steered(session, message, taken, view.clients(session, story))
-        return
-    _await_receipt(session, delivery, path, story.size)
-
-
-def _refuse_if_asked(session: Session, connection: Connection, story: rollout.Story) -> None:
-    """Raises WaitingForInput if the thread waits for a person's answer: what is said now would not be one."""
-    if story.calls and thread.status(session, connection).waiting:
+    running, known = story.open, view.clients(session, story)
+    client = view.client_id(session, message.number)
+    if story.calls and thread.status(id, connection).waiting:
+        # A message now would not be an answer.
         question = observe.observe([session])[0].facts[-1].question
         raise WaitingForInput(
             f"{session.id} waits for an answer; nothing was sent." + (f" It asks: {question.text}" if question else ""),
@@ -109,20 +76,40 @@ def _refuse_if_asked(session: Session, connection: Connection, story: rollout.St
             session=session.id,
             question=question.to_json() if question else None,
         )
+    if message.attempted is None:
+        delivery.attempt()
+    elif client in known:
+        return  # it has arrived meanwhile
+    elif running is None and _runs_unwritten(id, connection):
+        _await_receipt(session, delivery, path, story.size)
+        return
+    given = {"input": [{"type": "text", "text": message.wire}], "clientUserMessageId": client}
+    turn = running if running and _steer(id, connection, running, given) else None
+    if turn is None:
+        try:
+            turn = thread.call(session, connection, "turn/start", **given)["turn"]["id"]
+        except Refused as error:
+            raise DeliveryFailed(
+                f"Codex does not take the message: {error.message}", next=f"dev-sessions status {session.id}"
+            ) from error
+    if running and turn == running:
+        observe.note_steered(session, message, running, known)
+    else:
+        _await_receipt(session, delivery, path, story.size)
 
 
-def _runs_untold(session: Session, connection: Connection) -> bool:
+def _runs_unwritten(id: str, connection: Connection) -> bool:
     """True if a turn runs that is not written down yet: that of an attempt before, which must not be made again."""
-    if thread.status(session, connection).kind in ("", "notLoaded"):
+    if thread.status(id, connection).kind in ("", "notLoaded"):
         return False
-    # Right after a turn has begun, only this tells of it.
-    return thread.status(session, connection, "thread/resume", excludeTurns=True).kind == "active"
+    # Right after a turn has begun, only the answer to this shows it.
+    return thread.status(id, connection, "thread/resume", excludeTurns=True).kind == "active"
 
 
-def _steer(session: Session, connection: Connection, turn: str, given: dict[str, Any]) -> bool:
+def _steer(id: str, connection: Connection, turn: str, given: dict[str, Any]) -> bool:
     """Put the message into the running turn; False if that turn has ended meanwhile."""
     try:
-        connection.call("turn/steer", threadId=session.private["thread"], expectedTurnId=turn, **given)
+        connection.call("turn/steer", threadId=id, expectedTurnId=turn, **given)
     except Refused as error:
         if error.says(METHOD_MISSING):
             raise DeliveryFailed(
@@ -134,9 +121,9 @@ def _steer(session: Session, connection: Connection, turn: str, given: dict[str,
 
 
 def _await_receipt(session: Session, delivery: Delivery, path: str, begin: int) -> None:
-    """Wait until the message stands in the record, behind the byte `begin`."""
+    """Wait until the message is in the rollout, after the byte `begin`."""
     until = time.monotonic() + delivery.timeout
-    wanted = observe.client_id(session, delivery.message.number)
+    wanted = view.client_id(session, delivery.message.number)
     with Watcher() as watcher:
         watcher.watch_path(path)
         while wanted not in rollout.read(path, begin).clients():

@@ -1,6 +1,6 @@
 """Ending a turn: the agent's own part of it, its subagents', and the commands that both have left running.
 
-`turn/interrupt` ends the turn of one thread, and no subagent's (0.139, 0.169, 0.171).
+`turn/interrupt` ends the turn of one thread, and of no subagent (0.139, 0.169, 0.171).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import time
 
 from ...errors import TimedOut
 from ...system.waiting import Watcher
-from . import goals, leftovers, observe, subagents, thread, view
+from . import goals, paths, stop, subagents, thread, view
 from .protocol import Refused
 
 TYPE_CHECKING = False
@@ -23,9 +23,9 @@ _TICK = 0.25
 
 def interrupt(session: Session, timeout: float) -> None:
     """End the running turn; see `base.Interrupts.interrupt`."""
-    path = observe.rollout_path(session)
-    before = view.look(session, path) if path else None
-    if path is None or before is None or not (before.open or before.working or before.own.story.goal):
+    path = paths.rollout_path(session)
+    before = view.read(session, path) if path else None
+    if before is None or not (before.open or before.working or before.own.story.goal):
         return
     with thread.connect(session, timeout) as connection:
         goals.pause(session, connection)
@@ -34,11 +34,11 @@ def interrupt(session: Session, timeout: float) -> None:
         _await_end(session, connection, before.own, timeout)
         threads = [before.own.id, *(agent.id for agent in before.working)]
         if before.open:
-            leftovers.end_of_turn(session, connection, threads, before.began)
+            stop.end_commands_of_turn(session, connection, threads, before.began)
 
 
 def _await_end(session: Session, connection: Connection, own: Thread, timeout: float) -> None:
-    """End the subagents too, and wait until all is over.
+    """End the subagents too, and wait until nothing is at work any more, or only a turn that follows.
 
     Args:
         own: the session's thread as it was before.
@@ -50,7 +50,11 @@ def _await_end(session: Session, connection: Connection, own: Thread, timeout: f
     asked: set[str | None] = set()
     with Watcher() as watcher:
         watcher.watch_path(own.path)
-        while working := _going_on(session, own):
+        while True:
+            working = view.working(session, own.path)
+            following = next((one.story.open for one in working if one.own), None)
+            if not working or (following is not None and own.story.open not in (None, following)):
+                return
             for agent in working:
                 if not agent.own and agent.story.open not in asked:
                     watcher.watch_path(agent.path)
@@ -58,22 +62,12 @@ def _await_end(session: Session, connection: Connection, own: Thread, timeout: f
                     _end(session, connection, agent)
             left = until - time.monotonic()
             if left <= 0:
-                raise _unending(session, working)
+                break
             watcher.wait(min(_TICK, left))
-
-
-def _going_on(session: Session, own: Thread) -> list[Thread]:
-    """What is at work still; not what works in a turn that follows the one that was to end."""
-    working = view.at_work(session, own.path)
-    following = next((one.story.open for one in working if one.own), None)
-    return [] if following is not None and own.story.open not in (None, following) else working
-
-
-def _unending(session: Session, working: list[Thread]) -> TimedOut:
     names = [one.task or one.type or one.id for one in map(subagents.subagent, working) if one is not None]
     what = [f"the turn of {session.id}"] if any(one.own for one in working) else []
     what += [f"the subagent {name} of {session.id}" for name in names]
-    return TimedOut(
+    raise TimedOut(
         f"not ended yet: {', '.join(what)}. Codex was asked to end it, and has not",
         next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",
     )
@@ -86,4 +80,4 @@ def _end(session: Session, connection: Connection, one: Thread) -> None:
         else:
             connection.call("turn/interrupt", threadId=one.id, turnId="")
     except Refused:
-        pass  # none runs; the rollout will say so
+        pass  # none runs; the rollout will show that

@@ -1,10 +1,10 @@
-"""What the app-server tells in passing and writes down nowhere: that it asks, and errors that it expects to pass."""
+"""Notices of the app-server that it writes down nowhere: that it asks, and errors from which it tries again."""
 
 from __future__ import annotations
 
 from ...errors import TimedOut
 from ..base import Heard
-from . import daemon, observe, paths, thread, view
+from . import daemon, paths, thread, view
 from .connection import Connection, Lost, Silent
 from .protocol import Refused, complaint
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..base import Session
-    from .subagents import Thread
 
 _SECONDS = 2.0
 
@@ -21,13 +20,13 @@ _SECONDS = 2.0
 def listen(session: Session, soon: bool) -> CodexListener | None:
     """See `base.Listens`. Only threads at work are joined: one at rest would go on with its goal.
 
-    While a subagent works for an agent at rest that has no goal, that one is joined too: Codex would unload it else, a
-    minute after its own part, and it would never learn how the subagent has ended (0.171).
+    While a subagent works for an agent at rest that has no goal, that agent is joined too: otherwise Codex would unload
+    it a minute after its own part, and it would never learn how the subagent has ended (0.171).
     """
-    path = observe.rollout_path(session) if session.private.get("thread") is not None else None
-    seen = view.look(session, path) if path is not None else None
+    path = paths.rollout_path(session)
+    seen = view.read(session, path) if path is not None else None
     if seen is None or (soon and not any(one.story.calls for one in (seen.own, *seen.working))):
-        return None  # a call of the model that is open may be a question the next moment (0.169: some 20 ms later)
+        return None  # an open call of the model may be a question the next moment (0.169: some 20 ms later)
     try:
         connection = daemon.reach(paths.place_of(session), _SECONDS)
     except Silent as error:
@@ -37,23 +36,20 @@ def listen(session: Session, soon: bool) -> CodexListener | None:
         ) from error
     if connection is None:
         return None
+    joined = []
     try:
-        joined = [one.id for one in (seen.own, *seen.working) if _joins(seen, one, connection)]
-        if joined:
-            return CodexListener(connection, joined)
+        for one in (seen.own, *seen.working):
+            kind = thread.status(one.id, connection).kind
+            waits = one.own and bool(seen.working) and not one.story.goal
+            if kind == "active" or (kind == "idle" and waits):
+                connection.call("thread/resume", threadId=one.id, excludeTurns=True)
+                joined.append(one.id)
     except (Refused, Lost, Silent):
-        pass
+        joined = []
+    if joined:
+        return CodexListener(connection, joined)
     connection.close()
     return None
-
-
-def _joins(seen: view.View, one: Thread, connection: Connection) -> bool:
-    kind = thread.status_of(one.id, connection).kind
-    waits = one.own and bool(seen.working) and not one.story.goal
-    if kind != "active" and not (kind == "idle" and waits):
-        return False
-    connection.call("thread/resume", threadId=one.id, excludeTurns=True)
-    return True
 
 
 class CodexListener:
@@ -68,11 +64,11 @@ class CodexListener:
             notices = self._connection.news()
         except (Lost, Silent):
             return None
-        # Whoever has joined an agent is asked by its subagents too, those to come included (0.139 and newer).
+        # A client that has joined an agent gets the requests of its subagents too, also of later ones (0.139 to 0.171).
         ours = [one for one in notices if one.id is not None or one.params.get("threadId") in self._threads]
         moved = any(one.id is not None or one.method == "thread/status/changed" for one in ours)
-        said = (complaint(one, thread) for one in ours for thread in self._threads)
-        return Heard([words for words in said if words], moved)
+        complaints = (complaint(one, thread) for one in ours for thread in self._threads)
+        return Heard([words for words in complaints if words], moved)
 
     def close(self) -> None:
         self._connection.close()

@@ -1,20 +1,21 @@
-"""Where things are: Codex's program and home, and what we keep about its daemon.
+"""Where Codex's files are: its home, the rollouts in it, and our notes about its daemon.
 
 <state folder>/codex/<home's hash>/
   daemon.json     the app-server that we have started: its pid and start time, written by that very process
-  daemon.log      what it said on stderr
-  users/<key>     one empty file for each session of ours that lives in it
-  lock            held by whoever starts or stops it
+  daemon.log      its output
+  users/<key>     one empty file for each session of ours that is in it
+  lock            held while it is started or stopped
 """
 
 from __future__ import annotations
 
 import os
+import time
 from binascii import crc32
 
 from ... import config
-from ...errors import LaunchFailed
-from ...system import files, processes
+from ...system import files
+from .. import detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,63 +36,43 @@ class Place:
     """
 
     def __init__(self, home: str, state: str) -> None:
-        self.home = home
+        # Two checksums as a short name for the home, since a stronger hash costs 10 ms to import.
+        name = os.fsencode(home)
+        self.home, self.state = home, state
         self.socket = os.path.join(home, CONTROL)
-        self.state = state
-        self.folder = os.path.join(state, "codex", _digest(os.fsencode(home)))
+        self.folder = os.path.join(state, "codex", f"{crc32(name):08x}{crc32(name[::-1]):08x}")
         self.lock_path = os.path.join(self.folder, "lock")
         self.log_path = os.path.join(self.folder, "daemon.log")
-        self._users = os.path.join(self.folder, "users")
         self.note_path = os.path.join(self.folder, "daemon.json")
+        self._users = os.path.join(self.folder, "users")
 
     def make(self) -> None:
         files.make_folder(self._users)
 
     def daemon(self) -> tuple[int, str] | None:
-        """Pid and start time of the app-server that we started last; it may be long gone."""
-        value = files.read_json(self.note_path)
-        if not isinstance(value, dict) or type(value.get("pid")) is not int:
-            return None
-        started = processes.start_time_in(f"{value.get('stat')}\n{value.get('boot') or ''}")
-        return (value["pid"], started) if started else None
+        """Pid and start time of the app-server that we started last; it may have ended."""
+        return detached.noted(self.note_path)
 
-    def note_daemon(self, pid: int) -> None:
-        """Note another process as the app-server that we have started last."""
-        stat, _, boot = (processes.words_of(pid) or "").partition("\n")
-        if stat:
-            files.write_json(self.note_path, {"pid": pid, "stat": stat, "boot": boot})
-
-    def forget_daemon(self) -> None:
-        files.remove(self.note_path)
-
-    def enter(self, key: str) -> None:
-        """Note that the session of that key lives in the daemon. Under the lock, as `leave`."""
+    def add_user(self, key: str) -> None:
+        """Note that the session of that key is in the daemon. Under the lock, as `remove_user`."""
         files.write_whole(os.path.join(self._users, key), b"")
 
-    def leave(self, key: str) -> None:
+    def remove_user(self, key: str) -> None:
         files.remove(os.path.join(self._users, key))
 
     def is_used(self) -> bool:
-        """True if a session of ours lives in the daemon; a note without a session is a killed command's."""
+        """True if a session of ours is in the daemon; a killed command may leave the note of a session that is gone."""
         try:
             keys = os.listdir(self._users)
         except FileNotFoundError:
             return False
         return any(os.path.isdir(os.path.join(self.state, "sessions", key)) for key in keys if "." not in key)
 
-    def last_words(self) -> str:
-        """The end of what the daemon said on stderr."""
-        try:
-            with open(self.log_path, encoding="utf-8", errors="replace") as file:
-                lines = [line.strip() for line in file.read()[-8000:].splitlines() if line.strip()]
-        except FileNotFoundError:
-            return ""
+    def end_of_log(self) -> str:
+        """The last lines of the daemon's output."""
+        content = files.read(self.log_path) or b""
+        lines = [line.strip() for line in content[-8000:].decode(errors="replace").splitlines() if line.strip()]
         return "\n".join(lines[-8:])
-
-
-def _digest(path: bytes) -> str:
-    """A short name for a path. Two checksums, since a hash of any strength costs 10 ms to import."""
-    return f"{crc32(path):08x}{crc32(path[::-1]):08x}"
 
 
 def place_of(session: Session) -> Place:
@@ -100,27 +81,47 @@ def place_of(session: Session) -> Place:
 
 
 def home_of(environment: Mapping[str, str]) -> str:
-    """The CODEX_HOME that an environment means."""
+    """The CODEX_HOME that an environment names."""
     named = environment.get("CODEX_HOME") or os.path.join(config.user_home(environment), ".codex")
     return os.path.realpath(os.path.expanduser(named))
 
 
-def binary(environ: Mapping[str, str]) -> str:
-    """The absolute path of `codex`: `DEV_SESSIONS_CODEX`, else the first on PATH.
-
-    Raises:
-        LaunchFailed: there is none, or it cannot be run.
-    """
-    from .. import programs  # half of its time is `shutil`, which readers do without
-
-    missing = LaunchFailed(
-        "Codex is not installed: no codex on PATH",
-        next="npm install -g @openai/codex, or set DEV_SESSIONS_CODEX to its path",
-    )
-    return programs.find(environ, "codex", "DEV_SESSIONS_CODEX", missing)
+def rollout_path(session: Session) -> str | None:
+    """The rollout of the session's thread; None if it has no thread, or that was archived or deleted."""
+    private = session.private
+    if private.get("thread") is None:
+        return None
+    return find_rollout(private["home"], private["thread"], private.get("rollout"))
 
 
-def is_script(program: str) -> bool:
-    """True if a program is somebody's script: npm's, or a person's wrapper."""
-    with open(program, "rb") as file:
-        return file.read(2) == b"#!"
+def record_path(session: Session) -> str | None:
+    """The rollout of the session's thread, to be read only: one in Codex's archive counts too."""
+    private = session.private
+    if private.get("thread") is None:
+        return None
+    return rollout_path(session) or find_archived(private["home"], private["thread"])
+
+
+def find_rollout(home: str, thread: str, expected: str | None = None) -> str | None:
+    """The rollout of a thread; None if it was archived, deleted, or never written. Folders of 0.139 to 0.171."""
+    if expected and os.path.exists(expected):
+        return expected
+    top = os.path.join(home, "sessions")
+    try:  # the id holds the time at which it was made (UUID version 7)
+        day = time.strftime("%Y/%m/%d", time.localtime(int(thread.replace("-", "")[:12], 16) / 1000))
+    except (ValueError, OverflowError, OSError):
+        day = ""
+    return _find_below(os.path.join(top, day), thread) or _find_below(top, thread)
+
+
+def find_archived(home: str, thread: str) -> str | None:
+    """The rollout of a thread in Codex's archive; no server runs it."""
+    return _find_below(os.path.join(home, "archived_sessions"), thread)
+
+
+def _find_below(top: str, thread: str) -> str | None:
+    for folder, _, names in os.walk(top):
+        for name in names:
+            if name.endswith(f"-{thread}.jsonl"):
+                return os.path.join(folder, name)
+    return None

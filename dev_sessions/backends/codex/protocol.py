@@ -1,6 +1,6 @@
-"""What Codex's app-server says and is told: JSON-RPC 2.0 without its "jsonrpc" field. Pure: no input, no output.
+"""The messages of Codex's app-server: JSON-RPC 2.0 without its "jsonrpc" field. Pure: no input, no output.
 
-Shapes as of Codex 0.169.0; what older versions said differently is read as well.
+Shapes as of Codex 0.169.0; those of older versions are read as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CLIENT = {"name": "dev-sessions", "title": "dev-sessions"}
-# Word by word what the model says: nothing that a command of ours would ever read.
+# The output of the model and of commands, piece by piece: no command of ours reads that.
 _UNWANTED = (
     "item/agentMessage/delta",
     "item/commandExecution/outputDelta",
@@ -22,7 +22,7 @@ _UNWANTED = (
     "item/reasoning/textDelta",
     "thread/tokenUsage/updated",
 )
-# Servers have one code for every refusal (-32600); that they do not know a request, only their words tell.
+# Servers have one code for every refusal (-32600); that they do not know a request is only in their words.
 METHOD_MISSING = ("unknown variant", "method not found")
 
 
@@ -39,7 +39,7 @@ class Refused(Exception):
         self.code, self.message = code, message
 
     def says(self, words: tuple[str, ...]) -> bool:
-        """True if the server's words hold one of these."""
+        """True if one of these is in the server's words."""
         return any(word.lower() in self.message.lower() for word in words)
 
 
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What the server says unasked; with an `id`, it waits for an answer."""
+    """A message that is not an answer of the server; one with an `id` waits for an answer of ours."""
 
     method: str
     params: dict[str, Any]
@@ -60,7 +60,7 @@ class Notice(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What a thread does: `kind` is "notLoaded", "idle", "active", "systemError" or "" (the version does not tell)."""
+    """What a thread does: `kind` is "notLoaded", "idle", "active", "systemError" or "" (the version does not say)."""
 
     kind: str
     flags: tuple[str, ...] = ()
@@ -71,20 +71,6 @@ class Status(NamedTuple):
         return any(flag.lower().startswith("waitingon") for flag in self.flags)
 
 
-def request(id: int, method: str, params: dict[str, Any]) -> str:
-    """A request as it goes over the wire."""
-    return json.dumps({"id": id, "method": method, "params": params})
-
-
-def reply(id: Any, result: Any) -> str:
-    """Our answer to what the server asks under that id."""
-    return json.dumps({"id": id, "result": result})
-
-
-def notification(method: str) -> str:
-    return json.dumps({"method": method})
-
-
 def initialization(version: str) -> dict[str, Any]:
     """The parameters of `initialize`, the first request on every connection."""
     capabilities = {"experimentalApi": True, "optOutNotificationMethods": list(_UNWANTED)}
@@ -92,7 +78,7 @@ def initialization(version: str) -> dict[str, Any]:
 
 
 def parse(text: str | bytes) -> Answer | Notice | None:
-    """One message of the server; None for what is none."""
+    """One message of the server; None for anything else."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -104,15 +90,12 @@ def parse(text: str | bytes) -> Answer | Notice | None:
         return Notice(value["method"], params if isinstance(params, dict) else {}, value.get("id"))
     if "id" not in value:
         return None
-    return Answer(value["id"], value.get("result"), _refusal(value.get("error")))
-
-
-def _refusal(error: Any) -> Refused | None:
+    error = value.get("error")
     if error is None:
-        return None
-    fields = error if isinstance(error, dict) else {"message": str(error)}
-    code = fields.get("code")
-    return Refused(code if isinstance(code, int) else 0, str(fields.get("message", "no reason given")))
+        return Answer(value["id"], value.get("result"), None)
+    fields = error if isinstance(error, dict) else {"message": error}
+    code = fields["code"] if isinstance(fields.get("code"), int) else 0
+    return Answer(value["id"], value.get("result"), Refused(code, str(fields.get("message", "no reason given"))))
 
 
 def status(value: Any) -> Status:
@@ -121,23 +104,18 @@ def status(value: Any) -> Status:
         return Status(value)
     if not isinstance(value, dict) or not value:
         return Status("")
-    if isinstance(value.get("type"), str):
-        return Status(value["type"], _flags(value))
-    kind, details = next(iter(value.items()))
-    return Status(str(kind), _flags(details if isinstance(details, dict) else {}))
+    kind, details = (value["type"], value) if isinstance(value.get("type"), str) else next(iter(value.items()))
+    fields = details if isinstance(details, dict) else {}
+    flags = fields.get("activeFlags") or fields.get("active_flags")
+    return Status(str(kind), tuple(map(str, flags)) if isinstance(flags, list) else ())
 
 
 def complaint(notice: Notice, thread: str) -> str | None:
-    """What that thread's turn has run into and tries again, in the server's words."""
+    """The error that this thread's turn has met and from which it tries again, in the server's words."""
     error = notice.params.get("error")
     if notice.method != "error" or notice.params.get("threadId") != thread or not isinstance(error, dict):
         return None
     if not notice.params.get("willRetry"):
-        return None  # the turn fails by it, and will say so
+        return None  # the turn fails with it, and its end has the error
     details = error.get("additionalDetails")
     return f"{error.get('message')} ({details})" if details else str(error.get("message"))
-
-
-def _flags(fields: dict[str, Any]) -> tuple[str, ...]:
-    found = fields.get("activeFlags") or fields.get("active_flags") or ()
-    return tuple(str(flag) for flag in found) if isinstance(found, (list, tuple)) else ()

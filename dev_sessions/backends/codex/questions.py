@@ -1,8 +1,8 @@
-"""What a thread asks a person: the app-server's own requests, as questions.
+"""The app-server's own requests, with which a thread asks a person, as questions.
 
-The server tells an open request to whoever joins the thread (`thread/resume`), each time, and to nobody else. A request
-has a number, which starts anew with the server, and names the call of the model that it is about; a call may lead to
-several requests, one after the other. Both together are a question's id.
+The server sends an open request to every client that joins the thread (`thread/resume`), each time, and to no other. A
+request has a number, which starts anew with the server, and names the call of the model that it is about; a call may
+lead to several requests, one after the other. Both together are a question's id.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Request(NamedTuple):
 
 
 def requests(connection: Connection, thread: str) -> list[Request]:
-    """What a thread asks now. Only of a thread that waits for an answer: one at rest would go on with its goal.
+    """The open requests of a thread that waits for an answer. Not for one at rest, which would go on with its goal.
 
     Raises:
-        Lost, Silent: the server does not tell.
+        Lost, Silent: the server does not answer.
     """
     try:
         connection.call("thread/resume", threadId=thread, excludeTurns=True)
-        # They follow the answer; that to another request comes behind them.
+        # The requests come after that answer, and before the answer to another call.
         connection.call("thread/read", threadId=thread)
     except Refused:
         return []
@@ -59,7 +59,7 @@ def requests(connection: Connection, thread: str) -> list[Request]:
 
 
 def still_open(notices: Sequence[Notice], thread: str) -> list[Request]:
-    """The requests among what a server has said of a thread, but for those that were answered since, in their order."""
+    """The requests of a thread among the server's notices, in their order, without those that were answered since."""
     found: dict[Any, Request] = {}
     for notice in notices:
         if notice.params.get("threadId") != thread:
@@ -73,7 +73,7 @@ def still_open(notices: Sequence[Notice], thread: str) -> list[Request]:
 
 
 def question(request: Request, calls: Sequence[Call], now: float) -> Question:
-    """A request as a question; `calls` are those of the model that are open. A script has calls of its own."""
+    """A request as a question; `calls` are the open ones of the model. A script makes calls of its own."""
     call = next((call for call in calls if call.id == request.call), None)
     call = call or next((call for call in reversed(calls) if call.name == SCRIPT), None)
     params = request.params
@@ -87,12 +87,12 @@ def question(request: Request, calls: Sequence[Call], now: float) -> Question:
 
 
 def of_call(call: Call) -> Question:
-    """What a call asks, as far as the thread's record tells: of a server that does not tell its requests."""
-    return Question(_plain(call.id), "permission", _said(call), (), call.at)
+    """The question in a call as far as the rollout shows it, for a server that does not send its requests."""
+    return Question(_plain(call.id), "permission", _shown(call), (), call.at)
 
 
 def _plain(id: str) -> str:
-    """An id that can stand in a command and name a file: the model's server makes them up."""
+    """An id that can be used in a command and as a file name: the model's server makes them up."""
     return "q" * id.startswith(("-", ".")) + re.sub(r"[^A-Za-z0-9._-]", "_", id)[-120:]
 
 
@@ -109,7 +109,7 @@ def _permission(request: Request, call: Call | None) -> str:
     if params.get("command") and (call is None or call.name == SCRIPT):
         lines = [f"exec_command: {params['command']}", *([f"workdir: {params['cwd']}"] if params.get("cwd") else [])]
     else:
-        lines = [_said(call) if call else f"{request.method}: {json.dumps(params)}"]
+        lines = [_shown(call) if call else f"{request.method}: {json.dumps(params)}"]
     network = params.get("networkApprovalContext")
     if isinstance(network, dict):
         lines.append(f"network: {network.get('protocol')} to {network.get('host')}")
@@ -117,13 +117,13 @@ def _permission(request: Request, call: Call | None) -> str:
         lines.append(f"permissions: {json.dumps(params['additionalPermissions'])}")
     if params.get("grantRoot"):
         lines.append(f"writes below: {params['grantRoot']}")
-    reason = params.get("reason")
-    return "\n".join([*lines, *([str(reason)] if reason and str(reason) not in lines[0] else [])])
+    reason = str(params.get("reason") or "")
+    return "\n".join([*lines, reason] if reason and reason not in lines[0] else lines)
 
 
-def _said(call: Call) -> str:
+def _shown(call: Call) -> str:
     given = call.given
     what = given.get("cmd") or given.get("command") or given.get("input") or json.dumps(given)
     lines = [f"{call.name}: {' '.join(map(str, what)) if isinstance(what, list) else what}"]
     lines += [f"{name}: {given[name]}" for name in ("workdir", "sandbox_permissions") if given.get(name)]
-    return "\n".join([*lines, *([str(given["justification"])] if given.get("justification") else [])])
+    return "\n".join([*lines, str(given["justification"])] if given.get("justification") else lines)

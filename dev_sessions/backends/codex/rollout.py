@@ -1,7 +1,7 @@
-"""Codex's own record of a thread, the rollout file: what was said, and which turns began and ended how.
+"""Codex's log of a thread, the rollout file, read as events: for facts, replies, and the whole conversation.
 
-It is written before the app-server tells anybody (0.169.0: a turn's end some 10 ms before `turn/completed`), goes on
-when nobody is connected, and outlives the server. Lines as of 0.139 and 0.169: `{"timestamp", "type", "payload"}`.
+It is written before the app-server reports anything (0.169.0: a turn's end some 10 ms before `turn/completed`), goes on
+when nobody is connected, and outlives the server. Lines as of 0.139 to 0.171: `{"timestamp", "type", "payload"}`.
 """
 
 from __future__ import annotations
@@ -12,42 +12,30 @@ import os
 from ...model import COMPLETED, FAILED, INTERRUPTED, LIMIT, Entry, Fact
 from ...system import files
 from ...values import NamedTuple, as_number
+from .. import entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
-    from typing import IO, Any
+    from collections.abc import Collection, Iterable
+    from typing import Any
 
-# A line that holds none of these is none that we read: most of a rollout is context and tool output.
-_MARKS = (
-    b'"task_started"',
-    b'"task_complete"',
-    b'"turn_aborted"',
-    b'"UserMessage"',
-    b'"AgentMessage"',
-    b'"CommandExecution"',
-    b'"CollabAgentToolCall"',
-    b'"SubAgentActivity"',
-    b'"user_message"',
-    b'"agent_message"',
-    b'"function_call"',
-    b'"function_call_output"',
-    b'"custom_tool_call"',
-    b'"custom_tool_call_output"',
-    b'"thread_goal_updated"',
-    b'"rate_limits"',
+# `parse` skips a line that holds none of these: most of a rollout is context and tool output.
+_MARKS = tuple(
+    f'"{word}"'.encode()
+    for word in (
+        *("task_started", "task_complete", "turn_aborted", "UserMessage", "AgentMessage", "user_message"),
+        *("agent_message", "CommandExecution", "CollabAgentToolCall", "SubAgentActivity", "function_call"),
+        *("function_call_output", "custom_tool_call", "custom_tool_call_output", "thread_goal_updated", "rate_limits"),
+    )
 )
-
-# What a command's output begins with that the model did not wait for, and that goes on.
-_LEFT = "\nProcess running with session ID "
-
-# The tool through which newer models run commands, by a script that may tell nobody what it has left running (0.169).
+CALLS, OUTPUTS = ("function_call", "custom_tool_call"), ("function_call_output", "custom_tool_call_output")
+# The output of a command that goes on, and for which the model has not waited, begins so.
+_RUNNING = "\nProcess running with session ID "
+# The tool of newer models that runs commands by a script. What those leave running may be reported nowhere (0.169).
 SCRIPT = "exec"
-
-# Codex 0.139 ends a failed turn like any other, and writes the reason nowhere; it has no answer, that is all.
-_UNTOLD = "the turn ended without an answer, and this version of Codex keeps no reason (codex --version)"
-
-# Why a turn has no end, if nobody runs it. It was the server of somebody else's Codex, perhaps.
+# Codex 0.139 ends a failed turn like any other, without the reason; only the answer is missing.
+_NO_REASON = "the turn ended without an answer, and this version of Codex keeps no reason (codex --version)"
+# Why a turn has no end, if nobody runs it. The server may have been that of another Codex.
 DIED = "the Codex app-server ended in the middle of the turn"
 
 
@@ -61,11 +49,14 @@ class Call(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One line that matters. `kind` is "began", "ended", "said" (by the user) or "replied".
+    """A line that matters to turns.
 
-    `left` is how many commands were running when a turn ended. `reason` and `resets_at` are those of a `Fact`. `root`
-    is the turn that one is about which Codex has begun by itself, for a subagent's sake, or its own id (0.139 does not
-    tell).
+    Attributes:
+        kind: "began", "ended", "prompt" or "reply".
+        client: our id of the message, in a prompt.
+        left: how many commands were running when the turn ended.
+        reason, resets_at: as in a `Fact`.
+        root: the turn for whose subagent Codex has begun this turn by itself, or the turn's own id; not in 0.139.
     """
 
     kind: str
@@ -82,11 +73,18 @@ class Event(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What a rollout tells: events in their order, calls without an output, the turn that has not ended.
+    """The content of a rollout.
 
-    `goal` is what it last told of the thread's goal; that it was taken away, it does not tell (0.169.0). `left` counts
-    the commands that go on by themselves, as far as it tells; those that died with their server, it does not tell, nor
-    those that `scripts` have started. `agents` are the threads that it has started as its subagents.
+    Attributes:
+        events: in their order.
+        calls: those without an output.
+        open: the turn that has not ended.
+        size: the byte up to which it was read.
+        goal: the last goal of the thread. That it was cleared is not in a rollout (0.169.0).
+        left: how many commands go on by themselves; those that ended with their server or belong to `scripts` do not
+            count, because no line shows it.
+        agents: the threads that it has started as its subagents.
+        scripts: scripts have run commands.
     """
 
     events: list[Event]
@@ -103,6 +101,47 @@ class Story(NamedTuple):
         return {event.client for event in self.events if event.client}
 
 
+class Line(NamedTuple):
+    """A line of a rollout. `kind` is "event_msg", "response_item" or another, `type` that of the payload."""
+
+    kind: str
+    type: str
+    payload: dict[str, Any]
+    at: float
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """The item of an event, or nothing."""
+        item = self.payload.get("item")
+        return item if isinstance(item, dict) else {}
+
+    @property
+    def call(self) -> str:
+        """The id of the call that it is about."""
+        return str(self.payload.get("call_id"))
+
+
+def parse(line: bytes) -> Line | None:
+    """A line read; None if it does not have that form."""
+    fields = files.parse_object(line) or {}
+    payload = fields.get("payload")
+    if not isinstance(payload, dict):
+        return None
+    at = entries.seconds(fields.get("timestamp"))
+    # Half of what Codex cuts off is added: the time is not before the moment that it is for.
+    return Line(str(fields.get("type")), str(payload.get("type")), payload, at and at + 0.001)
+
+
+def about(path: str) -> dict[str, Any]:
+    """What the first line of a rollout says about the thread; empty if there is no such file any more."""
+    try:
+        with open(path, "rb") as file:
+            first = parse(file.readline())
+    except OSError:
+        return {}
+    return first.payload if first else {}
+
+
 def read(path: str, begin: int = 0) -> Story:
     """The story from a byte on, at which no turn may be open."""
     try:
@@ -112,223 +151,163 @@ def read(path: str, begin: int = 0) -> Story:
     except FileNotFoundError:
         content = b""
     whole = content.rfind(b"\n") + 1
-    return tell(content[:whole].split(b"\n"), begin + whole)
+    return story(content[:whole].split(b"\n"), begin + whole)
 
 
-def tell(lines: Iterable[bytes], size: int = 0) -> Story:
-    """The story that lines tell."""
+def story(lines: Iterable[bytes], size: int = 0) -> Story:
+    """The story in these lines."""
     events: list[Event] = []
     calls: dict[str, Call] = {}
-    running: str | None = None
+    turns = Turns()
     goal: dict[str, Any] | None = None
     left: set[str] = set()
     reset: float | None = None
     agents: dict[str, None] = {}
     scripts = False
-    for kind, payload, at in _payloads(lines):
-        _note_left(left, payload)
-        agents.update(dict.fromkeys(_started(payload, calls)))
-        if kind == "response_item":
-            scripts = scripts or (payload.get("type") == "custom_tool_call" and payload.get("name") == SCRIPT)
-            _note_call(calls, payload, at)
+    for content in lines:
+        line = parse(content) if any(mark in content for mark in _MARKS) else None
+        if line is None:
             continue
-        if payload.get("type") == "thread_goal_updated":
-            goal = payload["goal"] if isinstance(payload.get("goal"), dict) else None
-            continue
-        if payload.get("type") == "token_count":
-            reset = _reset(payload.get("rate_limits"))
-            continue
-        found = event(payload, at, running)
-        if found is None or (found.kind in ("said", "replied") and _told_already(events, found)):
-            continue
-        if found.kind == "began":
-            running, reset = found.turn, None
-        elif found.kind == "ended":
-            running = None
-            calls.clear()
-            found = found._replace(left=len(left), resets_at=reset if found.reason == LIMIT else None)
-        events.append(found)
-    return Story(events, list(calls.values()), running, size, goal, len(left), tuple(agents), scripts)
+        payload = line.payload
+        if line.kind == "response_item":
+            if line.type in OUTPUTS:
+                call, text = calls.pop(line.call, None), str(payload.get("output"))
+                if call and call.name == "spawn_agent":  # 0.139; newer versions have items for it
+                    started = (files.parse_object(text.encode(errors="replace")) or {}).get("agent_id")
+                    agents.update({started: None} if isinstance(started, str) else {})
+                number = text.partition("\nOutput:\n")[0].partition(_RUNNING)[2].partition("\n")[0]
+                # A version that does not write down the end of a command (0.139) does not have this field.
+                if number and "internal_chat_message_metadata_passthrough" in payload:
+                    left.add(number)
+            elif line.type in CALLS:
+                calls[line.call] = Call(line.call, str(payload.get("name", "")), given(payload), line.at)
+                scripts = scripts or (line.type == "custom_tool_call" and payload.get("name") == SCRIPT)
+        elif line.kind == "event_msg":
+            item = line.item
+            if item.get("type") == "CommandExecution":
+                left.discard(str(item.get("process_id")))
+            elif item.get("type") == "SubAgentActivity" and item.get("kind") == "started":
+                agents[str(item.get("agent_thread_id"))] = None
+            elif item.get("type") == "CollabAgentToolCall" and isinstance(item.get("receiver_thread_ids"), list):
+                agents.update({str(id): None for id in item["receiver_thread_ids"]})
+            elif line.type == "thread_goal_updated":
+                goal = payload["goal"] if isinstance(payload.get("goal"), dict) else None
+            elif line.type == "token_count":
+                reset = _reset(payload.get("rate_limits"))
+            elif event := turns.event(line):
+                if event.kind == "began":
+                    reset = None
+                elif event.kind == "ended":
+                    calls.clear()
+                    event = event._replace(left=len(left), resets_at=reset if event.reason == LIMIT else None)
+                events.append(event)
+    return Story(events, list(calls.values()), turns.open, size, goal, len(left), tuple(agents), scripts)
 
 
-def _payloads(lines: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any], float]]:
-    for line in lines:
-        if any(mark in line for mark in _MARKS):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            payload = value.get("payload") if isinstance(value, dict) else None
-            if isinstance(payload, dict) and value.get("type") in ("event_msg", "response_item"):
-                yield value["type"], payload, seconds(value.get("timestamp"))
+class Turns:
+    """Reads the lines of a rollout in their order, as events. `open` is the turn that runs."""
 
+    def __init__(self) -> None:
+        self.open: str | None = None
+        self._last: dict[str, Event] = {}
 
-def seconds(stamp: Any) -> float:
-    """A time as Codex writes it (2026-11-23T00:45:43.393Z, cut to milliseconds), since the epoch."""
-    text = str(stamp)
-    try:
-        if text[10:11] != "T" or text[-1:] != "Z":
-            return 0.0
-        year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
-        hours, minutes, rest = int(text[11:13]), int(text[14:16]), float(text[17:-1])
-    except ValueError:
-        return 0.0
-    if not 0 <= rest < 61:
-        return 0.0
-    # By hand, since `datetime` takes 4 ms to import. Years begin in March here, so that February ends them.
-    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
-    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
-    # Half of what was cut off: never before the moment that it stands for, as far as we can tell.
-    return ((days * 24 + hours) * 60 + minutes) * 60 + rest + 0.001
+    def event(self, line: Line) -> Event | None:
+        """The event in a line; None if there is none that matters, or another line was about the same."""
+        event = self._read(line)
+        if event is None:
+            return None
+        last = self._last.get(event.kind)
+        # Versions that write an item and an older kind of event for the same message write them one after the other.
+        same = last is not None and last[2:4] == event[2:4] and abs(last.at - event.at) < 0.5
+        if event.kind in ("prompt", "reply") and same and event.client in (None, ""):
+            return None
+        self._last[event.kind] = event
+        self.open = event.turn if event.kind == "began" else None if event.kind == "ended" else self.open
+        return event
 
-
-def event(payload: dict[str, Any], at: float, running: str | None) -> Event | None:
-    """What an event of Codex's tells in words of ours; None of one that tells nothing that matters."""
-    turn = payload.get("turn_id") or running
-    match payload.get("type"):
-        case "task_started":
-            return Event("began", at, turn, root=payload.get("root_turn_id"))
-        case "task_complete":
-            error = _words(payload.get("error"))
-            if error is None and payload.get("last_agent_message") is None and "started_at" not in payload:
-                error = _UNTOLD
-            outcome = FAILED if error is not None else COMPLETED
-            reply, reason = str(payload.get("last_agent_message") or ""), _reason(payload.get("error"))
-            return Event("ended", at, turn, reply, None, outcome, error, reason=reason)
-        case "turn_aborted":
-            return Event("ended", at, turn, outcome=INTERRUPTED)
-        case "item_completed":
-            return _item(payload.get("item"), at, turn)
-        case "user_message":
-            return Event("said", at, turn, str(payload.get("message", "")), payload.get("client_id"))
-        case "agent_message":
-            return Event("replied", at, turn, str(payload.get("message", "")))
-    return None
-
-
-def _item(item: Any, at: float, turn: str | None) -> Event | None:
-    if not isinstance(item, dict) or item.get("type") not in ("UserMessage", "AgentMessage"):
+    def _read(self, line: Line) -> Event | None:
+        payload, item, at = line.payload, line.item, line.at
+        turn = payload.get("turn_id") or self.open
+        match line.type:
+            case "task_started":
+                return Event("began", at, turn, root=payload.get("root_turn_id"))
+            case "task_complete":
+                reply, error, reason = payload.get("last_agent_message"), *_failure(payload.get("error"))
+                if error is None and reply is None and "started_at" not in payload:
+                    error = _NO_REASON
+                outcome = FAILED if error is not None else COMPLETED
+                return Event("ended", at, turn, str(reply or ""), None, outcome, error, reason=reason)
+            case "turn_aborted":
+                return Event("ended", at, turn, outcome=INTERRUPTED)
+            case "item_completed" if item.get("type") in ("UserMessage", "AgentMessage"):
+                parts = [part for part in item.get("content") or () if isinstance(part, dict)]
+                text = "".join(str(part.get("text", "")) for part in parts)
+                ours = item["type"] == "UserMessage"
+                return (
+                    Event("prompt", at, turn, text, item.get("client_id")) if ours else Event("reply", at, turn, text)
+                )
+            case "user_message":
+                return Event("prompt", at, turn, str(payload.get("message", "")), payload.get("client_id"))
+            case "agent_message":
+                return Event("reply", at, turn, str(payload.get("message", "")))
         return None
-    parts = [part for part in item.get("content") or () if isinstance(part, dict)]
-    text = "".join(str(part.get("text", "")) for part in parts)
-    if item["type"] == "AgentMessage":
-        return Event("replied", at, turn, text)
-    return Event("said", at, turn, text, item.get("client_id"))
 
 
-def _told_already(events: list[Event], event: Event) -> bool:
-    last = next((one for one in reversed(events) if one.kind == event.kind), None)
-    return last is not None and is_echo(last, event)
+def _failure(error: Any) -> tuple[str | None, str | None]:
+    """The error of a turn, in the words of the model's server if there are any, and its reason in ours.
 
-
-def is_echo(last: Event, event: Event) -> bool:
-    """Versions that write an item and an older kind of event for the same message write them one after the other."""
-    return last[2:4] == event[2:4] and abs(last.at - event.at) < 0.5 and event.client in (None, "")
-
-
-def _words(error: Any) -> str | None:
-    """The error of a turn, in the words of the model's server where there are any."""
-    if not error:
-        return None
-    text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
-    try:
-        inner = json.loads(text)
-    except ValueError:
-        return text
-    said = inner.get("error") if isinstance(inner, dict) else None
-    message = said.get("message") if isinstance(said, dict) else said
-    return str(message) if message else text
-
-
-def _reason(error: Any) -> str | None:
-    """Why a turn failed, by Codex's own kinds of errors (0.169.0, 0.171.0): a limit is what the model's service answers
-    with the status 429, of a plan or of an API key.
+    A limit of a plan or an API key is what the model's server answers with the status 429 (0.169.0, 0.171.0).
     """
-    kind = error.get("codex_error_info") if isinstance(error, dict) else None
-    if isinstance(kind, dict):
-        details = next(iter(kind.values()), None)
-        return LIMIT if isinstance(details, dict) and details.get("http_status_code") == 429 else None
-    return LIMIT if kind in ("usage_limit_exceeded", "rate_limit_exceeded") else None
+    if not error:
+        return None, None
+    fields = error if isinstance(error, dict) else {}
+    text = str(fields.get("message") or error)
+    inner = (files.parse_object(text.encode(errors="replace")) or {}).get("error")
+    message = inner.get("message") if isinstance(inner, dict) else inner
+    kind = fields.get("codex_error_info")
+    details = next(iter(kind.values()), None) if isinstance(kind, dict) else None
+    limited = isinstance(details, dict) and details.get("http_status_code") == 429
+    known = kind in ("usage_limit_exceeded", "rate_limit_exceeded")
+    return str(message) if message else text, LIMIT if limited or known else None
 
 
 def _reset(limits: Any) -> float | None:
-    """When an account can be used again, by what the service said last: once no window of it is used up any more."""
+    """When an account can be used again, by the last report of the service: when the last full window ends."""
     windows = [limits.get(name) for name in ("primary", "secondary")] if isinstance(limits, dict) else []
     full = [one for one in windows if isinstance(one, dict) and as_number(one.get("used_percent")) >= 100]
     return max((as_number(one.get("resets_at")) for one in full), default=0.0) or None
 
 
-def _note_call(calls: dict[str, Call], payload: dict[str, Any], at: float) -> None:
-    kind, id = str(payload.get("type")), str(payload.get("call_id"))
-    if kind.endswith("_output"):
-        calls.pop(id, None)
-    elif kind in ("function_call", "custom_tool_call"):
-        calls[id] = Call(id, str(payload.get("name", "")), given(payload), at)
-
-
 def output(path: str, call: str, begin: int = 0) -> str | None:
-    """What a call of the model has returned, as text; None if it has not yet."""
+    """The output of a call of the model, as text; None if it has none yet."""
     mark = json.dumps(call).encode()
     try:
         with open(path, "rb") as file:
             file.seek(begin)
-            lines = [line for line in file if mark in line]
+            found = [parse(line) for line in file if mark in line]
     except FileNotFoundError:
         return None  # archived meanwhile
-    for _, payload, _ in _payloads(lines):
-        if str(payload.get("type")).endswith("_output") and payload.get("call_id") == call:
-            told = payload.get("output")
-            return told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
-    return None
-
-
-def _note_left(left: set[str], payload: dict[str, Any]) -> None:
-    """Note a command that was left running, or its end; of versions that write down its end (0.139 does not)."""
-    item = payload.get("item")
-    if isinstance(item, dict) and item.get("type") == "CommandExecution":
-        left.discard(str(item.get("process_id")))
-    elif payload.get("type") == "function_call_output" and "internal_chat_message_metadata_passthrough" in payload:
-        head = str(payload.get("output")).partition("\nOutput:\n")[0]
-        number = head.partition(_LEFT)[2].partition("\n")[0]
-        if number:
-            left.add(number)
-
-
-def _started(payload: dict[str, Any], calls: dict[str, Call]) -> list[str]:
-    """The threads of subagents that were started here: there are two kinds of these, and 0.139 has its own words."""
-    item = payload.get("item")
-    if isinstance(item, dict):
-        if item.get("type") == "SubAgentActivity" and item.get("kind") == "started":
-            return [str(item.get("agent_thread_id"))]
-        receivers = item.get("receiver_thread_ids") if item.get("type") == "CollabAgentToolCall" else None
-        return [str(one) for one in receivers] if isinstance(receivers, list) else []
-    call = calls.get(str(payload.get("call_id")))
-    if payload.get("type") != "function_call_output" or call is None or call.name != "spawn_agent":
-        return []
-    id = files.parse_object(str(payload.get("output")).encode(errors="replace")) or {}
-    return [id["agent_id"]] if isinstance(id.get("agent_id"), str) else []
+    outputs = [line.payload.get("output") for line in found if line and line.type in OUTPUTS and line.call == call]
+    return entries.as_text(outputs[0]) if outputs else None
 
 
 def given(payload: dict[str, Any]) -> dict[str, Any]:
     """The input of a tool call."""
     text = payload.get("arguments") or payload.get("input") or "{}"
-    try:
-        value = json.loads(text)
-    except (ValueError, TypeError):
-        value = None
-    return value if isinstance(value, dict) else {"input": text}
+    fields = files.parse_object(text.encode(errors="replace")) if isinstance(text, str) else None
+    return {"input": text} if fields is None else fields
 
 
 def facts(events: Iterable[Event]) -> list[Fact]:
-    """What the events say in words that all agents share.
+    """The events as facts.
 
-    A turn is taken when it begins: some (of a goal) have no prompt of anybody's. What is said in a turn joins it.
+    A turn is accepted when it begins, since some (of a goal) have no prompt. A prompt within a turn joins it.
     """
     found: list[Fact] = []
     for event in events:
         if event.kind == "began":
             found.append(Fact("accepted", event.at, prompt=event.turn))
-        elif event.kind == "said":
+        elif event.kind == "prompt":
             found += joined(event.at, event.text, event.turn)
         elif event.kind == "ended":
             ended = Fact("ended", event.at, prompt=event.turn, outcome=event.outcome, error=event.error)
@@ -343,18 +322,18 @@ def joined(at: float, text: str, turn: str | None) -> list[Fact]:
 
 
 def newest(path: str, count: int, unfinished: Collection[str | None] | None, span: int = 1 << 16) -> list[Entry]:
-    """The last assistant texts, as `replies`, of as little of the file's end as holds them.
+    """The last assistant texts, as `replies`, read from the end of the file.
 
     Args:
-        unfinished: None, or these turns are one that has not ended; what they have said is left out.
+        unfinished: these turns are one that has not ended, whose texts are left out; None leaves out nothing.
         span: how many bytes are read at first.
     """
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         while True:
-            begin = max(0, size - span)
-            found = tell(_lines(file, begin, size))
-            # The rest of a turn whose beginning is not read may be anybody's.
+            begin = file.seek(max(0, size - span))
+            found = story(file.read(size - begin).split(b"\n")[1 if begin else 0 : -1])
+            # What comes before the first beginning may belong to any turn.
             first = next((i for i, event in enumerate(found.events) if event.kind == "began"), len(found.events))
             without = () if unfinished is None else (*unfinished, found.open)
             texts = replies(found.events[first if begin else 0 :], without, count)
@@ -363,18 +342,11 @@ def newest(path: str, count: int, unfinished: Collection[str | None] | None, spa
             span *= 4
 
 
-def _lines(file: IO[bytes], begin: int, end: int) -> list[bytes]:
-    """The whole lines of that part of a file."""
-    file.seek(begin)
-    lines = file.read(end - begin).split(b"\n")
-    return lines[1 if begin else 0 : -1]
-
-
 def replies(events: Iterable[Event], without: Collection[str | None], count: int) -> list[Entry]:
-    """The last assistant texts, but for those of some turns."""
+    """The last assistant texts, without those of some turns."""
     found = [
         Entry("assistant", event.text, event.at, event.turn)
         for event in events
-        if event.kind == "replied" and event.text and (event.turn is None or event.turn not in without)
+        if event.kind == "reply" and event.text and (event.turn is None or event.turn not in without)
     ]
     return found[-count:]

@@ -1,34 +1,72 @@
-"""The end of a session: its thread archived, its commands ended, the server too if nobody of ours needs it."""
+"""Ending a session, and the commands that it or one of its turns has left running.
+
+Those are known by the mark in their environment. `turn/interrupt` ends the command that runs and its process group
+(0.169), or nothing at all (0.139). A command in a session of its own or in the background goes on in both.
+"""
 
 from __future__ import annotations
 
-from . import daemon, leftovers, paths, thread
+import signal
+import time
+
+from ...system import files
+from .. import descendants
+from . import daemon, paths, thread, thread_lock
 from .connection import Lost, Silent
 from .protocol import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..base import Session
+    from .connection import Connection
+
+# The signals that end commands, and how long each may take. Seconds.
+_STEPS = (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)
+# The system shows the start and the age of a process in hundredths of a second. Seconds.
+_TICKS = 0.03
 
 
 def stop(session: Session) -> None:
-    """See `base.Backend.stop`."""
+    """See `base.Backend.stop`. `codex unarchive` brings the conversation back."""
     place = paths.place_of(session)
     if session.private.get("thread") is not None:
-        _archive(session, place)
-    leftovers.end_all(session)
-    thread.forget(session)
+        try:
+            connection = daemon.reach(place)
+            if connection is not None:
+                with connection:  # this interrupts what runs, ends its commands, and unloads the thread
+                    connection.call("thread/archive", threadId=session.private["thread"])
+        except (Refused, Lost):
+            pass  # it is gone, or another Codex has it
+        except Silent:
+            daemon.end_hung(place)
+    end_commands(session)
+    files.remove(thread.settings_path(session))
     daemon.leave(place, session.record["key"])
 
 
-def _archive(session: Session, place: paths.Place) -> None:
-    """Interrupts what runs, ends its commands, unloads. `codex unarchive` brings the conversation back."""
-    try:
-        connection = daemon.reach(place)
-        if connection is not None:
-            with connection:
-                connection.call("thread/archive", threadId=session.private["thread"])
-    except (Refused, Lost):
-        pass  # gone already, or in the hands of another Codex
-    except Silent:
-        daemon.end_hung(place)
+def end_commands(session: Session) -> None:
+    """End every command of the session."""
+    descendants.end_all(session, (), *_STEPS)
+
+
+def end_commands_of_turn(session: Session, connection: Connection, threads: Iterable[str], began: float) -> None:
+    """End what a turn that is over by now has left running in these threads; commands of earlier turns go on.
+
+    Args:
+        began: when it began.
+    """
+
+    def commands(of_turn: bool) -> list[tuple[int, str]]:
+        # The clock is read for each after the search: the time between would make a process older than it is.
+        ages = [(process, thread_lock.started_at(process[0], time.time())) for process in descendants.found(session)]
+        return [process for process, at in ages if (at is not None and at >= began - _TICKS) is of_turn]
+
+    if not commands(of_turn=False):
+        for id in threads:
+            try:  # this ends all commands of a thread, of whatever turn, also those without the mark
+                connection.call("thread/backgroundTerminals/clean", threadId=id)
+            except (Refused, Lost, Silent):
+                pass  # a version that cannot
+    descendants.end_while(lambda: commands(of_turn=True), *_STEPS)

@@ -1,18 +1,15 @@
 """The subagents that a session's agent has started: threads of their own, each with a rollout of its own.
 
-A turn of Codex is over when its agent has answered, whatever its subagents still do, and these end without waking it
-(0.139, 0.169, 0.171). For us it is over when they are: `whole` puts that into the events of the session's thread.
-Nothing else of a subagent's rollout counts as the session's.
+Codex ends a turn when its agent has answered, even if subagents are still at work, and these end without waking the
+agent (0.139, 0.169, 0.171). For us the turn ends with them: `Whole` puts that into the events of the session's thread.
+Nothing else in a subagent's rollout counts as the session's.
 """
 
 from __future__ import annotations
 
-from itertools import chain
-
 from ...model import INTERRUPTED, Subagent
-from ...system import files
 from ...values import NamedTuple
-from . import rollout, rollouts
+from . import paths, rollout
 from .rollout import Event, Story
 
 TYPE_CHECKING = False
@@ -28,8 +25,8 @@ class Thread(NamedTuple):
     Attributes:
         id: Codex's id of it.
         path: its rollout.
-        begin: the byte from which on the rollout was read; no turn was open there.
-        story: what the rollout tells from there on.
+        begin: the byte from which the rollout was read; no turn was open there.
+        story: what is in the rollout from there on.
         own: it is the session's own.
     """
 
@@ -41,7 +38,7 @@ class Thread(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A turn of a subagent: from when to when. One that `died` with its server ended when it was last heard of."""
+    """A turn of a subagent: from when to when. One that `died` with its server ended with its last event."""
 
     began: float
     ended: float
@@ -54,14 +51,14 @@ def family(home: str, begins: Mapping[str, int], story: Story) -> list[Thread]:
 
     Args:
         home: the CODEX_HOME.
-        begins: those known from before, and from which byte on their rollouts are to be read.
+        begins: those known from before, and the byte from which their rollouts are to be read.
         story: of the thread itself.
     """
     found: dict[str, Thread] = {}
     wanted = [*begins, *story.agents]
     while wanted:
         id = wanted.pop(0)
-        path = None if id in found else _path(home, id)
+        path = None if id in found else paths.find_rollout(home, id) or paths.find_archived(home, id)
         if path is not None:
             begin = begins.get(id, 0)
             found[id] = Thread(id, path, begin, rollout.read(path, begin))
@@ -69,61 +66,59 @@ def family(home: str, begins: Mapping[str, int], story: Story) -> list[Thread]:
     return list(found.values())
 
 
-def _path(home: str, thread: str) -> str | None:
-    return rollouts.find(home, thread, None) or rollouts.find_archived(home, thread)
-
-
 def spans(agents: Iterable[Thread], working: Container[str]) -> list[Span]:
     """The turns of subagents, in the order of their beginnings. Those of `working` (ids of threads) go on."""
-    return sorted(chain.from_iterable(_spans(agent.story, agent.id in working) for agent in agents))
-
-
-def _spans(story: Story, goes_on: bool) -> list[Span]:
     found: list[Span] = []
-    began: float | None = None
-    for event in story.events:
-        # The rollout of one that was given its parent's history holds that up to the turn in which it was started.
-        if event.kind in ("began", "ended") and began is not None:
-            found.append(Span(began, event.at, event.outcome == INTERRUPTED))
-        if event.kind in ("began", "ended"):
+    for agent in agents:
+        began: float | None = None
+        for event in agent.story.events:
+            if event.kind not in ("began", "ended"):
+                continue
+            # A rollout with a copy of the parent's history holds that up to the turn in which the subagent started.
+            if began is not None:
+                found.append(Span(began, event.at, event.outcome == INTERRUPTED))
             began = event.at if event.kind == "began" else None
-    if began is not None:
-        found.append(Span(began, _FOREVER) if goes_on else Span(began, story.events[-1].at, died=True))
-    return found
+        if began is not None and agent.id in working:
+            found.append(Span(began, _FOREVER))
+        elif began is not None:
+            found.append(Span(began, agent.story.events[-1].at, died=True))
+    return sorted(found)
 
 
 class Whole:
     """The events of a session's thread, with the work of its subagents.
 
-    A turn ends when all of them have ended that worked while it, or each other, was going on. What the agent begins
+    A turn ends when all subagents have ended that worked while it, or each other, was going on. What the agent begins
     meanwhile (it is sent a message), or because of them, is part of that turn. What a subagent begins later, for a
     person in Codex's terminal, belongs to none.
 
     Attributes:
-        events: as of a thread without subagents. An end that has not come is not among them.
+        events: as of a thread without subagents, without the end of a turn that goes on.
         open: the ids of Codex's turns that are one turn which has not ended; none if all have.
-        began: when that began; of the turn before, if none is open.
+        began: when that began, or the turn before if none is open.
     """
 
     def __init__(self, events: Iterable[Event], spans: Sequence[Span], agents: Sequence[Thread] = ()) -> None:
         self.events: list[Event] = []
         self.open: list[str | None] = []
-        self._spans, self._agents = spans, agents
         self.began = 0.0
+        self._spans, self._agents = spans, agents
         self._end: Event | None = None
         for event in events:
             self._take(event)
         self._close()
 
     def _take(self, event: Event) -> None:
-        if self._end is not None and event.turn not in self.open and not self._continues(event):
-            self._close()
+        if self._end is not None and event.turn not in self.open:
+            meanwhile = event.at < self._over(self._end.at) or event.root in self.open
+            if event.kind != "began" or not meanwhile:
+                self._close()
         if event.kind == "ended":
             self._end = event._replace(turn=self.open[0] if self.open else event.turn)
             return
         if event.kind == "began":
             if self._end is None:
-                self.open = []  # what was open then was cut, by the end of its server
+                self.open = []  # what was open then was cut by the end of its server
             self._end = None
             self.open.append(event.turn)
             if len(self.open) > 1:
@@ -131,20 +126,15 @@ class Whole:
             self.began = event.at
         self.events.append(event._replace(turn=self.open[0]) if event.turn in self.open else event)
 
-    def _continues(self, event: Event) -> bool:
-        """True if what begins is part of the turn before."""
-        assert self._end is not None
-        return event.kind == "began" and (event.at < self._over(self._end.at) or event.root in self.open)
-
     def _over(self, at: float) -> float:
-        """When what subagents do at that time, and what they begin until it is done, is over."""
+        """When the work of subagents at that time, and all that they begin until its end, is over."""
         for span in self._spans:
             if not span.died and span.began <= at < span.ended:
                 at = span.ended
         return at
 
     def _close(self) -> None:
-        """Tell the end of the turn, if it has come."""
+        """Add the end of the turn, if it has come."""
         end = self._end
         if end is None or self._over(end.at) == _FOREVER:
             return
@@ -166,14 +156,10 @@ def subagent(thread: Thread) -> Subagent | None:
     """
     if thread.own:
         return None
-    try:
-        with open(thread.path, "rb") as file:
-            payload = (files.parse_object(file.readline()) or {}).get("payload")
-    except FileNotFoundError:
-        payload = None  # archived meanwhile
-    about = payload if isinstance(payload, dict) else {}
+    about = rollout.about(thread.path)
     for name in ("source", "subagent", "thread_spawn"):
-        about = found if isinstance(found := about.get(name), dict) else {}
-    called = str(about.get("agent_path") or about.get("agent_nickname") or "")
+        inner = about.get(name)
+        about = inner if isinstance(inner, dict) else {}
+    name = str(about.get("agent_path") or about.get("agent_nickname") or "")
     role = str(about.get("agent_role") or "")
-    return Subagent(thread.id, role or called, called if role else "")
+    return Subagent(thread.id, role or name, name if role else "")

@@ -1,17 +1,24 @@
-"""A session's thread: how it is started, loaded again, and what its commands see.
+"""A session's thread: how it is started and loaded again, and what it gets from its project and environment.
 
 What is given to a thread as `config` is lost when the server unloads it (after a minute at rest) or ends, so the
-environment of its commands stands in the session's folder (0600) and is given again whenever the thread is loaded.
+environment of its commands is kept in the session's folder (0600) and given again whenever the thread is loaded.
+
+A project's `.codex` (configuration, hooks, rules, MCP servers) is used by Codex only if the folder is trusted in its
+config.toml, its AGENTS.md always. When a thread that may write is started, Codex notes the folder as trusted there by
+itself, unless it is called untrusted (0.139.0 to 0.171.0).
 """
 
 from __future__ import annotations
 
 import os
 
+from ... import git
 from ...errors import DeliveryFailed, LaunchFailed
 from ...system import files
-from . import daemon, observe, paths, project, protocol, thread_lock, wrapper
+from .. import projects
+from . import daemon, paths, protocol, thread_lock
 from .connection import Silent
+from .program import PROGRAM, home_of
 from .protocol import METHOD_MISSING, Refused, Status
 
 TYPE_CHECKING = False
@@ -22,77 +29,50 @@ if TYPE_CHECKING:
     from ..base import Launch, Session
     from .connection import Connection
 
-# What a refusal ends with that comes before a message; nobody cares who has none to send.
+# The end of a refusal before a message was sent; whoever has none to send leaves it out.
 UNSENT = "; nothing was sent"
-# Of Codex's own words: when it asks, and what its sandbox lets a command do.
+# In Codex's words: when it asks, and what its sandbox lets a command do.
 _POLICIES = {
     "full": ("never", "danger-full-access"),
     "edit": ("on-request", "workspace-write"),
     "ask": ("untrusted", "read-only"),
     "plan": ("never", "read-only"),
 }
+_PROJECT = (".codex", "AGENTS.override.md", "AGENTS.md")
+_TRUSTED, _UNTRUSTED = "trusted", "untrusted"
 
 
 def launch(launch: Launch) -> None:
     """Start a thread that can be read before its first turn and survives a crash; see `base.Backend.launch`."""
     session = launch.session
-    program = paths.binary(session.environ)
-    home = wrapper.home_of(program, launch.environment)
+    program = PROGRAM.find(session.environ)
+    home = home_of(program, launch.environment)
     launch.keep({"home": home})
     environ = dict(launch.environment)
     if environ.get("CODEX_HOME"):
-        environ["CODEX_HOME"] = home  # one that is relative means another folder to an agent
+        environ["CODEX_HOME"] = home  # a relative one is another folder for the agent
     keep_environment(session, environ)
     place = paths.place_of(session.replace(record={**session.record, "backend": {"home": home}}))
     with daemon.ensure(place, session.record["key"], program, environ, launch.timeout) as connection:
         _refuse_without_login(connection)
-        level = _settle(connection, launch, home)
-        thread = _start(connection, launch, environ, level)
-        about = {"thread": thread["id"], "rollout": thread.get("path"), "program": program, "trust_level": level}
-        launch.keep({"home": home, **about})
-        # A thread is written down when it gets its name: before that, no other connection can read it.
-        _write_down(connection, thread["id"], _name(launch))
+        missing = "it starts no threads"
+        try:
+            level = _trust(connection, launch, home)
+            terms = _terms(environ, launch.path, level, launch.permissions, launch.model)
+            thread = connection.call("thread/start", launch.timeout, cwd=launch.path, **terms)["thread"]
+            about = {"thread": thread["id"], "rollout": thread.get("path"), "program": program, "trust_level": level}
+            launch.keep({"home": home, **about})
+            # A thread is written down when it gets its name: before that, no other connection can read it.
+            missing = "it keeps no thread that has not begun"
+            name = f"{session.id}: {session.record.get('description') or 'dev-sessions'}"
+            connection.call("thread/name/set", threadId=thread["id"], name=name)
+        except Refused as error:
+            if error.says(METHOD_MISSING):
+                raise daemon.too_old(f"{missing} ({error.message})") from error
+            raise _not_started(error) from error
 
 
-def _write_down(connection: Connection, thread: str, name: str) -> None:
-    try:
-        connection.call("thread/name/set", threadId=thread, name=name)
-    except Refused as error:
-        if error.says(METHOD_MISSING):
-            raise daemon.too_old(f"it keeps no thread that has not begun ({error.message})") from error
-        raise LaunchFailed(
-            f"Codex does not write the thread down: {error.message}", next="fix what it reports, then try again"
-        ) from error
-
-
-def _name(launch: Launch) -> str:
-    return f"{launch.session.id}: {launch.session.record.get('description') or 'dev-sessions'}"
-
-
-def _settle(connection: Connection, launch: Launch, home: str) -> str | None:
-    try:
-        return project.settle(connection, launch, home)
-    except Refused as error:
-        raise _unstartable(error) from error
-
-
-def _start(connection: Connection, launch: Launch, environ: dict[str, str], level: str | None) -> dict[str, Any]:
-    try:
-        answer = connection.call(
-            "thread/start",
-            launch.timeout,
-            cwd=launch.path,
-            config={**_config(environ), **project.config(launch.path, level)},
-            **_terms({"permissions": launch.permissions, "model": launch.model}),
-        )
-    except Refused as error:
-        if error.says(METHOD_MISSING):
-            raise daemon.too_old(f"it starts no threads ({error.message})") from error
-        raise _unstartable(error) from error
-    return dict(answer["thread"])
-
-
-def _unstartable(error: Refused) -> LaunchFailed:
+def _not_started(error: Refused) -> LaunchFailed:
     return LaunchFailed(
         f"Codex starts no thread: {error.message}", next="fix what it reports, then run the same command again"
     )
@@ -102,36 +82,74 @@ def _refuse_without_login(connection: Connection) -> None:
     try:
         account = connection.call("account/read", refreshToken=False)
     except Refused:
-        return  # a version that does not tell; a turn will
-    if account.get("requiresOpenaiAuth") and not account.get("account"):
-        _refuse_broken_configuration(connection)
-        raise LaunchFailed("Codex is not logged in", next="codex login, then run the same command again")
-
-
-def _refuse_broken_configuration(connection: Connection) -> None:
-    """A server that was started with one (0.139) goes by its defaults: the login is another one, then."""
+        return  # a version that does not know; a turn will fail
+    if not account.get("requiresOpenaiAuth") or account.get("account"):
+        return
     try:
+        # A server that was started with a broken configuration (0.139) uses its defaults, so also another login.
         connection.call("config/read")
     except Refused as error:
         if not error.says(METHOD_MISSING):
-            raise _unstartable(error) from error
+            raise _not_started(error) from error
+    raise LaunchFailed("Codex is not logged in", next="codex login, then run the same command again")
 
 
-def _config(environment: dict[str, str]) -> dict[str, Any]:
-    """Nothing of the server's own environment for the thread's commands, and all of the session's."""
-    return {
-        "shell_environment_policy": {"inherit": "none", "ignore_default_excludes": True, "set": environment},
+def _trust(connection: Connection, launch: Launch, home: str) -> str | None:
+    """How Codex is to treat the folder in this thread, "trusted" or "untrusted"; None: as it does by itself.
+
+    Args:
+        home: CODEX_HOME.
+    """
+    recorded = _recorded_trust(connection, launch.path)
+    if recorded == _TRUSTED:
+        return None
+    names = projects.found(launch.path, _PROJECT, git.project_of(launch.path), home)
+    if not launch.trust and not (launch.accepts and recorded is None):
+        launch.leave_out(names)
+        return _UNTRUSTED
+    if names:
+        launch.say(f"accepted {launch.path} as trusted, with its {', '.join(names)}")
+    return _TRUSTED if launch.trust else None  # with full permissions Codex notes it by itself
+
+
+def _recorded_trust(connection: Connection, path: str) -> str | None:
+    """What the user's configuration says about the folder: "trusted", "untrusted" or nothing."""
+    try:
+        answer = connection.call("config/read", cwd=path, includeLayers=True)
+    except Refused as error:
+        if not error.says(METHOD_MISSING):
+            raise
+        return None
+    # Codex looks for the folder, the project, and the main worktree of that.
+    root = git.project_of(path)
+    folders, link = [path, root], os.path.join(root, ".git")
+    if os.path.isfile(link):
+        target = os.fsdecode(files.read(link) or b"").removeprefix("gitdir:").strip()
+        above, name = os.path.split(os.path.dirname(os.path.join(root, target)))
+        folders += [os.path.dirname(above)] if name == "worktrees" else []
+    known = answer["config"].get("projects") or {}
+    levels = [(known.get(folder) or {}).get("trust_level") for folder in folders]
+    level = next((str(level) for level in levels if level), None)
+    disabled = any(layer.get("disabledReason") for layer in answer.get("layers") or ())
+    return None if disabled and level == _TRUSTED else level
+
+
+def _terms(environ: Mapping[str, str], path: str, level: str | None, permissions: Any, model: Any) -> dict[str, Any]:
+    """How a thread works. Codex writes that down only with a turn, and forgets it for a thread without one."""
+    config: dict[str, Any] = {
+        # The thread's commands get the session's environment, and nothing of the server's own.
+        "shell_environment_policy": {"inherit": "none", "ignore_default_excludes": True, "set": dict(environ)},
         "features.default_mode_request_user_input": True,
         "suppress_unstable_features_warning": True,
         # A snapshot of the shell would hold the environment of the server (0.139).
         "features.shell_snapshot": False,
     }
-
-
-def _terms(asked: dict[str, Any]) -> dict[str, Any]:
-    """On what terms a thread works. Codex writes them down with a turn only: a thread without one would lose them."""
-    policy, sandbox = _POLICIES.get(str(asked.get("permissions")), (None, None))
-    terms = {"approvalPolicy": policy, "sandbox": sandbox, "model": asked.get("model")}
+    if level is not None:
+        config["projects"] = {path: {"trust_level": level}}
+    if level == _UNTRUSTED:
+        config["project_doc_max_bytes"] = 0
+    policy, sandbox = _POLICIES.get(str(permissions), (None, None))
+    terms = {"approvalPolicy": policy, "sandbox": sandbox, "model": model, "config": config}
     return {name: value for name, value in terms.items() if value is not None}
 
 
@@ -139,22 +157,16 @@ def load(session: Session, connection: Connection) -> None:
     """Have the thread loaded in that server, as it was started.
 
     Raises:
-        DeliveryFailed: somebody else has it, or it is gone.
+        DeliveryFailed: another Codex has it, or it is gone.
     """
+    record, private = session.record, session.private
+    level, permissions = private.get("trust_level"), record.get("permissions")
+    terms = _terms(environment(session), record["path"], level, permissions, record.get("model"))
     try:
-        connection.call(
-            "thread/resume",
-            threadId=session.private["thread"],
-            excludeTurns=True,
-            config={
-                **_config(environment(session)),
-                **project.config(session.record["path"], session.private.get("trust_level")),
-            },
-            **_terms(session.record),
-        )
+        connection.call("thread/resume", threadId=private["thread"], excludeTurns=True, **terms)
     except Refused as error:
-        if observe.held_by(session) not in (None, thread_lock.UNTOLD, connection.peer[0]):
-            raise busy_elsewhere(session) from error
+        if thread_lock.held_by(session) not in (None, thread_lock.UNKNOWN, connection.peer[0]):
+            raise _busy_elsewhere(session) from error
         raise DeliveryFailed(
             f"Codex cannot load the thread of {session.id}: {error.message}{UNSENT}",
             next=f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up",
@@ -171,19 +183,14 @@ def call(session: Session, connection: Connection, method: str, **params: Any) -
     try:
         return connection.call(method, threadId=thread, **params)
     except Refused:
-        if status(session, connection).kind not in ("", "notLoaded"):
+        if status(thread, connection).kind not in ("", "notLoaded"):
             raise
     load(session, connection)
     return connection.call(method, threadId=thread, **params)
 
 
-def status(session: Session, connection: Connection, method: str = "thread/read", **params: Any) -> Status:
-    """What that server says that the thread does."""
-    return status_of(session.private["thread"], connection, method, **params)
-
-
-def status_of(thread: str, connection: Connection, method: str = "thread/read", **params: Any) -> Status:
-    """The same of any thread, by its id."""
+def status(thread: str, connection: Connection, method: str = "thread/read", **params: Any) -> Status:
+    """What that server says a thread does, by the thread's id."""
     try:
         answer = connection.call(method, threadId=thread, **params)
     except Refused:
@@ -191,7 +198,7 @@ def status_of(thread: str, connection: Connection, method: str = "thread/read", 
     return protocol.status(answer.get("thread", {}).get("status"))
 
 
-def busy_elsewhere(session: Session) -> DeliveryFailed:
+def _busy_elsewhere(session: Session) -> DeliveryFailed:
     return DeliveryFailed(
         f"{session.id} is busy elsewhere: another Codex has its thread open{UNSENT}",
         next="leave that Codex (it lets go of the thread a minute after its last turn), then try again",
@@ -199,50 +206,42 @@ def busy_elsewhere(session: Session) -> DeliveryFailed:
 
 
 def connect(session: Session, timeout: float) -> Connection:
-    """A connection to the server of a session's home, which is started again if it is gone.
+    """A connection to the server of a session's home, which is started again if it has ended.
 
     Raises:
         DeliveryFailed: another Codex has the thread. LaunchFailed: there is no server, and none could be started.
     """
-    place = paths.place_of(session)
-    holder = observe.held_by(session)
+    place, holder = paths.place_of(session), thread_lock.held_by(session)
     try:
         connection = daemon.reach(place)
     except Silent:
         daemon.end_hung(place)
-        return _restarted(session, place, timeout)
-    if connection is None:
-        if holder not in (None, thread_lock.UNTOLD):
-            raise busy_elsewhere(session)
-        return _restarted(session, place, timeout)
-    if holder is not None and holder > 0 and holder != connection.peer[0]:
-        connection.close()
-        raise busy_elsewhere(session)
-    return connection
-
-
-def _restarted(session: Session, place: paths.Place, timeout: float) -> Connection:
+    else:
+        if connection is None and holder not in (None, thread_lock.UNKNOWN):
+            raise _busy_elsewhere(session)
+        if connection is not None and holder is not None and holder > 0 and holder != connection.peer[0]:
+            connection.close()
+            raise _busy_elsewhere(session)
+        if connection is not None:
+            return connection
     program = str(session.private.get("program") or "")
     if not os.access(program, os.X_OK):
-        program = paths.binary(session.environ)
-    return daemon.ensure(place, session.record["key"], program, environment(session) or session.environ, timeout)
-
-
-def forget(session: Session) -> None:
-    """Remove what holds the session's environment, secrets and all."""
-    files.remove(_settings_path(session))
+        program = PROGRAM.find(session.environ)
+    environ = environment(session) or session.environ
+    return daemon.ensure(place, session.record["key"], program, environ, timeout)
 
 
 def environment(session: Session) -> dict[str, str]:
-    """What the thread's commands are to see; empty if nobody knows any more."""
-    settings = files.read_json(_settings_path(session))
+    """The environment of the thread's commands; empty if it is lost."""
+    settings = files.read_json(settings_path(session))
     return dict((settings.get("environment") if isinstance(settings, dict) else None) or {})
 
 
 def keep_environment(session: Session, environ: Mapping[str, str]) -> None:
-    """Note what the thread's commands are to see."""
-    files.write_json(_settings_path(session), {"environment": dict(environ)})
+    """Note the environment of the thread's commands."""
+    files.write_json(settings_path(session), {"environment": dict(environ)})
 
 
-def _settings_path(session: Session) -> str:
+def settings_path(session: Session) -> str:
+    """The file that holds the session's environment, secrets included."""
     return os.path.join(session.folder.agent_path, "thread.json")

@@ -1,6 +1,6 @@
 """Which process holds a thread: Codex locks `<home>/thread-writer-locks/<thread>.lock` (flock) while it has it loaded.
 
-A turn runs only in a process that holds its thread, and a dead process holds nothing.
+A turn runs only in a process that holds its thread, and a process that has ended holds nothing.
 """
 
 from __future__ import annotations
@@ -9,35 +9,46 @@ import fcntl
 import os
 
 from ...system import processes
+from . import paths
 
-# Somebody holds it, and the system does not say who. This Codex (0.139) holds nothing: only its server can tell.
-SOMEBODY, UNTOLD = 0, -1
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..base import Session
 
-
-# The inode of the first pid namespace (PROC_PID_INIT_INO of Linux): whoever is in it sees every process.
+# A process holds it, and the system does not show which. This Codex (0.139) locks nothing: only its server knows.
+SOMEBODY, UNKNOWN = 0, -1
+# The inode of the first pid namespace (PROC_PID_INIT_INO of Linux), in which every process can be seen.
 _FIRST_NAMESPACE = 0xEFFFFFFC
 
 
-def holder(home: str, thread: str, rollout: str | None = None, likely: int | None = None) -> int | None:
-    """Pid of the process that holds the thread, or `SOMEBODY`, or `UNTOLD`; None if nobody does.
+def held_by(session: Session, thread: str | None = None, path: str | None = None) -> int | None:
+    """Which process holds a thread of the session (by default its own), see `holder`."""
+    private, daemon = session.private, paths.place_of(session).daemon()
+    if thread is None:
+        thread, path = str(private["thread"]), paths.rollout_path(session)
+    return holder(private["home"], thread, path, daemon[0] if daemon else None)
 
-    Of a Codex that locks nothing, it is the process that has the file `rollout` open. The process `likely` is looked at
-    first: the kernel takes some 10 ms to show who holds any lock at all.
+
+def holder(home: str, thread: str, rollout: str | None = None, likely: int | None = None) -> int | None:
+    """Pid of the process that holds the thread, or `SOMEBODY`, or `UNKNOWN`; None if there is none.
+
+    With a Codex that locks nothing, it is the process that has the file `rollout` open. The process `likely` is looked
+    at first: the kernel takes some 10 ms to list all locks.
     """
     folder = os.path.join(home, "thread-writer-locks")
     path = os.path.join(folder, f"{thread}.lock")
     try:
         inode = os.stat(path).st_ino
     except OSError:
-        return None if os.path.isdir(folder) else _with_open(rollout)
-    if likely is not None and _holds(str(likely), path, inode):
+        return None if os.path.isdir(folder) else _writer(rollout)
+    if likely is not None and any(_is_lock(line, inode) for line in _about_open(str(likely), path)):
         return likely
     found = _in_table(inode)
-    return found if found is not None or _sees_all() else _tried(path)
+    return found if found is not None or _sees_all() else _try_lock(path)
 
 
-def born(pid: int, now: float) -> float | None:
-    """When a process was started, by the clock as it is set `now`; None if that cannot be told."""
+def started_at(pid: int, now: float) -> float | None:
+    """When a process was started, by the clock as it is set `now`; None if the system does not show it."""
     started = processes.start_time(pid)
     try:
         with open("/proc/uptime", encoding="ascii") as file:
@@ -47,22 +58,40 @@ def born(pid: int, now: float) -> float | None:
         return None
 
 
-def _holds(pid: str, path: str, inode: int) -> bool:
-    """True if that process has that file locked: proc(5) shows a descriptor's locks as the table does."""
-    for descriptor in _descriptors(pid):
+def _about_open(pid: str, path: str) -> list[list[bytes]]:
+    """What the system shows of the descriptors with which a process has a file open: lines of words, see proc(5)."""
+    lines: list[list[bytes]] = []
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return []  # it has ended, or belongs to another user
+    for descriptor in descriptors:
         try:
             if os.readlink(f"/proc/{pid}/fd/{descriptor}") == path:
                 with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as file:
-                    lines = [line.split() for line in file if line.startswith(b"lock:")]
-                if any(b"FLOCK" in fields and b":%d " % inode in b" ".join(fields) for fields in lines):
-                    return True
+                    lines += [line.split() for line in file]
         except OSError:
             continue  # closed meanwhile
-    return False
+    return lines
+
+
+def _is_lock(words: list[bytes], inode: int) -> bool:
+    return words[:1] == [b"lock:"] and b"FLOCK" in words and any(word.endswith(b":%d" % inode) for word in words)
+
+
+def _writer(path: str | None) -> int | None:
+    """The process that has a file open for writing."""
+    if path is None or not _sees_all():
+        return UNKNOWN
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        flags = [int(words[1], 8) for words in _about_open(name, path) if words[:1] == [b"flags:"]]
+        if any(flag & (os.O_WRONLY | os.O_RDWR) for flag in flags):
+            return int(name)
+    return None
 
 
 def _in_table(inode: int) -> int | None:
-    """Who holds the lock according to the kernel; nobody is held up by asking."""
+    """The holder of the lock in the kernel's table, which can be read without delaying anybody."""
     try:
         with open("/proc/locks", "rb") as file:
             table = file.read()
@@ -76,44 +105,16 @@ def _in_table(inode: int) -> int | None:
     return None
 
 
-def _with_open(path: str | None) -> int | None:
-    if path is None or not _sees_all():
-        return UNTOLD
-    for name in os.listdir("/proc"):
-        if name.isdecimal() and any(_writes(name, descriptor, path) for descriptor in _descriptors(name)):
-            return int(name)
-    return None
-
-
-def _descriptors(pid: str) -> list[str]:
-    try:
-        return os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return []  # gone, or somebody else's
-
-
-def _writes(pid: str, descriptor: str, path: str) -> bool:
-    """True if that is the file, open for writing: proc(5) shows the flags of its open(2), in octal."""
-    try:
-        if os.readlink(f"/proc/{pid}/fd/{descriptor}") != path:
-            return False
-        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii") as file:
-            flags = next(line for line in file if line.startswith("flags:")).split()[1]
-    except OSError:
-        return False
-    return int(flags, 8) & (os.O_WRONLY | os.O_RDWR) != 0
-
-
 def _sees_all() -> bool:
-    """False in a container or sandbox, whose table of locks leaves out those of processes outside; or without one."""
+    """False in a container or sandbox, where the table of locks leaves out processes outside; or without a table."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino == _FIRST_NAMESPACE and os.path.exists("/proc/locks")
     except OSError:
         return False
 
 
-def _tried(path: str) -> int | None:
-    """Hold it ourselves, for a moment, as one of many that only read."""
+def _try_lock(path: str) -> int | None:
+    """Hold the lock for a moment ourselves, as one of many readers."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -1,18 +1,19 @@
-"""What the rollouts of a session tell, its own and those of its subagents.
+"""What can be known of a session's threads, its own and its subagents': from their rollouts, and asked at one read.
 
-What a long rollout told long ago is read from a file of ours: a long session is as quick to read as a short one.
+The beginning of a long rollout is read from a file of ours, so a long session is as quick to read as a short one.
+Nothing is started, and nothing is loaded.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from ...model import Fact
 from ...system import files
 from ...turns import rests
 from ...values import NamedTuple
-from . import rollout, subagents
-from .look import Look
+from . import paths, rollout, subagents, thread_lock
 from .subagents import Thread, Whole
 
 TYPE_CHECKING = False
@@ -20,11 +21,121 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..base import Session
+    from .connection import Connection
+    from .protocol import Status
+    from .questions import Request
 
-# What the rollout must have told since the last note for another to be worth it. Bytes.
+# A server that hangs must not hang a reader. Seconds.
+_ASK_SECONDS = 2.0
+# A server may call a thread idle for some 50 ms after its turn has begun. Seconds.
+_SETTLED = 1.0
+# How often a server is asked again about a subagent that was just joined; mostly twice is enough (5 ms each).
+_STATUS_READS = 6
+# Our file is written anew only when the rollout has grown by so much. Bytes.
 _WORTH = 200_000
 # How often a rollout is read again that grows while those of subagents are read.
 _TRIES = 5
+
+
+class Look:
+    """What the system and the app-servers report about threads during one read. Use as a context manager.
+
+    It has one connection to each server, made when it is needed first.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, Connection | None] = {}
+
+    def __enter__(self) -> Look:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._open.values():
+            if connection is not None:
+                connection.close()
+
+    def runner(self, session: Session, thread: Thread) -> int | None:
+        """The process that runs the open turn of a thread, see `thread_lock.holder`; None if there is none."""
+        holder = thread_lock.held_by(session, thread.id, thread.path) if thread.story.open is not None else None
+        if holder is None:
+            return None
+        events, now = thread.story.events, time.time()
+        if holder == thread_lock.UNKNOWN and now - events[-1].at > _SETTLED:
+            status = self.status(session, thread.id, holder)
+            return holder if status is not None and status.kind == "active" else None
+        if holder <= 0:
+            return holder
+        # A process that was started after the turn began does not run it: the one that did has ended.
+        started = thread_lock.started_at(holder, now)
+        if started is not None and started <= next(event.at for event in reversed(events) if event.kind == "began"):
+            return holder
+        # But the clock may have been set meanwhile, so the server is asked, if it can be.
+        status = self.status(session, thread.id, holder)
+        runs = started is None if status is None else status.kind in ("active", "")
+        return holder if runs else None
+
+    def status(self, session: Session, thread: str, holder: int) -> Status | None:
+        """What a thread does, if the server that holds it can be asked."""
+        from .protocol import status
+
+        answer = self._ask(session, thread, holder, "thread/read")
+        return None if answer is None else status(answer.get("thread", {}).get("status"))
+
+    def waits(self, session: Session, thread: Thread) -> bool:
+        """True if a thread that has an open call waits for a person's answer; only its server knows that.
+
+        The server itself does not know it of a subagent that nobody has joined (0.139, 0.169, 0.171). So the subagent
+        is joined, which it does not notice; from then on the server knows, a moment later also what was asked before.
+        """
+        holder = self.runner(session, thread) if thread.story.calls else None
+        status = None if holder is None else self.status(session, thread.id, holder)
+        if status is None or holder is None or status.waiting or status.kind != "active" or thread.own:
+            return status is not None and status.waiting
+        self._ask(session, thread.id, holder, "thread/resume", excludeTurns=True)
+        later = (self.status(session, thread.id, holder) for _ in range(_STATUS_READS))
+        return any(one is not None and one.waiting for one in later)
+
+    def requests(self, session: Session, thread: str) -> list[Request]:
+        """The open requests of a thread that waits, as `waits` has just found."""
+        from . import questions
+        from .connection import Lost, Silent
+
+        connection = self._open.get(paths.place_of(session).socket)
+        try:
+            return questions.requests(connection, thread) if connection else []
+        except (Lost, Silent):
+            return []
+
+    def runs_commands(self, session: Session, thread: Thread) -> bool:
+        """True unless commands of a thread's turns are known to have ended, as they have once it is not loaded."""
+        holder = thread_lock.held_by(session, thread.id, thread.path)
+        if holder is None:
+            return False
+        answer = self._ask(session, thread.id, holder, "thread/backgroundTerminals/list")
+        return answer is None or bool(answer.get("data"))
+
+    def pursues(self, session: Session, thread: Thread) -> bool:
+        """True if a thread is loaded and has an active goal."""
+        holder = thread_lock.held_by(session, thread.id, thread.path)
+        answer = None if holder is None else self._ask(session, thread.id, holder, "thread/goal/get")
+        return bool(answer and answer.get("goal") and answer["goal"].get("status") == "active")
+
+    def _ask(self, session: Session, thread: str, holder: int, method: str, **params: Any) -> dict[str, Any] | None:
+        from . import daemon
+        from .connection import Lost, Silent
+        from .protocol import Refused
+
+        place = paths.place_of(session)
+        try:
+            if place.socket not in self._open:
+                self._open[place.socket] = None
+                self._open[place.socket] = daemon.reach(place, _ASK_SECONDS)
+            connection = self._open[place.socket]
+            if connection is None or (holder > 0 and holder != connection.peer[0]):
+                return None
+            return dict(connection.call(method, _ASK_SECONDS, threadId=thread, **params))
+        except (Refused, Lost, Silent):
+            return None
 
 
 class View(NamedTuple):
@@ -33,7 +144,7 @@ class View(NamedTuple):
     Attributes:
         facts: of the whole session; the work of its subagents is part of its turns.
         own: its own thread.
-        subagents: its subagents. `working` are those that are at work now.
+        subagents: its subagents; `working` are those that are at work now.
         open: Codex's turns that are the one turn which has not ended; none if all have. `began` is when that began.
         scripts: scripts have run commands, in a part of the rollout that was not read.
     """
@@ -51,10 +162,10 @@ class Past(NamedTuple):
     """What is known of a session without its rollouts.
 
     Attributes:
-        size: up to which byte of the rollout the facts are known.
-        facts: these, but for what is long over (see `keep_past`).
-        clients: our ids of the messages that Codex has got to by then.
-        subagents: the subagents by then, and up to which byte of theirs nothing more is to be learned.
+        size: the byte of the rollout up to which the facts are known.
+        facts: those facts, without old ones that nothing depends on (see `keep_past`).
+        clients: our ids of the messages that Codex has taken up to there.
+        subagents: those up to there, and the byte of their rollout up to which nothing more is needed.
         scripts: see `View`.
     """
 
@@ -65,92 +176,80 @@ class Past(NamedTuple):
     scripts: bool = False
 
 
-def told(session: Session, path: str, look: Look) -> View:
-    """What the rollout `path` of a session's thread tells, and those of its subagents."""
-    behind = past(session)
+def read(session: Session, path: str, look: Look | None = None) -> View:
+    """What is in the rollout `path` of a session's thread and in those of its subagents."""
+    if look is None:
+        with Look() as look:
+            return read(session, path, look)
+    known = past(session)
     for _ in range(_TRIES):
-        own = Thread(session.private["thread"], path, behind.size, rollout.read(path, behind.size), own=True)
-        found = subagents.family(session.private["home"], dict(behind.subagents), own.story)
-        found, working = _at_work(session, found, look)
-        if own.story.open is not None or not found or _size(path) <= own.story.size:
+        own = Thread(session.private["thread"], path, known.size, rollout.read(path, known.size), own=True)
+        agents, working = [], []
+        for agent in subagents.family(session.private["home"], dict(known.subagents), own.story):
+            runs = look.runner(session, agent) is not None
+            if agent.story.open is not None and not runs:
+                # The process that ran it wrote its end before it let go of the thread.
+                agent = agent._replace(story=rollout.read(agent.path, agent.begin))
+            agents.append(agent)
+            working += [agent] if runs else []
+        if own.story.open is not None or not agents or rollout.read(path, own.story.size).size == own.story.size:
             break  # else the agent may have gone on before a subagent was seen to have ended
-    spans = subagents.spans(found, [agent.id for agent in working])
-    whole = Whole(own.story.events, spans, found)
-    facts = [*behind.facts, *rollout.facts(whole.events)]
-    return View(facts, own, found, working, whole.open, whole.began, behind.scripts)
+    spans = subagents.spans(agents, [agent.id for agent in working])
+    whole = Whole(own.story.events, spans, agents)
+    facts = [*known.facts, *rollout.facts(whole.events)]
+    return View(facts, own, agents, working, whole.open, whole.began, known.scripts)
 
 
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0  # archived meanwhile
-
-
-def _at_work(session: Session, found: list[Thread], look: Look) -> tuple[list[Thread], list[Thread]]:
-    """The subagents as they are, and those of them that are at work."""
-    current, working = [], []
-    for agent in found:
-        runs = look.runner(session, agent) is not None
-        if agent.story.open is not None and not runs:
-            # Whoever ran it wrote its end before he let go of the thread.
-            agent = agent._replace(story=rollout.read(agent.path, agent.begin))
-        current.append(agent)
-        if runs:
-            working.append(agent)
-    return current, working
-
-
-def look(session: Session, path: str) -> View:
-    """`told`, where one look is all there is."""
-    with Look() as one:
-        return told(session, path, one)
-
-
-def at_work(session: Session, path: str) -> list[Thread]:
+def working(session: Session, path: str) -> list[Thread]:
     """The threads of a session in which a turn runs now: its own first."""
-    with Look() as one:
-        seen = told(session, path, one)
-        return [*([seen.own] if one.runner(session, seen.own) is not None else ()), *seen.working]
+    with Look() as look:
+        seen = read(session, path, look)
+        return [*([seen.own] if look.runner(session, seen.own) is not None else ()), *seen.working]
 
 
-def past(session: Session) -> Past:
-    """What is known of a session without its rollouts; nothing, if all is wanted."""
-    return Past() if session.folder.whole else _kept(session)
+def client_id(session: Session, number: int) -> str:
+    """Our id of a message, which Codex keeps with it."""
+    return f"{session.record['key']}/{number}"
 
 
 def clients(session: Session, story: rollout.Story) -> set[str]:
-    """Our ids of the messages that Codex has got to, ever."""
-    return {*story.clients(), *_kept(session).clients}
+    """Our ids of all messages that Codex has taken."""
+    return {*story.clients(), *past(session, True).clients}
 
 
-def _kept(session: Session) -> Past:
-    value = files.read_json(_past_path(session))
+def past(session: Session, always: bool = False) -> Past:
+    """What is known of a session without its rollouts; nothing, if the folder is to be read as a whole.
+
+    Args:
+        always: even then.
+    """
+    value = files.read_json(_past_path(session)) if always or not session.folder.whole else None
     if not isinstance(value, dict) or not isinstance(value.get("size"), int):
         return Past()
     facts = tuple(Fact(**fields) for fields in value.get("facts") or ())
     threads = value.get("agents")
-    subagents = tuple(threads.items()) if isinstance(threads, dict) else ()
-    return Past(value["size"], facts, tuple(value.get("clients") or ()), subagents, bool(value.get("scripts")))
+    agents = tuple(threads.items()) if isinstance(threads, dict) else ()
+    return Past(value["size"], facts, tuple(value.get("clients") or ()), agents, bool(value.get("scripts")))
 
 
 def keep_past(session: Session, path: str) -> rollout.Story:
-    """Note what the rollout has told so far, if no turn runs. Returns the newest of it. Called by writers only."""
+    """Note what the rollout holds so far, if no turn runs. Returns the newest part of it. Called by writers only."""
     with Look() as look:
-        seen = told(session, path, look)
+        seen = read(session, path, look)
         story = seen.own.story
-        # What has a goal is told from its beginning: the past keeps none. Nor does it keep what was left running.
+        # Our file holds no goal and no commands that run on: a thread with a goal is always read from its beginning.
         over = not seen.open and not seen.working and story.goal is None
-        if over and story.size - seen.own.begin > _WORTH:
-            left = [one for one in (seen.own, *seen.subagents) if one.story.left]
-            if all(look.holder(session, one) is None for one in left):
-                _keep(session, seen)
-        return story
-
-
-def _keep(session: Session, seen: View) -> None:
-    story = seen.own.story
-    facts = _at_hand(session, seen.facts)
+        if not over or story.size - seen.own.begin <= _WORTH:
+            return story
+        left = [one for one in (seen.own, *seen.subagents) if one.story.left]
+        if any(thread_lock.held_by(session, one.id, one.path) is not None for one in left):
+            return story
+    # Nothing that came later depends on the facts of messages that were compacted.
+    messages, facts = session.folder.messages(), seen.facts
+    if messages and session.folder.past.stamp():
+        oldest = min(message.created for message in messages)
+        rest = max((at for at in rests(messages, facts) if at < oldest), default=0.0)
+        facts = [fact for fact in facts if fact.at > rest]
     shown = [{name: value for name, value in fact._asdict().items() if name != "question"} for fact in facts]
     kept: dict[str, Any] = {
         "size": story.size,
@@ -160,16 +259,7 @@ def _keep(session: Session, seen: View) -> None:
         "scripts": seen.scripts or story.scripts,
     }
     files.write_json(_past_path(session), kept, durable=True)
-
-
-def _at_hand(session: Session, facts: list[Fact]) -> list[Fact]:
-    """The facts without those of messages that were put behind: nothing that came later depends on them."""
-    messages = session.folder.messages()
-    if not messages or not session.folder.past.stamp():
-        return facts
-    first = min(message.created for message in messages)
-    over = max((at for at in rests(messages, facts) if at < first), default=0.0)
-    return [fact for fact in facts if fact.at > over]
+    return story
 
 
 def _past_path(session: Session) -> str:
