@@ -1,8 +1,8 @@
 """What a backend is: the adapter to one agent program.
 
-A backend turns an agent's evidence into facts. It writes neither the store nor our records, but for its own corner of
-the session's folder (`agent/`) and what the agent itself writes into `facts/`. What it can do beyond the core verbs it
-says by implementing a capability protocol; `isinstance` decides, and nobody asks for its name.
+A backend turns an agent's evidence into facts. It writes neither the store nor our records, only its own part of the
+session's folder (`agent/`) and what the agent itself writes into `facts/`. Beyond the core verbs, it declares what it
+can do by implementing a capability protocol; `isinstance` decides, and nobody asks for its name.
 """
 
 from __future__ import annotations
@@ -10,36 +10,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ..model import Entry, Message, Question
-from .session import Observation, Session, Sources
+from .session import Observation as Observation
+from .session import Session as Session
+from .session import Sources as Sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-__all__ = [
-    "CAPABILITIES",
-    "Answer",
-    "Attaches",
-    "Backend",
-    "ContinuesAtReset",
-    "Conversation",
-    "Delivery",
-    "Heard",
-    "Interrupts",
-    "Launch",
-    "Listener",
-    "Listens",
-    "Observation",
-    "Places",
-    "PressesKeys",
-    "Responds",
-    "Revives",
-    "Session",
-    "Sleeps",
-    "Sources",
-    "Wire",
-    "capabilities",
-]
 
 
 class Launch(NamedTuple):
@@ -53,10 +30,10 @@ class Launch(NamedTuple):
         environment: the agent's whole environment.
         trust: whether to accept a folder that the user has not trusted in the agent; None: see `accepts`.
         timeout: seconds until the agent has to be ready for input.
-        say: tells the user what was done on the way.
+        say: reports to the user what was done on the way.
         keep: called with the backend's private state as soon as it is known, before the agent can do any work.
-        leave_out: called if the agent is started without what the project brings along, because the user has not
-            trusted the folder; with the names of what is there, relative to `path`.
+        leave_out: called if the agent is started without the project's own files for agents, because the user has not
+            trusted the folder; with their names, relative to `path`.
         continue_at_reset: it may go on by itself when a limit of its account resets (see `ContinuesAtReset`).
     """
 
@@ -92,7 +69,7 @@ class Delivery(NamedTuple):
         message: what to deliver; `message.wire` is the text to give.
         timeout: seconds to wait for the agent's receipt.
         attempt: called once, just before the message may reach the agent.
-        say: tells the user what was done on the way.
+        say: reports to the user what was done on the way.
     """
 
     message: Message
@@ -102,12 +79,12 @@ class Delivery(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What to say to a question.
+    """The answer to a question.
 
     Attributes:
-        decision: "allow", "always" (also what is like it from now on) or "deny"; "answer" to a question's parts.
-        why: of "deny", what the agent is told.
-        answers: of "answer", for each part the labels chosen or the text given.
+        decision: "allow", "always" (also similar ones from now on) or "deny"; "answer" to a question's parts.
+        why: the reason that the agent gets with "deny".
+        answers: with "answer", for each part the labels chosen or the text given.
     """
 
     decision: str
@@ -116,13 +93,13 @@ class Answer(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a session's agent lives, for whoever wants to look for himself.
+    """Where a session's agent can be found by a person.
 
     Attributes:
         files: what the agent writes and was started with, by a short name, as absolute paths; also missing ones.
         terminal: "socket" and "session" of its tmux, or None if it has no terminal.
         version: the agent program's version, where known.
-        reported: the agent has reported something by itself (else what is known of it was found otherwise).
+        reported: the agent has reported something by itself (otherwise what is known was found without it).
     """
 
     files: dict[str, str]
@@ -135,16 +112,15 @@ class Conversation(Protocol):
     """A conversation that is read from its beginning, and may go on. Called by `logs`."""
 
     def new(self) -> Iterator[Entry]:
-        """What was written since the last call; at first everything. Holds one entry at a time."""
+        """The entries since the last call; at first all. Holds one entry at a time."""
 
     def rest(self) -> Iterator[Entry]:
-        """What the agent has said, and has not written yet. Called once, when nothing more will be read."""
+        """What the agent has reported, and not written yet. Called once, when nothing more will be read."""
 
     def paths(self) -> tuple[str, ...]:
         """What to watch for more."""
 
-    def close(self) -> None:
-        """Let go of the files."""
+    def close(self) -> None: ...
 
 
 class Backend(Protocol):
@@ -172,34 +148,34 @@ class Backend(Protocol):
         """Hand a message over and return when the agent has it. Called by `send` and the courier, under the lock.
 
         Raises:
-            DeliveryFailed, WaitingForInput, AgentExited: the agent has not got it, and will not.
-            DeliveryUnknown: it may have got it; no receipt came in time.
+            DeliveryFailed, WaitingForInput, AgentExited: the agent has not received it, and will not.
+            DeliveryUnknown: it may have received it; no receipt came in time.
         """
 
     def received(self, session: Session, message: Message) -> bool:
-        """True if the agent has said that it took this message. Called before a second attempt."""
+        """True if the agent has confirmed this message. Called before a second attempt."""
 
     def observe(self, sessions: Sequence[Session]) -> list[Observation]:
-        """What each agent said and does. Called by every read; takes no lock, writes nothing, starts nothing."""
+        """What each agent reports and does. Called by every read; takes no lock, writes nothing, starts nothing."""
 
     def sources(self, session: Session) -> Sources:
         """What to watch while waiting for `session`. Called by `wait` and the courier before each look."""
 
     def history(self, session: Session, count: int, running: bool) -> list[Entry]:
-        """The last assistant texts of the conversation, oldest first, at most `count`. Works on a dead session.
+        """The last assistant texts, oldest first, at most `count`. Works when the agent is gone.
 
         With `running`, those of the turn that runs now are left out. Called by `last-message`.
         """
 
     def conversation(self, session: Session) -> Conversation:
-        """The whole conversation. Works on a dead session, and on one that has not said anything yet."""
+        """The whole conversation. Works when the agent is gone, and before it has written anything."""
 
     def places(self, session: Session) -> Places:
-        """Where the agent lives. Called by `inspect`; works on a dead session."""
+        """Where the agent can be found. Called by `inspect`; works when the agent is gone."""
 
     def stop(self, session: Session) -> None:
-        """End the agent and all it left running. Called by `kill` and by a failed `create`. Never raises for what is
-        gone already."""
+        """End the agent and all that it left running. Called by `kill` and by a failed `create`. Never raises because
+        something is gone already."""
 
 
 @runtime_checkable
@@ -207,12 +183,12 @@ class Interrupts(Protocol):
     """The running turn can be ended."""
 
     def interrupt(self, session: Session, timeout: float) -> None:
-        """End the running turn and return when the agent is at rest. Raises `TimedOut` with what stands on screen."""
+        """End the running turn and return when the agent is at rest. Raises `TimedOut` with what is on its screen."""
 
 
 @runtime_checkable
 class Attaches(Protocol):
-    """A person can sit down at the live session."""
+    """A person can use the live session."""
 
     def attach_command(self, session: Session) -> list[str]:
         """The argv that puts the caller's terminal on the session."""
@@ -220,20 +196,20 @@ class Attaches(Protocol):
 
 @runtime_checkable
 class Responds(Protocol):
-    """A question can be answered through a channel of the agent's own; no key is pressed."""
+    """A question can be answered through a channel of the agent's own, without a key."""
 
     def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
         """Answer exactly this question, and return when the agent has taken the answer. Called under the lock.
 
         Raises:
-            QuestionGone: somebody else was first, or nobody waits at the other end: the agent has not got the answer.
+            QuestionGone: somebody else was first, or the agent no longer waits: it has not got the answer.
             DeliveryUnknown: the agent has not shown in time what became of it.
         """
 
 
 @runtime_checkable
 class PressesKeys(Protocol):
-    """What stands on the agent's screen, and is no question of the agent, can be answered with keys."""
+    """A dialog on the agent's screen that is not a question of the agent can be answered with keys."""
 
     def press(self, session: Session, question: Question, key: str) -> str:
         """Press one key on what `question` shows and return the screen that follows. Called under the lock.
@@ -250,24 +226,24 @@ class Revives(Protocol):
     def revive(self, launch: Launch) -> None:
         """Start the agent again on the conversation that it had, and return when it is ready for input.
 
-        Called by `revive` of an agent that was seen to be gone, or asleep, under the session's lock. The agent gets the
-        environment that it had; `launch.environment` takes its place only if that is lost. Whatever an earlier life
-        left running is ended first. `launch.keep` is given the whole private state, what still holds of it too.
+        Called by `revive` for an agent that is gone, or asleep, under the session's lock. The agent gets the
+        environment that it had, or `launch.environment` if that is lost. What it left running before is ended first.
+        `launch.keep` gets the whole private state, also the part that has not changed.
 
         Raises:
-            LaunchFailed: it did not start, and nothing of it runs; what it said before stays.
+            LaunchFailed: it did not start, and nothing of it runs; its conversation stays.
             WaitingForInput: it shows something that a person has to answer; it stays.
         """
 
 
 @runtime_checkable
 class Sleeps(Protocol):
-    """Nothing of an agent may run although its session is not over: whatever gives it work starts it again."""
+    """An agent may have no process although its session is not over; it is started again when it gets work."""
 
     def sleeps(self, session: Session) -> bool:
-        """True if `revive` has something to start: nothing runs that would go on with what the agent has to do.
+        """True if `revive` has something to start: no process goes on with what the agent has to do.
 
-        Called by `revive`, of a session that is not `exited`. Starts nothing.
+        Called by `revive` for a session that is not `exited`. Starts nothing.
         """
 
 
@@ -286,13 +262,10 @@ class Goals(Protocol):
 
 @runtime_checkable
 class Contained(Protocol):
-    """The agent can be run in a container, by a command that the user has written (`--mode docker`)."""
+    """The agent can run in a container, by a command that the user has written (`--mode docker`)."""
 
     def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str], path: str) -> None:
-        """`Backend.check` for a session in a container; the mode of one stands in its record.
-
-        Args:
-            path: the folder that it is to work in, which the container is given.
+        """`Backend.check` for a session in a container, which gets the folder `path` to work in.
 
         Raises:
             LaunchFailed: the agent cannot be started here in a container.
@@ -315,8 +288,8 @@ class Heard(NamedTuple):
     """What came in through a listener.
 
     Attributes:
-        complaints: what the agent has complained of, in its own words.
-        moved: another look at the agent may show more: that it asks something, say.
+        complaints: errors that the agent reports, in its own words.
+        moved: another look at the agent may show more, for instance that it asks something.
     """
 
     complaints: list[str]
@@ -324,29 +297,25 @@ class Heard(NamedTuple):
 
 
 class Listener(Protocol):
-    """An ear at an agent at work.
-
-    Attributes:
-        descriptor: readable when there may be something to hear.
-    """
+    """Notices of an agent at work. `descriptor` is readable when there may be some."""
 
     descriptor: int
 
     def heard(self) -> Heard | None:
-        """What has come since the last call; None if the agent is heard no more."""
+        """What has come since the last call; None if nothing more can come."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class Listens(Protocol):
-    """An agent at work can be heard: complaining of a model that it cannot reach, or beginning to ask something."""
+    """An agent at work sends notices: of a model that it cannot reach, or that it begins to ask something."""
 
     def listen(self, session: Session, soon: bool) -> Listener | None:
-        """An ear at the agent, or None if it is not at work or cannot be heard. Starts nothing. Called by `wait`.
+        """A listener, or None if the agent is not at work or cannot be heard. Starts nothing. Called by `wait`.
 
         Args:
-            soon: listen only if the agent may ask something the next moment; else it is not worth the trouble yet.
+            soon: listen only if the agent may ask something the next moment; otherwise it is not worth the cost yet.
 
         Raises:
             TimedOut: it should answer, and does not.

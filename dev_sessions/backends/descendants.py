@@ -1,7 +1,7 @@
-"""What an agent has started, wherever that went: found by the tree and by the mark in its environment, and ended.
+"""Finding and ending what an agent has started: by the process tree, and by the mark in the environment.
 
-Not found is what has cleared or overwritten its environment and left the tree, and what another service has started for
-the agent, with an environment of its own (systemd-run, a container, cron).
+A process is not found if it has cleared or overwritten its environment and left the tree, or if another service has
+started it for the agent, with an environment of its own (systemd-run, a container, cron).
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
     Process = tuple[int, str]
 
-# What begets others as fast as they are ended is not waited for. Sweeps.
+# Processes may start others as fast as they are ended: there is no more than this number of rounds.
 _ROUNDS = 5
 
 
 def found(session: Session, root: int = 0) -> list[Process]:
     """All that the agent has started and that runs, as (pid, start time).
 
-    A tmux server that the agent has started passes the mark on to whatever is opened in it later: what a person has
-    been in is the person's.
+    A tmux server that the agent has started passes the mark on to all that is opened in it later: the tmux sessions
+    that a person has visited are the person's.
 
     Args:
         root: pid of the agent; 0 to search by the mark alone.
     """
     all = processes.family(root, _mark(session))
-    persons = {pane for server in _servers(session, all) for pane, visited, _ in _panes(server) if visited}
-    spared = persons | set(processes.descendants(persons)) if persons else persons
+    visited = {pane for server in _servers(session, all) for pane, is_visited, _ in _panes(server) if is_visited}
+    spared = visited | set(processes.descendants(visited)) if visited else visited
     return [process for process in all if process[0] not in spared]
 
 
 def end_all(session: Session, known: Iterable[Process], *steps: tuple[signal.Signals, float]) -> None:
-    """End all that the agent has started; `known` is what was found while it lived. See `ending.end` for the steps."""
+    """End all that the agent has started. `known` was found while the agent ran; for the steps see `terminate.end`."""
     seen = {*known, *found(session)}
     servers = _servers(session, seen)
     end(sorted(seen), *steps)
     end_while(lambda: found(session), *steps)
-    for server in servers:  # one that keeps the panes of programs that have ended
-        for name in {name for _, visited, name in _panes(server) if not visited}:
+    for server in servers:  # a server may keep the panes of programs that have ended
+        for name in {name for _, is_visited, name in _panes(server) if not is_visited}:
             with server.alone():
                 server.run("kill-session", "-t", name, check=False)
 
@@ -65,15 +65,15 @@ def _mark(session: Session) -> bytes:
 
 
 def _servers(session: Session, inside: Iterable[Process]) -> list[Tmux]:
-    """The tmux servers that the agent has started, as far as these processes are in them.
+    """The tmux servers that the agent has started and in which these processes run.
 
-    None in a container: a socket there is another one here, or none, and whoever answers at it could have our tmux run
+    None for a container: its socket is another one here, or missing, and a server on it could have our tmux run
     commands.
     """
     if session.contained:
         return []
-    told = {(processes.variable(pid, "TMUX") or "").rpartition(",")[0].rpartition(",") for pid, _ in inside}
-    ours = {path for path, _, pid in told if pid.isdecimal() and processes.carries(int(pid), _mark(session))}
+    variables = {(processes.variable(pid, "TMUX") or "").rpartition(",")[0].rpartition(",") for pid, _ in inside}
+    ours = {path for path, _, pid in variables if pid.isdecimal() and processes.carries(int(pid), _mark(session))}
     try:
         return [Tmux(session.environ, path) for path in sorted(ours)]
     except TmuxError:
@@ -81,7 +81,7 @@ def _servers(session: Session, inside: Iterable[Process]) -> list[Tmux]:
 
 
 def _panes(server: Tmux) -> list[tuple[int, bool, str]]:
-    """(pid, whether a person has been in its session, the session's id) of each pane."""
-    shown = server.run("list-panes", "-a", "-F", "#{pane_pid} #{session_id} #{session_last_attached}", check=False)
-    rows = [line.split(" ") for line in shown.splitlines()]
+    """(pid, whether a person has visited its session, the session's id) of each pane."""
+    output = server.run("list-panes", "-a", "-F", "#{pane_pid} #{session_id} #{session_last_attached}", check=False)
+    rows = [line.split(" ") for line in output.splitlines()]
     return [(int(pid), visited not in ("", "0"), name) for pid, name, visited in rows if pid.isdecimal()]

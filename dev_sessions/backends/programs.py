@@ -90,8 +90,11 @@ class Program(NamedTuple):
         """The version that the program reports; None if it does not answer in time."""
         import re
 
-        found = re.search(r"\d+\.\d+\.\d+", version_output(str(self.path(environ)), environ, _SECONDS) or "")
-        return found[0] if found else None
+        def version_in(line: str) -> str | None:
+            found = re.search(r"\d+\.\d+\.\d+", line)
+            return found[0] if found else None
+
+        return ask([str(self.path(environ)), "--version"], environ, version_in, _SECONDS)
 
     def stale_socket(self, environ: Mapping[str, str]) -> str | None:
         """The socket of its server, if it exists and nobody listens on it."""
@@ -136,37 +139,18 @@ def find(environ: Mapping[str, str], program: str, variable: str, missing: Launc
     return found
 
 
-def version_output(program: str, environ: Mapping[str, str], seconds: float) -> str | None:
-    """The output of `--version`; None if it does not come in time."""
-    import subprocess
-
-    try:
-        with subprocess.Popen(
-            [program, "--version"],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
-            try:
-                output, _ = process.communicate(timeout=seconds)
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)  # a wrapper may have started the real one
-                raise
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return output.decode(errors="replace")
-
-
 def ask(
-    argv: list[str], environ: Mapping[str, str], request: bytes, wanted: Callable[[bytes], str | None], seconds: float
+    argv: list[str],
+    environ: Mapping[str, str],
+    wanted: Callable[[str], str | None],
+    seconds: float,
+    request: bytes | None = None,
 ) -> str | None:
     """The first answer that `wanted` finds in a line of a program's output. The program is ended then.
 
     Args:
-        request: written to its standard input, which stays open.
         seconds: None is returned after that, and also if the program ends or cannot be started.
+        request: written to its standard input, which stays open; None: it has no input.
     """
     import subprocess
 
@@ -176,7 +160,7 @@ def ask(
             bufsize=0,  # so that closing a pipe that nobody reads has nothing left to write
             env=dict(environ),
             cwd="/",
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL if request is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -185,9 +169,9 @@ def ask(
         return None
     with process:
         try:
-            assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(request)
+            if process.stdin is not None and request is not None:
+                process.stdin.write(request)
             lines = _lines(process.stdout, time.monotonic() + seconds)
             return next((answer for line in lines if (answer := wanted(line)) is not None), None)
         except BrokenPipeError:
@@ -199,11 +183,12 @@ def ask(
                 pass
 
 
-def _lines(output: IO[bytes], until: float) -> Iterator[bytes]:
+def _lines(output: IO[bytes], until: float) -> Iterator[str]:
     content = b""
     while (left := until - time.monotonic()) > 0 and select.select([output], [], [], left)[0]:
         read = os.read(output.fileno(), 1 << 16)
-        if not read:
-            return
         *lines, content = (content + read).split(b"\n")
-        yield from lines
+        yield from (line.decode(errors="replace") for line in lines)
+        if not read:
+            yield content.decode(errors="replace")
+            return

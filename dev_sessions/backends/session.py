@@ -1,4 +1,4 @@
-"""What every look at a session needs of a backend, apart from the protocols of `base`, which cost more to import."""
+"""What every look at a session needs of a backend; cheaper to import than the protocols of `base`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Session:
 
     @property
     def private(self) -> dict[str, Any]:
-        """The backend's own part of the record, opaque to everybody else."""
+        """The backend's own part of the record, opaque to all others."""
         return dict(self.record.get("backend") or {})
 
     @property
@@ -47,29 +47,29 @@ class Session:
 
     @property
     def bare(self) -> bool:
-        """True if its agent was started without what the project brings along, and is to be revived like that."""
+        """True if its agent was started without the project's own files for agents, as a revived one has to be."""
         return self.record.get("left_out") is not None
 
     @property
     def being_created(self) -> bool:
-        """True if a `create` is at work on it; the process of that may live on, as a gateway does."""
+        """True if a `create` works on it; its process may go on after that (a gateway), so `ready_at` counts too."""
         return not self.record.get("ready_at") and processes.is_running(*processes.noted(self.record.get("creator")))
 
 
 class Observation(NamedTuple):
-    """What an agent said, in order, and what can be seen of it now."""
+    """What an agent has reported, in order, and what can be seen of it now."""
 
     facts: list[Fact]
     probe: Probe
 
 
 class Sources(NamedTuple):
-    """What to watch to learn of a change.
+    """What to watch for a change.
 
     Attributes:
-        paths: files and folders of which every change matters.
+        paths: files and folders where every change matters.
         processes: whose end matters, as (pid, start time).
-        arrivals: folders into which files are moved whole; what is drafted there does not matter.
+        arrivals: folders into which files are moved whole; drafts in them do not matter.
     """
 
     paths: tuple[str, ...]

@@ -9,25 +9,28 @@ if TYPE_CHECKING:
 
 
 class Growing:
-    """The finished lines of a file that may grow, or not be there yet.
+    """The finished lines of a file that may grow, or not exist yet.
 
     Args:
         opened: how to open it, where that needs care.
     """
 
     def __init__(self, path: str, opened: Callable[[str], IO[bytes]] | None = None) -> None:
-        self._path = path
-        self._open = opened or _opened
+        self._path, self._opened = path, opened or _open
         self._file: IO[bytes] | None = None
 
     def lines(self) -> Iterator[bytes]:
         """The lines since the last call."""
-        file = self._opened()
-        while file is not None:
-            begin = file.tell()
-            line = file.readline()
+        if self._file is None:
+            try:
+                self._file = self._opened(self._path)
+            except (OSError, ValueError):  # a path in a report may be anything
+                return
+        while True:
+            begin = self._file.tell()
+            line = self._file.readline()
             if not line.endswith(b"\n"):
-                file.seek(begin)
+                self._file.seek(begin)
                 return
             yield line
 
@@ -35,14 +38,6 @@ class Growing:
         if self._file is not None:
             self._file.close()
 
-    def _opened(self) -> IO[bytes] | None:
-        if self._file is None:
-            try:
-                self._file = self._open(self._path)
-            except (OSError, ValueError):  # a path from a report may be no path at all
-                return None
-        return self._file
 
-
-def _opened(path: str) -> IO[bytes]:
+def _open(path: str) -> IO[bytes]:
     return open(path, "rb")

@@ -101,8 +101,11 @@ def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS)
     """What the program itself says; None if it does not answer in time, or not as Claude Code does."""
     from .. import programs
 
-    match = _ANSWER.search(programs.version_output(program, environment, seconds) or "")
-    return match[1] if match else None
+    def version_in(line: str) -> str | None:
+        match = _ANSWER.search(line)
+        return match[1] if match else None
+
+    return programs.ask([program, "--version"], environment, version_in, seconds)
 
 
 def _remember(program: str, environment: Mapping[str, str], version: str) -> None:

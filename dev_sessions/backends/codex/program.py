@@ -56,10 +56,10 @@ def home_of(program: str, environ: Mapping[str, str]) -> str:
     request = json.dumps({"id": 1, "method": "initialize", "params": params}).encode() + b"\n"
     environment = {**server_environment(environ), "CODEX_HOME": named}
     # A program that does not answer will not serve either, and reports why when it is started.
-    return ask([program, "app-server"], environment, request, _home_in, _SECONDS) or named
+    return ask([program, "app-server"], environment, _home_in, _SECONDS, request) or named
 
 
-def _home_in(line: bytes) -> str | None:
+def _home_in(line: str) -> str | None:
     answer = protocol.parse(line)
     result = answer.result if isinstance(answer, protocol.Answer) else None
     home = result.get("codexHome") if isinstance(result, dict) else None
