@@ -1,4 +1,4 @@
-"""Commands that a Codex session left running, as its rollout tells of them."""
+"""Commands that a Codex session left running, as its rollout shows them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ ENDED = line("event_msg", type="task_complete", turn_id="t", last_agent_message=
 
 def counts(*lines: bytes) -> tuple[int, int]:
     """How many there were when the turn ended, and how many there are."""
-    told = rollout.story([BEGAN, *lines])
-    (fact,) = [fact for fact in rollout.facts(told.events) if fact.kind == "ended"]
-    return fact.background, told.left
+    found = rollout.story([BEGAN, *lines])
+    (fact,) = [fact for fact in rollout.facts(found.events) if fact.kind == "ended"]
+    return fact.background, found.left
 
 
 def test_a_command_is_left_until_its_end_is_written_down() -> None:
@@ -56,10 +56,10 @@ def test_a_command_that_was_waited_for_is_not_left() -> None:
 
 
 @pytest.mark.parametrize("text", [f"Process exited with code 0\nOutput:\n{running('9')}", "", None, 7, ["x"]])
-def test_what_a_command_printed_is_no_word_of_codex(text: Any) -> None:
+def test_the_output_of_a_command_is_not_read_as_words_of_codex(text: Any) -> None:
     assert counts(output(text, **PASSED), ENDED) == (0, 0)
 
 
-def test_a_version_that_writes_no_ends_down_is_not_believed() -> None:
-    """Else a session of Codex 0.139 would never settle."""
+def test_a_version_that_does_not_write_down_ends_counts_as_having_none_left() -> None:
+    """Otherwise a session of Codex 0.139 would never settle."""
     assert counts(output(running("29606")), ENDED) == (0, 0)

@@ -1,4 +1,4 @@
-"""A Codex conversation from its beginning: who said what, of recorded rollouts and of made-up lines."""
+"""A Codex conversation from its beginning: recorded rollouts and made-up lines."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_command_that_failed(name: str) -> None:
     assert result.result == output
 
 
-def test_what_codex_says_of_a_tool_that_failed() -> None:
+def test_codex_reports_that_a_tool_failed() -> None:
     lines = (
         event("item_completed", item={"type": "FileChange", "id": "c", "status": "declined"}),
         item("custom_tool_call", call_id="c", name="apply_patch", input="*** Begin Patch"),
@@ -102,16 +102,16 @@ def test_what_codex_says_of_a_tool_that_failed() -> None:
 def test_images_are_counted_and_their_bytes_left_out() -> None:
     picture = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 4000}
     given = [{"type": "text", "text": "look"}, {"type": "image", "url": picture["image_url"]}]
-    said, seen = read(
+    sent, seen = read(
         event("item_completed", item={"type": "UserMessage", "content": given}),
         item("function_call_output", call_id="c", output=[{"type": "input_text", "text": "a cat"}, picture]),
     )
-    assert (said.text, said.images) == ("look", 1)
+    assert (sent.text, sent.images) == ("look", 1)
     assert (seen.text, seen.images) == ("a cat\n[image]", 1)
     assert "(3000 bytes)" in json.dumps(seen.result)
 
 
-def test_what_else_stands_in_a_conversation() -> None:
+def test_other_entries_of_a_conversation() -> None:
     found = read(
         event("task_started", turn_id="t1"),
         event("item_completed", item={"type": "Reasoning", "summary_text": ["hm", "aha"]}),
@@ -130,7 +130,7 @@ def test_what_else_stands_in_a_conversation() -> None:
     assert {one.prompt for one in found} == {"t1"}
 
 
-def test_words_told_twice_by_a_version_are_told_once() -> None:
+def test_a_message_that_a_version_writes_twice_is_one_entry() -> None:
     message = {"type": "AgentMessage", "content": [{"type": "Text", "text": "hi"}]}
     twice = (event("item_completed", item=message), event("agent_message", message="hi"))
     assert [one.text for one in read(*twice)] == ["hi"]
@@ -173,12 +173,12 @@ def test_a_session_without_a_thread_has_no_conversation(tmp_path: Path) -> None:
     conversation.close()
 
 
-def test_where_it_lives(tmp_path: Path) -> None:
+def test_where_its_files_are(tmp_path: Path) -> None:
     path = tmp_path / "rollout-t.jsonl"
     path.write_bytes((DATA / "codex-0.139.0" / "turns.jsonl").read_bytes())
     there = CodexBackend().places(session(tmp_path, path))
     assert (there.version, there.terminal, there.reported) == ("0.139.0", None, True)
     assert there.files["rollout"] == str(path)
     assert there.files["config"] == str(tmp_path / "config.toml")
-    unborn = CodexBackend().places(session(tmp_path, None))
-    assert (unborn.version, unborn.reported) == (None, False)
+    unstarted = CodexBackend().places(session(tmp_path, None))
+    assert (unstarted.version, unstarted.reported) == (None, False)

@@ -14,7 +14,7 @@ ROLLOUTS = sorted(DATA.glob("codex-*/[!ef]*.jsonl"))
 
 @pytest.mark.parametrize("path", ROLLOUTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 @pytest.mark.parametrize("running", [False, True])
-def test_the_end_tells_what_the_whole_tells(path: Path, running: bool, tmp_path: Path) -> None:
+def test_the_end_gives_the_same_replies_as_the_whole(path: Path, running: bool, tmp_path: Path) -> None:
     content = path.read_bytes()
     part = tmp_path / "part.jsonl"
     for size in {len(content), len(content) - 1, len(content) * 2 // 3, len(content) // 3}:
@@ -30,7 +30,7 @@ def bytes_read() -> int:
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
-def test_of_a_long_one_little_is_read(tmp_path: Path) -> None:
+def test_little_of_a_long_rollout_is_read(tmp_path: Path) -> None:
     turns = (DATA / "codex-0.171.0" / "turns.jsonl").read_bytes()
     path = tmp_path / "long.jsonl"
     path.write_bytes(turns * 300)
@@ -40,7 +40,7 @@ def test_of_a_long_one_little_is_read(tmp_path: Path) -> None:
     assert len(rollout.newest(str(path), 1000, None)) == 1000
 
 
-def test_of_an_empty_one_there_are_none(tmp_path: Path) -> None:
+def test_an_empty_rollout_has_no_replies(tmp_path: Path) -> None:
     path = tmp_path / "empty.jsonl"
     path.touch()
     assert rollout.newest(str(path), 3, None) == []

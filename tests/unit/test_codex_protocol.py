@@ -29,7 +29,7 @@ def test_status(row: dict[str, Any]) -> None:
 
 
 def statuses(value: Any) -> Iterator[Any]:
-    """Every status of a thread that stands in a frame."""
+    """Every status of a thread in a frame."""
     if isinstance(value, dict):
         where = (value.get("thread") or {}) if "thread" in value else value if "threadId" in value else {}
         if "status" in where and not isinstance(where["status"], str):
@@ -54,7 +54,7 @@ ANY = st.recursive(
 
 
 @given(ANY)
-def test_a_status_of_any_shape_is_none_or_one(value: Any) -> None:
+def test_a_status_of_any_shape_can_be_read(value: Any) -> None:
     found = protocol.status(value)
     assert isinstance(found.kind, str)
     assert all(isinstance(flag, str) for flag in found.flags)
@@ -70,9 +70,9 @@ def frames(version: str) -> list[Answer | Notice]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_recorded_frames(version: str) -> None:
-    told = frames(version)
-    answers = {one.id: one for one in told if isinstance(one, Answer)}
-    notices = [one for one in told if isinstance(one, Notice)]
+    found = frames(version)
+    answers = {one.id: one for one in found if isinstance(one, Answer)}
+    notices = [one for one in found if isinstance(one, Notice)]
     assert "codexHome" in answers[1].result
     assert [protocol.status(answers[id].result["thread"]["status"]).kind for id in (2, 4)] == ["notLoaded", "idle"]
     turn = answers[5].result["turn"]["id"]
@@ -98,7 +98,7 @@ def test_recorded_refusals(version: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "nonsense", "[]", "null", "7", "{}", '{"result": 1}', b"\xff\xfe", '{"method": 7}', "[" * 10]
 )
-def test_what_is_no_message(text: str | bytes) -> None:
+def test_anything_else_is_not_a_message(text: str | bytes) -> None:
     assert protocol.parse(text) is None
 
 
@@ -120,15 +120,15 @@ NETWORK = {"message": "Reconnecting... waiting for network", "additionalDetails"
 
 
 @pytest.mark.parametrize(
-    ("method", "params", "told"),
+    ("method", "params", "found"),
     [
         ("error", {"error": NETWORK, "willRetry": True}, "Reconnecting... waiting for network (Connection failed)"),
         ("error", {"error": {"message": "Reconnecting... 1/5"}, "willRetry": True}, "Reconnecting... 1/5"),
-        ("error", {"error": NETWORK, "willRetry": False}, None),  # the turn fails by it, and says so
+        ("error", {"error": NETWORK, "willRetry": False}, None),  # the turn fails with it, and its end has the error
         ("error", {"error": NETWORK, "willRetry": True, "threadId": "another"}, None),
         ("error", {"error": "?", "willRetry": True}, None),
         ("warning", {"error": NETWORK, "willRetry": True}, None),
     ],
 )
-def test_what_is_a_complaint(method: str, params: dict[str, object], told: str | None) -> None:
-    assert protocol.complaint(protocol.Notice(method, {"threadId": "t", **params}), "t") == told
+def test_what_is_a_complaint(method: str, params: dict[str, object], found: str | None) -> None:
+    assert protocol.complaint(protocol.Notice(method, {"threadId": "t", **params}), "t") == found

@@ -1,4 +1,4 @@
-"""What an app-server asks, as questions; and whose answer a call has had. Requests as 0.139 and 0.169 send them."""
+"""An app-server's requests as questions, and whose answer a call got. Requests as 0.139 and 0.169 send them."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def made(method: str, call: dict[str, Any] | None = None, name: str = "exec_comm
     return question(request, [] if call is None else [Call("call_1", name, call, 5.4)], 9.0)
 
 
-def test_what_was_answered_since_is_not_open() -> None:
-    told = [
+def test_a_request_that_was_answered_is_not_open() -> None:
+    notices = [
         notice(COMMAND, 0, itemId="a"),
         notice(COMMAND, 1, itemId="b"),
         notice("thread/status/changed"),
@@ -46,7 +46,7 @@ def test_what_was_answered_since_is_not_open() -> None:
         notice(RESOLVED, requestId=0),
         notice(COMMAND, 3, itemId="b"),
     ]
-    assert [request.id for request in still_open(told, "t")] == ["b.1", "b.3"]
+    assert [request.id for request in still_open(notices, "t")] == ["b.1", "b.3"]
 
 
 def test_the_same_call_asked_about_again_is_another_question() -> None:
@@ -56,7 +56,7 @@ def test_the_same_call_asked_about_again_is_another_question() -> None:
 
 
 @pytest.mark.parametrize("call", ["../../up", "-x; rm", ".", "call\n1", "x" * 500])
-def test_an_id_can_stand_in_a_command_and_name_a_file(call: str) -> None:
+def test_an_id_can_be_used_in_a_command_and_as_a_file_name(call: str) -> None:
     (request,) = still_open([notice(COMMAND, 7, itemId=call)], "t")
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}", request.id)
     assert request.id.endswith(".7")
@@ -68,7 +68,7 @@ def test_a_command() -> None:
     assert found == Question("call_1.3", "permission", "exec_command: touch x", ("allow", "always", "deny"), 5.5)
 
 
-def test_a_command_is_told_in_full() -> None:
+def test_a_command_is_shown_in_full() -> None:
     given = {"cmd": "curl x", "workdir": "/w", "sandbox_permissions": "require_escalated", "justification": "May I?"}
     network = {"host": "example.com", "protocol": "https"}
     found = made(COMMAND, given, reason="May I?", networkApprovalContext=network)
@@ -80,7 +80,7 @@ def test_a_command_is_told_in_full() -> None:
     assert again.text.split("\n") == ["exec_command: curl x", "command failed; retry without sandbox?"]
 
 
-def test_a_change_is_told_with_the_whole_patch() -> None:
+def test_a_change_is_shown_with_the_whole_patch() -> None:
     found = made(CHANGE, {"input": "*** Begin Patch\n+x"}, name="apply_patch", reason=None, grantRoot="/w")
     assert found.text == "apply_patch: *** Begin Patch\n+x\nwrites below: /w"
     assert found.options == ("allow", "always", "deny")
@@ -92,7 +92,7 @@ def test_questions_asked_together() -> None:
     assert found.parts == (Part("Which size?", ("Small", "Large"), ("s", "")), Part("Of what?"))
 
 
-def test_a_call_that_the_record_does_not_hold_yet() -> None:
+def test_a_call_that_is_not_in_the_rollout_yet() -> None:
     assert "touch x" in made(COMMAND, None, command="/bin/bash -lc 'touch x'").text
 
 

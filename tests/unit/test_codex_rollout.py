@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from dev_sessions.backends.codex import questions, rollout, thread_lock
+from dev_sessions.backends.codex import questions, rollout
 from dev_sessions.model import Fact, Message, Probe
 from dev_sessions.turns import reduce
 
@@ -27,12 +23,12 @@ def story(version: str, name: str) -> rollout.Story:
     return rollout.read(str(DATA / version / name))
 
 
-def messages(told: rollout.Story) -> list[Message]:
+def messages(found: rollout.Story) -> list[Message]:
     """Our messages, as they must have been for this story."""
-    said = [event for event in told.events if event.kind == "prompt"]
+    texts = [event for event in found.events if event.kind == "prompt"]
     return [
         Message(number, event.text, "rpc", str(number), event.at - 0.1, attempted=event.at - 0.05, receipt="started")
-        for number, event in enumerate(said, 1)
+        for number, event in enumerate(texts, 1)
     ]
 
 
@@ -42,8 +38,8 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 def test_turns_end_as_they_ended(version: str) -> None:
-    told = story(version, "turns.jsonl")
-    state = reduce(messages(told), rollout.facts(told.events), Probe(told.events[-1].at, True, "idle"))
+    found = story(version, "turns.jsonl")
+    state = reduce(messages(found), rollout.facts(found.events), Probe(found.events[-1].at, True, "idle"))
     assert state.status == "idle"
     assert [(turn.state, turn.reply) for turn in state.turns] == [
         ("completed", "hello"),
@@ -57,20 +53,20 @@ def test_turns_end_as_they_ended(version: str) -> None:
     assert all(turn.ended is not None and turn.ended >= turn.began for turn in state.turns)
 
 
-def test_the_reason_of_a_failure_is_told_where_codex_writes_it_down() -> None:
+def test_a_failure_has_its_reason_where_codex_writes_it_down() -> None:
     ended = [event for event in story("codex-0.171.0", "turns.jsonl").events if event.kind == "ended"]
     assert ended[2].error == "scripted error 400"
 
 
 def ending(error: object, *windows: dict[str, float | None] | None) -> rollout.Event:
-    """The end of a turn that failed by `error`, after Codex was told of these windows (0.171.0)."""
+    """The end of a turn that failed by `error`, after Codex has received these windows (0.171.0)."""
     limits = dict(zip(("primary", "secondary"), windows, strict=False))
-    told = [
+    found = [
         {"type": "task_started", "turn_id": "t"},
         {"type": "token_count", "info": None, "rate_limits": limits or None},
         {"type": "task_complete", "turn_id": "t", "last_agent_message": None, "error": error, "started_at": 1},
     ]
-    lines = [{"timestamp": "2026-11-28T01:09:16.263Z", "type": "event_msg", "payload": one} for one in told]
+    lines = [{"timestamp": "2026-11-28T01:09:16.263Z", "type": "event_msg", "payload": one} for one in found]
     return rollout.story([json.dumps(line).encode() for line in lines]).events[-1]
 
 
@@ -104,8 +100,8 @@ def test_a_limit_resets_when_no_window_is_used_up_any_more() -> None:
     assert (fact.outcome, fact.reason, fact.resets_at) == ("failed", "limit", 50)
 
 
-def test_every_beginning_of_a_story_is_a_story(version: str) -> None:
-    """Whoever reads while Codex writes sees a part: a turn that runs is `working` until its end is there."""
+def test_any_first_part_of_a_rollout_can_be_read(version: str) -> None:
+    """A reader sees a part while Codex writes: a turn that runs is `working` until its end is there."""
     every = lines(version, "turns.jsonl")
     whole = rollout.story(every)
     for count in range(len(every)):
@@ -130,55 +126,55 @@ def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path: Path, ve
 
 
 @pytest.mark.parametrize("name", ["question", "permission"])
-def test_what_is_asked_stands_in_the_open_call(version: str, name: str) -> None:
-    told = story(version, f"{name}.jsonl")
-    (call,) = told.calls
+def test_the_open_call_holds_the_question(version: str, name: str) -> None:
+    found = story(version, f"{name}.jsonl")
+    (call,) = found.calls
     question = questions.of_call(call)
     assert question.since == call.at
     words = ("Which?", "Red", "Blue") if name == "question" else ("touch x", "May I?")
     assert all(word in question.text for word in words)
-    asked = Fact("asked", call.at, prompt=told.open, question=question, held=True)
-    state = reduce(messages(told), [*rollout.facts(told.events), asked], Probe(call.at, True, "waiting", call.at))
+    asked = Fact("asked", call.at, prompt=found.open, question=question, held=True)
+    state = reduce(messages(found), [*rollout.facts(found.events), asked], Probe(call.at, True, "waiting", call.at))
     assert (state.status, state.questions) == ("waiting_for_input", (question,))
 
 
-def test_a_turn_that_its_server_did_not_survive(version: str) -> None:
-    told = story(version, "crash.jsonl")
-    state = reduce(messages(told), rollout.facts(told.events), Probe(told.events[-1].at, True, "idle"))
+def test_a_turn_whose_server_ended_is_interrupted(version: str) -> None:
+    found = story(version, "crash.jsonl")
+    state = reduce(messages(found), rollout.facts(found.events), Probe(found.events[-1].at, True, "idle"))
     assert [(turn.state, turn.reply) for turn in state.turns] == [("interrupted", None), ("completed", "back")]
 
 
-def test_before_the_next_turn_only_the_probe_tells_of_that_death(version: str) -> None:
+def test_before_the_next_turn_only_the_probe_shows_that_its_server_ended(version: str) -> None:
     every = lines(version, "crash.jsonl")
     cut = next(index for index, line in enumerate(every) if line.count(b'"task_started"') and index > 2)
-    told = rollout.story(every[:cut])
-    assert told.open is not None
-    died = told.events[-1].at
-    state = reduce(messages(told), rollout.facts(told.events), Probe(died + 0.01, True, "idle", died))
+    found = rollout.story(every[:cut])
+    assert found.open is not None
+    died = found.events[-1].at
+    state = reduce(messages(found), rollout.facts(found.events), Probe(died + 0.01, True, "idle", died))
     assert (state.status, state.turns[0].state) == ("idle", "interrupted")
 
 
-def test_replies_but_for_those_of_the_running_turn(version: str) -> None:
-    told = story(version, "turns.jsonl")
-    said = [entry.text for entry in rollout.replies(told.events, (), 9)]
-    assert said[:3] == ["hello", "first", "second"]
-    assert said[-1] == "both"
-    last = told.events[-1].turn
-    assert "both" not in [entry.text for entry in rollout.replies(told.events, [last], 9)]
-    assert [entry.text for entry in rollout.replies(told.events, (), 1)] == ["both"]
+def test_replies_without_those_of_the_running_turn(version: str) -> None:
+    found = story(version, "turns.jsonl")
+    texts = [entry.text for entry in rollout.replies(found.events, (), 9)]
+    assert texts[:3] == ["hello", "first", "second"]
+    assert texts[-1] == "both"
+    last = found.events[-1].turn
+    assert "both" not in [entry.text for entry in rollout.replies(found.events, [last], 9)]
+    assert [entry.text for entry in rollout.replies(found.events, (), 1)] == ["both"]
 
 
-def test_our_ids_of_messages_are_in_it(version: str) -> None:
+def test_our_ids_of_messages_are_in_a_rollout(version: str) -> None:
     clients = story(version, "turns.jsonl").clients()
     assert sorted(int(client.partition("/")[2]) for client in clients) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_turn_without_a_prompt_is_work_of_nobodys() -> None:
+def test_a_turn_without_a_prompt_is_work_without_a_message() -> None:
     """Codex goes on by itself while a thread has a goal."""
     stamp = "2026-11-23T01:00:00.000Z"
     began = {"timestamp": stamp, "type": "event_msg", "payload": {"type": "task_started", "turn_id": "t"}}
-    told = rollout.story([json.dumps(began, separators=(",", ":")).encode()])
-    state = reduce([], rollout.facts(told.events), Probe(told.events[0].at, True, "busy", told.events[0].at))
+    found = rollout.story([json.dumps(began, separators=(",", ":")).encode()])
+    state = reduce([], rollout.facts(found.events), Probe(found.events[0].at, True, "busy", found.events[0].at))
     assert (state.status, state.turns) == ("working", ())
 
 
@@ -200,49 +196,7 @@ def test_odd_lines_do_no_harm(line: bytes) -> None:
     assert isinstance(rollout.story([line]), rollout.Story)
 
 
-def test_facts_are_told_in_words_that_all_agents_share() -> None:
-    told = story("codex-0.171.0", "turns.jsonl")
-    assert {fact.kind for fact in rollout.facts(told.events)} == {"accepted", "joined", "ended"}
-    assert all(isinstance(fact, Fact) for fact in rollout.facts(told.events))
-
-
-HOLD = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print('held', flush=True); sys.stdin.read()"
-
-
-def test_who_holds_a_thread(tmp_path: Path) -> None:
-    assert thread_lock.holder(str(tmp_path), "t") == thread_lock.UNKNOWN  # a Codex that locks nothing
-    folder = tmp_path / "thread-writer-locks"
-    folder.mkdir()
-    assert thread_lock.holder(str(tmp_path), "t") is None
-    lock = folder / "t.lock"
-    lock.touch()
-    assert thread_lock.holder(str(tmp_path), "t") is None
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        assert thread_lock.holder(str(tmp_path), "t") in (other.pid, thread_lock.SOMEBODY)
-        other.kill()
-        other.wait()
-    assert thread_lock.holder(str(tmp_path), "t") is None
-
-
-def test_looking_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
-    folder = tmp_path / "thread-writer-locks"
-    folder.mkdir()
-    (folder / "t.lock").touch()
-    thread_lock.holder(str(tmp_path), "t")
-    descriptor = os.open(folder / "t.lock", os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.close(descriptor)
-
-
-def test_a_codex_that_locks_nothing_has_its_rollout_open(tmp_path: Path) -> None:
-    path = tmp_path / "rollout.jsonl"
-    path.touch()
-    assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNKNOWN)
-    with path.open():  # somebody reads it, that is all
-        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNKNOWN)
-    with path.open("a"):
-        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (os.getpid(), thread_lock.UNKNOWN)
+def test_facts_are_of_the_kinds_that_all_agents_share() -> None:
+    found = story("codex-0.171.0", "turns.jsonl")
+    assert {fact.kind for fact in rollout.facts(found.events)} == {"accepted", "joined", "ended"}
+    assert all(isinstance(fact, Fact) for fact in rollout.facts(found.events))

@@ -1,4 +1,4 @@
-"""Reads of a Codex session at rest talk to nobody: they import nothing for it, and start nothing."""
+"""Reads of a Codex session at rest ask no server: they import nothing for that, and start nothing."""
 
 from __future__ import annotations
 

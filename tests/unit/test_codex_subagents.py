@@ -1,4 +1,4 @@
-"""Subagents of a Codex session: which there are, and when a turn is over that has them. Recorded, and made up."""
+"""Subagents of a Codex session: which there are, and when a turn with subagents is over; recorded and made up."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_recorded_ones_are_found_and_named(home: Path) -> None:
     (own,) = [path for path in home.rglob("*.jsonl") if b"spawn_agent" in path.read_bytes()]
     story = rollout.read(str(own))
     assert len(story.agents) == 2
-    (found,) = subagents.family(str(home), {}, story)  # of the other there is no rollout here
+    (found,) = subagents.family(str(home), {}, story)  # the other has no rollout here
     assert found.id == story.agents[0]
     named = subagents.subagent(found)
     assert named is not None
@@ -54,10 +54,10 @@ def test_the_recorded_turn_lasts_as_long_as_its_subagent(home: Path) -> None:
     story = rollout.read(str(own))
     found = subagents.family(str(home), {}, story)
     (span,) = subagents.spans(found, ())
-    said = [event for event in story.events if event.kind == "prompt"]
+    prompts = [event for event in story.events if event.kind == "prompt"]
     messages = [
         Message(number, event.text, "rpc", str(number), event.at - 0.1, attempted=event.at - 0.05, receipt="started")
-        for number, event in enumerate(said, 1)
+        for number, event in enumerate(prompts, 1)
     ]
     for count in range(len(story.events) + 1):  # what a reader sees while it lasts
         part = Whole(story.events[:count], [span._replace(ended=FOREVER)])
@@ -111,25 +111,25 @@ def test_when_a_turn_is_over(spans: list[Span], end: tuple[float, str] | None) -
         assert whole.events[-1].error == DIED
 
 
-def test_what_begins_meanwhile_is_part_of_it() -> None:
+def test_a_turn_that_begins_meanwhile_is_part_of_it() -> None:
     events = [*turn("a", 1.0, 2.0), *turn("b", 3.0, 3.5), *turn("c", 9.0, 9.5)]
     whole = Whole(events, [Span(1.5, 5.0)])
     assert ends(whole) == [("a", 5.0, "completed", "B"), ("c", 9.5, "completed", "C")]
     assert Whole(events[:3], [Span(1.5, FOREVER)]).open == ["a", "b"]
 
 
-def test_what_a_subagent_wakes_the_agent_for_is_part_of_it() -> None:
-    """Codex 0.171 does so if told to (`wake_on_agent_messages`), a moment after the subagent has ended."""
+def test_a_turn_for_which_a_subagent_wakes_the_agent_is_part_of_it() -> None:
+    """Codex 0.171 does so if configured so (`wake_on_agent_messages`), a moment after the subagent has ended."""
     woken = Whole([*turn("a", 1.0, 2.0), *turn("b", 5.1, 6.0, root="a")], [Span(1.5, 5.0)])
     assert ends(woken) == [("a", 6.0, "completed", "B")]
 
 
-def test_a_turn_that_was_cut_takes_nothing_in() -> None:
+def test_a_turn_that_was_cut_does_not_include_the_next() -> None:
     whole = Whole([*turn("a", 1.0, None), *turn("b", 5.0, 6.0)], [Span(1.5, 2.0, died=True)])
     assert ends(whole) == [("b", 6.0, "completed", "B")]
 
 
-def test_the_copied_history_of_a_parent_is_none_of_a_subagents_turns() -> None:
+def test_the_copied_history_of_a_parent_ends_before_a_subagents_turns() -> None:
     """It ends with the turn in which the subagent was started, which has no end there."""
     copied = [*turn("p", 1.0, 1.0), *turn("q", 1.0, None)]
     story = rollout.Story([*copied, *turn("own", 1.1, 3.0)], [], None, 0)

@@ -1,4 +1,4 @@
-"""Who has a thread in hand, asked of the process that most probably has."""
+"""Which process holds a thread."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_one_that_has_the_file_open_does_not_have_the_thread(tmp_path: Path, loc
         assert thread_lock.holder(str(tmp_path), "t", None, os.getpid()) is None
 
 
-def test_one_that_has_let_go_does_not_have_it(tmp_path: Path, lock: Path) -> None:
+def test_a_process_that_has_let_go_does_not_have_it(tmp_path: Path, lock: Path) -> None:
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert thread_lock.holder(str(tmp_path), "t", None, os.getpid()) == os.getpid()
@@ -58,6 +58,45 @@ def test_one_that_has_let_go_does_not_have_it(tmp_path: Path, lock: Path) -> Non
         assert thread_lock.holder(str(tmp_path), "t", None, os.getpid()) is None
 
 
-def test_of_two_threads_it_may_have_one(tmp_path: Path, lock: Path, other: int) -> None:
+def test_a_process_may_hold_one_thread_of_two(tmp_path: Path, lock: Path, other: int) -> None:
     lock.with_name("u.lock").touch()
     assert thread_lock.holder(str(tmp_path), "u", None, other) is None
+
+
+def test_who_holds_a_thread(tmp_path: Path) -> None:
+    assert thread_lock.holder(str(tmp_path), "t") == thread_lock.UNKNOWN  # a Codex that locks nothing
+    folder = tmp_path / "thread-writer-locks"
+    folder.mkdir()
+    assert thread_lock.holder(str(tmp_path), "t") is None
+    lock = folder / "t.lock"
+    lock.touch()
+    assert thread_lock.holder(str(tmp_path), "t") is None
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert thread_lock.holder(str(tmp_path), "t") in (other.pid, thread_lock.SOMEBODY)
+        other.kill()
+        other.wait()
+    assert thread_lock.holder(str(tmp_path), "t") is None
+
+
+def test_looking_at_a_lock_leaves_it_free(tmp_path: Path) -> None:
+    folder = tmp_path / "thread-writer-locks"
+    folder.mkdir()
+    (folder / "t.lock").touch()
+    thread_lock.holder(str(tmp_path), "t")
+    descriptor = os.open(folder / "t.lock", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(descriptor)
+
+
+def test_a_codex_that_locks_nothing_has_its_rollout_open(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl"
+    path.touch()
+    assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNKNOWN)
+    with path.open():  # a reader does not count
+        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNKNOWN)
+    with path.open("a"):
+        assert thread_lock.holder(str(tmp_path), "t", str(path)) in (os.getpid(), thread_lock.UNKNOWN)

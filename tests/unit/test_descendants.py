@@ -28,7 +28,7 @@ def session(tmp_path: Path) -> Session:
 
 @pytest.fixture
 def tmux(session: Session, tmp_path: Path) -> Iterator[Tmux]:
-    """A tmux command of the agent's, on a server that it starts so."""
+    """Runs tmux as the agent would, on a server that the first command starts."""
     socket = f"/tmp/ds-unit-{os.getpid()}-{os.urandom(4).hex()}.sock"
     configuration = tmp_path / "tmux.conf"
     configuration.write_text("set -g remain-on-exit on\n")
@@ -61,7 +61,7 @@ def test_all_is_ended_with_the_server(session: Session, tmux: Tmux) -> None:
     assert processes.start_time(server) is None
 
 
-def test_no_tmux_server_that_a_process_of_a_container_names_is_asked(session: Session, tmux: Tmux) -> None:
+def test_a_tmux_server_that_a_process_in_a_container_names_is_not_asked(session: Session, tmux: Tmux) -> None:
     """Its socket would be one of the host's: another server, or one that has our tmux run commands."""
     _, pane = made(tmux, "work")
     contained = session.replace(record={**session.record, "mode": "docker"})
@@ -70,7 +70,7 @@ def test_no_tmux_server_that_a_process_of_a_container_names_is_asked(session: Se
     assert tmux("list-sessions", "-F", "#{session_name}") == "work\n"
 
 
-def test_a_session_that_a_person_has_been_in_stays(session: Session, tmux: Tmux) -> None:
+def test_a_tmux_session_that_a_person_has_visited_stays(session: Session, tmux: Tmux) -> None:
     server, work = made(tmux, "work")
     _, persons = made(tmux, "person")
     argv = ["tmux", "-S", tmux("display-message", "-p", "#{socket_path}").strip(), "-C", "attach", "-t", "=person"]
