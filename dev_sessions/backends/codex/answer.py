@@ -57,9 +57,12 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
             raise _gone(session, str(error)) from error
         try:
             if answer.why:
-                _explain(session, connection, request, answer.why)
+                text, turn = [{"type": "text", "text": answer.why}], request.params.get("turnId")
+                connection.call("turn/steer", threadId=asker.id, expectedTurnId=turn, input=text)
             connection.reply(request.number, _result(request, answer))
             ours = _took(connection, asker, request, answer, timeout)
+        except Refused as error:
+            raise _gone(session, error.message) from error
         except (Lost, Silent) as error:
             raise _unknown(session, str(error)) from error
     if ours is None:
@@ -91,15 +94,6 @@ def _gone(session: Session, why: str) -> QuestionGone:
         next=f"dev-sessions wait {session.id}",
         session=session.id,
     )
-
-
-def _explain(session: Session, connection: Connection, request: Request, why: str) -> None:
-    asker, turn = request.params.get("threadId"), request.params.get("turnId")
-    text = [{"type": "text", "text": why}]
-    try:
-        connection.call("turn/steer", threadId=asker, expectedTurnId=turn, input=text)
-    except Refused as error:
-        raise _gone(session, error.message) from error
 
 
 def _result(request: Request, answer: Answer) -> dict[str, Any]:

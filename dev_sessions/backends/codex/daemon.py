@@ -183,7 +183,9 @@ def _failure(place: Place, program: str, ended: bool, timeout: float) -> LaunchF
     """Why a server did not start, and what to do about it."""
     output, folder = place.end_of_log(), os.path.dirname(place.socket)
     if any(words in output for words in _NO_SOCKETS):
-        return too_old(f"{program} cannot serve sessions on a socket. It says:\n{output}")
+        why = f"this Codex is too old: {program} cannot serve sessions on a socket. It says:\n{output}"
+        remedy = "npm install -g @openai/codex@latest (0.139 and newer will do), then end servers of the old one"
+        return LaunchFailed(why, next=remedy)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         remedy = f"remove {folder}, which should be a folder, then try again"
     elif "SUN_LEN" in output:
@@ -204,13 +206,6 @@ def _is_socket(path: str) -> bool:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:
         return False
-
-
-def too_old(why: str) -> LaunchFailed:
-    return LaunchFailed(
-        f"this Codex is too old: {why}",
-        next="npm install -g @openai/codex@latest (0.139 and newer will do), then end servers of the old one",
-    )
 
 
 def _foreign(place: Place) -> LaunchFailed:

@@ -9,12 +9,10 @@ from ...system.waiting import Watcher
 from ..base import Wire
 from . import observe, paths, rollout, thread, view
 from .connection import Lost, Silent
-from .protocol import METHOD_MISSING, Refused
+from .protocol import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ...model import Message
     from ..base import Delivery, Session
     from .connection import Connection
@@ -84,7 +82,13 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection, path:
         _await_receipt(session, delivery, path, story.size)
         return
     given = {"input": [{"type": "text", "text": message.wire}], "clientUserMessageId": client}
-    turn = running if running and _steer(id, connection, running, given) else None
+    turn = None
+    if running:
+        try:
+            connection.call("turn/steer", threadId=id, expectedTurnId=running, **given)
+            turn = running
+        except Refused:
+            pass  # that turn has ended meanwhile
     if turn is None:
         try:
             turn = thread.call(session, connection, "turn/start", **given)["turn"]["id"]
@@ -104,20 +108,6 @@ def _runs_unwritten(id: str, connection: Connection) -> bool:
         return False
     # Right after a turn has begun, only the answer to this shows it.
     return thread.status(id, connection, "thread/resume", excludeTurns=True).kind == "active"
-
-
-def _steer(id: str, connection: Connection, turn: str, given: dict[str, Any]) -> bool:
-    """Put the message into the running turn; False if that turn has ended meanwhile."""
-    try:
-        connection.call("turn/steer", threadId=id, expectedTurnId=turn, **given)
-    except Refused as error:
-        if error.says(METHOD_MISSING):
-            raise DeliveryFailed(
-                f"this Codex is too old to take a message while it works: {error.message}",
-                next="npm install -g @openai/codex@latest",
-            ) from error
-        return False
-    return True
 
 
 def _await_receipt(session: Session, delivery: Delivery, path: str, begin: int) -> None:

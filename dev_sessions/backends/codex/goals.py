@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import DeliveryFailed, Unsupported
+from ...errors import DeliveryFailed
 from . import daemon, paths, rollout, thread
 from .connection import Lost, Silent
-from .protocol import METHOD_MISSING, Refused
+from .protocol import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,10 +46,6 @@ def change(session: Session, objective: str | None, budget: int | None, act: str
             fields = {name: value for name, value in given.items() if value is not None}
             return _shown(connection.call("thread/goal/set", threadId=thread_id, **fields).get("goal"))
         except Refused as error:
-            if error.says(METHOD_MISSING):
-                raise Unsupported(
-                    "this Codex knows no goals", next="npm install -g @openai/codex@latest", capability="goal"
-                ) from error
             raise DeliveryFailed(
                 f"Codex refuses the goal: {error.message}", next=f"dev-sessions status {session.id}"
             ) from error
@@ -62,7 +58,7 @@ def pause(session: Session, connection: Connection) -> None:
         if goal and goal.get("status") == ACTIVE:
             connection.call("thread/goal/set", threadId=session.private["thread"], status=PAUSED)
     except Refused:
-        pass  # a version without goals
+        pass  # it has none
 
 
 def _shown(goal: Any) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """The messages of Codex's app-server: JSON-RPC 2.0 without its "jsonrpc" field. Pure: no input, no output.
 
-Shapes as of Codex 0.169.0; those of older versions are read as well.
+Shapes as of Codex 0.139.0 to 0.171.0.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ _UNWANTED = (
     "item/reasoning/textDelta",
     "thread/tokenUsage/updated",
 )
-# Servers have one code for every refusal (-32600); that they do not know a request is only in their words.
-METHOD_MISSING = ("unknown variant", "method not found")
 
 
 class Refused(Exception):
@@ -37,10 +35,6 @@ class Refused(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
-
-    def says(self, words: tuple[str, ...]) -> bool:
-        """True if one of these is in the server's words."""
-        return any(word.lower() in self.message.lower() for word in words)
 
 
 class Answer(NamedTuple):
@@ -99,15 +93,10 @@ def parse(text: str | bytes) -> Answer | Notice | None:
 
 
 def status(value: Any) -> Status:
-    """A thread's status in any of its recorded shapes: a word, a tagged object, or a word with details inside."""
-    if isinstance(value, str):
-        return Status(value)
-    if not isinstance(value, dict) or not value:
-        return Status("")
-    kind, details = (value["type"], value) if isinstance(value.get("type"), str) else next(iter(value.items()))
-    fields = details if isinstance(details, dict) else {}
-    flags = fields.get("activeFlags") or fields.get("active_flags")
-    return Status(str(kind), tuple(map(str, flags)) if isinstance(flags, list) else ())
+    """A thread's status, as the server's answers hold it."""
+    fields = value if isinstance(value, dict) else {}
+    flags = fields.get("activeFlags")
+    return Status(str(fields.get("type") or ""), tuple(map(str, flags)) if isinstance(flags, list) else ())
 
 
 def complaint(notice: Notice, thread: str) -> str | None:

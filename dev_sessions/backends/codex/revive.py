@@ -13,7 +13,6 @@ from .protocol import Refused
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..base import Launch, Session
-    from .connection import Connection
 
 
 def sleeps(session: Session) -> bool:
@@ -61,10 +60,15 @@ def revive(launch: Launch) -> None:
         with thread.connect(session, launch.timeout) as connection:
             stop.end_commands(session)
             if archived:
-                _unarchive(session, connection)
+                connection.call("thread/unarchive", threadId=private["thread"])
             thread.load(session, connection)
     except DeliveryFailed as error:
         raise LaunchFailed(error.message.removesuffix(thread.UNSENT), **error.data) from error
+    except Refused as error:
+        raise LaunchFailed(
+            f"Codex does not take the thread of {id} out of its archive: {error.message}",
+            next=f"codex unarchive {private['thread']}, then run the same command again",
+        ) from error
     except (Lost, Silent) as error:
         why = f"the Codex app-server has gone again: {error}"
         raise LaunchFailed(why, next=f"dev-sessions revive {id}") from error
@@ -73,13 +77,3 @@ def revive(launch: Launch) -> None:
     if archived:
         launch.say(f"the thread of {id} was archived; it is taken out of the archive")
     launch.keep(private)
-
-
-def _unarchive(session: Session, connection: Connection) -> None:
-    try:
-        connection.call("thread/unarchive", threadId=session.private["thread"])
-    except Refused as error:
-        raise LaunchFailed(
-            f"Codex does not take the thread of {session.id} out of its archive: {error.message}",
-            next=f"codex unarchive {session.private['thread']}, then run the same command again",
-        ) from error

@@ -19,7 +19,7 @@ from .. import projects
 from . import daemon, paths, protocol, thread_lock
 from .connection import Silent
 from .program import PROGRAM, home_of
-from .protocol import METHOD_MISSING, Refused, Status
+from .protocol import Refused, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,44 +54,23 @@ def launch(launch: Launch) -> None:
     keep_environment(session, environ)
     place = paths.place_of(session.replace(record={**session.record, "backend": {"home": home}}))
     with daemon.ensure(place, session.record["key"], program, environ, launch.timeout) as connection:
-        _refuse_without_login(connection)
-        missing = "it starts no threads"
         try:
+            account = connection.call("account/read", refreshToken=False)
+            if account.get("requiresOpenaiAuth") and not account.get("account"):
+                # A server with a broken configuration (0.139) works with defaults, of the login too. This refuses then.
+                connection.call("config/read")
+                raise LaunchFailed("Codex is not logged in", next="codex login, then run the same command again")
             level = _trust(connection, launch, home)
             terms = _terms(environ, launch.path, level, launch.permissions, launch.model)
             thread = connection.call("thread/start", launch.timeout, cwd=launch.path, **terms)["thread"]
             about = {"thread": thread["id"], "rollout": thread.get("path"), "program": program, "trust_level": level}
             launch.keep({"home": home, **about})
             # A thread is written down when it gets its name: before that, no other connection can read it.
-            missing = "it keeps no thread that has not begun"
             name = f"{session.id}: {session.record.get('description') or 'dev-sessions'}"
             connection.call("thread/name/set", threadId=thread["id"], name=name)
         except Refused as error:
-            if error.says(METHOD_MISSING):
-                raise daemon.too_old(f"{missing} ({error.message})") from error
-            raise _not_started(error) from error
-
-
-def _not_started(error: Refused) -> LaunchFailed:
-    return LaunchFailed(
-        f"Codex starts no thread: {error.message}", next="fix what it reports, then run the same command again"
-    )
-
-
-def _refuse_without_login(connection: Connection) -> None:
-    try:
-        account = connection.call("account/read", refreshToken=False)
-    except Refused:
-        return  # a version that does not know; a turn will fail
-    if not account.get("requiresOpenaiAuth") or account.get("account"):
-        return
-    try:
-        # A server that was started with a broken configuration (0.139) uses its defaults, so also another login.
-        connection.call("config/read")
-    except Refused as error:
-        if not error.says(METHOD_MISSING):
-            raise _not_started(error) from error
-    raise LaunchFailed("Codex is not logged in", next="codex login, then run the same command again")
+            why = f"Codex starts no thread: {error.message}"
+            raise LaunchFailed(why, next="fix what it reports, then run the same command again") from error
 
 
 def _trust(connection: Connection, launch: Launch, home: str) -> str | None:
@@ -114,12 +93,7 @@ def _trust(connection: Connection, launch: Launch, home: str) -> str | None:
 
 def _recorded_trust(connection: Connection, path: str) -> str | None:
     """What the user's configuration says about the folder: "trusted", "untrusted" or nothing."""
-    try:
-        answer = connection.call("config/read", cwd=path, includeLayers=True)
-    except Refused as error:
-        if not error.says(METHOD_MISSING):
-            raise
-        return None
+    answer = connection.call("config/read", cwd=path, includeLayers=True)
     # Codex looks for the folder, the project, and the main worktree of that.
     root = git.project_of(path)
     folders, link = [path, root], os.path.join(root, ".git")

@@ -39,6 +39,10 @@ def account(server: Server, connection: Connection, params: Fields, after: After
     return {"account": None, "userId": None, "requiresOpenaiAuth": needed, "workspaceRouting": None}
 
 
+def config(server: Server, connection: Connection, params: Fields, after: After) -> Fields:
+    return {"config": {}, "layers": []}
+
+
 def start(server: Server, connection: Connection, params: Fields, after: After) -> Fields:
     thread = threads.new(server, params)
     thread.followers.add(connection)
@@ -235,6 +239,7 @@ def goal_clear(server: Server, connection: Connection, params: Fields, after: Af
 METHODS: dict[str, Callable[[Server, Connection, Fields, After], Fields]] = {
     "initialize": initialize,
     "account/read": account,
+    "config/read": config,
     "thread/start": start,
     "thread/resume": resume,
     "thread/read": read,
