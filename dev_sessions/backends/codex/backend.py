@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import observe
+from . import observe, paths, rollout, view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ class CodexBackend:
         return observe.sources(session)
 
     def history(self, session: Session, count: int, running: bool) -> list[Entry]:
-        from . import paths, rollout, view
-
         path = paths.record_path(session)
         return rollout.newest(path, count, view.read(session, path).open if running else None) if path else []
 
@@ -106,7 +104,7 @@ class CodexBackend:
         return goals.change(session, objective, budget, act)
 
     def attach_command(self, session: Session) -> list[str]:
-        from . import paths, thread
+        from . import thread
         from .program import PROGRAM
 
         place = paths.place_of(session)

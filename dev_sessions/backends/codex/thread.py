@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..base import Launch, Session
     from .connection import Connection
 
-# The end of a refusal before a message was sent; whoever has none to send leaves it out.
+# The end of a refusal before a message is sent; `revive`, which sends none, removes it.
 UNSENT = "; nothing was sent"
 # In Codex's words: when it asks, and what its sandbox lets a command do.
 _POLICIES = {
