@@ -105,11 +105,9 @@ class CodexBackend:
 
     def attach_command(self, session: Session) -> list[str]:
         from . import thread
-        from .program import PROGRAM
 
-        place = paths.place_of(session)
+        place, program = paths.place_of(session), thread.program_of(session)
         thread.connect(session, 30.0).close()
-        program = str(session.private.get("program") or PROGRAM.find(session.environ))
         argv = ["env", f"CODEX_HOME={place.home}", program, "resume", "--remote", f"unix://{place.socket}"]
         # Without the folder Codex asks which one is meant, unless the caller is in it.
         return [*argv, "--cd", session.record["path"], session.private["thread"]]

@@ -198,11 +198,14 @@ def connect(session: Session, timeout: float) -> Connection:
             raise _busy_elsewhere(session)
         if connection is not None:
             return connection
-    program = str(session.private.get("program") or "")
-    if not os.access(program, os.X_OK):
-        program = PROGRAM.find(session.environ)
     environ = environment(session) or session.environ
-    return daemon.ensure(place, session.record["key"], program, environ, timeout)
+    return daemon.ensure(place, session.record["key"], program_of(session), environ, timeout)
+
+
+def program_of(session: Session) -> str:
+    """The program with which the session was started, or the one that is installed now if that is gone."""
+    program = str(session.private.get("program") or "")
+    return program if os.access(program, os.X_OK) else PROGRAM.find(session.environ)
 
 
 def environment(session: Session) -> dict[str, str]:
