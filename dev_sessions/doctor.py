@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from .backends.programs import Program
 
 _TMUX = (3, 2)
 _FREE = 500_000_000  # bytes; with less, a busy session may fill the disk within a day
