@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dev_sessions.backends.base import Launch, Session
-from dev_sessions.backends.claude import container, container_files, history, hooks, observe, plans, transcript
+from dev_sessions.backends.claude import container, conversation, hooks, observe, paths, questions, transcript
 from dev_sessions.errors import LaunchFailed
 from dev_sessions.model import Fact
 from dev_sessions.state.folder import Folder
@@ -37,14 +37,14 @@ def session(tmp_path: Path) -> Session:
     key = "fizz-top-0123abcd"
     folder = Folder(str(tmp_path / "state" / "sessions" / key))
     folder.make()
-    config = container_files.config_folder(folder)
+    config = paths.container_config(folder)
     record = {"id": "fizz-top", "key": key, "mode": "docker", "path": "/", "backend": {"config": config, "uuid": UUID}}
     return Session(record, folder, {"PATH": os.defpath})
 
 
 @pytest.fixture
 def config(session: Session) -> Path:
-    path = Path(container_files.config_folder(session.folder))
+    path = Path(paths.container_config(session.folder))
     (path / "projects" / "-p").mkdir(parents=True)
     return path
 
@@ -70,10 +70,10 @@ def test_a_transcript_is_read_in_the_containers_own_folder_only(session: Session
     own, foreign = config / "projects" / "-p" / f"{UUID}.jsonl", host / "-p" / f"{UUID}.jsonl"
     for told in (foreign, "/dev/zero", f"{config}/projects/../../../x/{UUID}.jsonl", own.with_name("-p.jsonl")):
         report(session, "a.json", hook_event_name="Stop", transcript_path=str(told))
-        assert observe.transcript_path(session, [fields for _, fields in observe.reports(session)]) is None
+        assert transcript.find(session, [fields for _, fields in hooks.reports(session)]) is None
     report(session, "a.json", hook_event_name="Stop", transcript_path=str(own))
     own.write_text(LINE)
-    (found,) = (fields["transcript_path"] for _, fields in observe.reports(session))
+    (found,) = (fields["transcript_path"] for _, fields in hooks.reports(session))
     assert len(transcript.since(found, 0.0)) == 1
     own.unlink()
     own.symlink_to(foreign)
@@ -86,7 +86,7 @@ def test_a_transcript_is_read_in_the_containers_own_folder_only(session: Session
     own.parent.symlink_to(foreign.parent)
     assert own.exists()
     assert transcript.since(found, 0.0) == []
-    assert history.replies(session, 5, False) == []
+    assert conversation.replies(session, 5, False) == []
     # Natively a user may have linked any of these.
     assert len(transcript.since(str(host / "link.jsonl"), 0.0)) == 0
     (host / "link.jsonl").symlink_to(foreign)
@@ -115,9 +115,9 @@ def test_a_plan_is_read_in_the_containers_own_folder_only(config: Path, host: Pa
     named = str(host / "plan.md" if place == "host" else own)
     path.write_text(json.dumps({"attachment": {"planFilePath": named}}) + "\n")
     asked = Fact("asked", 2.0, question=hooks.asked("q", "ExitPlanMode", {}, 2.0))
-    question = plans.told([asked], str(path))[0].question
+    question = questions.with_plan([asked], str(path))[0].question
     assert question
-    assert question.text == ("the plan" if place == "own" else hooks.PLAN_UNTOLD)
+    assert question.text == ("the plan" if place == "own" else hooks.PLAN_UNKNOWN)
 
 
 def prepared(session: Session, project: Path, **environment: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dev_sessions.backends.claude import history
+from dev_sessions.backends.claude import conversation
 from dev_sessions.backends.claude.conversation import ClaudeConversation, Ordered, Reader
 from dev_sessions.backends.session import Session
 from dev_sessions.backends.tail import Growing
@@ -379,8 +379,8 @@ def test_replies_of_lives_of_which_nothing_was_written(tmp_path: Path) -> None:
         os.utime(Path(made.folder.facts_path, f"{number}.json"), (1795341600.0 + 5 * number,) * 2)
     stamp = {"promptId": "p-three", "timestamp": "2026-11-22T10:00:36Z"}
     write(tmp_path / "three", {**user("say three"), **stamp}, {**assistant(text("three")), **stamp})
-    assert [entry.text for entry in history.replies(made, 3, running=True)] == ["one", "two", "three"]
-    assert [entry.text for entry in history.replies(made, 1, running=True)] == ["three"]
+    assert [entry.text for entry in conversation.replies(made, 3, running=True)] == ["one", "two", "three"]
+    assert [entry.text for entry in conversation.replies(made, 1, running=True)] == ["three"]
     assert whole(ClaudeConversation(made)) == ["say one", "one", "say two", "two", "say three", "three"]
 
 

@@ -53,7 +53,7 @@ class Session:
         self, facts: list[Fact], entries: list[dict[str, object]], probe: Probe, continues: bool = True
     ) -> tuple[list[Fact], Probe]:
         self.path.write_text("".join(json.dumps(one) + "\n" for one in entries))
-        return limits.told(facts, probe, str(self.path), continues)
+        return limits.applied(facts, probe, str(self.path), continues)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_recorded_reports_and_their_transcript() -> None:
         fact = hooks.fact(payload, hooks.parse(payload))
         found += [fact] if fact else []
     probe = idle(found[-1].at + 10)
-    told, same = limits.told(found, probe, str(DATA / "transcripts" / "limit.jsonl"), False)
+    told, same = limits.applied(found, probe, str(DATA / "transcripts" / "limit.jsonl"), False)
     ended = [(fact.outcome, fact.reason, fact.resets_at) for fact in told if fact.kind == "ended"]
     assert ended == [("failed", "limit", 1795900000), ("completed", None, None)]
     assert same is probe
@@ -85,8 +85,8 @@ def test_only_one_kind_of_error_is_a_limit(error_kind: str) -> None:
 
 def test_nothing_is_read_where_no_limit_was(tmp_path: Path) -> None:
     facts, probe = [PROMPT], idle(102.0)
-    assert limits.told(facts, probe, str(tmp_path / "missing"), True) == (facts, probe)
-    assert limits.told([PROMPT, END], probe, None, False) == ([PROMPT, END], probe)
+    assert limits.applied(facts, probe, str(tmp_path / "missing"), True) == (facts, probe)
+    assert limits.applied([PROMPT, END], probe, None, False) == ([PROMPT, END], probe)
 
 
 def test_each_end_has_the_reset_of_its_own_error(session: Session) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dev_sessions.backends.claude import hooks, plans
+from dev_sessions.backends.claude import hooks, questions
 from dev_sessions.model import Fact
 
 
@@ -35,30 +35,30 @@ def text(facts: list[Fact]) -> str:
 
 
 def test_the_plan_is_told_in_full(transcript: Path) -> None:
-    found = plans.told(asked(), str(transcript))
+    found = questions.with_plan(asked(), str(transcript))
     assert text(found) == "# The new plan\n\n1. ü"
     assert found[:-1] == asked()[:-1]
 
 
 def test_a_plan_that_the_request_holds_is_that(transcript: Path) -> None:
-    assert text(plans.told(asked(plan="# Mine"), str(transcript))) == "# Mine"
+    assert text(questions.with_plan(asked(plan="# Mine"), str(transcript))) == "# Mine"
 
 
 def test_what_is_no_plan_stays_as_it_is(transcript: Path) -> None:
     for facts in (asked("Bash", command="ls"), [Fact("alive", 1.0)], []):
-        assert plans.told(facts, str(transcript)) == facts
+        assert questions.with_plan(facts, str(transcript)) == facts
 
 
 def test_a_plan_that_was_never_written(transcript: Path) -> None:
     (transcript.parent / "new.md").unlink()
-    assert text(plans.told(asked(), str(transcript))) == hooks.PLAN_UNTOLD
-    assert text(plans.told(asked(), "/nowhere")) == hooks.PLAN_UNTOLD
-    assert text(plans.told(asked(), None)) == hooks.PLAN_UNTOLD
+    assert text(questions.with_plan(asked(), str(transcript))) == hooks.PLAN_UNKNOWN
+    assert text(questions.with_plan(asked(), "/nowhere")) == hooks.PLAN_UNKNOWN
+    assert text(questions.with_plan(asked(), None)) == hooks.PLAN_UNKNOWN
 
 
 def test_a_plan_is_told_in_full_while_it_is_open_though_others_ask_too(transcript: Path) -> None:
     other = Fact("asked", 3.0, question=hooks.asked("r", "Bash", {"command": "ls"}, 3.0))
-    found = plans.told([*asked(), other], str(transcript))
+    found = questions.with_plan([*asked(), other], str(transcript))
     assert (text(found[:-1]), found[-1]) == ("# The new plan\n\n1. ü", other)
     over = [*asked(), other, Fact("answered", 2.0, text="q")]
-    assert plans.told(over, str(transcript)) == over
+    assert questions.with_plan(over, str(transcript)) == over

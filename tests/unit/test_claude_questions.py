@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dev_sessions.backends.claude import hooks, questions
+from dev_sessions.backends.claude import hooks, paths, questions
 from dev_sessions.model import Fact, Probe
 from dev_sessions.state.folder import Folder, Payload
 
@@ -19,7 +19,7 @@ class Desk:
 
     def __init__(self, path: Path) -> None:
         self.folder = Folder(str(path))
-        self.pipes = Path(questions.pipes_path(self.folder))
+        self.pipes = Path(paths.questions(self.folder))
         self.pipes.mkdir(parents=True)
         self.transcript = path / "conversation.jsonl"
         self.reports: list[tuple[Payload, dict[str, Any]]] = []

@@ -82,10 +82,10 @@ def test_the_program_is_the_one_of_before_unless_the_caller_names_one(session, t
     before, named, found = programs
     environ = {"PATH": str(tmp_path)}
     dead = session.replace(record={**session.record, "backend": {"program": before}}, environ=environ)
-    assert starting.binary_again(dead) == before
-    assert starting.binary_again(dead.replace(environ={**environ, "DEV_SESSIONS_CLAUDE": named})) == named
+    assert starting.program_again(dead) == before
+    assert starting.program_again(dead.replace(environ={**environ, "DEV_SESSIONS_CLAUDE": named})) == named
     os.unlink(before)  # its release was removed meanwhile
-    assert starting.binary_again(dead) == found
+    assert starting.program_again(dead) == found
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_an_option_that_needs_a_newer_one_is_refused_with_its_number(claude, env
     with pytest.raises(Unsupported) as caught:
         version.refuse_without(claude(supported("2.1.197")), environment, limits.SINCE, "continue_at_reset")
     assert f"--continue-at-reset needs {limits.SINCE}" in caught.value.message
-    assert (caught.value.data["capability"], "leave" in caught.value.data["next"]) == ("continue_at_reset", True)
+    assert (caught.value.data["capability"], "omit" in caught.value.data["next"]) == ("continue_at_reset", True)
     for answer in (limits.SINCE, version.NEWEST, "a wrapper of my own"):
         version.refuse_without(claude(supported(answer), answer[:6]), environment, limits.SINCE, "continue_at_reset")
 
@@ -177,7 +177,7 @@ def test_programs_that_are_gone_are_forgotten(claude, environment, tmp_path):
     ("told", "words"),
     [
         (version.NEWEST, f"Claude Code {version.NEWEST}"),
-        ("9.8.7", f"Claude Code 9.8.7 (newer than {version.NEWEST}, the last one tried)"),
+        ("9.8.7", f"Claude Code 9.8.7 (newer than {version.NEWEST}, the last one tested)"),
         ("2.1.400-beta", "Claude Code 2.1.400-beta"),
         (None, "Claude Code of an unknown version"),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from dev_sessions import turns
 from dev_sessions.backends.base import Session
-from dev_sessions.backends.claude import history, observe, transcript
+from dev_sessions.backends.claude import conversation, observe, transcript
 from dev_sessions.model import COMPLETED, FAILED, INTERRUPTED, Message, Probe
 from dev_sessions.state.folder import Folder
 
@@ -147,7 +147,7 @@ def test_a_failure_after_retries(tmp_path, version):
 )
 def test_replies_are_there_once(tmp_path, version, name, replies):
     session = Recorded(tmp_path, version, name).session
-    assert [entry.text for entry in history.replies(session, 9, running=False)] == replies
+    assert [entry.text for entry in conversation.replies(session, 9, running=False)] == replies
 
 
 @of_each_version
@@ -155,11 +155,11 @@ def test_a_reply_is_known_before_it_is_on_the_disk(tmp_path, version):
     recorded = Recorded(tmp_path, version, "plain")
     (file,) = recorded.config.glob("projects/*/*.jsonl")
     file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if '"assistant"' not in line))
-    assert [entry.text for entry in history.replies(recorded.session, 9, running=False)] == ["It is\nfixed."]
+    assert [entry.text for entry in conversation.replies(recorded.session, 9, running=False)] == ["It is\nfixed."]
 
 
 @of_each_version
 def test_what_a_running_turn_says_is_left_out(tmp_path, version):
     session = Recorded(tmp_path, version, "interrupted-after-text").session
-    assert [entry.text for entry in history.replies(session, 9, running=True)] == []
-    assert [entry.text for entry in history.replies(session, 9, running=False)] == ["some words first"]
+    assert [entry.text for entry in conversation.replies(session, 9, running=True)] == []
+    assert [entry.text for entry in conversation.replies(session, 9, running=False)] == ["some words first"]

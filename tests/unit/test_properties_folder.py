@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from texts import VALUES, deviations, lines
 
 from dev_sessions import turns
-from dev_sessions.backends.claude import history, observe
+from dev_sessions.backends.claude import conversation, observe
 from dev_sessions.backends.session import Session
 from dev_sessions.model import STATUSES
 from dev_sessions.state.folder import Folder
@@ -50,7 +50,7 @@ def look(session):
     state = turns.reduce(session.folder.messages(), seen.facts, seen.probe)
     assert state.status in STATUSES
     json.dumps([turn._asdict() for turn in state.turns])
-    replies = history.replies(session, 3, running=True) + history.replies(session, 3, running=False)
+    replies = conversation.replies(session, 3, running=True) + conversation.replies(session, 3, running=False)
     assert all(isinstance(entry.text, str) for entry in replies)
     return state
 

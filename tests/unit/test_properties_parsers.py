@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from texts import VALUES, deviations, lines
 
 from dev_sessions import wire
-from dev_sessions.backends.claude import dialogs, hooks, transcript
+from dev_sessions.backends.claude import conversation, dialogs, hooks, transcript
 from dev_sessions.errors import ProtocolError
 from dev_sessions.model import Fact, Question
 from dev_sessions.state.folder import Payload
@@ -84,7 +84,7 @@ def test_damage_between_the_lines_of_a_transcript(tmp_path_factory, name, damage
     for when in (1.0, transcript.stamp(json.loads(whole[len(whole) // 2]))):
         assert transcript.since(path, when) == transcript.since(clean, when)
     assert list(transcript.facts(transcript.since(path, 0.0))) == list(transcript.facts(transcript.since(clean, 0.0)))
-    assert transcript.replies(path, 5) == transcript.replies(clean, 5)
+    assert conversation.written_replies(path, 5) == conversation.written_replies(clean, 5)
 
 
 @given(st.sampled_from(sorted(TRANSCRIPTS)), st.data())
@@ -108,7 +108,7 @@ def test_the_lines_of_any_file_come_back_last_one_first(tmp_path_factory, pieces
     wanted = [piece.replace(b"\n", b"") for piece in pieces] + [b"x" * 300_000] * long
     path = tmp_path_factory.getbasetemp() / "tail"
     path.write_bytes(b"".join(line + b"\n" for line in wanted) + b"not finished")
-    assert list(transcript.Tail(str(path)).lines()) == [line for line in reversed(wanted) if line]
+    assert list(transcript.reversed_lines(str(path))) == [line for line in reversed(wanted) if line]
 
 
 @given(

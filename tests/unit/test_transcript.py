@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dev_sessions.backends.claude import transcript
+from dev_sessions.backends.claude import conversation, transcript
 from dev_sessions.model import COMPLETED, FAILED, INTERRUPTED, LIMIT
 
 RECORDED = Path(__file__).parents[1] / "data" / "claude-2.1.330" / "transcripts"
@@ -68,7 +68,7 @@ BLOCKS = (transcript._FIRST_BLOCK, transcript._BLOCK)
 
 @pytest.mark.parametrize("missing", ["", "gone/t.jsonl", "."])
 def test_a_missing_file_has_no_lines(tmp_path, missing):
-    assert list(transcript.Tail(str(tmp_path / missing)).lines()) == []
+    assert list(transcript.reversed_lines(str(tmp_path / missing))) == []
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_missing_file_has_no_lines(tmp_path, missing):
 def test_only_finished_lines_last_one_first(tmp_path, content, lines):
     file = tmp_path / "t"
     file.write_bytes(content)
-    assert list(transcript.Tail(str(file)).lines()) == lines
+    assert list(transcript.reversed_lines(str(file))) == lines
 
 
 @pytest.mark.parametrize("unfinished", [b"", b"x", b"x" * (BLOCKS[0] + BLOCKS[1] + 9)])
@@ -110,7 +110,7 @@ def test_lines_over_the_borders_of_blocks(tmp_path, sizes, unfinished):
     lines = [bytes([97 + number % 26]) * size for number, size in enumerate(sizes)]
     file = tmp_path / "t"
     file.write_bytes(b"".join(line + b"\n" for line in lines) + unfinished)
-    assert list(transcript.Tail(str(file)).lines()) == lines[::-1]
+    assert list(transcript.reversed_lines(str(file))) == lines[::-1]
 
 
 @settings(max_examples=40)
@@ -119,10 +119,10 @@ def test_lines_of_any_length(tmp_path_factory, sizes, rest):
     file = tmp_path_factory.mktemp("tail") / "t"
     lines = [str(number).encode() * (size // len(str(number))) for number, size in enumerate(sizes, 10)]
     file.write_bytes(b"".join(line + b"\n" for line in lines) + b"r" * rest)
-    assert list(transcript.Tail(str(file)).lines()) == [line for line in reversed(lines) if line]
+    assert list(transcript.reversed_lines(str(file))) == [line for line in reversed(lines) if line]
 
 
-# since, stamp
+# since
 
 
 def test_since_begins_where_it_is_told(tmp_path):
@@ -138,24 +138,6 @@ def test_since_skips_what_is_no_entry(tmp_path):
     lines = [json.dumps(user("a", 1)), '{"type": "mode"}', "", '["timestamp":]', "null", '"timestamp":', "\udcff"]
     file.write_bytes("\n".join([*lines, json.dumps(user("b", 2))]).encode(errors="surrogateescape") + b"\n")
     assert [entry["message"]["content"] for entry in transcript.since(str(file), 1.0)] == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1970-01-01T00:00:10Z", 10.0),
-        ("1970-01-01T00:01:00.250Z", 60.25),
-        ("2026-11-22T21:37:32.217Z", 1795383452.217),
-        ("yesterday", 0.0),
-        ("2026-11-22 21:37:32.217 or so", 0.0),
-        ("2026-13-41T00:00:00.000Z", 0.0),
-        ("", 0.0),
-        (None, 0.0),
-        (17, 0.0),
-    ],
-)
-def test_stamp(text, seconds):
-    assert transcript.stamp({"timestamp": text}) == pytest.approx(seconds, abs=1e-6)
 
 
 # Facts of recorded conversations
@@ -396,7 +378,7 @@ def test_any_entries_at_all(entries):
 
 
 def texts(file, count=9, skip=frozenset()):
-    return [entry.text for entry in transcript.replies(file, count, skip)]
+    return [entry.text for entry in conversation.written_replies(file, count, skip)]
 
 
 @pytest.mark.parametrize(
@@ -423,7 +405,7 @@ def test_replies(name, replies):
 
 def test_a_reply_knows_its_prompt():
     prompts = [fact.prompt for fact in told("permission") if fact.kind == "accepted"]
-    assert [entry.prompt for entry in transcript.replies(path("permission"), 9)] == prompts
+    assert [entry.prompt for entry in conversation.written_replies(path("permission"), 9)] == prompts
 
 
 def test_replies_without_those_of_running_turns():
@@ -481,7 +463,7 @@ def test_an_unfinished_line_is_no_reply(tmp_path):
 
 def test_the_first_reply_of_a_cut_transcript_counts(tmp_path):
     # Claude may have cut the beginning off (a compaction): no prompt stands before the text.
-    found = transcript.replies(write(tmp_path, assistant("one"), user("b"), assistant("two", id="m2")), 9)
+    found = conversation.written_replies(write(tmp_path, assistant("one"), user("b"), assistant("two", id="m2")), 9)
     assert [(entry.text, entry.prompt) for entry in found] == [("one", None), ("two", "p1")]
 
 

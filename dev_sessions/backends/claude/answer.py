@@ -1,13 +1,13 @@
 """Answering what Claude Code asks, through its own permission hook.
 
-The hook (see `hooks`) waits on a pipe that belongs to this one question, while the dialog stands on the screen, if it
-does (see `questions`); either side may answer. A word through the pipe makes it print the answer, which is in a file
-beside the pipe. If a person says yes in the dialog, the hook is not told and waits until the turn ends; with no, or
+The hook (see `hooks`) waits on a pipe that belongs to this one question, while the dialog is on the screen, if it is
+(see `questions`); either side may answer. A word through the pipe makes it print the answer, which is in a file beside
+the pipe. If a person says yes in the dialog, the hook does not learn of it and waits until the turn ends; with no, or
 Escape, it gets SIGTERM. A hook that was killed leaves the question to the dialog, with nobody at the other end of the
 pipe (2.1.150 to 2.1.332).
 
-An answer has to hold `updatedInput`: 2.1.330 ignores a bare "allow" to a plan. Who was first is told by the transcript:
-an attachment `hook_permission_decision` with the id of the tool call, or the call's result, which older ones have only.
+An answer has to hold `updatedInput`: 2.1.330 ignores a bare "allow" to a plan. The transcript says who was first: by an
+attachment `hook_permission_decision` with the id of the tool call, or, in older versions, only by the call's result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...errors import DeliveryUnknown, QuestionGone
 from ...system import files
 from ...system.waiting import Watcher
 from ...turns import WAITING_ACTIVITY
-from . import hooks, observe, permissions, questions, transcript
+from . import hooks, observe, paths, permissions, questions, transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,20 +34,24 @@ if TYPE_CHECKING:
 _LAG = 3.0
 # The tool call may reach the transcript so long after the question has reached us. Seconds.
 _SLACK = 2.0
-# How tool results begin that a person has refused.
-_REFUSED = ("The user doesn't want to", "User rejected", "[Request interrupted")
+# Beginnings of the results of tools that a person has refused.
+_REFUSED = ("The user doesn't want to", "User rejected", transcript.INTERRUPT_NOTE)
 
 
 def respond(session: Session, question: Question, answer: Answer, timeout: float) -> None:
     """Answer a question; see `base.Responds.respond`."""
-    fields = _asked(session, question)
+    fields = _report(session, question)
     since = observe.look(session).since
     output = {"hookEventName": "PermissionRequest", "decision": _decision(fields, answer)}
-    folder = questions.pipes_path(session.folder)
-    _tidy(folder)
+    folder = paths.questions(session.folder)
+    names = set(os.listdir(folder))
+    for name in names:  # remove the answers that were taken: Claude's Stop hook reads through the folder
+        if name.endswith(".json") and name.removesuffix(".json") not in names:
+            with suppress(OSError):  # a container's Claude may have put a folder there
+                os.unlink(os.path.join(folder, name))
     files.write_json(os.path.join(folder, f"{question.id}.json"), {"hookSpecificOutput": output})
     _wake(session, question)
-    if not _took(session, question, fields, answer, since, timeout):
+    if not _is_taken(session, question, fields, answer, since, timeout):
         raise QuestionGone(
             f"somebody else has answered {session.id} in the same moment, and was first",
             next=f"dev-sessions wait {session.id}",
@@ -56,18 +60,9 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
         )
 
 
-def _tidy(folder: str) -> None:
-    """Remove the answers that were taken: Claude's Stop hook looks through the folder."""
-    names = set(os.listdir(folder))
-    for name in names:
-        if name.endswith(".json") and name.removesuffix(".json") not in names:
-            with suppress(OSError):  # a container's Claude may have put a folder there
-                os.unlink(os.path.join(folder, name))
-
-
-def _asked(session: Session, question: Question) -> dict[str, Any]:
-    """The payload of the hook that waits for this question's answer."""
-    for payload, fields in observe.reports(session):
+def _report(session: Session, question: Question) -> dict[str, Any]:
+    """The report of the hook that waits for this question's answer."""
+    for payload, fields in hooks.reports(session):
         if payload.name.partition(".")[0] == question.id:
             return fields
     raise _closed(session, "Claude Code has not reported this question by its hook (are its hooks switched off?)")
@@ -96,6 +91,7 @@ def _wake(session: Session, question: Question) -> None:
 
 
 def _decision(fields: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    """The answer as the hook has to print it."""
     given = fields.get("tool_input")
     given = given if isinstance(given, dict) else {}
     if answer.decision == "deny":
@@ -108,17 +104,17 @@ def _decision(fields: dict[str, Any], answer: Answer) -> dict[str, Any]:
     return {**decision, "updatedPermissions": permissions.always(fields)} if answer.decision == "always" else decision
 
 
-def _took(
+def _is_taken(
     session: Session, question: Question, fields: dict[str, Any], answer: Answer, since: float, timeout: float
 ) -> bool:
     """Wait until Claude has gone on; True if it did so by our answer.
 
     Raises:
-        DeliveryUnknown: it still waits, or does not tell.
+        DeliveryUnknown: it still waits, or does not say.
     """
     until, gone = time.monotonic() + timeout, None
     path = questions.transcript_of(fields)
-    # The status tells only of a question that is the only one, and the agent's own.
+    # The status says something only about a question that is the only one, and the agent's own.
     alone = question.agent is None and not questions.others_wait(session.folder, question.id)
     with Watcher() as watcher:
         while (now := time.monotonic()) < until:
@@ -126,14 +122,14 @@ def _took(
             watcher.watch_path(path or session.folder.path)
             probe = observe.look(session)
             moved = probe.activity != WAITING_ACTIVITY or probe.since != since
-            if gone is None and (moved if alone else questions.is_through(session.folder, question.id)):
+            if gone is None and (moved if alone else questions.has_finished(session.folder, question.id)):
                 gone = now
             entries = transcript.since(path, question.since - 60.0) if path else []
-            ours = whose(entries, fields, answer, question.since)
+            ours = is_ours(entries, fields, answer, question.since)
             if ours is not None:
                 return ours
             if gone and now - gone > _LAG and answer.decision in ("allow", "always"):
-                return True  # it goes on as allowed; older ones do not tell by whom before the tool has ended
+                return True  # it goes on as allowed; older ones do not say by whom before the tool has ended
             watcher.wait(0.5)
     raise DeliveryUnknown(
         f"{session.id} was given the answer and has not shown within {timeout:g} s what became of it",
@@ -142,44 +138,32 @@ def _took(
     )
 
 
-def whose(entries: list[dict[str, Any]], fields: dict[str, Any], answer: Answer, at: float) -> bool | None:
+def is_ours(entries: list[dict[str, Any]], fields: dict[str, Any], answer: Answer, at: float) -> bool | None:
     """True if the transcript says that the hook decided the call asked about, False if a person did; None: not yet."""
-    call = _call(entries, fields, at)
-    if call is None:
-        return None
-    for entry in entries:
-        attached = entry.get("attachment")
-        told = attached if isinstance(attached, dict) else {}
-        if told.get("type") == "hook_permission_decision" and told.get("toolUseID") == call:
+    # The call: one of that tool without a result by then, the first one with the same input as a rule.
+    calls: dict[str, bool] = {}
+    for event in transcript.tool_events(entries):
+        if event.kind == "tool_use" and event.fields.get("name") == fields.get("tool_name") and event.at <= at + _SLACK:
+            calls[event.id] = event.fields.get("input") == fields.get("tool_input")
+        elif event.kind == "tool_result" and event.at < at:
+            calls.pop(event.id, None)
+    call = next((id for id, same in calls.items() if same), next(iter(calls), None))
+    for event in transcript.tool_events(entries):
+        if event.id == call and event.kind == "hook_permission_decision":
             return True
-        for block in transcript.blocks(entry):
-            if block.get("type") == "tool_result" and block.get("tool_use_id") == call:
-                return _told(entry, block, answer)
+        if event.id == call and event.kind == "tool_result":
+            return _is_result_of(event, answer)
     return None
 
 
-def _call(entries: list[dict[str, Any]], fields: dict[str, Any], at: float) -> str | None:
-    """The id of the tool call that the question is about: the first such call that had no result by then."""
-    name, given = fields.get("tool_name"), fields.get("tool_input")
-    calls: dict[str, bool] = {}
-    for entry in entries:
-        when = transcript.stamp(entry)
-        for block in transcript.blocks(entry):
-            if block.get("type") == "tool_use" and block.get("name") == name and when <= at + _SLACK:
-                calls[str(block.get("id"))] = block.get("input") == given
-            elif block.get("type") == "tool_result" and when < at:
-                calls.pop(str(block.get("tool_use_id")), None)
-    same = [id for id, equal in calls.items() if equal]
-    return next(iter(same or calls), None)
-
-
-def _told(entry: dict[str, Any], result: dict[str, Any], answer: Answer) -> bool:
-    decided = entry.get("permissionDecision")
+def _is_result_of(event: transcript.ToolEvent, answer: Answer) -> bool:
+    """True if a tool's result is what our answer brings about."""
+    decided = event.entry.get("permissionDecision")
     if isinstance(decided, dict) and decided.get("source"):
         return bool(decided["source"] == "hook")
-    text = json.dumps(result.get("content"), ensure_ascii=False)
+    text = json.dumps(event.fields.get("content"), ensure_ascii=False)
     if answer.decision == "deny":
         return json.dumps(answer.why or "Not allowed.", ensure_ascii=False)[1:-1] in text
     if answer.decision == "answer":
         return all(json.dumps(one, ensure_ascii=False)[1:-1] in text for part in answer.answers for one in part)
-    return not (result.get("is_error") and any(words in text for words in _REFUSED))
+    return not (event.fields.get("is_error") and any(words in text for words in _REFUSED))

@@ -1,23 +1,19 @@
-"""The Claude Code backend: a real terminal session in tmux, steered by its own reports."""
+"""The Claude Code backend: a real terminal session in tmux, and the agent's own reports."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 
-from . import observe
+from . import observe, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ...errors import TmuxError
     from ...model import Entry, Message, Question
     from ...terminal.screen import Screen
     from ...terminal.tmux import Tmux
     from ..base import Answer, Conversation, Delivery, Launch, Observation, Places, Session, Sources, Wire
-
-# How long Claude may take to end by itself. Seconds.
-_GRACE = 3.0
 
 
 class ClaudeBackend:
@@ -31,16 +27,17 @@ class ClaudeBackend:
         from . import version
 
         Tmux(environ)
-        program = starting.binary(environ)
+        program = starting.program(environ, contained=False)
         starting.refuse_root(environment, permissions)
         version.refuse_unsupported(program, environment)
 
     def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str], path: str) -> None:
         from ...terminal.tmux import Tmux
         from . import container, version
+        from . import launch as starting
 
         Tmux(environ)
-        program = container.binary(environ)
+        program = starting.program(environ, contained=True)
         environment = container.outside(environment, path)
         container.refuse_shared(program, environment, path)
         version.refuse_unsupported(program, environment)
@@ -49,7 +46,8 @@ class ClaudeBackend:
         from . import launch as starting
         from . import limits, version
 
-        version.refuse_without(starting.binary(environ), environment, limits.SINCE, "continue_at_reset")
+        program = starting.program(environ, contained=False)
+        version.refuse_without(program, environment, limits.SINCE, "continue_at_reset")
 
     def launch(self, launch: Launch) -> None:
         from .startup import start
@@ -57,41 +55,35 @@ class ClaudeBackend:
         start(launch)
 
     def wire(self, text: str, path: str) -> Wire:
-        from . import deliver as delivering
+        from .deliver import wire
 
-        return delivering.wire(text, path)
+        return wire(text, path)
 
     def deliver(self, session: Session, delivery: Delivery) -> None:
-        from . import deliver as delivering
-        from . import keys
+        from .deliver import deliver
 
         with _keyboard(session) as screen:
-            screen.bound = keys.pressed(observe.config_folder(session))
-            delivering.deliver(session, screen, delivery)
+            deliver(session, screen, delivery)
 
     def received(self, session: Session, message: Message) -> bool:
-        from . import deliver as delivering
+        from .deliver import received
 
-        return message.attempted is not None and delivering.received(session, message.wire, message.attempted)
+        return message.attempted is not None and received(session, message.wire, message.attempted)
 
     def observe(self, sessions: Sequence[Session]) -> list[Observation]:
-        return [self._observed(session) for session in sessions]
-
-    def _observed(self, session: Session) -> Observation:
-        seen = observe.observe(session)
-        if seen.probe.question is None:
-            return seen
-        from .pressing import with_screen
-
-        return with_screen(session, seen, _tmux(session))
+        found = []
+        for session in sessions:
+            seen = observe.observe(session)
+            found.append(seen if seen.probe.question is None else observe.with_screen(session, seen, _tmux(session)))
+        return found
 
     def sources(self, session: Session) -> Sources:
         return observe.sources(session)
 
     def history(self, session: Session, count: int, running: bool) -> list[Entry]:
-        from . import history
+        from .conversation import replies
 
-        return history.replies(session, count, running)
+        return replies(session, count, running)
 
     def conversation(self, session: Session) -> Conversation:
         from .conversation import ClaudeConversation
@@ -100,7 +92,7 @@ class ClaudeBackend:
 
     def places(self, session: Session) -> Places:
         from ...errors import TmuxError
-        from .paths import places
+        from .inspect import places
 
         try:
             tmux = _tmux(session)
@@ -111,14 +103,17 @@ class ClaudeBackend:
     def stop(self, session: Session) -> None:
         from .stop import stop
 
-        stop(session, _tmux(session), _GRACE)
+        stop(session, _tmux(session))
+
+    def remove_secrets(self, session: Session) -> None:
+        from ...system import files
+
+        files.remove(paths.script(session.folder))
 
     def interrupt(self, session: Session, timeout: float) -> None:
-        from . import keys
         from .interrupt import interrupt
 
         with _keyboard(session) as screen:
-            screen.bound = keys.pressed(observe.config_folder(session))
             interrupt(session, screen, timeout)
 
     def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
@@ -127,45 +122,43 @@ class ClaudeBackend:
         respond(session, question, answer, timeout)
 
     def press(self, session: Session, question: Question, key: str) -> str:
-        from .pressing import press
+        from .keys import press
 
-        with _keyboard(session) as screen:
+        with _keyboard(session, only_ours=False) as screen:
             return press(session, screen, question, key)
 
     def revive(self, launch: Launch) -> None:
         from .revive import revive
 
-        revive(launch, _GRACE)
+        revive(launch)
 
     def attach_command(self, session: Session) -> list[str]:
-        tmux, name, pane = _tmux(session), observe.pane_name(session), str(session.private.get("pane") or "")
+        from ...terminal.server import unreachable
+
+        tmux, name, pane = _tmux(session), paths.terminal(session), str(session.private.get("pane") or "")
         found = tmux.session_of(pane, session.record["key"]) if pane else None
-        if found is None and (why := _unreachable(tmux)):
+        if found is None and (why := unreachable(tmux)):
             raise why
-        # Where a person has renamed the session or moved the pane, its id is what still leads there.
+        # If a person has renamed the session or moved the pane, only the pane's id leads there.
         return tmux.command("attach-session", "-t", f"={name}" if found is None or found[1] == name else pane)
 
 
 @contextmanager
-def _keyboard(session: Session) -> Iterator[Screen]:
-    """The session's screen, of a Claude that reads keys."""
-    from .suspended import go_on
-
-    with _screen(session) as screen:
-        go_on(session, screen)
-        yield screen
-
-
-@contextmanager
-def _screen(session: Session) -> Iterator[Screen]:
+def _keyboard(session: Session, only_ours: bool = True) -> Iterator[Screen]:
+    """The session's screen, of a Claude that reads keys; with `only_ours` the user's key bindings count."""
     from ...errors import AgentExited, ScreenGone, TmuxError
+    from ...terminal.server import unreachable
+    from . import keys
 
     try:
-        with _opened(session) as screen:
+        with _screen(session) as screen:
+            keys.continue_suspended(session, screen)
+            if only_ours:
+                screen.bound = keys.pressed(paths.config_folder(session))
             yield screen
     except ScreenGone as error:
         if observe.look(session).running:
-            raise _unreachable(_tmux(session)) or TmuxError(
+            raise unreachable(_tmux(session)) or TmuxError(
                 f"the connection to the terminal of {session.id} was lost", next=f"dev-sessions status {session.id}"
             ) from error
         raise AgentExited(
@@ -173,12 +166,13 @@ def _screen(session: Session) -> Iterator[Screen]:
         ) from error
 
 
-def _opened(session: Session) -> Screen:
+def _screen(session: Session) -> Screen:
     """A view of the session; a client that tmux drops at its start, under load, is replaced while the agent lives."""
     from ...errors import ScreenGone, TmuxError
     from ...terminal.screen import Screen
+    from ...terminal.server import unreachable
 
-    tmux, name, pane = _tmux(session), observe.pane_name(session), session.private.get("pane")
+    tmux, name, pane = _tmux(session), paths.terminal(session), session.private.get("pane")
     for tries_left in (2, 1, 0):
         try:
             return Screen(tmux, name, pane, session.record["key"])
@@ -186,14 +180,8 @@ def _opened(session: Session) -> Screen:
             if not tries_left or not observe.look(session).running:
                 raise
         except TmuxError as error:
-            raise _unreachable(tmux) or error from error
+            raise unreachable(tmux) or error from error
     raise AssertionError("not reached")
-
-
-def _unreachable(tmux: Tmux) -> TmuxError | None:
-    from ...terminal.server import unreachable
-
-    return unreachable(tmux)
 
 
 def _tmux(session: Session) -> Tmux:

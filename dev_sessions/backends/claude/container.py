@@ -1,50 +1,44 @@
-"""Claude Code in a container (`--mode docker`), by a command of the user's, `clauded`, that takes what `claude` takes.
+"""Claude Code in a container (`--mode docker`): what it is given, and how the files that it writes are read.
 
-Claude reports, asks and writes its transcript by files. So the command has to mount some folders at the same path in
-the container, which `DEV_SESSIONS_MOUNTS` names; then all goes on as it does natively. `container_files` reads what
-comes out of them. Claude's configuration is a folder of the session's own, below its folder: the files in which Claude
-tells what it is doing are named by pids, which are the same in every container (2.1.330), and would be overwritten in a
-common one.
+The user writes a command, `clauded`, that takes what `claude` takes and runs it in a container. Claude reports, asks
+and writes its transcript in files, so the command has to mount some folders at the same path in the container, which
+`DEV_SESSIONS_MOUNTS` names; the rest works as it does natively. Claude's configuration is a folder below the
+session's: the files in which Claude says what it is doing are named by pids, which are the same in every container
+(2.1.330), and would overwrite each other in a shared one.
+
+The agent in the container may write anything to that folder: a link to a file of the host, a pipe, a device. Below it
+no link is followed, and only regular files are read. Natively Claude's files are the user's own, who may use links.
 """
 
 from __future__ import annotations
 
 import os
+import re
 
 from ... import config
 from ...errors import LaunchFailed
 from ...system import files
-from .. import programs
-from . import container_files, questions
+from . import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import IO, Any
 
     from ..base import Launch
 
 VARIABLE = "DEV_SESSIONS_CLAUDED"
 REMEDY = "have clauded mount each folder that DEV_SESSIONS_MOUNTS names at the same path; see docs/containers.md"
 
-
-def binary(environ: Mapping[str, str]) -> str:
-    """The absolute path of `clauded`: `DEV_SESSIONS_CLAUDED`, else the first on PATH.
-
-    Raises:
-        LaunchFailed: there is none, or it cannot be run.
-    """
-    missing = LaunchFailed(
-        "there is no clauded on PATH, which runs Claude in a container (a shell's function or alias is not seen)",
-        next='write it as a script that runs claude "$@" in a container, as docs/containers.md shows',
-    )
-    return programs.find(environ, "clauded", VARIABLE, missing)
+# <state folder>/sessions/<id>-<8 hex digits>/agent/claude
+_CONFIG = re.compile(r"(.*?-[0-9a-f]{8}/agent/claude)/.", re.DOTALL)
+_TRANSCRIPT = re.compile(r"/projects/[^/]+/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.jsonl")
 
 
 def outside(environment: Mapping[str, str], path: str) -> dict[str, str]:
-    """The environment without the places on PATH that are in the project: the agent can put programs there.
+    """The environment without the folders on PATH that are in the project: the agent can put programs there.
 
-    `clauded` runs on the host, and finds by PATH what it calls.
+    `clauded` runs on the host, and finds the programs that it calls by PATH.
     """
     places = environment.get("PATH", os.defpath).split(os.pathsep)
     kept = [place for place in places if os.path.isabs(place) and not _holds(path, place)]
@@ -52,12 +46,12 @@ def outside(environment: Mapping[str, str], path: str) -> dict[str, str]:
 
 
 def refuse_shared(program: str, environment: Mapping[str, str], path: str) -> None:
-    """Give the container nothing that is run, or relied upon, on the host.
+    """Give the container nothing that the host runs or relies on.
 
     Args:
         program: `clauded`.
         environment: the agent's.
-        path: the project, all of which the container is given.
+        path: the project, which is mounted in the container.
 
     Raises:
         LaunchFailed: the project holds such a thing, or cannot be mounted.
@@ -72,7 +66,7 @@ def refuse_shared(program: str, environment: Mapping[str, str], path: str) -> No
     if _holds(path, home) or any(_holds(place, path) for place in own):
         raise LaunchFailed(
             f"{path} and the state folder {home} are not apart: the agent in the container could change our records",
-            next="name a project folder by --path that neither holds the state folder nor is in it",
+            next="use --path with a project folder that neither contains the state folder nor is in it",
         )
     for place in (path, home):
         if ":" in place or "\n" in place:
@@ -83,34 +77,33 @@ def refuse_shared(program: str, environment: Mapping[str, str], path: str) -> No
 
 
 def _holds(folder: str, path: str) -> bool:
-    """True if `path` is `folder` or below it, by its name or by where its links lead."""
+    """True if `path` is `folder` or below it, by its name or by the target of its links."""
     tops = (os.path.abspath(folder), os.path.realpath(folder))
     places = (os.path.abspath(path), os.path.realpath(os.path.dirname(path)), os.path.realpath(path))
     return any(os.path.commonpath((top, place)) == top for top in tops for place in places)
 
 
 def prepared(launch: Launch) -> Launch:
-    """The launch, with what the container needs in its environment; and the folder of Claude's configuration made.
+    """The launch, with the container's variables in its environment; makes the folder of Claude's configuration.
 
-    Mounted is what Claude has to read or write, and nothing else of the session's folder: what we run, or rely upon, is
-    out of its reach.
+    Only what Claude has to read or write is mounted: it cannot reach anything else in the session's folder.
     """
     folder = launch.session.folder
-    own = container_files.config_folder(folder)
+    own = paths.container_config(folder)
     first_run = os.path.join(own, ".claude.json")
     files.make_folder(own)
     if not os.path.lexists(first_run):
         files.write_json(first_run, _answered(launch) | {"hasCompletedOnboarding": True})
-    files.emptied(own, "sessions")  # of what an earlier life said last
-    read_only = [folder.messages_path, os.path.join(folder.agent_path, "settings.json")]
-    mounts = [folder.facts_path, questions.pipes_path(folder), own, launch.path]
+    files.emptied(own, "sessions")  # the status files of an earlier life
+    mounts = [folder.facts_path, paths.questions(folder), own, launch.path]
+    read_only = [folder.messages_path, paths.settings(folder)]
     lines = [f"{path}:{path}" for path in mounts] + [f"{path}:{path}:ro" for path in read_only]
     added = {"CLAUDE_CONFIG_DIR": own, "DEV_SESSIONS_MOUNTS": "\n".join(lines)}
     return launch._replace(environment={**outside(launch.environment, launch.path), **added})
 
 
 def _answered(launch: Launch) -> dict[str, Any]:
-    """What the user has answered natively when Claude asked first; it is not asked in each container again."""
+    """The user's own answers to Claude's first questions, so that they are not asked in each container again."""
     environment = launch.environment
     folder = environment.get("CLAUDE_CONFIG_DIR") or config.user_home(environment)
     try:
@@ -119,17 +112,62 @@ def _answered(launch: Launch) -> dict[str, Any]:
         return {}
     if not isinstance(known, dict):
         return {}
-    wanted = ("customApiKeyResponses", "theme")
-    return {name: known[name] for name in wanted if name in known} | {"projects": _trusted(known, launch.path)}
-
-
-def _trusted(known: dict[str, Any], path: str) -> dict[str, Any]:
-    """Of the folders that the user has trusted, those that `path` is in."""
     projects = known.get("projects")
-    return {
+    trusted = {
         folder: {"hasTrustDialogAccepted": True}
         for folder, project in (projects.items() if isinstance(projects, dict) else ())
-        if f"{path}/".startswith(f"{folder.rstrip('/')}/")
+        if f"{launch.path}/".startswith(f"{folder.rstrip('/')}/")
         and isinstance(project, dict)
         and project.get("hasTrustDialogAccepted") is True
     }
+    return {name: known[name] for name in ("customApiKeyResponses", "theme") if name in known} | {"projects": trusted}
+
+
+def opened(path: str) -> IO[bytes]:
+    """Open a file that Claude has written, for reading.
+
+    Raises:
+        OSError: it is missing or not a regular file, or (in a container's folder) there is a link on the way to it.
+        ValueError: it is not a path.
+    """
+    return os.fdopen(files.open_regular(path, _config_around(path)), "rb")
+
+
+def read(path: str) -> bytes | None:
+    """The content of a file that Claude has written; None where `opened` would raise."""
+    return files.read_regular(path, _config_around(path))
+
+
+def read_json(path: str) -> Any:
+    """The JSON value in a file that Claude has written; None if there is none."""
+    content = read(path)
+    return None if content is None else files.parse_json(content)
+
+
+def listed(folder: str) -> list[str]:
+    """The names in a folder of Claude's; none if it is missing, or if there is a link on the way to it."""
+    try:
+        descriptor = files.open_folder(folder, _config_around(folder))
+    except (OSError, ValueError):
+        return []
+    try:
+        return os.listdir(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _config_around(path: str) -> str | None:
+    """The configuration folder of a container that a path leads into; None if there is none."""
+    found = _CONFIG.match(path)
+    return found[1] if found else None
+
+
+def is_transcript(path: str, config: str) -> bool:
+    """True if `path` is where a Claude with this configuration folder keeps a transcript (2.1.150 to 2.1.332)."""
+    return path.startswith(config) and _TRANSCRIPT.fullmatch(path, len(config)) is not None
+
+
+def may_read(path: str, transcript: str) -> bool:
+    """True if a file that a transcript names may be read: for a container's, only one in the same folder."""
+    config = _config_around(transcript)
+    return config is None or _config_around(path) == config

@@ -1,8 +1,8 @@
-"""How a message gets from us into Claude Code's input box, whole and once.
+"""Delivering a message into Claude Code's input box, whole and once.
 
 The receipt is Claude's own report (UserPromptSubmit) of a prompt equal to ours; without hooks, its transcript. The
-screen only steers: text is pasted into a box that is empty, and Enter is pressed only while the box shows our text.
-A key on a dialog would answer it. (Claude Code 2.1.150 to 2.1.332, tmux 3.3a.)
+screen only steers: text is pasted into an empty box, and Enter is pressed only while the box shows our text. A key on
+a dialog would answer it. (Claude Code 2.1.150 to 2.1.332, tmux 3.3a.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...state.folder import Payload
 from ...system import files
 from ...system.waiting import Watcher
 from ..base import Wire
-from . import dialogs, hooks, observe, transcript, version
+from . import dialogs, hooks, transcript, version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,19 +43,19 @@ _SHORT = re.compile(rf"(?s).{{1,{_PIECE}}}(?=[\s\w]|\Z)")
 _SEAMLESS = re.compile(rf"[^\s\w]{{{_PIECE}}}")
 # A window of so many rows or fewer marks each pasted line feed as pasted content.
 _LOW = 10
-# How long to wait for a sign that Enter was read before looking after it, and for the cursor to follow a key. Seconds.
+# How long to wait for a sign that Enter was read before checking it, and for the cursor to follow a key. Seconds.
 _ENTER_AGAIN, _FOLLOW = 0.3, 1.0
-# How long Claude may show no input box before somebody has to leave what it shows; how long it may take to leave its
-# transcript for us; how long to clear the box after a failure. Seconds.
+# How long Claude may show no input box before a person has to act; how long it may take to leave its transcript for us;
+# how long to clear the box after a failure. Seconds.
 _STILL, _LEAVING, _TIDY = 2.0, 10.0, 3.0
 # A menu that has just come ignores keys for a moment; two Escapes in an empty box open another one. Seconds.
 _MENU_AGAIN = 1.0
 _ZERO_WIDTH_JOINER = "\u200d"
-# Letters and marks that show nothing; Claude drops them (2.1.330).
+# Invisible letters and marks; Claude drops them (2.1.330).
+_DROPPED = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
 
-
-# What joins and colours emoji is dropped anywhere else; ours is the part of Unicode's Extended_Pictographic in use.
+# Joiners and variation selectors are dropped outside of emoji. `_PICTURE`: the part of Extended_Pictographic in use.
 _JOINING = re.compile("[\ufe00-\ufe0f\u200d]")
 _PICTURE = (
     "[\U0001f300-\U0001f3fa\U0001f400-\U0001faff\u2600\u2601\u260e\u2611\u2620\u2639\u263a\u2640\u2642\u2665\u2695"
@@ -66,7 +66,7 @@ _EMOJI = re.compile(f"{_PICTURE}{_TONE}(?:\u200d{_PICTURE}{_TONE})*")
 
 
 def wire(text: str, path: str) -> Wire:
-    """How `text` travels: typed if the terminal takes it unchanged, else as a line that points to the file `path`."""
+    """How `text` travels: typed if the terminal accepts it unchanged, else as a line that points to the file `path`."""
     typed = text.rstrip()
     if len(typed) <= _TERMINAL_LIMIT and _survives(typed) and len(pieces(typed)) <= _PIECES:
         return Wire("terminal", typed)
@@ -82,9 +82,9 @@ def wire(text: str, path: str) -> Wire:
 def _survives(text: str) -> bool:
     """True if Claude's input box takes `text` unchanged.
 
-    It runs what begins with "/" or "!", quits at "exit", expands tabs, turns CR into LF, drops control and format
-    characters, joiners and variation selectors (but those within emoji), composes what is not in NFC, and has tags of
-    its own around pasted text.
+    It runs a text that begins with "/" or "!", quits at "exit", expands tabs, turns CR into LF, drops control and
+    format characters, joiners and variation selectors (but those within emoji), composes text that is not in NFC, and
+    puts tags around pasted text.
     """
     if text.lstrip().startswith(("/", "!")) or _ENDS.fullmatch(text.strip()) or _SEAMLESS.search(text):
         return False
@@ -92,26 +92,21 @@ def _survives(text: str) -> bool:
         return False
     if not text.isascii() and _JOINING.search(_EMOJI.sub("", text)):
         return False
-    return unicodedata.is_normalized("NFC", text) and all(map(_printable, text))
-
-
-def _printable(sign: str) -> bool:
-    if sign in ("\n", _ZERO_WIDTH_JOINER):
-        return True
-    if sign in _INVISIBLE or sign >= "\U000e0000":
-        return False
-    return unicodedata.category(sign) not in ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
+    return unicodedata.is_normalized("NFC", text) and not any(
+        sign in _INVISIBLE or sign >= "\U000e0000" or unicodedata.category(sign) in _DROPPED
+        for sign in set(text) - {"\n", _ZERO_WIDTH_JOINER}
+    )
 
 
 def pieces(text: str) -> list[str]:
-    """`text` in pastes of which Claude recognises none as anything but text (2.1.150 to 2.1.332).
+    """`text` in pastes that Claude reads as nothing but text (2.1.150 to 2.1.332).
 
-    Each has at most `_PIECE` characters and one line feed, lest it is marked as pasted content; the line feed comes
-    first, for an older Claude goes into shell mode at a paste that begins with "!", and none begins with that. None
-    holds a dot and a word behind it: a paste in which a path ends in ".png" (or another of a list) is replaced by the
-    image, or inserted late, behind the next ones. None ends in "[I" or "[O", which are cut off as reports of the
-    terminal's focus. The last one ends with a blank, which Claude trims: without it a trailing backslash would turn
-    our Enter into a line feed, and a trailing "@" would open a menu.
+    Each has at most `_PIECE` characters and one line feed, or it would be marked as pasted content. The line feed comes
+    first, so that no paste begins with "!": an older Claude would go into shell mode. No paste holds a dot and a word
+    behind it: one in which a path ends in ".png" (or another of a list) is replaced by the image, or inserted late,
+    behind the next ones. None ends in "[I" or "[O", which are cut off as reports of the terminal's focus. The last one
+    ends with a blank, which Claude trims: without it a trailing backslash would turn our Enter into a line feed, and a
+    trailing "@" would open a menu.
     """
     return [piece for part in _SEAM.split(f"{text} ") for piece in _SHORT.findall(part)]
 
@@ -136,18 +131,20 @@ def deliver(session: Session, screen: Screen, delivery: Delivery) -> None:
 
 
 class _Attempt:
+    """One attempt at a delivery."""
+
     def __init__(self, session: Session, screen: Screen, delivery: Delivery, watcher: Watcher) -> None:
         self._session, self._screen, self._delivery, self._watcher = session, screen, delivery, watcher
         self._text = delivery.message.wire
         self._deadline = time.monotonic() + delivery.timeout
         self._begun = delivery.message.attempted or time.time()
-        # What was done to the box: a draft is stashed, and the box was empty before our text.
+        # A draft is stashed; the box was empty before our text.
         self._stashed = self._emptied = False
 
     def run(self) -> None:
         box = self._box()
         if self._delivery.message.attempted is None or dialogs.holds(box, self._text):
-            # A second attempt at a message whose text still stands in the box only lacks the Enter.
+            # A second attempt at a message whose text is still in the box only lacks the Enter.
             if not dialogs.holds(box, self._text):
                 self._write()
             if self._delivery.message.attempted is None:
@@ -159,7 +156,7 @@ class _Attempt:
         """What the input box shows; waits for the box.
 
         Raises:
-            WaitingForInput: something else has the keys, and a person has to leave it.
+            WaitingForInput: something else gets the keys, and a person has to leave it.
         """
         until, left, pressed = time.monotonic() + _STILL, False, 0.0
         while (box := dialogs.input_box(screen := self._screen.capture(), self._screen.row())) is None:
@@ -171,18 +168,25 @@ class _Attempt:
                 self._delivery.say(f"left the view of the transcript in {self._session.id}")
                 self._screen.keys(dialogs.TRANSCRIPT_KEY)
             if menu and time.monotonic() - pressed >= _MENU_AGAIN:
-                until = until if pressed else time.monotonic() + _LEAVING
-                self._close_menu(again=pressed > 0)
+                if not pressed:
+                    until = time.monotonic() + _LEAVING
+                    self._delivery.say(f"closed the choices that Claude offered in {self._session.id} at a usage limit")
+                self._screen.keys("Escape", exactly=True)
                 pressed = time.monotonic()
             self._wait(until - time.monotonic())
         return box
 
     def _write(self) -> None:
-        """Have our text in the box, or the box as it was.
+        """Put our text into the box, or leave the box as it was.
 
-        A person's draft is stashed: Claude gives it back after our message is submitted.
+        A person's draft is stashed: Claude restores it after our message is submitted.
         """
-        self._refuse_marks()
+        if "\n" in self._text and (rows := self._screen.height()) <= _LOW:
+            raise DeliveryFailed(
+                f"the terminal of {self._session.id} has only {rows} rows, where Claude marks lines as pasted from "
+                "elsewhere; nothing was sent",
+                next=f"enlarge or detach the terminal that shows {self._session.id}, or send one line",
+            )
         try:
             self._make_room()
             self._emptied = True
@@ -192,20 +196,6 @@ class _Attempt:
                 self._tidy()
             raise
 
-    def _refuse_marks(self) -> None:
-        if "\n" in self._text and (rows := self._screen.height()) <= _LOW:
-            raise DeliveryFailed(
-                f"the terminal of {self._session.id} has only {rows} rows, where Claude marks lines as pasted from "
-                "elsewhere; nothing was sent",
-                next=f"enlarge or detach the terminal that shows {self._session.id}, or send one line",
-            )
-
-    def _close_menu(self, again: bool) -> None:
-        """Decline what Claude offers at a usage limit: it stops, and waits for us."""
-        if not again:
-            self._delivery.say(f"closed the choices that Claude offered in {self._session.id} at a usage limit")
-        self._screen.keys("Escape", exactly=True)
-
     def _make_room(self) -> None:
         seen = None
         while (box := self._box()).text and not self._is_placeholder():
@@ -213,7 +203,7 @@ class _Attempt:
                 seen = box
                 self._empty(box)
             elif not self._wait(1.0):
-                raise self._failed("the input box does not get empty: is somebody typing?", self._screen.capture())
+                raise self._failed("the input box does not get empty: is somebody typing?")
 
     def _is_placeholder(self) -> bool:
         return dialogs.only_placeholder(self._screen.capture(styled=True))
@@ -224,29 +214,25 @@ class _Attempt:
         elif self._left_by_us(box) and dialogs.is_last_row(self._screen.capture(), self._screen.row()):
             clear(self._screen, box.text)
         else:
-            self._delivery.say(f"set aside what stood in the input box of {self._session.id}; it comes back there")
+            self._delivery.say(f"stashed the draft in the input box of {self._session.id}; it will be restored")
             self._screen.keys("C-s")
             self._stashed = True
 
     def _tidy(self) -> None:
-        """Take out of the box what came into it since it was empty, and give the draft back that was stashed.
+        """Remove the text that came into the empty box, and restore the draft that was stashed.
 
-        Whatever a person typed meanwhile can be had again with Ctrl+Y.
+        A person gets back with Ctrl+Y what they typed meanwhile.
         """
         self._deadline = time.monotonic() + _TIDY
-        if self._emptied:
-            self._clear()
+        while self._emptied and (box := self._box()).text and not self._is_placeholder():
+            clear(self._screen, box.text)
+            if not self._wait(1.0):
+                break
         if self._stashed and not self._box().text:
             self._screen.keys("C-s")
 
-    def _clear(self) -> None:
-        while (box := self._box()).text and not self._is_placeholder():
-            clear(self._screen, box.text)
-            if not self._wait(1.0):
-                return
-
     def _left_by_us(self, box: dialogs.Box) -> bool:
-        """True for messages that an interrupt gave back into the box, or that commands of ours cut short left there."""
+        """True if the box holds messages that an interrupt, or an interrupted command of ours, left there."""
         rest = shown = dialogs.squeezed(box.text)
         messages = self._session.folder.messages()
         texts = [dialogs.squeezed(message.wire) for message in messages if not message.queued or message.attempted]
@@ -255,16 +241,16 @@ class _Attempt:
         return bool(shown) and any(text.startswith(rest) for text in texts)
 
     def _paste(self) -> None:
-        """Have our text in the box, which is empty."""
+        """Put our text into the box, which is empty."""
         self._put()
         while not dialogs.holds(box := self._box(), self._text):
             ours = self._left_by_us(box)
             if ours and not dialogs.squeezed(self._text).startswith(dialogs.squeezed(box.text)):
-                # A slow Claude has only now read what a sender before us had pasted.
+                # A slow Claude has only now read the paste of a sender before us.
                 self._make_room()
                 self._put()
             elif not self._wait(1.0):
-                raise self._failed("the message did not appear in the input box as it is", self._screen.capture())
+                raise self._failed("the message did not appear in the input box as it is")
 
     def _put(self) -> None:
         script = os.path.join(self._session.folder.agent_path, "paste.tmux")
@@ -276,27 +262,26 @@ class _Attempt:
     def _submit(self) -> None:
         """Press Enter while the box shows our text, until the receipt is there."""
         pressed: float | None = None
-        while not self._received(pressed):
+        while True:
+            # Claude's queue is asked if no hook has reported for a while after Enter.
+            late = pressed is not None and time.monotonic() - pressed >= _ENTER_AGAIN
+            if received(self._session, self._text, self._begun, ask_queue=late):
+                return
             if self._shows_ours() and (pressed is None or self._enter_was_lost(pressed)):
                 self._screen.keys("Enter")
                 pressed = time.monotonic()
             if not self._wait(_ENTER_AGAIN):
                 raise self._unconfirmed()
 
-    def _received(self, pressed: float | None) -> bool:
-        """True once Claude has it; its queue is asked if no hook has spoken for a while after Enter."""
-        late = pressed is not None and time.monotonic() - pressed >= _ENTER_AGAIN
-        return received(self._session, self._text, self._begun, ask_queue=late)
-
     def _shows_ours(self) -> bool:
         return dialogs.holds(dialogs.input_box(self._screen.capture(), self._screen.row()), self._text)
 
     def _enter_was_lost(self, pressed: float) -> bool:
-        """True if Claude has provably read on past our Enter, and the text still stands in the box.
+        """True if Claude has read a key after our Enter, and the text is still in the box.
 
-        A slow Claude shows the text for a while after Enter; a second Enter on top of the first would submit what comes
-        back into the box (a stashed draft), or answer a dialog. Keys are read in their order: once the cursor has
-        followed a later key, the Enter before it is history.
+        A slow Claude shows the text for a while after Enter; a second Enter too early would submit the draft that is
+        restored, or answer a dialog. Keys are read in order: once the cursor has followed a later key, Claude has read
+        the Enter before it.
         """
         if time.monotonic() - pressed < _ENTER_AGAIN:
             return False
@@ -323,9 +308,11 @@ class _Attempt:
 
     def _unconfirmed(self) -> DeliveryUnknown:
         id, message = self._session.id, self._delivery.message
+        reported = any(hooks.fact(one, hooks.parse(one)) is not None for one in self._session.folder.facts())
+        missed = "has not reported the prompt (hook UserPromptSubmit)" if reported else "has run none of our hooks"
         return DeliveryUnknown(
             f"no receipt from {id} for message {message.number} within {self._delivery.timeout:g} s: "
-            f"{version.name(self._session)} {self._missed()}. "
+            f"{version.name(self._session)} {missed}, and its transcript does not show it. "
             f"Its screen shows:\n{dialogs.shown(self._screen.capture())}",
             next=f"dev-sessions status {id}; the same --request-id {message.request_id} again never delivers twice",
             session=id,
@@ -333,42 +320,38 @@ class _Attempt:
             request_id=message.request_id,
         )
 
-    def _missed(self) -> str:
-        reported = any(hooks.fact(one, hooks.parse(one)) is not None for one in self._session.folder.facts())
-        hook = "has not reported the prompt (hook UserPromptSubmit)" if reported else "has run none of our hooks"
-        return f"{hook}, and its transcript does not show it"
-
-    def _failed(self, why: str, screen: str) -> DeliveryFailed:
+    def _failed(self, why: str) -> DeliveryFailed:
+        shown = dialogs.shown(self._screen.capture())
         return DeliveryFailed(
-            f"{why}; nothing was sent to {self._session.id}. Its screen shows:\n{dialogs.shown(screen)}",
+            f"{why}; nothing was sent to {self._session.id}. Its screen shows:\n{shown}",
             next=f"dev-sessions attach {self._session.id}",
         )
 
 
 def received(session: Session, text: str, since: float, ask_queue: bool = True) -> bool:
-    """True if Claude has said, since that time, that it took the prompt `text`.
+    """True if Claude has reported, since that time, that it took the prompt `text`.
 
     Args:
-        ask_queue: also look whether it stands in the queue of a Claude that reports it only when its turn comes.
+        ask_queue: also check the queue of a Claude that reports a prompt only when its turn comes.
     """
-    payloads = observe.reports(session)
-    told = [fact for payload, fields in payloads if (fact := hooks.fact(payload, fields)) is not None]
-    if any(fact.kind == "accepted" and fact.at >= since and fact.text == text for fact in told):
+    reports = hooks.reports(session)
+    facts = [fact for payload, fields in reports if (fact := hooks.fact(payload, fields)) is not None]
+    if any(fact.kind == "accepted" and fact.at >= since and fact.text == text for fact in facts):
         return True
-    if told and not ask_queue:
+    if facts and not ask_queue:
         return False
-    path = observe.transcript_path(session, [fields for _, fields in payloads])
+    path = transcript.find(session, [fields for _, fields in reports])
     entries = transcript.since(path, since - 1.0) if path else []
-    if told:
+    if facts:
         return any(_queued(session, entry, text, since) for entry in entries)
     found = transcript.facts(entries)
     return any(fact.kind == "accepted" and fact.text == text and fact.at >= since - 0.5 for fact in found)
 
 
 def _queued(session: Session, entry: dict[str, Any], text: str, since: float) -> bool:
-    """True if this line of the transcript says that the prompt was queued; it is then kept as the report it stands for.
+    """True if this line of the transcript says that the prompt was queued; it is then kept as the missing report.
 
-    Up to 2.1.197 at least, no hook tells that a prompt was taken while a turn was running.
+    Up to 2.1.197 at least, no hook reports that a prompt was taken while a turn was running.
     """
     at = transcript.stamp(entry)
     payload = Payload(f"queued-{int(at * 1000)}.json", at, json.dumps(entry).encode())
@@ -380,7 +363,7 @@ def _queued(session: Session, entry: dict[str, Any], text: str, since: float) ->
 
 
 def keep(session: Session, payload: Payload) -> None:
-    """Put something that Claude said otherwise among its reports."""
+    """Keep something that Claude has shown in another way as one of its reports."""
     staged = os.path.join(session.folder.agent_path, payload.name)
     files.write_whole(staged, payload.content)
     os.utime(staged, (payload.at, payload.at))

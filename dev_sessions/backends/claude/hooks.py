@@ -1,4 +1,4 @@
-"""What Claude Code is told to report, and how its reports read as facts.
+"""What Claude Code reports through its hooks, and how its reports are read as facts.
 
 A hook is one line of `sh` inside the settings that the session is started with: it survives our upgrade or removal,
 costs about 5 ms, and neither blocks nor fails the agent (a hook that fails is shown on the user's screen; exit code 2
@@ -34,6 +34,8 @@ from ...model import (
     Task,
 )
 from ...system import files
+from ..entries import as_text
+from . import container, paths
 from .permissions import always
 
 TYPE_CHECKING = False
@@ -41,67 +43,70 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...state.folder import Payload
+    from ..session import Session
 
 # All known to 2.1.78 and newer; an older Claude Code refuses to start on a hook that it does not know.
 EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
-# The tools whose end is reported: they start subagents. `Task` is what older versions call `Agent`.
-_LAUNCHERS = "Agent|Task"
 
-# What a long paste of a person's looks like to hooks and model (2.1.283 and newer).
-# It puts two line feeds before the tag, which take nothing from those of the text.
+# The tags around a long pasted text in a prompt (2.1.283 and newer), and the line feeds that Claude adds before them.
 _PASTED = re.compile(r'\n{0,2}<pasted_content id="([0-9a-f]{4})">\n')
-
 # How Claude tells itself that a background task has ended.
 _NOTIFIED = re.compile(r"\s*<task-notification>\s*<task-id>([^<]+)</task-id>")
-# The background tasks that Claude itself takes for work of the agent, and of which it tells itself when they end.
+# The background tasks that Claude counts as work of the agent, and whose end it reports to itself.
 _AGENTS = ("subagent", "workflow")
-# Another Claude that works with this one. It counts as running whether or not it works, and while there is one, the
-# status file says `busy` (2.1.332).
-_TEAMMATE = "teammate"
 
-# What is said of a plan that the report does not hold (2.1.330; see `plans`).
-PLAN_UNTOLD = "The agent has a plan and asks to go on."
+# The text of a plan's question while the plan itself is not known (2.1.330; see `transcript.plan`).
+PLAN_UNKNOWN = "The agent has a plan and asks to go on."
 # How long a question may stay open, in seconds. Node's timers end at 24 days.
 QUESTION_SECONDS = 14 * 86_400
-# The word through a question's pipe that means: the answer stands in the file beside it.
+# Written into a question's pipe when the answer is in the file beside it.
 ANSWERED = "answered"
-# The type of a report that stands for one which Claude does not make.
+# The type of a report that `interrupt` writes, since Claude makes none.
 GIVEN_BACK = "prompt-given-back"
-# At the end of the name of a report that was made when the agent's terminal was closed already.
+
+# The end of a report's name if the agent's terminal was closed: such a terminal cannot be opened any more.
 _HANGUP = "-hangup.json"
-# A terminal that is closed cannot be opened any more.
 _HANGUP_TEST = f"[ -e /proc/$PPID/fd/0 ] && ! (: </proc/$PPID/fd/0) && e={_HANGUP}; "
-# In the folder of the reports: the value that TMUX_PANE has in the agent's own process; empty in most containers.
+# In the folder of the reports: the value of TMUX_PANE in the agent's own process; empty in most containers.
 _PANE = ".pane"
 _CLAIM = f'[ -e "$f/{_PANE}" ] || echo "$TMUX_PANE" >"$f/{_PANE}"; '
 # A hook that leaves its input unread may be reported as failed.
 _OURS_ONLY = f'read -r p <"$f/{_PANE}" && [ "$p" != "$TMUX_PANE" ] && exec cat >/dev/null; '
-# The kernel's random id costs no process to read; elsewhere pid and time have to do.
-_ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s)"
+# The kernel's random id costs no process to read; elsewhere the name is made from pid and time.
+_ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s); "
 _WRITE = 'cat >"$f/.$u" && mv "$f/.$u" "$f/$u$e"'
-# Nothing runs in the background, or the question of the pipe `p` is none of a subagent's. A quote within a text would
+# A question waits on a pipe of its own. Opened for both directions, it neither blocks nor ends, whoever else opens it.
+_WAIT = (
+    f'mkfifo "$q/$u"; exec 3<>"$q/$u" && {_WRITE} && read -r a <&3 && '
+    f'[ "$a" = {ANSWERED} ] && cat "$q/$u.json"; rm -f "$q/$u"'
+)
+# Nothing runs in the background, or the question of the pipe `p` is not a subagent's. A quote within a text would
 # have a backslash before it.
 _IS_OVER = """&& { grep -q '"background_tasks":\\[\\]' "$f/$u$e" || ! grep -q '"agent_id":' "$f/${p##*/}.json"; } """
+_RELEASE = '; for p in "$q"/*; do [ -p "$p" ] %s&& echo over 1<>"$p"; done'
 
 
 def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
     """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole.
 
-    That of a question then waits for the answer, on a pipe of its own in `questions_path`: no processor time is spent
-    and no answer can reach another question. What still waits at the end of a turn is let go, but for the questions of
-    subagents while anything runs in the background; at the end of the session, all.
+    A question's hook then waits for the answer, on a pipe of its own in `questions_path`: it costs no processor time,
+    and no answer can reach another question. The end of a turn releases the hooks that still wait, but not those of
+    subagents while anything runs in the background; the end of the session releases all.
     """
-    commands = dict.fromkeys(EVENTS, (_report(facts_path), 30))
-    commands["SessionStart"] = (_report(facts_path, _CLAIM), 30)
-    commands["PermissionRequest"] = (_question(facts_path, questions_path), QUESTION_SECONDS)
-    for name in ("Stop", "StopFailure"):
-        commands[name] = (_last(facts_path, questions_path, which=_IS_OVER), 30)
-    commands["SessionEnd"] = (_last(facts_path, questions_path, before=_HANGUP_TEST), 30)
-    found: dict[str, Any] = {
-        name: [{"hooks": [{"type": "command", "command": command, "timeout": seconds}]}]
-        for name, (command, seconds) in commands.items()
-    }
-    found["PostToolUse"][0]["matcher"] = _LAUNCHERS
+    before = f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; {{ "
+    report = f"{_OURS_ONLY}{_ID}{_WRITE}"
+    lines = dict.fromkeys(EVENTS, report)
+    lines["SessionStart"] = f"{_CLAIM}{report}"
+    lines["PermissionRequest"] = f"{_OURS_ONLY}{_ID}{_WAIT}"
+    lines["Stop"] = lines["StopFailure"] = report + _RELEASE % _IS_OVER
+    lines["SessionEnd"] = f"{_OURS_ONLY}{_HANGUP_TEST}{_ID}{_WRITE}" + _RELEASE % ""
+    found: dict[str, Any] = {}
+    for name, line in lines.items():
+        seconds = QUESTION_SECONDS if name == "PermissionRequest" else 30
+        hook = {"type": "command", "command": f"{before}{line}; }} 2>/dev/null; exit 0", "timeout": seconds}
+        found[name] = [{"hooks": [hook]}]
+    # The tools that start subagents; `Task` is the older name of `Agent`.
+    found["PostToolUse"][0]["matcher"] = "Agent|Task"
     return found
 
 
@@ -110,62 +115,78 @@ def forget_pane(facts_path: str) -> None:
     files.remove(os.path.join(facts_path, _PANE))
 
 
-def _report(facts_path: str, before: str = "") -> str:
-    return (
-        f"f={shlex.quote(facts_path)}; umask 077; e=.json; "
-        f"{{ {before}{_OURS_ONLY}{_ID}; {_WRITE}; }} 2>/dev/null; exit 0"
-    )
+def reports(session: Session, since: float = 0.0) -> list[tuple[Payload, dict[str, Any]]]:
+    """What Claude has reported since a time, each report with its fields.
 
-
-def _question(facts_path: str, questions_path: str) -> str:
-    # Opened for both directions a pipe neither blocks nor ends, whoever else opens and closes it.
-    return (
-        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; "
-        f'{{ {_OURS_ONLY}{_ID}; mkfifo "$q/$u"; exec 3<>"$q/$u" && {_WRITE} && read -r a <&3 && '
-        f'[ "$a" = {ANSWERED} ] && cat "$q/$u.json"; rm -f "$q/$u"; }} 2>/dev/null; exit 0'
-    )
-
-
-def _last(facts_path: str, questions_path: str, before: str = "", which: str = "") -> str:
-    return (
-        f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; {{ "
-        f"{_OURS_ONLY}{before}{_ID}; {_WRITE}; "
-        f'for p in "$q"/*; do [ -p "$p" ] {which}&& echo over 1<>"$p"; done; }} 2>/dev/null; exit 0'
-    )
+    In a container anybody could have written it: a transcript that is not in Claude's own folder is ignored.
+    """
+    found = [(payload, parse(payload)) for payload in session.folder.facts(since)]
+    if session.contained:
+        for _, fields in found:
+            path = text_of(fields, "transcript_path")
+            if path is not None and not container.is_transcript(path, paths.config_folder(session)):
+                del fields["transcript_path"]
+    return found
 
 
 def parse(payload: Payload) -> dict[str, Any]:
-    """A payload's fields; empty if it is no JSON object (a hook killed half way leaves no file, a full disk may)."""
+    """A payload's fields; empty if it is not a JSON object (a full disk may leave half a file)."""
     return files.parse_object(payload.content) or {}
 
 
-def words(fields: dict[str, Any], name: str) -> str | None:
-    """A field that is to be text; None if it is not."""
+def text_of(fields: dict[str, Any], name: str) -> str | None:
+    """A text field; None if it is missing or not text."""
     value = fields.get(name)
     return value if isinstance(value, str) else None
 
 
-def _several(fields: dict[str, Any], name: str) -> list[Any]:
+def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
     value = fields.get(name)
-    return value if isinstance(value, list) else []
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def fact(payload: Payload, fields: dict[str, Any]) -> Fact | None:
-    """The fact that a hook payload tells, or None."""
-    if "agent_id" in fields and fields.get("hook_event_name") != "PermissionRequest":
-        return None  # a subagent of its own: how its turns fail is reported as StopFailure too (2.1.332)
-    rule = _RULES.get(str(fields.get("hook_event_name") or fields.get("type")))
-    return rule(payload, fields) if rule else None
+    """The fact that a hook's report states, or None."""
+    event = str(fields.get("hook_event_name") or fields.get("type"))
+    if "agent_id" in fields and event != "PermissionRequest":
+        return None  # a subagent's own report, such as the StopFailure of its turn (2.1.332)
+    prompt = text_of(fields, "prompt_id")
+    match event:
+        case "SessionStart":
+            # A compaction in the middle of a turn, and /clear, start a "session" too; the program is the same.
+            return Fact("alive", payload.at) if fields.get("source") in ("startup", "resume") else None
+        case "SessionEnd":
+            return _gone(payload, str(fields.get("reason", "other")))
+        case "UserPromptSubmit":
+            text = plain(str(fields.get("prompt", "")))
+            return Fact("accepted", payload.at, text=text, prompt=prompt, task=task_of(text))
+        case "Stop":
+            return _ended(payload, fields)
+        case "StopFailure":
+            errors = (fields.get(name) for name in ("last_assistant_message", "error_details", "error"))
+            error = next((str(one) for one in errors if one), "the model could not be reached")
+            failed = Fact("ended", payload.at, prompt=prompt, outcome=FAILED, error=error)
+            return failed._replace(reason=reason(fields))
+        case "PostToolUse":
+            subagent = launched(fields.get("tool_response"))
+            return None if subagent is None else Fact("launched", payload.at, prompt=prompt, task=subagent)
+        case "PermissionRequest":
+            return _asked(payload, fields)
+        case "queue-operation":
+            # A line of the transcript that `deliver` has kept as a report: the prompt is in Claude's queue.
+            queued = text_of(fields, "content") if fields.get("operation") == "enqueue" else None
+            return None if queued is None else Fact("accepted", payload.at, text=plain(queued), held=True)
+        case _ if event == GIVEN_BACK:
+            return Fact("ended", payload.at, prompt=prompt, outcome=INTERRUPTED)
+    return None
 
 
 def plain(text: str) -> str:
     """A prompt as it was given: without the tags around pasted text, without the trailing blanks that Claude trims."""
-    return (_unwrapped(text) if "<pasted_content id=" in text else text).rstrip()
-
-
-def _unwrapped(text: str) -> str:
+    if "<pasted_content id=" not in text:
+        return text.rstrip()
     kept, begin = [], 0
-    endless = set()  # ids whose end does not come, not to be looked for again and again
+    endless = set()  # ids without an end tag, which are not searched again and again
     while opening := _PASTED.search(text, begin):
         end = f'\n</pasted_content id="{opening[1]}">\n'
         at = -1 if opening[1] in endless else text.find(end, opening.end())
@@ -176,30 +197,19 @@ def _unwrapped(text: str) -> str:
         else:
             kept += [text[begin : opening.start()], text[opening.end() : at]]
             begin = at + len(end)
-    return "".join([*kept, text[begin:]])
+    return "".join([*kept, text[begin:]]).rstrip()
 
 
-def _session_start(payload: Payload, fields: dict[str, Any]) -> Fact | None:
-    # A compaction in the middle of a turn, and /clear, start a "session" too; the program is the same.
-    return Fact("alive", payload.at) if fields.get("source") in ("startup", "resume") else None
-
-
-def _session_end(payload: Payload, fields: dict[str, Any]) -> Fact | None:
-    reason = str(fields.get("reason", "other"))
+def _gone(payload: Payload, reason: str) -> Fact | None:
     if reason in ("clear", "resume"):
         return None  # the program goes on, with another conversation
-    closed = payload.name.endswith(_HANGUP)
-    why = "its terminal was closed: the tmux session, or the tmux server, has ended" if closed else _why(reason)
+    if payload.name.endswith(_HANGUP):
+        why = "its terminal was closed: the tmux session, or the tmux server, has ended"
+    elif reason == "other":
+        why = "the agent was ended, by a signal most likely"
+    else:
+        why = f"the agent ended itself ({reason})"
     return Fact("gone", payload.at, error=why)
-
-
-def _why(reason: str) -> str:
-    return "the agent was ended, by a signal most likely" if reason == "other" else f"the agent ended itself ({reason})"
-
-
-def _prompt(payload: Payload, fields: dict[str, Any]) -> Fact:
-    text = plain(str(fields.get("prompt", "")))
-    return Fact("accepted", payload.at, text=text, prompt=words(fields, "prompt_id"), task=task_of(text))
 
 
 def task_of(prompt: str) -> str | None:
@@ -208,75 +218,40 @@ def task_of(prompt: str) -> str | None:
     return found[1] if found else None
 
 
-def _queue_operation(payload: Payload, fields: dict[str, Any]) -> Fact | None:
-    """A line of the transcript that `delivery` has taken for a report: the prompt stands in Claude's queue."""
-    text = fields.get("content")
-    if fields.get("operation") != "enqueue" or not isinstance(text, str):
-        return None
-    return Fact("accepted", payload.at, text=plain(text), held=True)
-
-
-def _launched(payload: Payload, fields: dict[str, Any]) -> Fact | None:
-    """A subagent that the agent has started in the background; of one that it waits for nothing need be known."""
-    id = launched(fields.get("tool_response"))
-    return None if id is None else Fact("launched", payload.at, prompt=words(fields, "prompt_id"), task=id)
-
-
 def launched(result: Any) -> str | None:
-    """The id of the subagent that a tool says to have started in the background (2.1.150 to 2.1.332)."""
+    """The id of the subagent that a tool has started in the background, by the tool's result (2.1.150 to 2.1.332)."""
     known = isinstance(result, dict) and result.get("status") == "async_launched"
-    return words(result, "agentId") if known else None
+    return text_of(result, "agentId") if known else None
 
 
-def _stop(payload: Payload, fields: dict[str, Any]) -> Fact:
+def _ended(payload: Payload, fields: dict[str, Any]) -> Fact:
+    """The end of a turn, with what runs on after it and the prompts that Claude will give itself (`/loop`)."""
+    tasks = _objects(fields, "background_tasks")
+    running = [
+        Task(
+            str(task.get("id")),
+            AGENT if task.get("type") in _AGENTS else COMMAND,
+            text_of(task, "command") or text_of(task, "description") or str(task.get("type")),
+        )
+        for task in tasks
+    ]
+    planned = [
+        Task(str(plan.get("id")), SCHEDULE, f"{plan.get('schedule')}: {plan.get('prompt')}")
+        for plan in _objects(fields, "session_crons")
+    ]
+    # A teammate counts as running whether or not it works, and while there is one, the status file says `busy`
+    # (2.1.332): which subagents work on is not known then.
+    known = "background_tasks" in fields and not any(task.get("type") == "teammate" for task in tasks)
     return Fact(
         "ended",
         payload.at,
-        prompt=words(fields, "prompt_id"),
+        prompt=text_of(fields, "prompt_id"),
         outcome=COMPLETED,
-        reply=words(fields, "last_assistant_message"),
-        background=len(left := _left(fields)),
-        subagents=_subagents(fields, left),
+        reply=text_of(fields, "last_assistant_message"),
+        background=len(running) + len(planned),
+        subagents=tuple(task.id for task in running if task.kind == AGENT) if known else None,
         again=fields.get("stop_hook_active") is True,
-        left=left,
-    )
-
-
-def _subagents(fields: dict[str, Any], left: tuple[Task, ...]) -> tuple[str, ...] | None:
-    """The subagents that work on; None if that cannot be told."""
-    tasks = _several(fields, "background_tasks")
-    if "background_tasks" not in fields or any(isinstance(one, dict) and one.get("type") == _TEAMMATE for one in tasks):
-        return None
-    return tuple(task.id for task in left if task.kind == AGENT)
-
-
-def _left(fields: dict[str, Any]) -> tuple[Task, ...]:
-    """What runs on after a turn, and the prompts that Claude will give itself (`/loop`, a wake-up of its own)."""
-    tasks = [task for task in _several(fields, "background_tasks") if isinstance(task, dict)]
-    plans = [plan for plan in _several(fields, "session_crons") if isinstance(plan, dict)]
-    return (
-        *(Task(str(task.get("id")), _kind(task), words(task, "command") or _title(task)) for task in tasks),
-        *(Task(str(plan.get("id")), SCHEDULE, f"{plan.get('schedule')}: {plan.get('prompt')}") for plan in plans),
-    )
-
-
-def _kind(task: dict[str, Any]) -> str:
-    return AGENT if task.get("type") in _AGENTS else COMMAND
-
-
-def _title(task: dict[str, Any]) -> str:
-    return words(task, "description") or str(task.get("type"))
-
-
-def _stop_failure(payload: Payload, fields: dict[str, Any]) -> Fact:
-    told = [str(fields[name]) for name in ("last_assistant_message", "error_details", "error") if fields.get(name)]
-    return Fact(
-        "ended",
-        payload.at,
-        prompt=words(fields, "prompt_id"),
-        outcome=FAILED,
-        error=told[0] if told else "the model could not be reached",
-        reason=reason(fields),
+        left=(*running, *planned),
     )
 
 
@@ -288,65 +263,47 @@ def reason(fields: dict[str, Any]) -> str | None:
     return LIMIT if fields.get("error") == "rate_limit" else None
 
 
-def _given_back(payload: Payload, fields: dict[str, Any]) -> Fact:
-    """What `interrupt` has seen: the prompt stood in the input box again, for its turn had ended before any output."""
-    return Fact("ended", payload.at, prompt=words(fields, "prompt_id"), outcome=INTERRUPTED)
-
-
-def _permission_request(payload: Payload, fields: dict[str, Any]) -> Fact:
-    tool, given = str(fields.get("tool_name", "")), fields.get("tool_input")
-    repeatable = bool(always(fields))
-    id = payload.name.partition(".")[0]
-    question = asked(id, tool, given if isinstance(given, dict) else {}, payload.at, repeatable)
+def _asked(payload: Payload, fields: dict[str, Any]) -> Fact:
+    given = fields.get("tool_input")
+    question = asked(
+        payload.name.partition(".")[0],
+        str(fields.get("tool_name", "")),
+        given if isinstance(given, dict) else {},
+        payload.at,
+        repeatable=bool(always(fields)),
+    )
     question = question._replace(agent=subagent(fields))
-    # Several may be open at once; which of them still are, `questions` tells.
-    return Fact("asked", payload.at, prompt=words(fields, "prompt_id"), question=question, held=True)
+    # Several may be open at once; `questions` says which still are.
+    return Fact("asked", payload.at, prompt=text_of(fields, "prompt_id"), question=question, held=True)
 
 
 def subagent(fields: dict[str, Any]) -> Subagent | None:
     """The subagent that a report comes from; None if it is the session's own agent."""
-    id = words(fields, "agent_id")
-    return Subagent(id, words(fields, "agent_type") or "") if id else None
-
-
-_RULES = {
-    "SessionStart": _session_start,
-    "SessionEnd": _session_end,
-    "UserPromptSubmit": _prompt,
-    "Stop": _stop,
-    "StopFailure": _stop_failure,
-    "PostToolUse": _launched,
-    "PermissionRequest": _permission_request,
-    "queue-operation": _queue_operation,
-    GIVEN_BACK: _given_back,
-}
+    id = text_of(fields, "agent_id")
+    return Subagent(id, text_of(fields, "agent_type") or "") if id else None
 
 
 def asked(id: str, tool: str, given: dict[str, Any], at: float, repeatable: bool = False) -> Question:
-    """The question that a tool call puts to a person; `repeatable`: it may be allowed for good (see `rules`)."""
+    """The question that a tool call asks; `repeatable`: it may be allowed permanently (see `permissions`)."""
     if tool == "AskUserQuestion":
-        parts = tuple(_part(item) for item in _several(given, "questions") if isinstance(item, dict))
+        parts = tuple(_part(item) for item in _objects(given, "questions"))
         labels = tuple(label for part in parts for label in part.options)
         return Question(id, "question", "\n".join(part.text for part in parts), labels, at, parts)
     if tool == "ExitPlanMode":
-        text = str(given.get("plan") or PLAN_UNTOLD)
-        return Question(id, "plan", text, ("allow", "deny"), at)
+        return Question(id, "plan", str(given.get("plan") or PLAN_UNKNOWN), ("allow", "deny"), at)
     choices = ("allow", "always", "deny") if repeatable else ("allow", "deny")
-    return Question(id, "permission", f"{tool}: {_in_full(given)}", choices, at)
+    # The command or file first, and below it everything else that the tool is given.
+    name = next((name for name in ("command", "file_path", "url") if given.get(name)), None)
+    if name is None:
+        shown = json.dumps(given, ensure_ascii=False)
+    else:
+        rest = {other: value for other, value in given.items() if other not in (name, "description")}
+        shown = "\n".join([str(given[name]), *(f"{other}: {as_text(value)}" for other, value in rest.items())])
+    return Question(id, "permission", f"{tool}: {shown}", choices, at)
 
 
 def _part(item: dict[str, Any]) -> Part:
-    options = [option for option in _several(item, "options") if isinstance(option, dict)]
+    options = _objects(item, "options")
     labels = tuple(str(option.get("label", "")) for option in options)
     details = tuple(str(option.get("description") or "") for option in options)
     return Part(str(item.get("question", "")), labels, details, item.get("multiSelect") is True)
-
-
-def _in_full(given: dict[str, Any]) -> str:
-    """What a tool is to do: the command or file, and below it all else that it is given."""
-    name = next((name for name in ("command", "file_path", "url") if given.get(name)), None)
-    if name is None:
-        return json.dumps(given, ensure_ascii=False)
-    rest = {other: value for other, value in given.items() if other not in (name, "description")}
-    lines = [f"{other}: {value if isinstance(value, str) else json.dumps(value)}" for other, value in rest.items()]
-    return "\n".join([str(given[name]), *lines])

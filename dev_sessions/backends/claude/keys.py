@@ -1,27 +1,38 @@
-"""The keys that do what we press them for, in a Claude Code whose user has bound them anew (`keybindings.json`).
+"""Pressing keys on Claude Code: those that its user has bound to something else, on a dialog, and after Ctrl-Z.
 
-As of 2.1.150 to 2.1.332 it cannot be told to leave that file aside, and reads it again when it changes. The last
-binding of a key counts, in the contexts of the input box. Enter submits unless it is bound to something else, and then
-only another key may submit; a key that is unbound (null) has no action, but still edits the text.
+As of 2.1.150 to 2.1.332 Claude cannot be made to ignore the user's `keybindings.json`, and reads it again when it
+changes. The last binding of a key counts, in the contexts of the input box. Enter submits unless it is bound to
+something else, and then only another key may submit; a key that is unbound (null) has no action, but still edits the
+text.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import signal
+import termios
+import time
 
-from ...errors import DeliveryFailed, DevSessionsError, LaunchFailed
-from . import container_files
+from ...errors import DeliveryFailed, DevSessionsError, LaunchFailed, QuestionGone, UsageError
+from ...system import processes
+from ...system.waiting import Watcher
+from ...turns import ASK_GRACE, WAITING_ACTIVITY
+from . import container, dialogs, observe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from typing import Any
 
-# What we press, by tmux's name: Claude's name of the key, its action (None: it edits the text), and what to say of it.
+    from ...model import Question
+    from ...terminal.screen import Screen
+    from ..base import Session
+
+# What we press, by tmux's name: Claude's name of the key, its action (None: it edits the text), and its description.
 _OURS: dict[str, tuple[str, str | None, str]] = {
     "Enter": ("enter", "chat:submit", "submits a message (chat:submit)"),
-    "C-s": ("ctrl+s", "chat:stash", "sets a draft aside (chat:stash)"),
+    "C-s": ("ctrl+s", "chat:stash", "stashes a draft (chat:stash)"),
     "Escape": ("escape", "chat:cancel", "ends a turn (chat:cancel)"),
     "C-u": ("ctrl+u", None, "clears a line (ctrl+u)"),
     "C-a": ("ctrl+a", None, "goes to the beginning of a line (ctrl+a or home)"),
@@ -29,28 +40,27 @@ _OURS: dict[str, tuple[str, str | None, str]] = {
     "BSpace": ("backspace", None, "deletes a character (backspace)"),
     "C-o": ("ctrl+o", "app:toggleTranscript", "leaves the view of the transcript (app:toggleTranscript)"),
 }
-# Where nothing leaves it, nothing opens it either.
+# If no key leaves the transcript, none opens it either.
 _OPTIONAL = ("C-o",)
 _INSTEAD = {"C-a": ("Home", "home"), "C-e": ("End", "end")}
 _CONTEXTS = ("Chat", "Global")
 _ALIASES = {"control": "ctrl", "alt": "meta", "opt": "meta", "option": "meta", "return": "enter", "esc": "escape"}
-# Those that a terminal can tell from others (tried): not Ctrl with h, i, j, m, not Shift or Ctrl with Enter, no F5.
+# The keys that a terminal can tell from others (tried): not Ctrl with h, i, j, m, not Shift or Ctrl with Enter, no F5.
 _SENDABLE = re.compile(r"ctrl\+[abefgklnopqrstuvwxy]|meta\+(?:[a-z]|enter)|tab|escape|enter")
 _TMUX_NAMES = {"tab": "Tab", "escape": "Escape", "enter": "Enter"}
 
-Bound = dict[str, "str | None"]
-
-
-def path_in(folder: str) -> str:
-    """The file of key bindings of a Claude with that configuration folder."""
-    return os.path.join(folder, "keybindings.json")
+_DIALOG_KEY = re.compile(r"[0-9A-Za-z]|Enter|Escape|Tab|BTab|Space|BSpace|Up|Down|Left|Right")
+# How long the screen may take to follow a key; a dialog that has just come ignores keys for some 0.2 s. Seconds.
+_FOLLOWS = 2.0
+# How long a suspended Claude may take to have its terminal again. Seconds.
+_AWAKE = 5.0
 
 
 def pressed(folder: str) -> dict[str, tuple[str, ...]]:
-    """What to press in the place of which key of ours, by tmux's names; keys that are as they were are left out.
+    """The keys to press instead of ours, by tmux's names, for a Claude with that configuration folder.
 
     Raises:
-        DeliveryFailed: some of them are bound to something else, and no other key does what they did.
+        DeliveryFailed: one of ours is bound to something else, and no other key has its action.
     """
     found, missing = _read(folder)
     if missing:
@@ -63,36 +73,39 @@ def refuse_unusable(folder: str) -> None:
     """Raises:
     LaunchFailed: a Claude with that configuration could not be given messages.
     """
-    _, missing = _read(folder)
-    if missing:
-        trouble, remedy = _trouble(folder, missing)
+    for trouble, remedy in troubles(folder):
         raise LaunchFailed(trouble, next=remedy)
 
 
 def troubles(folder: str) -> list[tuple[str, str]]:
-    """What `doctor` says of the file, each with its remedy."""
+    """What is wrong with the user's key bindings, each with its remedy, for `doctor`."""
     _, missing = _read(folder)
     return [_trouble(folder, missing)] if missing else []
 
 
 def _trouble(folder: str, missing: list[str]) -> tuple[str, str]:
     what = ", and none that ".join(_OURS[name][2] for name in missing)
-    where = path_in(folder)
-    remedy = f"give it a key in {where} that a terminal can send (as meta+enter or ctrl+q), in the context Chat"
-    return f"{where} leaves no key that {what}", f"{remedy}; or start agents with another CLAUDE_CONFIG_DIR"
+    path = _path(folder)
+    remedy = f"give it a key in {path} that a terminal can send (as meta+enter or ctrl+q), in the context Chat"
+    return f"{path} leaves no key that {what}", f"{remedy}; or start agents with another CLAUDE_CONFIG_DIR"
+
+
+def _path(folder: str) -> str:
+    return os.path.join(folder, "keybindings.json")
 
 
 def _read(folder: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The keys that take the place of ours, and those of ours that none can take the place of."""
+    """The keys to press instead of ours, and those of ours that have no replacement."""
     try:
-        bound = dict(_bindings(container_files.read_json(path_in(folder))))
+        bound = dict(_bindings(container.read_json(_path(folder))))
     except (OSError, DevSessionsError):
         return {}, []
     found, missing = {}, []
     begin_chords = {key.partition(" ")[0] for key, action in bound.items() if " " in key and action is not None}
     for ours, (key, action, _) in _OURS.items():
-        if _is_as_it_was(key, action, bound) and key not in begin_chords:
-            continue
+        does = bound.get(key, action)
+        if key not in begin_chords and (does == action or (does is None and key == "enter")):
+            continue  # as it is by default
         others = [other for other, does in bound.items() if action and does == action]
         names = [sent for other in others if other not in begin_chords and (sent := _sent(other))]
         name, instead = _INSTEAD.get(ours, ("", ""))
@@ -105,14 +118,8 @@ def _read(folder: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     return found, missing
 
 
-def _is_as_it_was(key: str, action: str | None, bound: Mapping[str, str | None]) -> bool:
-    if key not in bound:
-        return True
-    return bound[key] == action or (bound[key] is None and key == "enter")
-
-
 def _bindings(content: Any) -> Iterator[tuple[str, str | None]]:
-    """Each key with its action, in the order in which they count; nothing of a file that Claude would not take."""
+    """Each key with its action, in the order in which they count; none from a file that Claude would not accept."""
     blocks = content.get("bindings") if isinstance(content, dict) else None
     for block in blocks if isinstance(blocks, list) else ():
         bindings = block.get("bindings") if isinstance(block, dict) and block.get("context") in _CONTEXTS else None
@@ -129,12 +136,79 @@ def _normal(key: str) -> str:
 
 def _sent(key: str) -> tuple[str, ...] | None:
     """A key, or a chord of several, by tmux's names; None if a terminal cannot send it."""
-    presses = key.split(" ")
-    if not all(map(_SENDABLE.fullmatch, presses)):
-        return None
-    return tuple(_tmux_name(press) for press in presses)
+    names = []
+    for press in key.split(" "):
+        if not _SENDABLE.fullmatch(press):
+            return None
+        modifier, _, last = press.rpartition("+")
+        names.append({"": "", "ctrl": "C-", "meta": "M-"}[modifier] + _TMUX_NAMES.get(last, last))
+    return tuple(names)
 
 
-def _tmux_name(press: str) -> str:
-    modifier, _, last = press.rpartition("+")
-    return {"": "", "ctrl": "C-", "meta": "M-"}[modifier] + _TMUX_NAMES.get(last, last)
+def press(session: Session, screen: Screen, question: Question, key: str) -> str:
+    """Press one key on a dialog; see `base.PressesKeys.press`."""
+    if not _DIALOG_KEY.fullmatch(key):
+        raise UsageError(
+            f"no key called {key!r}", next="a letter, a digit, Enter, Escape, Tab, Space, Up, Down, Left or Right"
+        )
+    before = screen.capture()
+    if dialogs.input_box(before, screen.row()) is not None:
+        raise QuestionGone(
+            f"{session.id} shows its input box; no key was pressed. It shows:\n{dialogs.shown(before)}",
+            next=f"dev-sessions attach {session.id}",
+        )
+    until = time.monotonic() + _FOLLOWS
+    with Watcher() as watcher:
+        watcher.watch_descriptor(screen.descriptor)
+        screen.keys(key)
+        while (after := screen.capture()) == before and time.monotonic() < until:
+            watcher.wait(until - time.monotonic())
+            screen.drain()
+    if after == before:
+        raise QuestionGone(
+            f"the key {key} has changed nothing on the screen of {session.id}:\n{dialogs.shown(after)}",
+            next=f"dev-sessions attach {session.id}",
+        )
+    until = time.monotonic() + ASK_GRACE  # for Claude to say that it does not wait any more
+    with Watcher() as watcher:
+        watcher.watch(*observe.sources(session))
+        while time.monotonic() < until:
+            probe = observe.look(session)
+            if probe.activity != WAITING_ACTIVITY or probe.since > question.since + ASK_GRACE:
+                break
+            watcher.wait(until - time.monotonic())
+    return dialogs.shown(screen.capture())
+
+
+def continue_suspended(session: Session, screen: Screen) -> None:
+    """Continue a Claude that a person has suspended (Ctrl-Z). Called before any key is pressed, under the lock.
+
+    Its process does not stop, since a pane's program has no shell above it: Claude gives the terminal back, in the mode
+    for a shell, and reads no key until SIGCONT comes (2.1.150 to 2.1.332). A stopped process goes on by it too.
+    """
+    process = session.folder.process()
+    if process is None or not _is_suspended(process[0]):
+        return
+    until = time.monotonic() + _AWAKE
+    with Watcher() as watcher:
+        watcher.watch_descriptor(screen.descriptor)
+        processes.send_signal(*process, signal.SIGCONT)
+        while _is_suspended(process[0]) and (left := until - time.monotonic()) > 0:
+            watcher.wait(min(left, 0.2))
+            screen.drain()
+
+
+def _is_suspended(pid: int) -> bool:
+    """True if that process is stopped, or its terminal gives whole lines, as for a shell, and not single keys."""
+    if processes.is_stopped(pid):
+        return True
+    try:
+        descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return bool(termios.tcgetattr(descriptor)[3] & termios.ICANON)
+    except termios.error:  # not a terminal
+        return False
+    finally:
+        os.close(descriptor)

@@ -1,35 +1,40 @@
-"""Where a Claude session lives, for `inspect`."""
+"""Where the files and the terminal of a Claude session are."""
 
 from __future__ import annotations
 
 import os
 
-from ..base import Places
-from . import observe
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...terminal.tmux import Tmux
-    from ..base import Session
+    from ...state.folder import Folder
+    from ..session import Session
 
 
-def places(session: Session, tmux: Tmux | None) -> Places:
-    """See `base.Backend.places`.
-
-    Args:
-        tmux: the server to ask what the session is called by now; None if there is no tmux on this machine any more.
-    """
-    payloads = [fields for _, fields in observe.reports(session)]
-    files = {"settings": os.path.join(session.folder.agent_path, "settings.json")}
-    files["transcript"] = observe.transcript_path(session, payloads) or _expected(session)
-    pane = session.private.get("pane")
-    found = tmux.session_of(pane, session.record["key"]) if tmux and pane else None
-    name = found[1] if found else observe.pane_name(session)
-    terminal = {"socket": str(session.private.get("socket") or ""), "session": name}
-    version = session.private.get("version")
-    return Places(files, terminal, str(version) if version else None, any(payloads))
+def settings(folder: Folder) -> str:
+    """The settings that Claude is started with."""
+    return os.path.join(folder.agent_path, "settings.json")
 
 
-def _expected(session: Session) -> str:
-    """Where the transcript will be, but for the name of the project's folder, once there is one."""
-    return os.path.join(observe.config_folder(session), "projects", "*", f"{session.private.get('uuid')}.jsonl")
+def script(folder: Folder) -> str:
+    """The script that starts Claude; it holds the agent's environment, secrets included."""
+    return os.path.join(folder.agent_path, "start.sh")
+
+
+def questions(folder: Folder) -> str:
+    """The folder of the pipes through which questions are answered, and of the answers."""
+    return os.path.join(folder.agent_path, "questions")
+
+
+def container_config(folder: Folder) -> str:
+    """The configuration folder of a Claude in a container."""
+    return os.path.join(folder.agent_path, "claude")
+
+
+def config_folder(session: Session) -> str:
+    """The Claude configuration folder of the session: by its environment at first, then by its first report."""
+    return str(session.private.get("config") or "")
+
+
+def terminal(session: Session) -> str:
+    """The name that the tmux session had at its start: a person types `tmux attach -t dev-<id>`."""
+    return str(session.private.get("terminal") or f"dev-{session.id}")

@@ -1,4 +1,4 @@
-"""Starting Claude Code and seeing it through to its input box."""
+"""Starting Claude Code, and dealing with its dialogs until it shows its input box."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...terminal.screen import Screen
 from ...terminal.server import unreachable
 from ...terminal.tmux import Tmux
 from .. import projects
-from . import container, dialogs, hooks, keys, observe, version
+from . import container, dialogs, hooks, keys, observe, paths, transcript, version
 from . import launch as starting
 from .stop import stop
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
     from ..base import Launch
 
-# A screen that shows a choice we do not know, and has not moved for this long, will not go away by itself. Seconds.
+# A screen with an unknown choice that has not moved for this long will not go away by itself. Seconds.
 _STILL = 2.0
-# A dialog that has just come is drawn anew within some 0.2 s, with its mark back on the default ("No, exit"), and
+# A dialog that has just come is drawn again within some 0.2 s, with its mark back on the default ("No, exit"), and
 # ignores Enter until then: it is answered once it has stood still for this long. Seconds (2.1.330).
 _SETTLED = 0.3
-# Stamps of files may lag behind the clock. Seconds.
+# The file system's times may lag behind the clock. Seconds.
 _CLOCK_TICK = 0.05
 # How long Claude may take to follow a key in a dialog. Seconds.
 _KEY = 1.5
-# How long a Claude that stands at its first dialog may take to end by itself. Seconds.
-_GRACE = 3.0
-# tmux gives the pane its own environment; of that, only what describes the terminal goes on to the agent.
+# tmux gives the pane its own environment; of that, the agent gets only what describes the terminal.
 _CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
 
 
 def start(launch: Launch) -> None:
     """Start the agent and return when it is ready for input; see `base.Backend.launch`."""
-    environ = launch.session.environ
-    id = str(uuid.uuid4())
-    begin(launch, starting.binary_for(launch.session), Tmux(environ), id, ("--session-id", id))
+    session, id = launch.session, str(uuid.uuid4())
+    program = starting.program(session.environ, session.contained)
+    begin(launch, program, Tmux(session.environ), id, ("--session-id", id))
 
 
 def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Sequence[str]) -> None:
     """Start `program` on a conversation, new or old, and return when it is ready for input.
 
+    Claude is started once more, without what the project brings along, if it does not trust the folder.
+
     Args:
         uuid: Claude's own id of the conversation.
-        conversation: what its command line says of it.
+        conversation: the options that name it.
     """
     wanted = f"dev-{launch.session.id}"
     name = tmux.free_name(wanted)
@@ -67,34 +67,37 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
         version=version.known(program, launch.environment),
         program=program,
     )
-    tmux.release(_run(launch, program, tmux, name, conversation))
-
-
-def _run(launch: Launch, program: str, tmux: Tmux, name: str, conversation: Sequence[str]) -> str:
-    """Start Claude, and once more without what the project brings along if the folder is not trusted.
-
-    Returns the pane.
-    """
     if not launch.session.bare:
         try:
-            return _attempt(launch, program, tmux, name, conversation, bare=False)
+            tmux.release(_attempt(launch, program, tmux, name, conversation, bare=False))
+            return
         except _Untrusted:
-            stop(launch.session, tmux, _GRACE)
-    top = launch.path if launch.session.contained else "/"  # what is above it is not mounted there
-    launch.leave_out(projects.found(launch.path, starting.PROJECT, top, launch.session.private["config"]))
-    return _attempt(launch, program, tmux, name, conversation, bare=True)
+            stop(launch.session, tmux)
+    top = launch.path if launch.session.contained else "/"  # a container is given nothing above the project
+    launch.leave_out(projects.found(launch.path, starting.PROJECT, top, folder))
+    tmux.release(_attempt(launch, program, tmux, name, conversation, bare=True))
 
 
 def _attempt(launch: Launch, program: str, tmux: Tmux, name: str, conversation: Sequence[str], bare: bool) -> str:
-    """Start Claude in a tmux session called `name`, and see it through to its input box; returns the pane."""
+    """Start Claude in a tmux session called `name`, and return its pane when it shows its input box."""
     script = starting.write_script(launch, program, conversation, bare)
     begun = time.time()
     socket, pane = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script], launch.session.record["key"])
     launch = _keep(launch, socket=socket, pane=pane)
+    session = launch.session
     try:
-        with Screen(tmux, name, pane, launch.session.record["key"]) as screen, Watcher() as watcher:
+        with Screen(tmux, name, pane, session.record["key"]) as screen, Watcher() as watcher:
             _Start(launch, screen, watcher, begun).run()
-        _keep_what_it_is(launch)
+        # A wrapper, or the user's settings, may have chosen another version, or another configuration folder.
+        process = session.folder.process()
+        reports = [fields for _, fields in hooks.reports(session)]
+        found = {
+            "version": observe.status_file(session, process).get("version") if process else None,
+            "config": transcript.config_of(transcript.find(session, reports)),
+        }
+        news = {key: one for key, one in found.items() if isinstance(one, str) and one != session.private[key]}
+        if news and not session.contained:
+            _keep(launch, **news)
     except ScreenGone as error:
         raise unreachable(tmux) or LaunchFailed(
             "the agent's tmux session ended while Claude was starting", next="run claude by hand in that folder"
@@ -102,22 +105,8 @@ def _attempt(launch: Launch, program: str, tmux: Tmux, name: str, conversation: 
     return pane
 
 
-def _keep_what_it_is(launch: Launch) -> None:
-    """A wrapper, or the user's settings, may have made of it another version, in another configuration folder."""
-    session = launch.session
-    process = session.folder.process()
-    reports = [fields for _, fields in observe.reports(session)]
-    told = {
-        "version": observe.status_file(session, process).get("version") if process else None,
-        "config": observe.config_of(observe.transcript_path(session, reports)),
-    }
-    news = {name: value for name, value in told.items() if isinstance(value, str) and value != session.private[name]}
-    if news and not session.contained:
-        _keep(launch, **news)
-
-
 def _keep(launch: Launch, **private: str | None) -> Launch:
-    """Put down more of our private state, and give back the launch of a session that knows it."""
+    """Store more of our private state, and return the launch with it."""
     session = launch.session
     known = {**session.private, **private}
     launch.keep(known)
@@ -125,18 +114,19 @@ def _keep(launch: Launch, **private: str | None) -> Launch:
 
 
 class _Untrusted(LaunchFailed):
-    """Claude asks whether the folder is trusted, and is not to hear yes."""
+    """Claude asks whether the folder is trusted, and must not get a yes."""
 
 
 class _Start:
-    """Waits for the input box; deals with what stands in the way."""
+    """Waits for the input box, and answers the dialogs before it."""
 
     def __init__(self, launch: Launch, screen: Screen, watcher: Watcher, begun: float) -> None:
         self._launch, self._screen, self._watcher, self._begun = launch, screen, watcher, begun
+        self._session = launch.session
         self._deadline = time.monotonic() + launch.timeout
         self._confirmed: dialogs.Known | None = None
         watcher.watch_descriptor(screen.descriptor)
-        watcher.watch_path(launch.session.folder.facts_path)
+        watcher.watch_path(self._session.folder.facts_path)
 
     def run(self) -> None:
         shown, moved = "", time.monotonic()
@@ -155,23 +145,22 @@ class _Start:
             if dialog is not None and time.monotonic() - moved >= _SETTLED:
                 self._answer(dialog)
             elif dialogs.is_dialog(screen) and time.monotonic() - moved >= _STILL:
-                raise self._unknown("Claude asks something that dev-sessions does not answer", screen)
+                raise self._waiting("Claude asks something that dev-sessions does not answer", screen)
             elif time.monotonic() >= self._deadline:
-                raise self._cut_off() or self._unknown(self._late(screen), screen)
+                raise self._late(screen)
             else:
                 self._wait(_SETTLED)
 
     def _at_rest(self) -> bool:
-        """Claude says that it is idle; a version that does not say has at least reported its start."""
-        session = self._launch.session
-        activity = observe.look(session).activity
+        """Claude says that it is idle; a version without a status file has at least reported its start."""
+        activity = observe.look(self._session).activity
         if activity is None:
-            told = session.folder.facts(self._begun - _CLOCK_TICK)
-            return any(hooks.parse(payload).get("source") in ("startup", "resume") for payload in told)
+            reports = self._session.folder.facts(self._begun - _CLOCK_TICK)
+            return any(hooks.parse(payload).get("source") in ("startup", "resume") for payload in reports)
         return activity == "idle"
 
     def _answer(self, dialog: dialogs.Known) -> None:
-        """Move the mark to the answer, see that it is there, confirm it, and see the dialog go."""
+        """Move the mark to the answer, check that it is there, confirm it, and wait until the dialog is gone."""
         launch = self._launch
         if dialog.trust and not launch.accepts:
             raise _Untrusted(
@@ -185,25 +174,26 @@ class _Start:
             if marked is None or wanted is None:
                 return
             self._screen.keys("Down" if wanted > marked else "Up")
-            if not self._await(_moved_from(shown)):
+            if not self._await_change(dialogs.options, shown):
                 return
             shown = dialogs.options(self._screen.capture())
         self._screen.keys("Enter")
         self._confirmed = dialog
-        self._await(lambda screen: dialogs.known(screen) != dialog)
+        self._await_change(dialogs.known, dialog)
 
-    def _await(self, there: Callable[[str], bool]) -> bool:
-        """Wait until the screen has followed a key; a second one on top of it might hit what comes next."""
+    def _await_change(self, read: Callable[[str], object], before: object) -> bool:
+        """Wait until the screen has followed a key; a second one too early might reach the next dialog."""
         until = min(time.monotonic() + _KEY, self._deadline)
-        while not there(self._screen.capture()):
+        while read(self._screen.capture()) == before:
             if time.monotonic() >= until:
                 return False
             self._wait(until - time.monotonic())
         return True
 
     def _wait(self, seconds: float) -> None:
-        self._watcher.watch_path(observe.config_folder(self._launch.session))
-        self._watcher.watch_path(observe.config_folder(self._launch.session) + "/sessions")
+        folder = paths.config_folder(self._session)
+        self._watcher.watch_path(folder)
+        self._watcher.watch_path(f"{folder}/sessions")
         self._watcher.wait(min(seconds, max(0.0, self._deadline - time.monotonic())))
         self._screen.drain()
 
@@ -212,37 +202,29 @@ class _Start:
         remedy = "fix what it reports, or run claude by hand in that folder to see more"
         return LaunchFailed(
             f"Claude ended while it was starting; its last words:\n{last_words}",
-            next=container.REMEDY if self._launch.session.contained else remedy,
+            next=container.REMEDY if self._session.contained else remedy,
         )
 
-    def _cut_off(self) -> LaunchFailed | None:
-        """It runs in a container, and not a word of it has come out."""
-        session = self._launch.session
-        if not session.contained or session.folder.facts(self._begun - _CLOCK_TICK):
-            return None
-        missing = f"{session.folder.facts_path} is not mounted there at that path"
-        return LaunchFailed(f"Claude's reports do not come out of its container: {missing}", next=container.REMEDY)
-
-    def _late(self, screen: str) -> str:
-        """What was missed, by name: it may be a Claude that is newer than this program."""
+    def _late(self, screen: str) -> LaunchFailed | WaitingForInput:
+        """The error after the deadline; it names what was missing, since this Claude may be newer than this program."""
+        session = self._session
+        if session.contained and not session.folder.facts(self._begun - _CLOCK_TICK):
+            missing = f"{session.folder.facts_path} is not mounted there at that path"
+            return LaunchFailed(f"Claude's reports do not come out of its container: {missing}", next=container.REMEDY)
         missed = []
         if dialogs.input_box(screen) is None:
             missed.append("no input box was recognised on its screen")
         if not self._at_rest():
-            missed.append("it has not told that it is at rest (by its status file, or by the hook SessionStart)")
-        name = version.name(self._launch.session)
-        return f"{name} was not ready for input within {self._launch.timeout:g} s: {' and '.join(missed)}"
+            missed.append("it has not reported that it is at rest (by its status file, or by the hook SessionStart)")
+        what = f"was not ready for input within {self._launch.timeout:g} s: {' and '.join(missed)}"
+        return self._waiting(f"{version.name(session)} {what}", screen)
 
-    def _unknown(self, what: str, screen: str) -> WaitingForInput:
-        id = self._launch.session.id
-        self._launch.session.folder.set_notice(dialogs.shown(screen), time.time())
+    def _waiting(self, what: str, screen: str) -> WaitingForInput:
+        id, shown = self._session.id, dialogs.shown(screen)
+        self._session.folder.set_notice(shown, time.time())
         press = f"dev-sessions respond {id} --key K, or " if dialogs.is_dialog(screen) else ""
         return WaitingForInput(
-            f"{what}. The session {id} stays; its screen shows:\n{dialogs.shown(screen)}",
+            f"{what}. The session {id} stays; its screen shows:\n{shown}",
             next=f"{press}dev-sessions attach {id}, to answer; or dev-sessions kill {id}",
             session=id,
         )
-
-
-def _moved_from(before: list[dialogs.Option]) -> Callable[[str], bool]:
-    return lambda screen: dialogs.options(screen) != before

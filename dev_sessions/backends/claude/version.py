@@ -1,8 +1,8 @@
-"""Which Claude Code that is, and whether it can be supported.
+"""The version of Claude Code, and whether it is supported.
 
-What a session does follows from what its Claude does, never from its number. The number serves three ends: a release
-that would stop at our settings is refused before it is started, the record tells it, and an error about something that
-never came names it. `claude --version` takes 0.1 s or more, so the answer is remembered in the state folder for as long
+What a session does follows from what its Claude does, never from its version. The version has three uses: a release
+that would stop at our settings is refused before it is started, the record shows it, and an error about missing
+evidence names it. `claude --version` takes 0.1 s or more, so the answer is remembered in the state folder for as long
 as the program's file stays the same.
 """
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from ..session import Session
 
-# The Stop hook of an older one does not tell of background work, and before 2.1.133 the transcript does not tell of a
-# turn's end where hooks are switched off: the words would be wrong. Before 2.1.119 there is no status file, and no
+# The Stop hook of an older one does not report background work, and before 2.1.133 the transcript does not record a
+# turn's end where hooks are switched off: we would show wrong states. Before 2.1.119 there is no status file, and no
 # interrupt is seen. 2.1.77 and older stop at our settings: they do not know the hook StopFailure.
 OLDEST = "2.1.150"
-# The newest one that dev-sessions was tried with.
+# The newest one that dev-sessions was tested with.
 NEWEST = "2.1.332"
 
 _MEMORY = "claude-versions.json"
@@ -35,7 +35,7 @@ _SECONDS = 5.0
 
 
 def refuse_unsupported(program: str, environment: Mapping[str, str]) -> None:
-    """Called before anything of a session is made. A program that does not tell its version is not refused.
+    """Called before anything of a session is made. A program that does not answer with a version is not refused.
 
     Args:
         program: the absolute path of `claude`.
@@ -44,14 +44,15 @@ def refuse_unsupported(program: str, environment: Mapping[str, str]) -> None:
     Raises:
         LaunchFailed: this release cannot be supported.
     """
-    remembered = known(program, environment)
-    # A program that is a wrapper stays the same while what it runs changes: nothing is refused by memory.
-    found = remembered if remembered and not _too_old(remembered) else ask(program, environment)
+    found = remembered = known(program, environment)
+    if found is None or _numbers(found) < _numbers(OLDEST):
+        # A program that is a wrapper stays the same while what it runs changes: no version is refused by memory.
+        found = ask(program, environment)
     if found and found != remembered:
         _remember(program, environment, found)
-    if found and _too_old(found):
+    if found and _numbers(found) < _numbers(OLDEST):
         raise LaunchFailed(
-            f"{program} is Claude Code {found}; dev-sessions works with {OLDEST} and newer (tried up to {NEWEST})",
+            f"{program} is Claude Code {found}; dev-sessions works with {OLDEST} and newer (tested up to {NEWEST})",
             next="claude update, or set DEV_SESSIONS_CLAUDE to a newer claude",
             version=found,
         )
@@ -65,13 +66,13 @@ def refuse_without(program: str, environment: Mapping[str, str], since: str, cap
     if found and _numbers(found) < _numbers(since):
         raise Unsupported(
             f"{program} is Claude Code {found}; --{capability.replace('_', '-')} needs {since} or newer",
-            next="claude update, or leave the option away",
+            next="claude update, or omit the option",
             capability=capability,
         )
 
 
 def known(program: str, environment: Mapping[str, str]) -> str | None:
-    """The version that this program has told before, or None. Starts nothing."""
+    """The version that this program has answered with before, or None. Starts nothing."""
     found = _memory(environment).get(os.path.realpath(program))
     mark = _mark(program)
     if not isinstance(found, dict) or mark is None or found.get("mark") != mark:
@@ -81,16 +82,12 @@ def known(program: str, environment: Mapping[str, str]) -> str | None:
 
 
 def name(session: Session) -> str:
-    """What to call a session's agent in an error about something that did not come: it may be newer than this code."""
-    told = session.private.get("version")
-    if not told:
+    """A session's agent in an error about missing evidence: it may be newer than this code."""
+    version = session.private.get("version")
+    if not version:
         return "Claude Code of an unknown version"
-    newer = _numbers(told) > _numbers(NEWEST) if _NUMBER.fullmatch(told) else False
-    return f"Claude Code {told}" + (f" (newer than {NEWEST}, the last one tried)" if newer else "")
-
-
-def _too_old(version: str) -> bool:
-    return _numbers(version) < _numbers(OLDEST)
+    newer = _NUMBER.fullmatch(version) is not None and _numbers(version) > _numbers(NEWEST)
+    return f"Claude Code {version}" + (f" (newer than {NEWEST}, the last one tested)" if newer else "")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -98,7 +95,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS) -> str | None:
-    """What the program itself says; None if it does not answer in time, or not as Claude Code does."""
+    """The program's own answer; None if it does not answer in time, or not as Claude Code does."""
     from .. import programs
 
     def version_in(line: str) -> str | None:
@@ -109,33 +106,29 @@ def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS)
 
 
 def _remember(program: str, environment: Mapping[str, str], version: str) -> None:
-    """Two that remember at once may lose a word of each other: it is asked for again."""
+    """Store the answer. Two commands at once may lose one of theirs: the program is then asked again."""
     mark = _mark(program)
     if mark is None:
         return
     there = {path: one for path, one in _memory(environment).items() if os.path.exists(path)}
-    path = _path(environment)
+    path = os.path.join(environment["DEV_SESSIONS_HOME"], _MEMORY)
     try:
         files.make_folder(os.path.dirname(path))
         files.write_json(path, {**there, os.path.realpath(program): {"mark": mark, "version": version}})
     except DevSessionsError:
-        pass  # whoever has to write next says so
+        pass  # a later write to the state folder reports it
 
 
 def _memory(environment: Mapping[str, str]) -> dict[str, Any]:
     try:
-        value = files.read_json(_path(environment))
+        value = files.read_json(os.path.join(environment["DEV_SESSIONS_HOME"], _MEMORY))
     except (OSError, DevSessionsError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def _path(environment: Mapping[str, str]) -> str:
-    return os.path.join(environment["DEV_SESSIONS_HOME"], _MEMORY)
-
-
 def _mark(program: str) -> list[int] | None:
-    """What changes when the program's file does."""
+    """Size and time of the program's file."""
     try:
         status = os.stat(program)
     except OSError:

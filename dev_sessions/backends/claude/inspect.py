@@ -1,0 +1,36 @@
+"""Where a Claude session lives, for `inspect`."""
+
+from __future__ import annotations
+
+import os
+
+from ..base import Places
+from . import hooks, paths, transcript
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...terminal.tmux import Tmux
+    from ..base import Session
+
+
+def places(session: Session, tmux: Tmux | None) -> Places:
+    """See `base.Backend.places`.
+
+    Args:
+        tmux: the server to ask for the session's present name; None if there is no tmux on this machine any more.
+    """
+    reports = [fields for _, fields in hooks.reports(session)]
+    # Before there is a transcript, all of its path is known but the name of the project's folder.
+    expected = os.path.join(paths.config_folder(session), "projects", "*", f"{session.private.get('uuid')}.jsonl")
+    files = {
+        "settings": paths.settings(session.folder),
+        "transcript": transcript.find(session, reports) or expected,
+    }
+    pane = session.private.get("pane")
+    found = tmux.session_of(pane, session.record["key"]) if tmux and pane else None
+    terminal = {
+        "socket": str(session.private.get("socket") or ""),
+        "session": found[1] if found else paths.terminal(session),
+    }
+    version = session.private.get("version")
+    return Places(files, terminal, str(version) if version else None, any(reports))
