@@ -248,6 +248,14 @@ class Sleeps(Protocol):
 
 
 @runtime_checkable
+class KeepsSecrets(Protocol):
+    """The agent's own files in the session's folder hold secrets, such as its environment."""
+
+    def remove_secrets(self, session: Session) -> None:
+        """Remove these files. Called by `kill` under the session's lock, right before the folder is archived."""
+
+
+@runtime_checkable
 class Goals(Protocol):
     """The agent can pursue an objective over turns by itself."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from ..backends.base import KeepsSecrets
 from ..errors import SessionNotFound, StoreError
 from ..system import files, processes
 from .context import Session
@@ -69,8 +70,8 @@ def _archive(session: Session, stopped: tuple[int, str] | None) -> None:
         with store.lock(folder.lock_path):
             if folder.process() != stopped:
                 session.backend.stop(session)  # a create or a revive went on while we waited for the lock
-            # It holds the agent's environment, secrets and all.
-            files.remove(os.path.join(folder.agent_path, "start.sh"))
+            if isinstance(session.backend, KeepsSecrets):
+                session.backend.remove_secrets(session)
             files.make_folder(store.archive_folder)
             _move(folder.path, os.path.join(store.archive_folder, session.record["key"]))
     except (OSError, StoreError, SessionNotFound):

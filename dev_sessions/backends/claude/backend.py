@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 class ClaudeBackend:
     """See `base`: `Backend`, `Interrupts`, `Responds`, `PressesKeys`, `Revives`, `Contained`, `Attaches`,
-    `ContinuesAtReset`.
+    `ContinuesAtReset`, `KeepsSecrets`.
     """
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:

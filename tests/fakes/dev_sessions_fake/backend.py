@@ -165,6 +165,9 @@ class BareBackend:
         Tmux(session.environ, session.private.get("socket")).kill_session(_pane(session), session.record["key"])
         descendants.end_all(session, known, *STEPS)
 
+    def remove_secrets(self, session: Session) -> None:
+        files.remove(_path(session, "start.sh"))
+
 
 class FakeBackend(BareBackend):
     """All that a backend can do."""
