@@ -1,9 +1,9 @@
-"""What stands on Claude Code's screen: the input box, or a dialog. Pure functions over the text of a capture.
+"""Claude Code's input box and dialogs, recognised on its screen. Pure functions over the text of a capture.
 
-Used only where Claude has no event to offer: before its first hook, and for the input box. As of 2.1.150 to 2.1.332,
-classic renderer: the box is between two rules, of which the upper one may end with the session's name; its first line
-begins with the prompt sign in the first column, the next ones with two blanks, and the cursor is in it. A dialog's
-selected option is marked with the same sign, indented.
+Used only where Claude offers no event: before its first hook, and for the input box. As of 2.1.150 to 2.1.332, classic
+renderer: the box is between two rules, and the upper one may end with the session's name; its first line begins with
+the prompt sign in the first column, the next ones with two blanks, and the cursor is in it. A dialog's selected option
+is marked with the same sign, indented.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _RULE = re.compile(r"^[─━]{3,}")
 _RULE_SIGNS = ("─", "━")
@@ -20,9 +24,9 @@ _LIMIT_COMMAND = f"{_PROMPT_SIGN} /rate-limit-options"
 _PLACEHOLDERS = ("Press up to edit queued messages",)
 _SELECTED = re.compile(r"^\s+❯\s|^❯ \d+\.")
 _OPTION = re.compile(r"^\s*(❯)?\s*(?:\d+\.\s+)?(\S.*?)\s*$")
-# What 2.1.197 and older show in the place of the middle of a text of more than 10,000 characters, squeezed.
+# 2.1.197 and older show this instead of the middle of a text of more than 10,000 characters (without blanks here).
 _TRUNCATED = re.compile(r"\[\.\.\.Truncatedtext#\d+\+\d+lines\.\.\.\]")
-# Below the last rule while the whole transcript is shown in the place of the box, and the key that leaves it again.
+# Below the last rule while the whole transcript is shown instead of the box, and the key that leaves it again.
 _TRANSCRIPT = re.compile(r"^[─━]{3,}\n\s+Showing detailed transcript · ctrl\+o to toggle\b", re.MULTILINE)
 TRANSCRIPT_KEY = "C-o"
 _HINT = re.compile(r"Esc to (cancel|exit)|Enter to (confirm|select)|↑/↓", re.IGNORECASE)
@@ -33,8 +37,8 @@ class Known(NamedTuple):
 
     Attributes:
         sign: words that only this dialog has.
-        answer: how the option to take begins.
-        said: what the user is told.
+        answer: the beginning of the option to take.
+        said: the message for the user.
         trust: it asks whether the folder is trusted.
     """
 
@@ -72,7 +76,7 @@ class Option(NamedTuple):
 class Box(NamedTuple):
     """The input box: its text, and whether all of it is on the screen (a box can outgrow the screen).
 
-    In shell mode the text begins with the "!" that stands in the place of the prompt sign.
+    In shell mode the text begins with "!", which replaces the prompt sign.
     """
 
     text: str
@@ -83,8 +87,8 @@ def input_box(screen: str, row: int | None = None) -> Box | None:
     """The input box, or None if none is shown.
 
     Args:
-        row: the cursor's, counted from 0 at the top: only a box with the cursor in it is one that takes keys. None: the
-            last box on the screen, wherever the cursor is.
+        row: the cursor's, counted from 0 at the top: only a box with the cursor in it takes keys. None: the last box on
+            the screen, wherever the cursor is.
     """
     lines = screen.split("\n")
     rules = [index for index, line in enumerate(lines) if _RULE.fullmatch(line)]
@@ -100,11 +104,12 @@ def input_box(screen: str, row: int | None = None) -> Box | None:
         return None
     content = lines[max(top, 0) : bottom]
     if top < 0:
-        return Box(_text(content), False) if _continued(content, lines[bottom + 1 :]) else None
+        # The first line may have left the screen. A dialog looks alike, but has options below.
+        is_dialog = any(_SELECTED.match(line) for line in lines[bottom + 1 :])
+        return Box(_text(content), False) if any(map(str.strip, content)) and not is_dialog else None
     if top > 0 and not lines[top - 1].endswith(_RULE_SIGNS):
         return None
-    if content[0].startswith(_PROMPT_SIGN):
-        content[0] = content[0][1:]
+    content[0] = content[0].removeprefix(_PROMPT_SIGN)
     return Box(_text(content), True)
 
 
@@ -119,13 +124,8 @@ def _text(content: list[str]) -> str:
     return "" if text in _PLACEHOLDERS else text
 
 
-def _continued(lines: list[str], below: list[str]) -> bool:
-    """True if these can be the last lines of a box whose first one has left the screen; dialogs have options below."""
-    return any(line.strip() for line in lines) and not any(_SELECTED.match(line) for line in below)
-
-
 def only_placeholder(styled: str) -> bool:
-    """True if the input box holds a suggestion of Claude's: dim, but for the sign under the cursor.
+    """True if the input box holds only a suggestion of Claude's, which is dim except for the sign under the cursor.
 
     Args:
         styled: a capture with its colour sequences.
@@ -138,12 +138,12 @@ def only_placeholder(styled: str) -> bool:
     first = next((index for index in reversed(range(rules[-1])) if plain_lines[index].startswith(_PROMPT_SIGN)), None)
     if first is None:
         return False
-    bright = _squeezed_box("".join(_bright(line) for line in lines[first : rules[-1]]))
-    return len(bright) <= 1 and len(bright) < len(_squeezed_box("".join(plain_lines[first : rules[-1]])))
+    bright = _without_blanks(_bright(line) for line in lines[first : rules[-1]])
+    return len(bright) <= 1 and len(bright) < len(_without_blanks(plain_lines[first : rules[-1]]))
 
 
-def _squeezed_box(text: str) -> str:
-    return "".join(text.removeprefix(_PROMPT_SIGN).split())
+def _without_blanks(lines: Iterable[str]) -> str:
+    return "".join("".join(lines).removeprefix(_PROMPT_SIGN).split())
 
 
 _STYLE = re.compile(r"\x1b\[([0-9;:]*)m")
@@ -152,8 +152,7 @@ _STYLE = re.compile(r"\x1b\[([0-9;:]*)m")
 def _bright(line: str) -> str:
     """The parts of a styled line that are not dim (SGR 2, until 22 or 0)."""
     dim, kept = False, ""
-    pieces = _STYLE.split(line)
-    for index, piece in enumerate(pieces):
+    for index, piece in enumerate(_STYLE.split(line)):
         if index % 2 == 0:
             kept += "" if dim else piece
         elif piece in ("", "0", "22") or piece.startswith("0;"):
@@ -164,7 +163,7 @@ def _bright(line: str) -> str:
 
 
 def squeezed(text: str) -> str:
-    """`text` without what a terminal may wrap, pad or fail to show: letters, digits and ASCII signs are left."""
+    """The letters, digits and ASCII signs of a text: a terminal may wrap, pad or fail to show everything else."""
     return "".join(sign for sign in text if sign.isalnum() or (sign.isascii() and sign.isprintable() and sign != " "))
 
 
@@ -175,30 +174,23 @@ def holds(box: Box | None, text: str) -> bool:
     shown, wanted = squeezed(box.text), squeezed(text)
     if not wanted:
         return bool(box.text)
-    parts = _TRUNCATED.split(shown)
-    if len(parts) > 1:
-        return _in_order(parts, wanted, box.whole)
-    return shown == wanted if box.whole else bool(shown) and wanted.endswith(shown)
-
-
-def _in_order(parts: list[str], text: str, whole: bool) -> bool:
-    """True if `text` has these parts one behind the other, the last one at its end, and the first at its beginning."""
+    first, *others = _TRUNCATED.split(shown)
+    if not others:
+        return shown == wanted if box.whole else bool(shown) and wanted.endswith(shown)
+    # The shown parts have to follow each other in the text, from its beginning (if that is shown) to its end.
     at = 0
-    for part in parts[:-1]:
-        found = text.find(part, at)
+    for part in (first, *others[:-1]):
+        found = wanted.find(part, at)
         if found < 0:
             return False
         at = found + len(part)
-    return (
-        bool(parts[-1])
-        and text.endswith(parts[-1])
-        and at + len(parts[-1]) <= len(text)
-        and (not whole or text.startswith(parts[0]))
-    )
+    last = others[-1]
+    ends = bool(last) and wanted.endswith(last) and at + len(last) <= len(wanted)
+    return ends and (not box.whole or wanted.startswith(first))
 
 
 def options(screen: str) -> list[Option]:
-    """The options of a dialog, in order: the marked line, and those around it that begin in the same column."""
+    """The options of a dialog, in order: the marked line, and the lines around it that begin in the same column."""
     lines = [line for line in screen.split("\n") if line.strip() and not _RULE.match(line)]
     marked = next((index for index, line in enumerate(lines) if _SELECTED.match(line)), None)
     if marked is None:
@@ -207,7 +199,7 @@ def options(screen: str) -> list[Option]:
     before = takewhile(lambda line: _column(line) >= column, reversed(lines[:marked]))
     after = takewhile(lambda line: _column(line) >= column, lines[marked + 1 :])
     shown = [*reversed(list(before)), lines[marked], *after]
-    # What is indented deeper describes the option above it.
+    # A line that is indented deeper describes the option above it.
     matches = [_OPTION.match(line) for line in shown if _column(line) == column and not _HINT.search(line)]
     return [Option(match[2], match[1] is not None) for match in matches if match]
 
@@ -217,7 +209,7 @@ def _column(line: str) -> int:
 
 
 def known(screen: str) -> Known | None:
-    """The dialog on the screen, if it is one that we answer: of the table, or any that can simply be declined."""
+    """The dialog on the screen, if we answer it: one of the table, or any that can simply be declined."""
     shown = options(screen)
     if not shown:
         return None
@@ -234,7 +226,7 @@ def known(screen: str) -> Known | None:
 def is_limit_menu(screen: str) -> bool:
     """True if the screen shows the choices that Claude offers by itself at a usage limit (2.1.332).
 
-    They come by a command of its own, whose echo is the line above them. Escape takes the first one: stop, and wait.
+    They result from a command of its own, whose echo is the line above them. Escape chooses the first: stop, and wait.
     """
     lines = [line.rstrip() for line in screen.split("\n") if line.strip()]
     echoes = [index for index, line in enumerate(lines) if line == _LIMIT_COMMAND]
@@ -243,12 +235,12 @@ def is_limit_menu(screen: str) -> bool:
 
 
 def is_dialog(screen: str) -> bool:
-    """True if something on the screen waits for a choice."""
+    """True if the screen offers a choice."""
     return input_box(screen) is None and len(options(screen)) > 1
 
 
 def is_transcript(screen: str) -> bool:
-    """True if the whole transcript is shown in the place of the input box; `TRANSCRIPT_KEY` leaves it."""
+    """True if the whole transcript is shown instead of the input box; `TRANSCRIPT_KEY` leaves it."""
     return _TRANSCRIPT.search(screen) is not None
 
 
