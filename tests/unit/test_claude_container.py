@@ -53,7 +53,7 @@ def report(session: Session, name: str, **fields: Any) -> None:
     Path(session.folder.facts_path, name).write_text(json.dumps(fields))
 
 
-def test_reports_that_are_links_pipes_or_folders_are_not_there(session: Session, host: Path) -> None:
+def test_reports_that_are_links_pipes_or_folders_are_ignored(session: Session, host: Path) -> None:
     facts = Path(session.folder.facts_path)
     (facts / "link.json").symlink_to(host / "plan.md")
     (facts / "lost.json").symlink_to(host / "nothing")
@@ -66,7 +66,7 @@ def test_reports_that_are_links_pipes_or_folders_are_not_there(session: Session,
     assert (host / "plan.md").read_text() == "secret"
 
 
-def test_a_transcript_is_read_in_the_containers_own_folder_only(session: Session, config: Path, host: Path) -> None:
+def test_a_transcript_is_read_only_in_the_containers_own_folder(session: Session, config: Path, host: Path) -> None:
     own, foreign = config / "projects" / "-p" / f"{UUID}.jsonl", host / "-p" / f"{UUID}.jsonl"
     for told in (foreign, "/dev/zero", f"{config}/projects/../../../x/{UUID}.jsonl", own.with_name("-p.jsonl")):
         report(session, "a.json", hook_event_name="Stop", transcript_path=str(told))
@@ -93,7 +93,7 @@ def test_a_transcript_is_read_in_the_containers_own_folder_only(session: Session
     assert len(transcript.since(str(host / "link.jsonl"), 0.0)) == 1
 
 
-def test_a_status_is_read_in_no_folder_but_its_own(session: Session, config: Path, host: Path) -> None:
+def test_a_status_is_read_only_in_its_own_folder(session: Session, config: Path, host: Path) -> None:
     (config / "sessions").symlink_to(host)
     assert observe.status_file(session, (1, "1")) == {}
     (config / "sessions").unlink()
@@ -105,7 +105,7 @@ def test_a_status_is_read_in_no_folder_but_its_own(session: Session, config: Pat
 
 
 @pytest.mark.parametrize("place", ["host", "link", "own"])
-def test_a_plan_is_read_in_the_containers_own_folder_only(config: Path, host: Path, place: str) -> None:
+def test_a_plan_is_read_only_in_the_containers_own_folder(config: Path, host: Path, place: str) -> None:
     path = config / "projects" / "-p" / f"{UUID}.jsonl"
     own = config / "plan.md"
     if place == "link":
@@ -127,7 +127,7 @@ def prepared(session: Session, project: Path, **environment: str) -> dict[str, s
     return dict(container.prepared(launch).environment)
 
 
-def test_what_a_start_clears_away_is_the_containers_own(session: Session, config: Path, host: Path) -> None:
+def test_a_start_removes_only_the_containers_own_files(session: Session, config: Path, host: Path) -> None:
     (config / "sessions").symlink_to(host)
     (config / ".claude.json").symlink_to(host / "new.json")
     prepared(session, host)
@@ -174,7 +174,7 @@ def test_programs_of_the_project_are_not_found_by_what_runs_on_the_host(session:
         ("clauded", "state", "p", None),
     ],
 )
-def test_a_project_that_holds_what_the_host_runs(
+def test_a_project_with_files_that_the_host_runs_is_refused(
     tmp_path: Path, program: str, home: str, path: str, why: str | None
 ) -> None:
     (tmp_path / "p").mkdir()

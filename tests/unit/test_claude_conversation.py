@@ -92,13 +92,13 @@ def test_recorded_conversations(version: str, name: str, expected: list[tuple[st
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_message_that_joined_the_turn_is_the_users(version: str) -> None:
+def test_a_message_that_joined_the_turn_has_the_users_role(version: str) -> None:
     told = recorded(version, "joined")
     assert told.index(("user", "message", "Second message")) == len(told) - 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_no_recorded_conversation_has_a_reminder_or_notice_for_the_users_words(version: str) -> None:
+def test_no_reminder_or_notice_is_shown_as_the_users_words(version: str) -> None:
     for path in (DATA / f"claude-{version}" / "transcripts").glob("*.jsonl"):
         for role, _, words in told(path):
             assert role != "user" or not words.startswith(("<", "[Request")), (path, words)
@@ -172,12 +172,12 @@ def test_a_reminder_beside_the_users_words_is_left_out() -> None:
     assert (entry.role, entry.text) == ("user", "fix it")
 
 
-def test_a_pasted_text_is_shown_as_it_was_pasted() -> None:
+def test_a_pasted_text_is_shown_without_its_tags() -> None:
     (entry,) = read(user('\n<pasted_content id="0a1b">\na\nb\n</pasted_content id="0a1b">\n'))
     assert entry.text == "a\nb"
 
 
-def test_what_is_said_belongs_to_the_prompt_before() -> None:
+def test_a_reply_belongs_to_the_prompt_before() -> None:
     told = read(user("a"), assistant(text("b")), user("c", promptId="p2"), assistant(text("d"), text("e")))
     assert [(one.text, one.prompt) for one in told] == [("a", "p1"), ("b", "p1"), ("c", "p2"), ("d", "p2"), ("e", "p2")]
     assert {one.at for one in told} == {1795341600.0}
@@ -218,7 +218,7 @@ def test_a_command_is_shown_without_its_description() -> None:
     assert call.given == {"command": "ls", "description": "List"}
 
 
-def test_images_are_mentioned_not_spelled_out() -> None:
+def test_images_are_mentioned_without_their_bytes() -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 4000}}
     (said,) = read(user([text("look"), image]))
     assert (said.role, said.text, said.images) == ("user", "look\n[image: image/png]", 1)
@@ -227,7 +227,7 @@ def test_images_are_mentioned_not_spelled_out() -> None:
     assert returned.result[0]["source"] == {"type": "base64", "media_type": "image/png", "data": None, "bytes": 3000}
 
 
-def test_any_line_is_read_without_a_word() -> None:
+def test_broken_lines_give_no_entry() -> None:
     broken = [b"", b"\n", b"{", b"[]\n", b"null\n", b'"x"\n', b"[" * 100_000, b"\xff\xfe\n"]
     assert [entry for line in broken for entry in Reader().read(line)] == []
 
@@ -282,7 +282,7 @@ def test_an_answer_waits_for_the_prompt_that_is_written_after_it(tmp_path: Path)
     conversation.close()
 
 
-def test_an_answer_whose_prompt_was_never_written_stands_behind_it(tmp_path: Path) -> None:
+def test_an_answer_whose_prompt_was_never_written_comes_after_it(tmp_path: Path) -> None:
     path = write(tmp_path / "1", said_at(1.3, assistant(text("Hi."))))
     made = session(tmp_path, report("UserPromptSubmit", path, prompt="hello"))
     assert whole(ClaudeConversation(made)) == ["hello", "Hi."]
@@ -295,7 +295,7 @@ def test_only_the_beginning_is_put_in_order(tmp_path: Path) -> None:
     assert [words for _, _, words in told(path)] == ["hello", "9.0", "8.0"]
 
 
-def test_a_path_that_is_none(tmp_path: Path) -> None:
+def test_an_invalid_path(tmp_path: Path) -> None:
     assert whole(ClaudeConversation(session(tmp_path, report("Stop", Path("a\0b"), last_assistant_message="Hi.")))) == [
         "Hi."
     ]
@@ -330,19 +330,19 @@ def whole(conversation: ClaudeConversation) -> list[str]:
     return texts
 
 
-def test_what_was_said_after_a_clear_follows(tmp_path: Path) -> None:
+def test_the_conversation_after_a_clear_follows(tmp_path: Path) -> None:
     one, two = write(tmp_path / "1", user("first")), write(tmp_path / "2", user("second"))
     made = session(tmp_path, report("SessionStart", one), report("Stop", one), report("SessionStart", two))
     assert whole(ClaudeConversation(made)) == ["first", "second"]
 
 
-def test_without_hooks_it_is_found_by_its_uuid(tmp_path: Path) -> None:
+def test_without_hooks_the_transcript_is_found_by_its_uuid(tmp_path: Path) -> None:
     (tmp_path / "projects" / "-x").mkdir(parents=True)
     write(tmp_path / "projects" / "-x" / "u.jsonl", user("found"))
     assert whole(ClaudeConversation(session(tmp_path))) == ["found"]
 
 
-def test_what_was_reported_and_is_not_written_yet_is_told_once(tmp_path: Path) -> None:
+def test_a_reported_text_that_is_not_written_yet_is_given_once(tmp_path: Path) -> None:
     path = write(tmp_path / "1", user("hello"))
     made = session(
         tmp_path,
@@ -354,7 +354,7 @@ def test_what_was_reported_and_is_not_written_yet_is_told_once(tmp_path: Path) -
     assert whole(ClaudeConversation(made)) == ["hello", "Hi."]
 
 
-def test_of_a_transcript_that_is_gone_the_reports_are_left(tmp_path: Path) -> None:
+def test_without_a_transcript_the_reports_are_left(tmp_path: Path) -> None:
     path = tmp_path / "gone"
     made = session(
         tmp_path,
@@ -364,7 +364,7 @@ def test_of_a_transcript_that_is_gone_the_reports_are_left(tmp_path: Path) -> No
     assert whole(ClaudeConversation(made)) == ["hello", "Hi."]
 
 
-def test_replies_of_lives_of_which_nothing_was_written(tmp_path: Path) -> None:
+def test_replies_of_lives_without_a_transcript(tmp_path: Path) -> None:
     """The agent was killed as soon as it had reported, twice; each time a new conversation began."""
     reports = []
     for name in ("one", "two", "three"):

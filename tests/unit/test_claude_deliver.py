@@ -50,7 +50,7 @@ LONG = st.builds(lambda piece, times: piece * times, st.text(SIGNS, min_size=1, 
     ],
     ids=lambda text: text[:20],
 )
-def test_typed_as_it_is(text):
+def test_texts_that_are_typed(text):
     assert deliver.wire(text, PATH) == ("terminal", text)
 
 
@@ -93,7 +93,7 @@ def test_typed_as_it_is(text):
     ],
     ids=ascii,
 )
-def test_by_file(text):
+def test_texts_that_go_by_file(text):
     wire = deliver.wire(text, PATH)
     assert wire.via == "file"
     assert PATH in wire.text
@@ -114,7 +114,7 @@ def test_a_path_that_the_box_would_alter_is_refused(path):
 
 
 @given(TEXTS | LONG)
-def test_what_is_typed_is_what_the_box_takes_unchanged(text):
+def test_only_texts_that_the_box_accepts_unchanged_are_typed(text):
     wire = deliver.wire(text, PATH)
     if wire.via == "terminal":
         assert wire.text == text.rstrip()
@@ -144,7 +144,7 @@ PICTURES = [
 
 
 @given(TEXTS | LONG | st.lists(st.sampled_from([*PICTURES, "!ls", "a.!b", "[I", "[O", "x [I", "", "!"])).map("\n".join))
-def test_no_piece_is_recognised_as_anything_but_text(text):
+def test_each_piece_is_read_as_text(text):
     if deliver.wire(text, PATH).via == "file":
         return
     pieces = deliver.pieces(text.rstrip())
@@ -156,7 +156,7 @@ def test_no_piece_is_recognised_as_anything_but_text(text):
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-def test_the_path_of_a_picture_is_recognised_in_no_piece(picture):
+def test_no_piece_holds_the_path_of_a_picture(picture):
     whole = f"see\n{picture}\nthere"
     assert _RECOGNISED.search(whole)
     assert not any(_RECOGNISED.search(piece) for piece in deliver.pieces(whole))
@@ -220,6 +220,6 @@ def test_a_queued_prompt_is_received_and_its_line_is_kept_as_the_report(session)
     [("gone", 1795383460.0, True), ("go", 1795383460.6, True), ("go", 1795383460.0, False)],
     ids=["another text", "an older one", "not asked"],
 )
-def test_what_is_not_in_the_queue_is_not_received(session, text, since, ask_queue):
+def test_a_prompt_outside_the_queue_is_not_received(session, text, since, ask_queue):
     assert not deliver.received(session, text, since, ask_queue=ask_queue)
     assert kept(session) == []

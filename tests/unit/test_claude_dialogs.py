@@ -131,18 +131,18 @@ def test_an_empty_box_holds_no_message(name):
         for name in each("busy-queued", "busy-draft", "box-one-line", "box-multi-line")
     ],
 )
-def test_claudes_own_words_in_the_box_are_told_from_a_persons(name, claudes):
+def test_claudes_suggestion_in_the_box_differs_from_a_draft(name, claudes):
     # "Press up to edit queued messages" stands there, dim, while Claude holds some.
     assert dialogs.only_placeholder(screen(f"{name}.styled")) == claudes
 
 
 @pytest.mark.parametrize("name", each("busy-queued", "busy-tool-queued"))
-def test_the_word_on_queued_messages_is_no_text(name):
+def test_the_hint_on_queued_messages_is_not_a_text(name):
     assert dialogs.input_box(screen(name)) == dialogs.Box("", True)
 
 
 @of_each_version
-def test_a_box_in_shell_mode_is_not_an_empty_one(version):
+def test_a_box_in_shell_mode_is_not_empty(version):
     # Whatever is typed behind "!" runs in a shell.
     box = dialogs.input_box(screen(f"{version}/box-shell"))
     assert box != dialogs.input_box(screen(f"{version}/box-empty"))
@@ -151,28 +151,28 @@ def test_a_box_in_shell_mode_is_not_an_empty_one(version):
 
 
 @pytest.mark.parametrize("name", BOXES)
-def test_a_box_is_no_dialog(name):
+def test_a_box_is_not_a_dialog(name):
     assert not dialogs.is_dialog(screen(name))
 
 
 @pytest.mark.parametrize("name", [name for name in BOXES if plain(name) != "box-menu"])
-def test_nothing_is_answered_where_nothing_is_asked(name):
+def test_a_screen_without_a_dialog_gets_no_answer(name):
     assert dialogs.known(screen(name)) is None
 
 
 @pytest.mark.parametrize("name", DIALOGS)
-def test_a_dialog_is_no_input_box(name):
+def test_a_dialog_is_not_an_input_box(name):
     assert dialogs.input_box(screen(name)) is None
 
 
 @pytest.mark.parametrize("name", DIALOGS)
-def test_a_dialog_is_a_dialog(name):
+def test_dialogs_are_recognised(name):
     assert dialogs.is_dialog(screen(name))
 
 
 @pytest.mark.parametrize("lines", [1, 5, 40])
 @pytest.mark.parametrize("name", each("dialog-permission-bash", "dialog-permission-write", "dialog-plan"))
-def test_a_dialog_below_an_indented_reply_is_no_input_box(name, lines):
+def test_a_dialog_below_an_indented_reply_is_not_an_input_box(name, lines):
     # A long reply has scrolled everything but its own indented lines away.
     asked = screen(name)
     below = asked[asked.index("────────") :]
@@ -204,7 +204,7 @@ def test_a_known_dialog_has_an_answer_that_it_offers(name):
 
 
 @pytest.mark.parametrize("name", [name for name in DIALOGS if plain(name) not in ANSWERS])
-def test_what_a_person_has_to_decide_is_not_answered(name):
+def test_a_dialog_for_a_person_is_not_answered(name):
     assert dialogs.known(screen(name)) is None
 
 
@@ -258,7 +258,7 @@ def test_the_box_of_a_message_without_letters(version):
     assert not dialogs.holds(dialogs.input_box(screen(f"{version}/box-empty")), "✓ ✓")
 
 
-def test_no_box_holds_nothing():
+def test_without_a_box_nothing_is_held():
     assert not dialogs.holds(None, "hello")
 
 
@@ -325,7 +325,7 @@ def test_the_rule_of_a_small_window_with_a_name(rule):
     ],
     ids=["empty", "one sign", "one sign under the cursor", "a suggestion"],
 )
-def test_a_draft_of_one_sign_is_no_suggestion(shown, claudes):
+def test_a_draft_of_one_sign_is_not_a_suggestion(shown, claudes):
     rule = "─" * 40
     assert dialogs.only_placeholder(f"{rule}\n{shown}\n{rule}\n  \x1b[2mbypass\x1b[0m\n") == claudes
 
@@ -355,11 +355,11 @@ def test_a_box_that_shows_a_long_text_without_its_middle(shown, held):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_choices_at_a_limit_are_known_by_the_command_that_opens_them(name):
+def test_the_choices_at_a_limit_are_recognised_by_the_command_that_opens_them(name):
     assert dialogs.is_limit_menu(screen(name)) == (plain(name) == "dialog-limit")
 
 
-def test_a_box_below_the_choices_is_not_the_choices():
+def test_a_box_below_the_choices_is_not_a_dialog():
     menu = screen("2.1.330/dialog-limit")
     above, _, _ = menu.partition("\n───")
     assert not dialogs.is_limit_menu(above)

@@ -52,7 +52,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_keys_that_take_the_place_of_ours(tmp_path: Path, name: str) -> None:
+def test_keys_that_replace_ours(tmp_path: Path, name: str) -> None:
     blocks, wanted = TABLE[name]
     assert keys.pressed(write(tmp_path, *blocks)) == wanted
     keys.refuse_unusable(str(tmp_path))
@@ -70,7 +70,7 @@ def test_keys_that_take_the_place_of_ours(tmp_path: Path, name: str) -> None:
         ({"ctrl+a": "chat:undo", "home": "chat:undo"}, "home"),
     ],
 )
-def test_a_key_that_is_missing_is_told_before_anything_is_started(
+def test_a_missing_key_is_reported_before_anything_is_started(
     tmp_path: Path, bindings: dict[str, Any], word: str
 ) -> None:
     folder = write(tmp_path, ("Chat", bindings))
@@ -84,7 +84,7 @@ def test_a_key_that_is_missing_is_told_before_anything_is_started(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"bindings": 3}', '{"bindings": [1, {"context": "Chat"}]}'])
-def test_a_file_that_claude_does_not_take_changes_nothing(tmp_path: Path, content: str) -> None:
+def test_a_file_that_claude_does_not_accept_changes_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "keybindings.json").write_text(content)
     assert keys.pressed(str(tmp_path)) == {}
     assert keys.pressed(str(tmp_path / "none")) == {}

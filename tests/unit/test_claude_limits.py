@@ -83,7 +83,7 @@ def test_only_one_kind_of_error_is_a_limit(error_kind: str) -> None:
     assert hooks.reason({"error": error_kind}) == ("limit" if error_kind == "rate_limit" else None)
 
 
-def test_nothing_is_read_where_no_limit_was(tmp_path: Path) -> None:
+def test_without_a_limit_nothing_is_read(tmp_path: Path) -> None:
     facts, probe = [PROMPT], idle(102.0)
     assert limits.applied(facts, probe, str(tmp_path / "missing"), True) == (facts, probe)
     assert limits.applied([PROMPT, END], probe, None, False) == ([PROMPT, END], probe)
@@ -105,7 +105,7 @@ def test_the_end_waits_for_what_the_transcript_says(session: Session, continues:
 
 
 @pytest.mark.parametrize("said", [error(100.9, None), error(100.9)])
-def test_the_end_stands_as_soon_as_its_error_is_there(session: Session, said: dict[str, object]) -> None:
+def test_the_end_counts_as_soon_as_its_error_is_written(session: Session, said: dict[str, object]) -> None:
     reset = RESET if "quotaLimits" in said else None
     assert session.told([PROMPT, END], [said], idle(101.2), False) == (
         [PROMPT, END._replace(resets_at=reset)],
@@ -130,7 +130,9 @@ def test_an_agent_that_will_go_on_has_not_ended_its_turn(session: Session) -> No
         ([error(100.9), notice(101.0)], Probe(200.0, False)),
     ],
 )
-def test_an_agent_that_will_not_go_on_has(session: Session, entries: list[dict[str, object]], probe: Probe) -> None:
+def test_an_agent_that_stops_has_ended_its_turn(
+    session: Session, entries: list[dict[str, object]], probe: Probe
+) -> None:
     facts, after = session.told([PROMPT, END], entries, probe)
     assert [fact.kind for fact in facts] == ["accepted", "ended"]
     assert after == probe
@@ -150,7 +152,7 @@ def test_the_turn_goes_on_from_the_reset_to_its_end(session: Session) -> None:
     assert session.told([PROMPT, END, ON, DONE], said, idle(5060.0, 5041.0)) == ([PROMPT, DONE], idle(5060.0, 5041.0))
 
 
-def test_any_other_prompt_ends_the_waiting(session: Session) -> None:
+def test_any_other_prompt_ends_the_wait(session: Session) -> None:
     other = Fact("accepted", 200.0, text="b", prompt="p2")
     entries = [error(100.9), notice(101.0), user(200.1, "p2", "human")]
     facts, _ = session.told([PROMPT, END, other], entries, Probe(201.0, True, "busy", 200.0))

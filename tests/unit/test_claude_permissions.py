@@ -36,7 +36,7 @@ def test_a_rule_that_is_offered_holds_for_this_agent_only() -> None:
         ("NotebookEdit", {"notebook_path": "/p/n.ipynb"}, "Edit", "//p/n.ipynb"),
     ],
 )
-def test_where_a_mode_is_offered_a_rule_for_this_alone_is_made(
+def test_instead_of_a_mode_a_rule_for_this_request_is_made(
     tool: str, given: dict[str, Any], name: str, rule: str
 ) -> None:
     assert asked(tool, given, FOLDER, MODE) == [{**offer(rule, tool=name), "destination": "session"}]
@@ -46,14 +46,14 @@ def test_where_a_mode_is_offered_a_rule_for_this_alone_is_made(
     ("tool", "given"),
     [("Bash", {"command": "rm *.log"}), ("Write", {"file_path": "/p/[a].txt"}), ("Write", {"file_path": "in.txt"})],
 )
-def test_what_a_rule_would_widen_is_not_allowed_for_good(tool: str, given: dict[str, Any]) -> None:
+def test_a_request_that_a_rule_would_widen_is_not_allowed_permanently(tool: str, given: dict[str, Any]) -> None:
     assert asked(tool, given, FOLDER, MODE) == []
 
 
-def test_nothing_is_made_where_nothing_is_offered() -> None:
+def test_without_an_offer_there_is_no_rule() -> None:
     assert asked("Bash", {"command": "touch one"}) == []
     assert always({"tool_name": "Bash", "tool_input": None, "permission_suggestions": "x"}) == []
 
 
-def test_an_offer_of_another_kind_is_taken_as_it_is() -> None:
+def test_an_offer_of_another_kind_is_taken_whole() -> None:
     assert asked("Read", {"file_path": "/q/x"}, FOLDER) == [FOLDER]

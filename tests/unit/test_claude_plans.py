@@ -34,17 +34,17 @@ def text(facts: list[Fact]) -> str:
     return question.text
 
 
-def test_the_plan_is_told_in_full(transcript: Path) -> None:
+def test_the_whole_plan_is_shown(transcript: Path) -> None:
     found = questions.with_plan(asked(), str(transcript))
     assert text(found) == "# The new plan\n\n1. ü"
     assert found[:-1] == asked()[:-1]
 
 
-def test_a_plan_that_the_request_holds_is_that(transcript: Path) -> None:
+def test_a_plan_in_the_request_is_shown(transcript: Path) -> None:
     assert text(questions.with_plan(asked(plan="# Mine"), str(transcript))) == "# Mine"
 
 
-def test_what_is_no_plan_stays_as_it_is(transcript: Path) -> None:
+def test_other_questions_stay_as_they_are(transcript: Path) -> None:
     for facts in (asked("Bash", command="ls"), [Fact("alive", 1.0)], []):
         assert questions.with_plan(facts, str(transcript)) == facts
 
@@ -56,7 +56,7 @@ def test_a_plan_that_was_never_written(transcript: Path) -> None:
     assert text(questions.with_plan(asked(), None)) == hooks.PLAN_UNKNOWN
 
 
-def test_a_plan_is_told_in_full_while_it_is_open_though_others_ask_too(transcript: Path) -> None:
+def test_the_whole_plan_is_shown_while_it_is_open_even_if_others_ask_too(transcript: Path) -> None:
     other = Fact("asked", 3.0, question=hooks.asked("r", "Bash", {"command": "ls"}, 3.0))
     found = questions.with_plan([*asked(), other], str(transcript))
     assert (text(found[:-1]), found[-1]) == ("# The new plan\n\n1. ü", other)

@@ -86,7 +86,7 @@ def desk(tmp_path: Path) -> Any:
         os.close(descriptor)
 
 
-def test_the_agents_own_question_is_open_until_its_hook_is_through(desk: Desk) -> None:
+def test_the_agents_own_question_is_open_until_its_hook_has_ended(desk: Desk) -> None:
     desk.ask("a")
     assert desk.open("waiting") == "a"
     desk.through("a")
@@ -101,7 +101,7 @@ def test_a_hook_that_was_killed_leaves_the_question_to_the_dialog(desk: Desk) ->
     assert desk.open("waiting") == "b"
 
 
-def test_what_the_agent_asked_before_is_over_unless_the_transcript_has_both_calls_open(desk: Desk) -> None:
+def test_an_earlier_question_is_over_unless_the_transcript_has_both_calls_open(desk: Desk) -> None:
     desk.ask("a")
     desk.ask("b", wrote=False)
     assert desk.open("waiting") == "b"
@@ -111,7 +111,7 @@ def test_what_the_agent_asked_before_is_over_unless_the_transcript_has_both_call
     assert desk.open("waiting") == "b"
 
 
-def test_calls_of_the_same_words_are_counted(desk: Desk) -> None:
+def test_calls_with_the_same_input_are_counted(desk: Desk) -> None:
     for name in "abc":
         desk.ask(name, "the same")
     assert desk.open("waiting") == "a b c"
@@ -123,7 +123,7 @@ def test_calls_of_the_same_words_are_counted(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("event", ["Stop", "StopFailure", "UserPromptSubmit"])
-def test_a_turn_takes_its_questions_with_it_and_none_of_a_subagent(desk: Desk, event: str) -> None:
+def test_the_end_of_a_turn_ends_its_questions_but_not_a_subagents(desk: Desk, event: str) -> None:
     desk.ask("a")
     desk.ask("s", agent="x")
     desk.report("end", hook_event_name=event)
@@ -137,7 +137,7 @@ def test_a_subagents_question_is_open_whatever_the_status_says(desk: Desk) -> No
     assert desk.open() == ""
 
 
-def test_each_agent_asks_for_itself(desk: Desk) -> None:
+def test_the_questions_of_each_agent_are_separate(desk: Desk) -> None:
     desk.ask("s", "the same", agent="x")
     desk.ask("a", "the same")
     desk.ask("t", "the same", agent="y")
@@ -174,7 +174,7 @@ def test_a_subagent_in_the_foreground_was_answered_in_the_dialog_when_the_status
     assert desk.open("busy", 112) == "s"
 
 
-def test_a_pipe_that_is_none_is_not_opened(desk: Desk, tmp_path: Path) -> None:
+def test_other_files_are_not_opened_as_pipes(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("as it was")
     desk.ask("s", agent="x")
     desk.through("s")
@@ -184,7 +184,7 @@ def test_a_pipe_that_is_none_is_not_opened(desk: Desk, tmp_path: Path) -> None:
     assert desk.open() == ""
 
 
-def test_what_a_subagent_was_started_for(desk: Desk) -> None:
+def test_a_subagents_question_shows_its_task(desk: Desk) -> None:
     desk.note("x", "call agent")
     desk.ask("s", agent="x")
     payload, fields = desk.reports[-1]
@@ -197,7 +197,7 @@ def test_what_a_subagent_was_started_for(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("id", [5, "", "../x", "a\0b", "a/b", "x" * 5000, None, [], {}])
-def test_any_agent_id_is_survived(desk: Desk, id: Any) -> None:
+def test_any_agent_id_is_handled(desk: Desk, id: Any) -> None:
     desk.ask("s")
     desk.reports[-1][1]["agent_id"] = id
     assert desk.open("waiting") == "s"

@@ -68,7 +68,7 @@ def state(folder: Path, rests: float, *entries: dict[str, object]) -> tuple[str,
     return found.status, [turn.state for turn in found.turns]
 
 
-def test_at_once_after_its_stop(tmp_path: Path) -> None:
+def test_it_is_idle_at_once_after_its_stop(tmp_path: Path) -> None:
     assert state(tmp_path, 0.1) == ("idle", ["completed"])
 
 

@@ -35,7 +35,7 @@ def launch(session, environment, path="/"):
 
 
 @pytest.mark.parametrize("path", ["/", "/export", "/a b/export A=1"])
-def test_the_environment_comes_back_to_the_byte(session, path):
+def test_the_environment_is_restored_exactly(session, path):
     starting.write_script(launch(session, VALUES, path), "/bin/claude", ("--session-id", "u"), False)
     kept = starting.kept_environment(session)
     assert {name: kept[name] for name in VALUES} == VALUES
@@ -45,7 +45,7 @@ def test_the_environment_comes_back_to_the_byte(session, path):
     assert starting.kept_environment(session) == kept
 
 
-def test_an_agent_does_not_start_where_a_link_has_taken_the_folders_place(session, tmp_path):
+def test_an_agent_does_not_start_if_a_link_has_replaced_the_folder(session, tmp_path):
     """The link is planted after the path was checked, which is after the script was written at the latest."""
     other, checked = tmp_path / "other", tmp_path / "it's\nlike \\ that" / "work"
     for folder in (other / "work", checked):
@@ -66,14 +66,14 @@ def test_an_agent_does_not_start_where_a_link_has_taken_the_folders_place(sessio
 
 
 @pytest.mark.parametrize("content", [None, b"", b"export A='no end", b"umask 0022\n"])
-def test_a_script_that_is_lost_or_damaged_keeps_none(session, content):
+def test_a_lost_or_damaged_script_gives_no_environment(session, content):
     if content is not None:
         with open(os.path.join(session.folder.agent_path, "start.sh"), "wb") as file:
             file.write(content)
     assert starting.kept_environment(session) is None
 
 
-def test_the_program_is_the_one_of_before_unless_the_caller_names_one(session, tmp_path):
+def test_the_program_is_the_former_one_unless_the_caller_names_one(session, tmp_path):
     programs = []
     for name in ("before", "named", "claude"):
         (tmp_path / name).write_text("#!/bin/sh\n")
@@ -98,7 +98,7 @@ def test_the_program_is_the_one_of_before_unless_the_caller_names_one(session, t
         (['{"type":"assistant"}', '{"type":"system"}', '{"type":"user","mess'], True),
     ],
 )
-def test_a_conversation_has_begun_when_something_was_said(tmp_path, lines, begun):
+def test_a_conversation_has_begun_with_its_first_message(tmp_path, lines, begun):
     path = tmp_path / "transcript.jsonl"
     assert not transcript.has_begun(str(path))
     path.write_text("\n".join([*lines, ""]) if lines[-1:] != ['{"type":"user","mess'] else "\n".join(lines))

@@ -41,7 +41,7 @@ def supported(text):
     return f"{text} (Claude Code)"
 
 
-def test_it_is_asked_once(claude, environment, tmp_path):
+def test_the_program_is_asked_once(claude, environment, tmp_path):
     program = claude(supported(version.NEWEST))
     for _ in range(3):
         version.refuse_unsupported(program, environment)
@@ -49,7 +49,7 @@ def test_it_is_asked_once(claude, environment, tmp_path):
     assert asked(tmp_path) == 1
 
 
-def test_another_file_is_asked_again(claude, environment, tmp_path):
+def test_a_changed_program_is_asked_again(claude, environment, tmp_path):
     program = claude(supported("2.1.197"))
     version.refuse_unsupported(program, environment)
     claude(supported("2.1.1970"))
@@ -59,7 +59,7 @@ def test_another_file_is_asked_again(claude, environment, tmp_path):
     assert asked(tmp_path) == 2
 
 
-def test_links_to_one_program_are_one(claude, environment, tmp_path):
+def test_links_to_one_program_share_the_answer(claude, environment, tmp_path):
     program = claude(supported("2.1.197"))
     (tmp_path / "link").symlink_to(program)
     version.refuse_unsupported(str(tmp_path / "link"), environment)
@@ -77,7 +77,7 @@ def test_an_option_that_needs_a_newer_one_is_refused_with_its_number(claude, env
 
 
 @pytest.mark.parametrize("old", ["2.0.14", "2.1.20", "2.1.77", "2.1.149", "1.9.999"])
-def test_one_that_is_too_old_is_refused_with_the_range(claude, environment, old):
+def test_a_version_that_is_too_old_is_refused_with_the_range(claude, environment, old):
     program = claude(supported(old))
     for _ in range(2):
         with pytest.raises(LaunchFailed) as caught:
@@ -103,7 +103,7 @@ def test_nothing_is_refused_by_memory(claude, environment, tmp_path):
 @pytest.mark.parametrize(
     "fine", [version.OLDEST, version.NEWEST, "2.1.331", "2.2.0", "3.0.0", "10.0.0", "2.1.400-beta.1"]
 )
-def test_what_is_supported_or_newer_is_not_refused(claude, environment, fine):
+def test_supported_and_newer_versions_are_not_refused(claude, environment, fine):
     version.refuse_unsupported(claude(supported(fine)), environment)
 
 
@@ -111,7 +111,7 @@ def test_what_is_supported_or_newer_is_not_refused(claude, environment, fine):
     "answer", ["", "2.1.20", "tool 2.1.20", "v2 (Claude Code)", "error: \udcff".encode("utf-8", "ignore").decode()]
 )
 @pytest.mark.parametrize("code", [0, 1])
-def test_one_that_does_not_tell_is_not_refused(claude, environment, tmp_path, answer, code):
+def test_a_program_without_a_version_is_not_refused(claude, environment, tmp_path, answer, code):
     program = claude(answer, code=code)
     version.refuse_unsupported(program, environment)
     assert version.known(program, environment) is None
@@ -119,7 +119,7 @@ def test_one_that_does_not_tell_is_not_refused(claude, environment, tmp_path, an
     assert asked(tmp_path) == 2
 
 
-def test_one_that_cannot_be_run_is_left_to_the_start(environment, tmp_path):
+def test_a_program_that_cannot_be_run_is_not_refused_here(environment, tmp_path):
     broken = tmp_path / "broken"
     broken.write_text("#!/no/such/interpreter\n")
     broken.chmod(0o755)
@@ -127,7 +127,7 @@ def test_one_that_cannot_be_run_is_left_to_the_start(environment, tmp_path):
     version.refuse_unsupported(str(tmp_path / "gone"), environment)
 
 
-def test_one_that_never_answers_is_ended_with_its_children(environment, tmp_path):
+def test_a_program_that_never_answers_is_ended_with_its_children(environment, tmp_path):
     os.mkfifo(tmp_path / "lives")
     reader = os.open(tmp_path / "lives", os.O_RDONLY | os.O_NONBLOCK)
     program = tmp_path / "claude"
@@ -146,7 +146,7 @@ def test_one_that_never_answers_is_ended_with_its_children(environment, tmp_path
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"PROGRAM": 5}', b'{"PROGRAM": {"mark": MARK, "version": 5}}']
 )
-def test_a_damaged_memory_is_asked_again(claude, environment, tmp_path, content):
+def test_after_damage_the_program_is_asked_again(claude, environment, tmp_path, content):
     program = claude(supported("2.1.197"))
     version.refuse_unsupported(program, environment)
     memory = tmp_path / "state" / "claude-versions.json"
@@ -158,7 +158,7 @@ def test_a_damaged_memory_is_asked_again(claude, environment, tmp_path, content)
     assert asked(tmp_path) == 2
 
 
-def test_a_place_where_nothing_can_be_written_disturbs_nobody(claude, environment, tmp_path):
+def test_a_folder_that_cannot_be_written_does_no_harm(claude, environment, tmp_path):
     (tmp_path / "state").write_text("a file")
     version.refuse_unsupported(claude(supported("2.1.197")), environment)
     with pytest.raises(LaunchFailed):
@@ -182,6 +182,6 @@ def test_programs_that_are_gone_are_forgotten(claude, environment, tmp_path):
         (None, "Claude Code of an unknown version"),
     ],
 )
-def test_what_to_call_it_in_an_error(tmp_path, told, words):
+def test_the_name_in_an_error(tmp_path, told, words):
     session = Session({"id": "fizz-top", "backend": {"version": told}}, Folder(str(tmp_path)), {})
     assert version.name(session) == words

@@ -113,7 +113,7 @@ ENDS = {
 @of_each_version
 @pytest.mark.parametrize("hooks", [True, False], ids=["hooks", "no-hooks"])
 @pytest.mark.parametrize("name", ENDS)
-def test_what_became_of_each_message(tmp_path, version, name, hooks):
+def test_the_outcome_of_each_message(tmp_path, version, name, hooks):
     conversation = Recorded(tmp_path, version, name, hooks).sent(*prompts(version, name))
     assert conversation.outcomes() == ENDS[name]
     assert conversation.state().status == "idle"
@@ -121,7 +121,7 @@ def test_what_became_of_each_message(tmp_path, version, name, hooks):
 
 @pytest.mark.parametrize("version", OLDER)
 @pytest.mark.parametrize("hooks", [True, False], ids=["hooks", "no-hooks"])
-def test_what_was_queued_when_its_turn_was_interrupted(tmp_path, version, hooks):
+def test_a_message_that_was_queued_when_its_turn_was_interrupted(tmp_path, version, hooks):
     name = "followed-interrupted"
     conversation = Recorded(tmp_path, version, name, hooks).sent(*prompts(version, name))
     assert conversation.outcomes() == [(INTERRUPTED, None), (COMPLETED, "Three."), (COMPLETED, "Three.")]
@@ -151,7 +151,7 @@ def test_replies_are_there_once(tmp_path, version, name, replies):
 
 
 @of_each_version
-def test_a_reply_is_known_before_it_is_on_the_disk(tmp_path, version):
+def test_a_reply_is_known_before_it_is_written(tmp_path, version):
     recorded = Recorded(tmp_path, version, "plain")
     (file,) = recorded.config.glob("projects/*/*.jsonl")
     file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if '"assistant"' not in line))
@@ -159,7 +159,7 @@ def test_a_reply_is_known_before_it_is_on_the_disk(tmp_path, version):
 
 
 @of_each_version
-def test_what_a_running_turn_says_is_left_out(tmp_path, version):
+def test_texts_of_a_running_turn_are_left_out(tmp_path, version):
     session = Recorded(tmp_path, version, "interrupted-after-text").session
     assert [entry.text for entry in conversation.replies(session, 9, running=True)] == []
     assert [entry.text for entry in conversation.replies(session, 9, running=False)] == ["some words first"]

@@ -91,13 +91,13 @@ def test_folders_with_odd_names(tmp_path, name):
     assert file.read_bytes() == b"{}"
 
 
-def test_a_folder_that_is_gone_disturbs_nobody(tmp_path):
+def test_a_missing_folder_does_no_harm(tmp_path):
     done = report(tmp_path / "gone", b"{}")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_disturbs_nobody_and_leaves_no_part(tmp_path):
+def test_a_full_disk_does_no_harm_and_leaves_no_partial_file(tmp_path):
     # A limit on the size of files stands for the disk that is full.
     command = f"ulimit -f 1; {hooks.settings(str(tmp_path), '/nowhere')['Stop'][0]['hooks'][0]['command']}"
     done = subprocess.run(["/bin/sh", "-c", command], input=b"x" * 100_000, capture_output=True, timeout=20)
@@ -113,7 +113,7 @@ def test_many_reports_at_once_all_arrive(tmp_path):
     assert sorted(int(file.read_text()) for file in tmp_path.iterdir()) == list(range(20))
 
 
-def test_an_unfinished_report_is_no_fact(tmp_path):
+def test_an_unfinished_report_is_not_a_fact(tmp_path):
     folder = Folder(str(tmp_path))
     folder.make()
     command = hooks.settings(folder.facts_path, "/nowhere")["Stop"][0]["hooks"][0]["command"]
@@ -129,21 +129,21 @@ def test_an_unfinished_report_is_no_fact(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b'"text"', b"\xff\xfe"])
-def test_what_is_no_payload_tells_nothing(content):
+def test_other_content_gives_no_fact(content):
     one = Payload("x.json", 1.0, content)
     assert hooks.parse(one) == {}
     assert hooks.fact(one, hooks.parse(one)) is None
 
 
 @pytest.mark.parametrize("event", ["PreToolUse", "Notification", "SubagentStop", "", None, 5])
-def test_other_events_tell_nothing(event):
+def test_other_events_give_no_fact(event):
     assert fact(hook_event_name=event, prompt="x") is None
 
 
 @pytest.mark.parametrize(
     ("source", "told"), [("startup", True), ("resume", True), ("compact", False), ("clear", False), ("new", False)]
 )
-def test_only_a_start_of_the_program_is_one(source, told):
+def test_only_a_start_of_the_program_counts_as_a_start(source, told):
     found = fact(hook_event_name="SessionStart", source=source)
     assert (found is not None and found.kind == "alive" and found.at == 5.0) == told
 
@@ -152,7 +152,7 @@ def test_only_a_start_of_the_program_is_one(source, told):
     ("reason", "told"),
     [("other", "by a signal"), ("prompt_input_exit", "prompt_input_exit"), ("clear", None), ("resume", None)],
 )
-def test_only_an_end_of_the_program_is_one(reason, told):
+def test_only_an_end_of_the_program_counts_as_an_end(reason, told):
     found = fact(hook_event_name="SessionEnd", reason=reason)
     assert (found is not None) == (told is not None)
     if found:
@@ -168,7 +168,7 @@ subprocess.run(["/bin/sh", "-c", sys.argv[1]], input=b'{"hook_event_name": "Sess
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_an_end_with_the_terminal_says_so(tmp_path, closed):
+def test_an_end_by_a_closed_terminal_says_so(tmp_path, closed):
     """The hook's parent sits at a terminal whose other end may be closed, as it is when tmux has ended."""
     command = hooks.settings(str(tmp_path / "facts"), "/nowhere")["SessionEnd"][0]["hooks"][0]["command"]
     (tmp_path / "facts").mkdir()
@@ -201,11 +201,11 @@ def test_an_end_with_background_work():
     assert fact(hook_event_name="Stop", background_tasks=with_mate).subagents is None
 
 
-def test_an_end_after_one_that_a_hook_took_back():
+def test_an_end_after_one_that_a_hook_has_prevented():
     assert fact(hook_event_name="Stop", stop_hook_active=True).again is True
 
 
-def test_what_happens_to_a_subagent_is_not_reported_as_the_agents_own():
+def test_reports_of_a_subagent_are_not_the_agents_own():
     """Its failure is a StopFailure too, which names the agent's prompt (2.1.332)."""
     failure = {"hook_event_name": "StopFailure", "prompt_id": "p1", "error": "unknown"}
     assert fact(**failure, agent_id="a1") is None
@@ -222,7 +222,7 @@ def test_a_subagent_that_starts_in_the_background():
     assert fact(**report, agent_id="a1", tool_response={"status": "async_launched", "agentId": "a2"}) is None
 
 
-def test_a_prompt_by_which_it_tells_itself_of_a_task():
+def test_a_prompt_that_reports_the_end_of_a_task():
     text = "<task-notification>\n<task-id>a1</task-id>\n<status>completed</status>\n</task-notification>"
     assert fact(hook_event_name="UserPromptSubmit", prompt=text).task == "a1"
     assert fact(hook_event_name="UserPromptSubmit", prompt=f"See: {text}").task is None
@@ -237,7 +237,7 @@ def test_a_prompt_by_which_it_tells_itself_of_a_task():
         ({}, "the model could not be reached"),
     ],
 )
-def test_a_failure_tells_the_most_it_can(fields, error):
+def test_a_failure_shows_the_most_detailed_error(fields, error):
     found = fact(hook_event_name="StopFailure", prompt_id="p1", **fields)
     assert (found.kind, found.outcome, found.error, found.reply) == ("ended", FAILED, error, None)
 
@@ -271,12 +271,12 @@ def test_a_question_with_options():
         ("AskUserQuestion", {"questions": [None, {"question": "Q", "options": [5]}]}, "question", "Q"),
     ],
 )
-def test_what_is_asked(tool, given, kind, text):
+def test_the_text_of_a_question(tool, given, kind, text):
     found = asked(tool, given)
     assert (found.kind, found.text) == (kind, text)
 
 
-def test_who_asks():
+def test_the_agent_that_asks():
     by = {"agent_id": "a1", "agent_type": "Explore"}
     found = fact(hook_event_name="PermissionRequest", tool_name="Bash", tool_input={}, **by).question
     assert found.agent == ("a1", "Explore", "")
@@ -368,12 +368,12 @@ def test_a_message_that_joined_has_the_prompt_of_the_turn_it_joined():
         ({"operation": "enqueue"}, None),
     ],
 )
-def test_a_line_on_the_queue_stands_for_the_report_that_did_not_come(fields, told):
+def test_a_line_on_the_queue_replaces_the_missing_report(fields, told):
     found = fact(type="queue-operation", **fields)
     assert (found and (found.kind, found.text, found.held)) == (told and ("accepted", told, True))
 
 
-def test_settings_name_no_file_of_ours():
+def test_settings_name_none_of_our_files():
     # The hooks outlive our upgrade or removal: nothing in them is a program of ours.
     assert os.path.dirname(hooks.__file__) not in json.dumps(hooks.settings("/some/facts", "/some/questions"))
 
@@ -437,7 +437,7 @@ RUNNING = {"background_tasks": [{"id": "a1", "type": "subagent"}], "last_assista
     ],
     indirect=["waiting"],
 )
-def test_what_is_still_open_at_the_end_of_a_turn_is_let_go_but_for_a_subagents_question(waiting, event, report, ends):
+def test_the_end_of_a_turn_releases_its_open_questions_but_not_a_subagents(waiting, event, report, ends):
     process, pipe, commands = waiting
     pipe.with_name(f"{pipe.name}.json").write_text('{"yes": 1}')
     content = json.dumps(report, separators=(",", ":")).encode()
@@ -451,7 +451,7 @@ def test_what_is_still_open_at_the_end_of_a_turn_is_let_go_but_for_a_subagents_q
     assert process.stdout.read() == b'{"yes": 1}'
 
 
-def test_nobody_is_at_the_pipe_of_a_hook_that_was_killed(waiting):
+def test_the_pipe_of_a_killed_hook_has_no_reader(waiting):
     process, pipe, commands = waiting
     process.kill()
     process.wait(20)
@@ -492,7 +492,7 @@ def test_after_a_new_start_another_pane_counts(tmp_path):
     assert len(run_as("%0", "Stop", tmp_path)) == 3
 
 
-def test_a_process_that_does_not_count_lets_no_question_go(waiting):
+def test_a_process_that_does_not_count_releases_no_question(waiting):
     process, pipe, commands = waiting
     (pipe.parents[1] / "it's facts" / ".pane").write_text("%0\n")
     subprocess.run(["/bin/sh", "-c", commands["Stop"]], input=b"{}", timeout=20, env={**os.environ, "TMUX_PANE": "%1"})

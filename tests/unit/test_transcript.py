@@ -125,7 +125,7 @@ def test_lines_of_any_length(tmp_path_factory, sizes, rest):
 # since
 
 
-def test_since_begins_where_it_is_told(tmp_path):
+def test_since_begins_at_the_given_time(tmp_path):
     file = write(tmp_path, user("a", 1), user("b", 2.5), user("c", 3))
     moment = transcript.stamp(user("", 2.5))
     assert [entry["message"]["content"] for entry in transcript.since(file, moment)] == ["b", "c"]
@@ -133,7 +133,7 @@ def test_since_begins_where_it_is_told(tmp_path):
     assert transcript.since(file, moment + 60) == []
 
 
-def test_since_skips_what_is_no_entry(tmp_path):
+def test_since_skips_other_lines(tmp_path):
     file = tmp_path / "t.jsonl"
     lines = [json.dumps(user("a", 1)), '{"type": "mode"}', "", '["timestamp":]', "null", '"timestamp":', "\udcff"]
     file.write_bytes("\n".join([*lines, json.dumps(user("b", 2))]).encode(errors="surrogateescape") + b"\n")
@@ -152,7 +152,7 @@ def test_a_plain_turn():
     assert begun.at < over.at
 
 
-def test_a_turn_with_a_tool_replies_with_its_last_words():
+def test_a_turn_with_a_tool_replies_with_its_last_text():
     assert short("tool") == [("accepted", "[[reply: I loo"), ("ended", COMPLETED)]
     assert told("tool")[-1].reply == "Done."
 
@@ -190,7 +190,7 @@ def test_an_interrupt(name):
     assert facts[0].prompt == facts[1].prompt
 
 
-def test_an_interrupt_before_output_leaves_no_word():
+def test_an_interrupt_before_output_leaves_no_entry():
     assert [fact.kind for fact in told("interrupted-before-output")] == ["accepted"]
 
 
@@ -206,7 +206,7 @@ def test_an_api_error_ends_its_turn():
     assert (facts[1].reply, facts[1].prompt) == (None, facts[0].prompt)
 
 
-def test_a_limit_ends_its_turn_and_tells_when_it_resets():
+def test_a_limit_ends_its_turn_and_says_when_it_resets():
     ended = [fact for fact in told("limit") if fact.kind == "ended"]
     assert [(fact.outcome, fact.reason, fact.resets_at) for fact in ended] == [
         (FAILED, LIMIT, 1795900000),
@@ -246,7 +246,7 @@ def test_the_second_of_two_ending_entries_ends_nothing():
     assert [fact.kind for fact in found] == ["accepted", "ended"]
 
 
-def test_hooks_that_have_run_end_no_turn():
+def test_hooks_that_have_run_do_not_end_a_turn():
     """One of the user's own may have made the agent go on."""
     feedback = user("Stop hook feedback: go on", 2, isMeta=True)
     found = facts(user("a"), assistant("b"), feedback, system("stop_hook_summary"), assistant("c"), system())
@@ -263,7 +263,7 @@ def notice(id):
     return f"<task-notification>\n<task-id>{id}</task-id>\n<status>completed</status>\n</task-notification>"
 
 
-def test_subagents_that_run_on_are_named_at_each_end_until_the_agent_is_told():
+def test_running_subagents_are_named_at_each_end_until_their_own_end_is_reported():
     enqueued = {"type": "queue-operation", "timestamp": clock(2), "operation": "enqueue", "content": notice("x")}
     told = user(notice("x"), 2, prompt="p2")
     found = facts(
@@ -279,24 +279,24 @@ def test_subagents_that_run_on_are_named_at_each_end_until_the_agent_is_told():
     ]
 
 
-def test_subagents_that_a_key_stopped_run_no_more():
+def test_subagents_that_a_key_stopped_do_not_run_any_more():
     found = facts(user("a"), launched("x"), assistant("b"), system("agents_killed"), user("x was stopped"), system())
     assert [(fact.kind, fact.subagents) for fact in found][2:] == [("stopped", None), ("accepted", None), ("ended", ())]
 
 
-def test_an_api_error_that_was_overcome_is_no_failure():
+def test_an_api_error_before_a_reply_is_not_a_failure():
     failure = assistant("API Error: 529", second=1, isApiErrorMessage=True)
     found = facts(user("a", 0), failure, user("a", 2, prompt="p2"), assistant("Done.", second=3), system(second=4))
     assert (found[-1].outcome, found[-1].reply, found[-1].error) == (COMPLETED, "Done.", None)
 
 
-def test_a_failure_is_told_once_where_an_end_follows():
+def test_a_failure_counts_once_if_an_end_follows():
     failure = assistant("API Error: 529", isApiErrorMessage=True)
     found = [fact for fact in facts(user("a"), failure, system()) if fact.kind == "ended"]
     assert [(fact.outcome, fact.error) for fact in found] == [(FAILED, "API Error: 529")]
 
 
-def test_what_a_sub_agent_says_is_no_fact():
+def test_texts_of_a_subagent_give_no_fact():
     found = facts(
         user("a"),
         user("sub", 1, prompt="s", isSidechain=True),
@@ -311,15 +311,15 @@ def test_what_a_sub_agent_says_is_no_fact():
     "text",
     ["<command-name>/clear</command-name>", "<local-command-stdout>x", "<bash-input>ls</bash-input>", "<bash-stdout>x"],
 )
-def test_commands_of_a_person_are_no_prompts(text):
+def test_local_commands_are_not_prompts(text):
     assert facts(user(text)) == []
 
 
-def test_what_claude_adds_by_itself_is_no_prompt():
+def test_claudes_own_additions_are_not_prompts():
     assert facts(user("Caveat: ...", isMeta=True)) == []
 
 
-def test_a_tool_result_is_no_prompt():
+def test_a_tool_result_is_not_a_prompt():
     entry = user([{"type": "tool_result", "tool_use_id": "t", "content": "x"}])
     assert facts(entry) == []
 
@@ -350,7 +350,7 @@ def test_a_prompt_in_blocks_and_in_paste_tags():
     ],
     ids=repr,
 )
-def test_odd_entries_tell_nothing(entry):
+def test_odd_entries_give_no_fact(entry):
     assert facts(entry) == []
 
 
@@ -403,7 +403,7 @@ def test_replies(name, replies):
         assert texts(path(name), count) == replies[-count:]
 
 
-def test_a_reply_knows_its_prompt():
+def test_a_reply_has_its_prompt():
     prompts = [fact.prompt for fact in told("permission") if fact.kind == "accepted"]
     assert [entry.prompt for entry in conversation.written_replies(path("permission"), 9)] == prompts
 
@@ -414,7 +414,7 @@ def test_replies_without_those_of_running_turns():
     assert texts(path("permission"), skip=frozenset(prompts)) == []
 
 
-def test_no_replies_of_a_missing_file(tmp_path):
+def test_a_missing_file_has_no_replies(tmp_path):
     assert texts(str(tmp_path / "none")) == []
 
 
@@ -434,7 +434,7 @@ def test_messages_without_an_id_stay_apart(tmp_path):
     assert texts(write(tmp_path, user("a"), *entries)) == ["one", "two"]
 
 
-def test_a_tool_call_between_texts_is_no_text(tmp_path):
+def test_a_tool_call_between_texts_is_not_a_text(tmp_path):
     call = assistant(id="m1")
     call["message"]["content"] = [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]
     result = user([{"type": "tool_result", "tool_use_id": "t", "content": "x"}], 2)
@@ -457,7 +457,7 @@ def test_only_words_of_the_agent_itself_are_replies(tmp_path):
     assert texts(file) == ["mine"]
 
 
-def test_an_unfinished_line_is_no_reply(tmp_path):
+def test_an_unfinished_line_is_not_a_reply(tmp_path):
     assert texts(write(tmp_path, user("a"), assistant("one"), assistant("two", id="m2"), end="")) == ["one"]
 
 
