@@ -70,7 +70,7 @@ def test_a_transcript_is_read_only_in_the_containers_own_folder(session: Session
     own, foreign = config / "projects" / "-p" / f"{UUID}.jsonl", host / "-p" / f"{UUID}.jsonl"
     for told in (foreign, "/dev/zero", f"{config}/projects/../../../x/{UUID}.jsonl", own.with_name("-p.jsonl")):
         report(session, "a.json", hook_event_name="Stop", transcript_path=str(told))
-        assert transcript.find(session, [fields for _, fields in hooks.reports(session)]) is None
+        assert transcript.find(session, hooks.reports(session)) is None
     report(session, "a.json", hook_event_name="Stop", transcript_path=str(own))
     own.write_text(LINE)
     (found,) = (fields["transcript_path"] for _, fields in hooks.reports(session))

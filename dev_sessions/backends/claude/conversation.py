@@ -48,8 +48,8 @@ _REMINDER = "<system-reminder>"
 def replies(session: Session, count: int, running: bool) -> list[Entry]:
     """The last assistant texts, oldest first; see `base.Backend.history`."""
     reports = hooks.reports(session)
-    facts = [fact for payload, fields in reports if (fact := hooks.fact(payload, fields)) is not None]
-    path = transcript.find(session, [fields for _, fields in reports])
+    facts = hooks.facts(reports)
+    path = transcript.find(session, reports)
     if not facts and path:
         facts = list(transcript.facts(transcript.since(path, transcript.first_attempt(session) or 0.0)))
     skip, before = unfinished(facts) if running else (frozenset(), math.inf)

@@ -308,7 +308,7 @@ class _Attempt:
 
     def _unconfirmed(self) -> DeliveryUnknown:
         id, message = self._session.id, self._delivery.message
-        reported = any(hooks.fact(one, hooks.parse(one)) is not None for one in self._session.folder.facts())
+        reported = bool(hooks.facts(hooks.reports(self._session)))
         missed = "has not reported the prompt (hook UserPromptSubmit)" if reported else "has run none of our hooks"
         return DeliveryUnknown(
             f"no receipt from {id} for message {message.number} within {self._delivery.timeout:g} s: "
@@ -335,12 +335,12 @@ def received(session: Session, text: str, since: float, ask_queue: bool = True) 
         ask_queue: also check the queue of a Claude that reports a prompt only when its turn comes.
     """
     reports = hooks.reports(session)
-    facts = [fact for payload, fields in reports if (fact := hooks.fact(payload, fields)) is not None]
+    facts = hooks.facts(reports)
     if any(fact.kind == "accepted" and fact.at >= since and fact.text == text for fact in facts):
         return True
     if facts and not ask_queue:
         return False
-    path = transcript.find(session, [fields for _, fields in reports])
+    path = transcript.find(session, reports)
     entries = transcript.since(path, since - 1.0) if path else []
     if facts:
         return any(_queued(session, entry, text, since) for entry in entries)

@@ -40,6 +40,7 @@ from .permissions import always
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ...state.folder import Payload
@@ -179,6 +180,11 @@ def fact(payload: Payload, fields: dict[str, Any]) -> Fact | None:
         case _ if event == GIVEN_BACK:
             return Fact("ended", payload.at, prompt=prompt, outcome=INTERRUPTED)
     return None
+
+
+def facts(reports: Iterable[tuple[Payload, dict[str, Any]]]) -> list[Fact]:
+    """The facts that reports state."""
+    return [found for payload, fields in reports if (found := fact(payload, fields)) is not None]
 
 
 def plain(text: str) -> str:

@@ -19,7 +19,7 @@ def places(session: Session, tmux: Tmux | None) -> Places:
     Args:
         tmux: the server to ask for the session's present name; None if there is no tmux on this machine any more.
     """
-    reports = [fields for _, fields in hooks.reports(session)]
+    reports = hooks.reports(session)
     # Before there is a transcript, all of its path is known but the name of the project's folder.
     expected = os.path.join(paths.config_folder(session), "projects", "*", f"{session.private.get('uuid')}.jsonl")
     files = {
@@ -33,4 +33,4 @@ def places(session: Session, tmux: Tmux | None) -> Places:
         "session": found[1] if found else paths.terminal(session),
     }
     version = session.private.get("version")
-    return Places(files, terminal, str(version) if version else None, any(reports))
+    return Places(files, terminal, str(version) if version else None, any(fields for _, fields in reports))

@@ -135,8 +135,7 @@ def _report(session: Session) -> None:
     Without it, everybody would have to wait until no other evidence can come any more. Nothing is kept if Claude holds
     more prompts, since one of them may run by now.
     """
-    facts = [hooks.fact(payload, hooks.parse(payload)) for payload in session.folder.facts()]
-    marks = [fact for fact in facts if fact is not None and fact.kind in _MARKS]
+    marks = [fact for fact in hooks.facts(hooks.reports(session)) if fact.kind in _MARKS]
     probe = observe.look(session)
     alone = len(marks) > 1 and marks[-1].kind == "accepted" and marks[-2].kind != "accepted"
     at = probe.now if probe.activity is None else probe.since

@@ -42,7 +42,7 @@ def observe(session: Session) -> Observation:
     found = ((hooks.fact(payload, fields), fields) for payload, fields in reports)
     facts = [questions.with_task(fact, fields) for fact, fields in found if fact is not None]
     facts += questions.answered(session.folder, reports, probe)
-    path = transcript.find(session, [fields for _, fields in reports])
+    path = transcript.find(session, reports)
     facts = questions.with_plan(facts, path)
     reported = bool(facts)
     when = _unclear_since(facts, probe) if reported else transcript.first_attempt(session)
@@ -106,7 +106,7 @@ def _found_status(session: Session, process: tuple[int, str]) -> tuple[str, dict
     if status := _status(path, process):
         return path, status
     # `claude` may be a wrapper that runs the real one as its child. It, or the user's settings, may choose the folder.
-    reported = transcript.find(session, [fields for _, fields in hooks.reports(session)])
+    reported = transcript.find(session, hooks.reports(session))
     folder = os.path.join(transcript.config_of(reported) or paths.config_folder(session), "sessions")
     ids = {session.private.get("uuid"), os.path.basename(reported or "").removesuffix(".jsonl")}
     for path in _json_files(folder):

@@ -63,7 +63,7 @@ def _conversation(launch: Launch) -> tuple[str, tuple[str, ...]]:
     """
     session = launch.session
     reports = hooks.reports(session)
-    path = transcript.find(session, [fields for _, fields in reports])
+    path = transcript.find(session, reports)
     if path and transcript.has_begun(path):
         id = os.path.basename(path).removesuffix(".jsonl")
         return id, ("--resume", id)

@@ -90,10 +90,9 @@ def _attempt(launch: Launch, program: str, tmux: Tmux, name: str, conversation: 
             _Start(launch, screen, watcher, begun).run()
         # A wrapper, or the user's settings, may have chosen another version, or another configuration folder.
         process = session.folder.process()
-        reports = [fields for _, fields in hooks.reports(session)]
         found = {
             "version": observe.status_file(session, process).get("version") if process else None,
-            "config": transcript.config_of(transcript.find(session, reports)),
+            "config": transcript.config_of(transcript.find(session, hooks.reports(session))),
         }
         news = {key: one for key, one in found.items() if isinstance(one, str) and one != session.private[key]}
         if news and not session.contained:

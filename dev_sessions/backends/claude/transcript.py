@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from ...state.folder import Payload
     from ..session import Session
 
 _FIRST_BLOCK, _BLOCK = 64 * 1024, 256 * 1024
@@ -33,9 +34,9 @@ INTERRUPT_NOTE = "[Request interrupted"
 _LOCAL = ("<command-name>", "<local-command", "<bash-input>", "<bash-stdout>")
 
 
-def find(session: Session, reports: list[dict[str, Any]]) -> str | None:
+def find(session: Session, reports: list[tuple[Payload, dict[str, Any]]]) -> str | None:
     """The path of the transcript: the last one reported, else by the session's uuid in the projects folder."""
-    for fields in reversed(reports):
+    for _, fields in reversed(reports):
         if path := named(session, fields):
             return path
     projects = os.path.join(paths.config_folder(session), "projects")
