@@ -40,7 +40,10 @@ _REFUSED = ("The user doesn't want to", "User rejected", transcript.INTERRUPT_NO
 
 def respond(session: Session, question: Question, answer: Answer, timeout: float) -> None:
     """Answer a question; see `base.Responds.respond`."""
-    fields = _report(session, question)
+    reports = hooks.reports(session)
+    fields = next((fields for payload, fields in reports if payload.name.partition(".")[0] == question.id), None)
+    if fields is None:
+        raise _closed(session, "Claude Code has not reported this question by its hook (are its hooks switched off?)")
     since = observe.look(session).since
     output = {"hookEventName": "PermissionRequest", "decision": _decision(fields, answer)}
     folder = paths.questions(session.folder)
@@ -60,14 +63,6 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
         )
 
 
-def _report(session: Session, question: Question) -> dict[str, Any]:
-    """The report of the hook that waits for this question's answer."""
-    for payload, fields in hooks.reports(session):
-        if payload.name.partition(".")[0] == question.id:
-            return fields
-    raise _closed(session, "Claude Code has not reported this question by its hook (are its hooks switched off?)")
-
-
 def _closed(session: Session, why: str) -> QuestionGone:
     return QuestionGone(
         f"the question of {session.id} cannot be answered from here: {why}; nothing was sent",
@@ -80,14 +75,12 @@ def _wake(session: Session, question: Question) -> None:
     """Tell the hook that the answer is there; one write, which a pipe takes whole or not at all."""
     try:
         pipe = questions.open_pipe(session.folder, question.id)
+        try:
+            os.write(pipe, f"{hooks.ANSWERED}\n".encode())
+        finally:
+            os.close(pipe)
     except OSError as error:
         raise _closed(session, "the hook that would take the answer was ended") from error
-    try:
-        os.write(pipe, f"{hooks.ANSWERED}\n".encode())
-    except OSError as error:
-        raise _closed(session, "the hook that would take the answer has just ended") from error
-    finally:
-        os.close(pipe)
 
 
 def _decision(fields: dict[str, Any], answer: Answer) -> dict[str, Any]:

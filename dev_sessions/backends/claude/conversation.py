@@ -295,7 +295,13 @@ class Reader(EntryMaker):
             yield self.entry("assistant", str(block.get("thinking", "")), kind="thinking")
         elif kind.endswith("tool_use"):
             given = block.get("input")
-            yield self.call(str(block.get("id")), str(block.get("name")), given, _input(given))
+            if isinstance(given, dict):
+                # The command, the path, or every field on a line.
+                hidden = ("description",) if "command" in given else ()
+                text = as_lines({name: value for name, value in given.items() if name not in hidden})
+            else:
+                text = json.dumps(given, ensure_ascii=False)
+            yield self.call(str(block.get("id")), str(block.get("name")), given, text)
         elif kind.endswith("tool_result"):
             yield self._result(block)
 
@@ -304,13 +310,6 @@ class Reader(EntryMaker):
         parts = transcript.as_blocks(content)
         failed = bool(block.get("is_error"))
         return self.result(call, content, _shown(parts), failed=failed, images=_images(parts))
-
-
-def _input(given: Any) -> str:
-    """A tool's input for a person: the command, the path, or every field on a line."""
-    if not isinstance(given, dict):
-        return json.dumps(given, ensure_ascii=False)
-    return as_lines({name: one for name, one in given.items() if name != "description" or "command" not in given})
 
 
 def _images(blocks: list[dict[str, Any]]) -> int:

@@ -158,19 +158,22 @@ class _Attempt:
         Raises:
             WaitingForInput: something else gets the keys, and a person has to leave it.
         """
-        until, left, pressed = time.monotonic() + _STILL, False, 0.0
+        id, until, left, pressed = self._session.id, time.monotonic() + _STILL, False, 0.0
         while (box := dialogs.input_box(screen := self._screen.capture(), self._screen.row())) is None:
             menu = dialogs.is_limit_menu(screen)
             if (dialogs.is_dialog(screen) and not menu) or time.monotonic() >= until:
-                raise self._waiting(screen)
+                raise WaitingForInput(
+                    f"{id} does not show its input box; nothing was sent. It shows:\n{dialogs.shown(screen)}",
+                    next=f"dev-sessions respond {id} --key Escape, or dev-sessions attach {id}",
+                )
             if dialogs.is_transcript(screen) and not left:
                 until, left = time.monotonic() + _LEAVING, True
-                self._delivery.say(f"left the view of the transcript in {self._session.id}")
+                self._delivery.say(f"left the view of the transcript in {id}")
                 self._screen.keys(dialogs.TRANSCRIPT_KEY)
             if menu and time.monotonic() - pressed >= _MENU_AGAIN:
                 if not pressed:
                     until = time.monotonic() + _LEAVING
-                    self._delivery.say(f"closed the choices that Claude offered in {self._session.id} at a usage limit")
+                    self._delivery.say(f"closed the choices that Claude offered in {id} at a usage limit")
                 self._screen.keys("Escape", exactly=True)
                 pressed = time.monotonic()
             self._wait(until - time.monotonic())
@@ -299,12 +302,6 @@ class _Attempt:
         self._watcher.wait(min(seconds, left))
         self._screen.drain()
         return left > 0
-
-    def _waiting(self, screen: str) -> WaitingForInput:
-        return WaitingForInput(
-            f"{self._session.id} does not show its input box; nothing was sent. It shows:\n{dialogs.shown(screen)}",
-            next=f"dev-sessions respond {self._session.id} --key Escape, or dev-sessions attach {self._session.id}",
-        )
 
     def _unconfirmed(self) -> DeliveryUnknown:
         id, message = self._session.id, self._delivery.message

@@ -30,6 +30,7 @@ _SETTLED = 0.3
 _CLOCK_TICK = 0.05
 # How long Claude may take to follow a key in a dialog. Seconds.
 _KEY = 1.5
+_REMEDY = "fix what it reports, or run claude by hand in that folder to see more"
 # tmux gives the pane its own environment; of that, the agent gets only what describes the terminal.
 _CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
 
@@ -137,7 +138,10 @@ class _Start:
                 self._launch.say(self._confirmed.said.format(path=self._launch.path))
                 self._confirmed = None
             if self._screen.dead():
-                raise self._died()
+                raise LaunchFailed(
+                    f"Claude ended while it was starting; its last words:\n{dialogs.shown(self._screen.last_words())}",
+                    next=container.REMEDY if self._session.contained else _REMEDY,
+                )
             if dialogs.input_box(screen) is not None and self._at_rest():
                 return
             dialog = dialogs.known(screen)
@@ -195,14 +199,6 @@ class _Start:
         self._watcher.watch_path(f"{folder}/sessions")
         self._watcher.wait(min(seconds, max(0.0, self._deadline - time.monotonic())))
         self._screen.drain()
-
-    def _died(self) -> LaunchFailed:
-        last_words = dialogs.shown(self._screen.last_words())
-        remedy = "fix what it reports, or run claude by hand in that folder to see more"
-        return LaunchFailed(
-            f"Claude ended while it was starting; its last words:\n{last_words}",
-            next=container.REMEDY if self._session.contained else remedy,
-        )
 
     def _late(self, screen: str) -> LaunchFailed | WaitingForInput:
         """The error after the deadline; it names what was missing, since this Claude may be newer than this program."""
