@@ -1,4 +1,4 @@
-"""What was said in a Claude session, as entries: the last replies, and the whole conversation from its beginning.
+"""The last replies of a Claude session, and its whole conversation, as entries.
 
 What a person or we have said is `user`. Everything else that Claude Code files under that role is not: results of
 tools, reminders, notes of an interrupt, the output of local commands, summaries, notices of background work (as of

@@ -1,4 +1,4 @@
-"""What Claude Code reports through its hooks, and how its reports are read as facts.
+"""Claude Code's hooks: the settings for them, and the facts that their reports state.
 
 A hook is one line of `sh` inside the settings that the session is started with: it survives our upgrade or removal,
 costs about 5 ms, and neither blocks nor fails the agent (a hook that fails is shown on the user's screen; exit code 2

@@ -1,4 +1,4 @@
-"""Where a Claude session lives, for `inspect`."""
+"""The files and the terminal of a Claude session, for `inspect`."""
 
 from __future__ import annotations
 

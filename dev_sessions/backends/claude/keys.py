@@ -1,4 +1,4 @@
-"""Pressing keys on Claude Code: those that its user has bound to something else, on a dialog, and after Ctrl-Z.
+"""Pressing keys on Claude Code: the user's own key bindings, dialogs, and an agent that was suspended by Ctrl-Z.
 
 As of 2.1.150 to 2.1.332 Claude cannot be made to ignore the user's `keybindings.json`, and reads it again when it
 changes. The last binding of a key counts, in the contexts of the input box. Enter submits unless it is bound to

@@ -1,5 +1,7 @@
-"""The state of a Claude session without asking the agent: our hooks' reports, Claude's own status file, its process,
-and, only where these leave a question open, the end of its transcript.
+"""The facts and the probe of a Claude session, read without asking the agent.
+
+They come from our hooks' reports, Claude's own status file, its process, and, only where these leave a question open,
+the end of its transcript.
 
 Claude Code's status file is `<config>/sessions/<pid>.json` (2.1.119 and newer): `status` is busy, idle, waiting or
 shell (idle, with a background command), `statusUpdatedAt` in milliseconds since the epoch.

@@ -1,4 +1,4 @@
-"""Where the files and the terminal of a Claude session are."""
+"""The paths of a Claude session's files, and the name of its terminal."""
 
 from __future__ import annotations
 

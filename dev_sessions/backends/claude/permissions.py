@@ -1,4 +1,4 @@
-"""The rules that Claude Code gets when a request is to be allowed permanently. Pure."""
+"""The rules that Claude Code gets when a request is allowed permanently. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the questions that Claude Code asked are still open (2.1.150 to 2.1.332, found by experiment).
+"""The questions of Claude Code that are still open (2.1.150 to 2.1.332, found by experiment).
 
 The hook that reports a question (see `hooks`) holds a pipe until it is answered. The other evidence depends on who
 asks:

@@ -1,4 +1,4 @@
-"""Starting Claude Code, and dealing with its dialogs until it shows its input box."""
+"""Starting Claude Code, and answering its dialogs until it shows its input box."""
 
 from __future__ import annotations
 
