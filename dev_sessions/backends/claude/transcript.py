@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from ...model import Kind
     from ...state.folder import Payload
     from ..session import Session
 
@@ -237,7 +238,7 @@ class _FactReader:
         followed = text in self._queue
         if followed:
             self._queue.remove(text)
-        kind = "started" if followed or entry.get("promptSource") == "queued" else "accepted"
+        kind: Kind = "started" if followed or entry.get("promptSource") == "queued" else "accepted"
         return Fact(kind, at, text=text, prompt=prompt, task=hooks.task_of(text))
 
     def _queued(self, entry: dict[str, Any], at: float) -> Fact | None:
@@ -253,7 +254,7 @@ class _FactReader:
             return self._dequeued("joined" if operation == "remove" else "returned", text, at)
         return None
 
-    def _dequeued(self, kind: str, text: str, at: float) -> Fact:
+    def _dequeued(self, kind: Kind, text: str, at: float) -> Fact:
         text = hooks.plain(text)
         if text in self._queue:
             self._queue.remove(text)
