@@ -30,7 +30,8 @@ class DevSessionsError(Exception):
             self.data["next"] = next
 
     def __init_subclass__(cls) -> None:
-        _BY_CODE[cls.code] = cls
+        if "code" in cls.__dict__:  # else it is a special case, which crosses a transport as its base class
+            _BY_CODE[cls.code] = cls
 
     def to_wire(self) -> dict[str, Any]:
         """The error for a transport."""
