@@ -155,7 +155,7 @@ def test_a_template_is_filled_for_the_session(run: Commands) -> None:
     done = run("sync-delegate", "[[reply: done]]", *words, "--keep")
     assert (done.code, done.out) == (0, "done\n")
     (entry, *_) = run.json("logs", "briefed")
-    assert "as the session briefed" in entry["text"]
+    assert "You are the session briefed" in entry["text"]
     assert "make test" in entry["text"]
     run.ok("kill", "briefed")
 

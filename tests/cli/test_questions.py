@@ -120,7 +120,7 @@ def test_answers_to_a_request_for_permission(run: Commands, wishes: str, answer:
         (["--choose", "1", "--choose", "2"], "takes one answer"),
         (["--text", " "], "not empty"),
         (["--text", "x", "--choose", "1"], "not 2"),
-        (["because", "--choose", "1"], "takes a reason"),
+        (["because", "--choose", "1"], "can have a reason"),
         (["--answers", "-"], "invalid JSON"),
     ],
 )

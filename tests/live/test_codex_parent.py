@@ -46,7 +46,7 @@ def test_in_its_sandbox_it_gets_an_error_with_the_remedy(codex_lab: CodexLab) ->
     commands = ("create --cli codex", f"send {other} hello", f"kill {other}", f"interrupt {other}")
     script = "; ".join(f"{DS} {words}; echo rc=$?" for words in commands)
     shown = codex_lab.ok("ask", parent, f"[[bash: {script}]][[replytool: 20000]]")
-    for words in ("rc=1", "error: cannot write", "next:", "run the command outside of it"):
+    for words in ("rc=1", "error: cannot write", "next:", "run the command outside it"):
         assert shown.count(words) == len(commands), words
     assert codex_lab.ok("status", other) == "idle"
 
@@ -56,7 +56,7 @@ def test_in_its_sandbox_it_creates_no_claude_either(codex: str, claude: str) -> 
         parent = lab.create("--permissions", "edit")
         shown = lab.ok("ask", parent, f"[[bash: {DS} create; echo rc=$?]][[replytool]]")
         assert "rc=1" in shown
-        assert "run the command outside of it" in shown
+        assert "run the command outside it" in shown
         assert lab.ok("list", "--json").count('"id"') == 1
 
 
