@@ -18,7 +18,7 @@ from lab import Done
 from soak import size
 
 # How often a person and `respond` answer in the same instant.
-RACES = size(3, 30)
+RACES = size(2, 30)
 # Codex knows it for no harmless command, and it needs no file of its sandbox.
 ASKING = "[[bash: python3 -c 'print(6 * 7)']]"
 TWO = [

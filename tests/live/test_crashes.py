@@ -24,7 +24,7 @@ from dev_sessions.state.folder import Folder
 from dev_sessions.state.registry import Store
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(size(300, 3600))]
-KILLS = size(24, 800)
+KILLS = size(12, 800)
 SEED = os.environ.get("DEV_SESSIONS_SEED", "1")
 WORKERS = 4
 

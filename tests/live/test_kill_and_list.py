@@ -278,7 +278,7 @@ def test_recycled_pid_is_never_signalled(lab: Lab, bystander: subprocess.Popen[b
 
 def test_kill_spares_the_neighbours(lab: Lab) -> None:
     """A person's tmux session on the same server, another session, and a process that the agent did not start."""
-    first, second = lab.create("--id", "one"), lab.create("--id", "one-more")
+    first, second = lab.create("--id", "one"), lab.create("--id", "one-more", "--cli", "fake")
     lab.tmux("new-session", "-d", "-s", "mine", "cat")
     lab.tmux("new-session", "-d", "-s", "dev-onetime", "cat")
     lab.ok("kill", first)

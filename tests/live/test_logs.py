@@ -57,7 +57,7 @@ def test_a_whole_conversation(shared: Lab) -> None:
 
 @pytest.mark.soak
 def test_the_reply_is_there_as_soon_as_the_turn_is_over(shared: Lab, talker: str) -> None:
-    for number in range(size(3, 50)):
+    for number in range(size(2, 50)):
         shared.ok("ask", talker, f"[[reply: asked {number}]]")
         assert said(shared, talker)[-1]["text"] == f"asked {number}"
         texts = [entry["text"] for entry in said(shared, talker) if entry["role"] == "assistant"]

@@ -13,7 +13,7 @@ import pytest
 from lab import Lab
 from soak import size
 
-QUICK = size(3, 50)
+QUICK = size(2, 50)
 
 
 def on_a_terminal(lab: Lab, *args: str) -> str:

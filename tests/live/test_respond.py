@@ -15,7 +15,7 @@ from lab import Done, Lab
 from soak import size
 
 # How often a person and `respond` answer in the same instant.
-RACES = size(3, 30)
+RACES = size(2, 30)
 
 
 def question(lab: Lab, id: str) -> dict[str, Any]:

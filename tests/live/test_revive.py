@@ -158,6 +158,7 @@ def test_a_transcript_that_is_gone_is_an_error_and_no_empty_conversation(lab: La
     assert lab.ok("ask", id, "[[reply: two]]") == "two"
 
 
+@only_in_soak
 def test_a_claude_that_does_not_start_leaves_all_as_it_was(lab: Lab) -> None:
     id = lab.create()
     answered(lab, id, "one")

@@ -491,6 +491,7 @@ def test_send_while_a_question_is_open(shared: Lab, talker: str) -> None:
     assert "Pear" in shared.ok("last-message", talker)
 
 
+@only_in_soak
 def test_send_while_a_permission_prompt_is_open(shared: Lab) -> None:
     id = shared.create("--permissions", "ask")
     made = shared.path / "made-by-command"
@@ -511,18 +512,19 @@ def test_send_while_a_permission_prompt_is_open(shared: Lab) -> None:
 
 @pytest.mark.soak
 def test_many_sends_at_once_to_several_sessions(lab: Lab) -> None:
-    """On one tmux server: every transcript holds exactly its own four, byte for byte."""
+    """On one tmux server: every transcript holds exactly its own, byte for byte."""
     ids = [lab.create() for _ in range(size(2, 5))]
-    texts = {id: [f"for {id}, {part}\n{lines(5, 120)}\nend of {id} {part}" for part in range(4)] for id in ids}
+    parts = size(2, 4)
+    texts = {id: [f"for {id}, {part}\n{lines(5, 120)}\nend of {id} {part}" for part in range(parts)] for id in ids}
     jobs: list[tuple[str, subprocess.Popen[str]]] = []
-    for part in range(4):
+    for part in range(parts):
         jobs += [(id, lab.start("send", id, texts[id][part])) for id in ids]
     for id, process in jobs:
         done = lab.finish(process)
         assert done.code == 0, (id, done)
     assert lab.run("wait", *ids).code == 0
     for id in ids:
-        lab.until(lambda id=id: len(lab.prompts(id)) >= 4, f"four prompts of {id}")
+        lab.until(lambda id=id: len(lab.prompts(id)) >= parts, f"all prompts of {id}")
         assert Counter(lab.prompts(id)) == Counter(texts[id])
     lab.ok("kill", *ids)
     assert lab.processes() == []

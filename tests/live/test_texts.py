@@ -14,7 +14,7 @@ from texts import texts
 
 from dev_sessions.app import client
 
-EXAMPLES = size(12, 10_000)
+EXAMPLES = size(6, 10_000)
 
 
 class Talk:

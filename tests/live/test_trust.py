@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from codex_lab import CodexLab
 from lab import ROOT, Lab
+from soak import only_in_soak
 
 NEWEST = ROOT / ".agents" / "claude"
 OLDEST = ROOT / ".agents" / f"claude-{min(json.loads((ROOT / 'tests' / 'agents.json').read_text())['claude']['older'])}"
 WORD = "kumquat"  # in what the project tells the agent
 
 
-@pytest.fixture(params=[NEWEST, OLDEST], ids=["newest", "oldest"])
+@pytest.fixture(params=[NEWEST, pytest.param(OLDEST, marks=only_in_soak)], ids=["newest", "oldest"])
 def claude(request: pytest.FixtureRequest) -> str:
     path = request.param / "claude" if request.param.is_dir() else request.param
     assert os.access(path, os.X_OK), f"no claude at {path}; run: make agents"
@@ -147,7 +148,7 @@ def test_full_permissions_without_the_project(hostile: Lab) -> None:
 CODEXES = {"newest": ROOT / ".agents" / "codex", "oldest": ROOT / ".agents" / "codex-0.139.0" / "bin" / "codex"}
 
 
-@pytest.fixture(params=CODEXES.values(), ids=CODEXES.keys())
+@pytest.fixture(params=[CODEXES["newest"], pytest.param(CODEXES["oldest"], marks=only_in_soak)], ids=CODEXES.keys())
 def codex(request: pytest.FixtureRequest) -> str:
     assert os.access(request.param, os.X_OK), f"no codex at {request.param}; run: make agents"
     return os.path.realpath(request.param)
