@@ -89,6 +89,10 @@ class Lab:
             "CLAUDE_CODE_MAX_RETRIES": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
+            # Else each start clones a repository, asks dpkg and ps, and nothing of that is for a test.
+            "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
+            "CLAUDE_CODE_IDE_SKIP_AUTO_INSTALL": "1",
+            "DISABLE_INSTALLATION_CHECKS": "1",
             "DISABLE_TELEMETRY": "1",
             "DEV_SESSIONS_LAB": str(self.path),
         }
