@@ -89,22 +89,6 @@ def script(path: Path, *lines: str) -> Path:
 # Dialogs.
 
 
-def test_trust_dialog_is_accepted_and_told_exactly_once(lab: Lab) -> None:
-    lab.trust()
-    first = lab.run("create")
-    assert first.code == 0, first
-    assert first.err.count(TRUSTED) == 1, first.err
-    assert str(lab.project) in first.err
-    assert first.out.startswith("Created session ")
-    id = first.out.split()[-1]
-    assert lab.ok("status", id) == "idle"
-    assert lab.ok("ask", id, "[[reply: Here.]]") == "Here."
-    second = lab.run("create", "-q")
-    assert second.code == 0
-    assert TRUSTED not in second.err
-    lab.ok("kill", id, second.out.strip())
-
-
 def unknown_key(lab: Lab) -> None:
     """Have Claude ask about the API key, a dialog that has no right answer."""
     path = lab.home / ".claude.json"
@@ -161,7 +145,7 @@ def external_import(lab: Lab) -> None:
         pytest.param(False, [mcp_server, external_import], [TRUSTED, "MCP servers", "imports of CLAUDE.md"], id="all"),
     ],
 )
-def test_dialogs_of_a_project_are_answered(
+def test_dialogs_of_a_project_are_answered_and_told_exactly_once(
     lab: Lab, trusted: bool, obstacles: list[Callable[[Lab], None]], told: list[str]
 ) -> None:
     lab.trust(*[lab.project] if trusted else [])
@@ -170,6 +154,7 @@ def test_dialogs_of_a_project_are_answered(
     done = lab.run("create", "-q")
     assert done.code == 0, done
     assert [done.err.count(words) for words in told] == [1] * len(told), done.err
+    assert str(lab.project) in done.err
     id = done.out.strip()
     assert lab.ok("ask", id, "[[reply: Through.]]") == "Through."
     assert not (lab.path / "mcp-started").exists()
@@ -178,7 +163,8 @@ def test_dialogs_of_a_project_are_answered(
         kept = json.loads((lab.project / ".claude" / "settings.local.json").read_text())
         assert kept == {"disabledMcpjsonServers": ["demo"]}
         assert "settings.local.json" in done.err
-    lab.ok("kill", id)
+    assert lab.run("create", "--id", "again")[1:] == ("Created session again\n", "")
+    lab.ok("kill", id, "again")
 
 
 # Root.
@@ -396,35 +382,6 @@ def test_another_path_for_the_agent(lab: Lab) -> None:
     assert "PATH=/usr/bin:/bin" in (lab.path / "seen").read_text().splitlines()
 
 
-def test_from_inside_tmux(lab: Lab) -> None:
-    """On the caller's own server, where `tmux attach` finds it; commands from outside reach it all the same."""
-    socket = lab.tmux_folder / "other server"
-    lab.tmux("-f", "/dev/null", "-S", str(socket), "new-session", "-d", "-s", "mine")
-    pane = lab.tmux("-S", str(socket), "display-message", "-p", "-t", "=mine:", "#{pid},#{session_id} #{pane_id}")
-    where, shown = pane.split()
-    id = lab.create(env={"TMUX": f"{socket},{where.replace('$', '')}", "TMUX_PANE": shown})
-    sessions = lab.tmux("-S", str(socket), "list-sessions", "-F", "#{session_name}").split()
-    assert sorted(sessions) == sorted(["mine", f"dev-{id}"])
-    assert environment(lab, id)["TMUX"].startswith(str(socket))
-    assert environment(lab, id)["TMUX_PANE"] != shown
-    assert lab.ok("ask", id, "[[reply: Heard.]]") == "Heard."
-    lab.ok("kill", id)
-    assert lab.tmux("-S", str(socket), "list-sessions", "-F", "#{session_name}").split() == ["mine"]
-    lab.tmux("-S", str(socket), "kill-server")
-
-
-@only_in_soak
-def test_tmux_server_of_the_caller_is_gone(lab: Lab) -> None:
-    """A stale TMUX variable, as an agent keeps it whose terminal was closed."""
-    done = lab.run("create", "-q", env={"TMUX": f"{lab.path}/no such folder/default,1,0", "TMUX_PANE": "%0"})
-    if done.code == 0:
-        assert lab.ok("ask", done.out.strip(), "[[reply: Heard.]]") == "Heard."
-        lab.ok("kill", done.out.strip())
-    else:
-        refused(done, 1, "tmux")
-    assert leftovers(lab) == []
-
-
 def test_state_folder_with_a_hostile_name(lab: Lab) -> None:
     state = lab.path / "st'a\"te $HOME #{pid} *[x] ~ ü; (1)"
     lab.env["DEV_SESSIONS_HOME"] = str(state)
@@ -488,20 +445,10 @@ def test_hostile_tmux_configuration(lab: Lab) -> None:
     assert lab.processes() == []
 
 
-@only_in_soak
-def test_broken_tmux_configuration(lab: Lab) -> None:
-    """tmux shows the errors of a configuration in a pane that it opens over the first session."""
-    (lab.home / ".tmux.conf").write_text("set -g no-such-option on\nthis is no command\nset -g prefix C-a\n")
-    id = lab.create()
-    assert lab.ok("ask", id, "[[reply: Fine.]]") == "Fine."
-    lab.ok("kill", id)
-    assert leftovers(lab) == []
-
-
 def test_same_id_under_another_state_folder(lab: Lab) -> None:
     """Two state folders share the user's tmux server: each `parser` is a session of its own."""
     other = {"DEV_SESSIONS_HOME": str(lab.path / "other")}
-    lab.create("--id", "parser")
+    lab.create("--id", "parser", "--cli", "fake")
     second = lab.run("create", "--id", "parser", env=other)
     assert (second.code, "dev-parser-2" in second.err) == (0, True)
     assert lab.ok("ask", "parser", "[[reply: Mine.]]") == "Mine."
@@ -619,18 +566,13 @@ def test_state_folder_that_cannot_be_made(lab: Lab) -> None:
 # Folders.
 
 
-# Each sign also alone, where it shows which one it was.
-HOSTILE_FOLDERS = {
-    "signs": 'it\'s "a" $HOME $(touch pwned) `touch pwned` ${x} #{pid} #(touch pwned) #S ; \\n {path} {0} %s *[a-z]?'
-    " two\nlines\tand  blanks ",
-    "letters": "-rf " + unicodedata.normalize("NFC", "Zoë-日本-é") + unicodedata.normalize("NFD", "Zoë-é") + " v1.2..",
-    "long": "x" * 120 + "/" + "y" * 120,
-}
+# All signs at once; each also alone, where it shows which one it was.
 ALONE = {
     "dots": "v1.2..3.",
     "dash": "-rf",
     "nfc": unicodedata.normalize("NFC", "Zoë-日本-é"),
     "nfd": unicodedata.normalize("NFD", "Zoë-é"),
+    "blanks": " two  blanks ",
     "single-quote": "it's",
     "double-quote": 'say "hi"',
     "dollar": "$HOME $(touch pwned) `touch pwned` ${x}",
@@ -640,9 +582,11 @@ ALONE = {
     "newline": "two\nlines",
     "tab": "a\tb",
     "glob": "*[a-z]?",
+    "long": "x" * 120 + "/" + "y" * 120,
 }
+HOSTILE = "-rf " + "".join(name for id, name in ALONE.items() if id not in ("dash", "long"))
 FOLDERS = [
-    *(pytest.param(name, id=id) for id, name in HOSTILE_FOLDERS.items()),
+    pytest.param(f"{'x' * 120}/{HOSTILE}", id="all"),
     *(pytest.param(name, id=id, marks=only_in_soak) for id, name in ALONE.items()),
 ]
 
@@ -697,59 +641,6 @@ def test_folder_that_may_not_be_entered(lab: Lab) -> None:
 
 
 # Options.
-
-
-def test_ids(lab: Lab) -> None:
-    # The longest, and one that is the beginning of another: tmux takes a name for its prefix.
-    long = "a" * 64
-    assert lab.create("--id", long) == long
-    assert lab.create("--id", "a") == "a"
-    refused(lab.run("create", "--id", "a"), 2, "already", "status a")
-    assert lab.ok("ask", "a", "[[reply: Short.]]") == "Short."
-    assert lab.ok("status", long) == "idle"
-    lab.ok("kill", "a")
-    assert listed(lab) == {long: "idle"}
-    lab.ok("kill", long)
-
-
-@only_in_soak
-def test_request_id_twice_at_once_is_one_session(lab: Lab, claude: str) -> None:
-    """A retry while the first is still under way: both answer with the same session, which is ready."""
-    started = [lab.start("create", "-q", "--request-id", "r-1") for _ in range(2)]
-    done = [lab.finish(process) for process in started]
-    assert [one.code for one in done] == [0, 0], done
-    assert done[0].out == done[1].out
-    assert list(listed(lab)) == [done[0].out.strip()]
-    assert len(agents(lab, claude)) == 1
-    lab.ok("kill", done[0].out.strip())
-
-
-def test_retry_while_the_first_is_under_way_answers_when_it_is_ready(lab: Lab) -> None:
-    first = lab.start("create", "-q", "--request-id", "r-1")
-    lab.until(lambda: list(lab.state.glob("sessions/*/record.json")), "a record")
-    again = lab.run("create", "-q", "--request-id", "r-1")
-    id = lab.finish(first).out.strip()
-    assert (again.code, again.out.strip()) == (0, id), again
-    assert lab.ok("send", id, "[[reply: Ready.]]") == "started (turn 1)"
-    assert lab.ok("wait", id) == "completed"
-    lab.ok("kill", id)
-
-
-def test_first_message_from_a_file(lab: Lab) -> None:
-    brief = lab.path / "BRIEF.md"
-    brief.write_text("# Brief\n\n- it's one\n\t- a tab\n\n[[reply: Understood.]]\n")
-    created = json.loads(lab.ok("create", "--json", "--file", str(brief), "--request-id", "r-1"))
-    assert created["message"]["turn"] == 1
-    assert created["message"]["receipt"] == "started"
-    id = created["id"]
-    assert lab.ok("wait", id) == "completed"
-    assert lab.ok("last-message", id) == "Understood."
-    assert (lab.folder(id) / "messages" / "0001" / "text.md").read_text() == brief.read_text()
-    # The same request again sends nothing again.
-    again = json.loads(lab.ok("create", "--json", "--file", str(brief), "--request-id", "r-1"))
-    assert (again["id"], again["message"]["turn"]) == (id, 1)
-    assert len(lab.prompts(id)) == 1
-    lab.ok("kill", id)
 
 
 def test_first_message_that_cannot_be_read(lab: Lab) -> None:
