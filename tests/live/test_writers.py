@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -18,18 +18,19 @@ from soak import size
 from dev_sessions.state.registry import Store
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
-SECONDS = size(3, 120)
 WRITERS = 16
+# How many lines each says before the end, and how many writers die meanwhile.
+LINES, DEATHS = size(3, 1000), size(6, 500)
 SEED = 1
 
 # Each counts in a record that all share and in one of its own, and adds and removes records. It says what is done,
-# after it is done.
+# after it is done. It goes on until a file is there.
 WRITER = f"""
-import json, random, sys, time
+import json, os, random, sys
 sys.path[:] = {sys.path!r}
 from dev_sessions.state.registry import Store
-home, name, seconds, seed = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
-store, chance, end = Store(home), random.Random(seed), time.monotonic() + seconds
+home, name, over, seed = sys.argv[1:]
+store, chance = Store(home), random.Random(seed)
 rest = {{"cli": "fake", "mode": "native", "permissions": "full", "path": "/", "description": ""}}
 mine, number = [], 0
 
@@ -40,7 +41,7 @@ def counted(records, id):
     old = records.get(id, {{"id": id, "key": id + "-1", "count": 0, **rest}})
     records[id] = {{**old, "count": old["count"] + 1}}
 
-while time.monotonic() < end:
+while not os.path.exists(over):
     act = chance.choice(("shared", "own", "add", "add", "remove"))
     if act in ("shared", "own"):
         with store.change() as records:
@@ -65,11 +66,16 @@ while time.monotonic() < end:
 class Writer:
     """One writer, and what it has said."""
 
-    def __init__(self, home: Path, folder: Path, name: str, seconds: float, seed: str) -> None:
+    def __init__(self, folder: Path, name: str, seed: str) -> None:
         self.name, self._said = name, folder / f"{name}-{seed}.said"
         with open(self._said, "wb") as said:
-            argv = [sys.executable, "-c", WRITER, str(home), name, str(seconds), seed]
+            argv = [sys.executable, "-c", WRITER, str(folder / "state"), name, str(folder / "over"), seed]
             self.process = subprocess.Popen(argv, stdout=said, stderr=said)
+
+    def says(self, lines: int) -> None:
+        """Wait until it has said so much, or has ended."""
+        while self.process.poll() is None and self._said.read_bytes().count(b"\n") < lines:
+            time.sleep(0.02)
 
     def said(self) -> Iterator[tuple[str, Any]]:
         for line in self._said.read_text().splitlines(keepends=True):
@@ -117,7 +123,10 @@ def agree(home: Path, writers: list[Writer]) -> None:
 
 def test_sixteen_writers_lose_nothing(tmp_path: Path) -> None:
     home = tmp_path / "state"
-    writers = [Writer(home, tmp_path, f"writer{number}", SECONDS, f"{SEED}-{number}") for number in range(WRITERS)]
+    writers = [Writer(tmp_path, f"writer{number}", f"{SEED}-{number}") for number in range(WRITERS)]
+    for writer in writers:
+        writer.says(LINES)
+    (tmp_path / "over").touch()
     for writer in writers:
         assert writer.process.wait() == 0, list(writer.said())[-1:]
     agree(home, writers)
@@ -126,23 +135,24 @@ def test_sixteen_writers_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_sixteen_writers_of_which_some_are_killed(tmp_path: Path) -> None:
-    home, chance, seconds = tmp_path / "state", random.Random(SEED), size(4, 60)
-    end, deaths = time.monotonic() + seconds, 0
-    alive = {f"writer{number}": Writer(home, tmp_path, f"writer{number}", seconds, "0") for number in range(WRITERS)}
+    """Each dies some time after it has written something, whatever it is at."""
+    chance = random.Random(SEED)
+    alive = {f"writer{number}": Writer(tmp_path, f"writer{number}", "0") for number in range(WRITERS)}
     every = list(alive.values())
-    while time.monotonic() < end - 1:
-        doomed = alive[chance.choice(sorted(alive))]
-        try:
-            doomed.process.wait(chance.uniform(0, seconds / 50))
-        except subprocess.TimeoutExpired:
-            doomed.process.send_signal(signal.SIGKILL)
+    for number in range(DEATHS):
+        doomed = alive.pop(chance.choice(sorted(alive)))
+        doomed.says(1)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            doomed.process.wait(chance.uniform(0, 0.1))  # not for anything to happen: the moment is random
+        assert doomed.process.poll() is None, list(doomed.said())[-1:]
+        doomed.process.kill()
         doomed.process.wait()
-        deaths += 1
-        name = f"life{deaths}"
-        del alive[doomed.name]
-        alive[name] = Writer(home, tmp_path, name, end - time.monotonic(), str(deaths))
+        name = f"life{number}"
+        alive[name] = Writer(tmp_path, name, str(number))
         every.append(alive[name])
     for writer in alive.values():
+        writer.says(LINES)
+    (tmp_path / "over").touch()
+    for writer in alive.values():
         assert writer.process.wait() == 0, list(writer.said())[-1:]
-    assert deaths > 10
-    agree(home, every)
+    agree(tmp_path / "state", every)
