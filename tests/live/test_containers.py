@@ -127,7 +127,7 @@ def test_create_send_wait_respond_kill(box: Box, cli: str) -> None:
 
 def test_the_agent_works_where_the_box_does(box: Box) -> None:
     (box.lab.project / "sub").mkdir()
-    id = box.ok("create", "-q", "-p", "sub")
+    id = box.ok("create", "-q", "--cli", "codex", "-p", "sub")
     box.ok("ask", id, "[[bash: echo 1 >made]][[reply: ok]]", "--timeout", "60")
     assert (box.lab.project / "sub" / "made").read_text() == "1\n"
     box.ok("kill", id)
@@ -159,7 +159,8 @@ def test_over_tcp_with_the_token(box: Box) -> None:
     assert refused.code == 255
     assert "DEV_SESSIONS_GATEWAY_TOKEN" in refused.err
     there["DEV_SESSIONS_GATEWAY_TOKEN"] = token.read_text().strip()
-    assert box.run("sync-delegate", "[[reply: over tcp]]", network=True, **there)[:2] == (0, "over tcp\n")
+    done = box.run("sync-delegate", "[[reply: over tcp]]", "--cli", "codex", network=True, **there)
+    assert done[:2] == (0, "over tcp\n")
     alone = box.run("list", **there)  # a network of its own has another loopback
     assert alone.code == 255
     assert "next: on the host: dev-sessions gateway --port 6767" in alone.err

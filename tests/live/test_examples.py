@@ -50,7 +50,7 @@ def both(claude: str, codex: str) -> Iterator[CodexLab]:
 
 
 # What they show is in `test_recipes.py` and `test_skill_scenarios.py` too.
-LONG = ("docs/recipes-1", "skills/claude/fan-out-1", "skills/claude/fan-out-2")
+LONG = ("docs/recipes-1", "docs/recipes-2", "skills/claude/fan-out-1", "skills/claude/fan-out-2")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_example_runs_as_it_stands(both: CodexLab, name: str) -> None:
 
 
 def test_json_has_the_fields_that_the_protocol_lists(lab: Lab) -> None:
-    session = lab.run("create", "--json").json
+    session = lab.run("create", "--cli", "fake", "--json").json
     assert session.keys() == table("**A session**")
     id = session["id"]
     receipt = lab.run("send", id, "[[reply: one]]", "--json").json

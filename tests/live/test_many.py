@@ -17,7 +17,7 @@ from soak import size
 
 from dev_sessions.state.registry import Store
 
-MANY = size(24, 500)
+MANY = size(12, 500)
 MAKERS = 4
 
 

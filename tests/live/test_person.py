@@ -129,7 +129,7 @@ def test_a_session_that_a_person_has_renamed_and_moved(lab: Lab) -> None:
 def test_a_server_of_its_own_and_one_whose_socket_is_gone(lab: Lab) -> None:
     """Sessions on the user's server and on one of our own go on side by side, each where it was begun."""
     own: dict[str, Any] = {"env": {"DEV_SESSIONS_TMUX": "ours"}}
-    here, there = lab.create("--id", "here"), lab.create("--id", "there", **own)
+    here, there = lab.create("--id", "here"), lab.create("--id", "there", "--cli", "fake", **own)
     assert lab.tmux("list-sessions", "-F", "#{session_name}").split() == ["dev-here"]
     for more in ({}, own):
         for id in (here, there):

@@ -1,4 +1,7 @@
-"""A send started the instant `create` returns is delivered, whole and once, every time, on a machine under load."""
+"""A send started the instant `create` returns is delivered, whole and once, every time, on a machine under load.
+
+The load is that of the tests beside it; in `make soak`, which goes on for long, one that is sure to be there.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,15 @@ from lab import Lab
 from soak import size
 
 RUNS = size(1, 100)
+BURNERS = size(0, 2)
 
 
 @pytest.fixture
 def load() -> Iterator[None]:
-    """Two processes that take all they get of two processors."""
+    """Processes that take all they get of two processors."""
     processors = sorted(os.sched_getaffinity(0))
     burners = []
-    for number in range(2):
+    for number in range(BURNERS):
         pinned = f"import os; os.sched_setaffinity(0, [{processors[number % len(processors)]}])\nwhile True: pass"
         burners.append(subprocess.Popen([sys.executable, "-c", pinned]))
     yield

@@ -17,6 +17,7 @@ from lab import Done
 from soak import only_in_soak
 
 CREATE = "sid=$(dev-sessions create -q --description scenario); "
+OF_CODEX = CREATE.replace("create", "create --cli codex")
 # A login shell, as Codex's is, has a PATH of its own.
 COMMAND = f'dev-sessions() {{ {sys.executable} -m dev_sessions "$@"; }}; '
 
@@ -84,7 +85,7 @@ def by_codex(both: CodexLab) -> Parent:
 
 def test_after_a_timeout_it_waits_again_and_sends_nothing_twice(by_claude: Parent) -> None:
     by_claude.begin(
-        f"{CREATE}dev-sessions send $sid --file slow.md; dev-sessions wait $sid --timeout 1; echo rc=$?; "
+        f"{OF_CODEX}dev-sessions send $sid --file slow.md; dev-sessions wait $sid --timeout 1; echo rc=$?; "
         "dev-sessions status $sid; touch timed-out; dev-sessions wait $sid --timeout 60; echo rc=$?; "
         "dev-sessions logs $sid | grep -c ^user; dev-sessions last-message $sid; dev-sessions kill $sid",
         slow="[[hold: slow]][[reply: at last]]",
