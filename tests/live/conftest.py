@@ -52,20 +52,37 @@ def shared(claude: str, request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def talkers(shared: Lab) -> list[str]:
-    """The session that most tests of a file talk to; see `talker`."""
-    return []
+def kept(shared: Lab) -> dict[str, str]:
+    """The sessions that the tests of a file share, by their permissions; see `talker`, `asker` and `planner`."""
+    return {}
+
+
+def a_session(shared: Lab, kept: dict[str, str], permissions: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A session that each test leaves at rest; a test that fails ends it, so that no other fails because of it."""
+    if permissions not in kept:
+        kept[permissions] = shared.create("--permissions", permissions)
+    failed = request.session.testsfailed
+    yield kept[permissions]
+    if request.session.testsfailed > failed:
+        shared.run("kill", kept.pop(permissions))
 
 
 @pytest.fixture
-def talker(shared: Lab, talkers: list[str], request: pytest.FixtureRequest) -> Iterator[str]:
-    """A session to talk to; a test that fails takes it away, lest others fail for its sake."""
-    if not talkers:
-        talkers.append(shared.create())
-    failed = request.session.testsfailed
-    yield talkers[0]
-    if request.session.testsfailed > failed:
-        shared.run("kill", talkers.pop())
+def talker(shared: Lab, kept: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A session to talk to."""
+    yield from a_session(shared, kept, "full", request)
+
+
+@pytest.fixture
+def asker(shared: Lab, kept: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A session whose agent asks before it changes anything."""
+    yield from a_session(shared, kept, "ask", request)
+
+
+@pytest.fixture
+def planner(shared: Lab, kept: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A session whose agent only plans."""
+    yield from a_session(shared, kept, "plan", request)
 
 
 @pytest.fixture(scope="session")

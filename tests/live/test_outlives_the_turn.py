@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from lab import Lab
 
-SCRIPT = "[[hold: sub]][[bash: touch done]][[reply: made it [[reply: all is done]]]]"
-SUBAGENT = f"[[agent: helper|{SCRIPT}]][[reply: started]]"
+
+def subagent(name: str) -> str:
+    """A message whose agent rests while its subagent works, which is held at this name and then makes this file."""
+    script = f"[[hold: {name}]][[bash: touch {name}]][[reply: made it [[reply: all is done]]]]"
+    return f"[[agent: helper|{script}]][[reply: started {name}]]"
 
 
-@pytest.fixture
-def at_work(lab: Lab) -> str:
-    """A session whose agent rests while its subagent works."""
-    id = lab.create()
-    lab.ok("send", id, SUBAGENT)
-    assert lab.model.wait_until_blocked("sub", 60)
-    lab.until(lambda: stops(lab, id) == ["started"], "the end of the agent's own work")
-    return id
+def at_work(lab: Lab, id: str, name: str) -> int:
+    """Send such a message, and wait until the agent rests; returns its turn."""
+    turn = lab.run("send", id, subagent(name), "--json").json["turn"]
+    assert lab.model.wait_until_blocked(name, 60)
+    lab.until(lambda: stops(lab, id)[-1:] == [f"started {name}"], "the end of the agent's own work")
+    return int(turn)
 
 
 def stops(lab: Lab, id: str) -> list[str]:
@@ -34,41 +34,44 @@ def reply(lab: Lab, id: str, turn: int) -> str:
     return str(next(one["reply"] for one in turns if one["turn"] == turn))
 
 
-def test_messages_meanwhile_have_turns_of_their_own_and_queued_ones_wait(lab: Lab, at_work: str) -> None:
-    status = lab.run("status", at_work, "--json").json
+def test_messages_meanwhile_have_turns_of_their_own_and_queued_ones_wait(shared: Lab, talker: str) -> None:
+    lab, id = shared, talker
+    first = at_work(lab, id, "meanwhile")
+    status = lab.run("status", id, "--json").json
     assert (status["status"], [one["kind"] for one in status["left"]]) == ("working", ["agent"])
-    assert lab.ok("send", at_work, "[[reply: between]]") == "started (turn 2)"
-    assert lab.ok("wait", at_work, "--turn", "2", "--timeout", "60") == "completed"
-    assert lab.ok("send", at_work, "[[reply: afterwards]]", "--queue").startswith("queued")
-    assert lab.run("wait", at_work, "--timeout", "2").code == 124
-    assert lab.ok("status", at_work) == "working"
-    lab.model.release("sub")
-    assert [reply(lab, at_work, turn) for turn in (1, 2, 3)] == ["all is done", "between", "afterwards"]
-    assert (lab.project / "done").exists()
+    assert lab.ok("send", id, "[[reply: between]]") == f"started (turn {first + 1})"
+    assert lab.ok("wait", id, "--turn", str(first + 1), "--timeout", "60") == "completed"
+    assert lab.ok("send", id, "[[reply: afterwards]]", "--queue").startswith("queued")
+    assert lab.run("wait", id, "--timeout", "2").code == 124
+    assert lab.ok("status", id) == "working"
+    lab.model.release("meanwhile")
+    replies = [reply(lab, id, turn) for turn in range(first, first + 3)]
+    assert replies == ["all is done", "between", "afterwards"]
+    assert (lab.project / "meanwhile").exists()
 
 
-def test_an_interrupt_ends_the_subagents_too(lab: Lab, at_work: str) -> None:
-    waiting = lab.start("wait", at_work)
-    assert lab.ok("interrupt", at_work) == "interrupted"
+def test_an_interrupt_ends_the_subagents_too(shared: Lab, talker: str) -> None:
+    lab, id = shared, talker
+    at_work(lab, id, "interrupted")
+    waiting = lab.start("wait", id)
+    assert lab.ok("interrupt", id) == "interrupted"
     assert lab.finish(waiting)[:2] == (5, "interrupted\n")
-    assert lab.ok("status", at_work) == "idle"
-    lab.model.release("sub")
-    assert lab.ok("ask", at_work, "[[reply: goes on]]") == "goes on"
-    assert not (lab.project / "done").exists()
+    assert lab.ok("status", id) == "idle"
+    lab.model.release("interrupted")
+    assert lab.ok("ask", id, "[[reply: goes on]]") == "goes on"
+    assert not (lab.project / "interrupted").exists()
 
 
-def test_a_delegation_is_over_when_its_subagents_are(lab: Lab) -> None:
-    delegated = lab.start("sync-delegate", SUBAGENT)
-    assert lab.model.wait_until_blocked("sub", 60)
+def test_a_delegation_is_over_when_its_subagents_are_and_tells_what_still_ran(lab: Lab) -> None:
+    delegated = lab.start("sync-delegate", f"[[bash_bg: sleep 1000]]{subagent('delegated')}")
+    assert lab.model.wait_until_blocked("delegated", 60)
     (row,) = lab.run("list", "--json").json
-    lab.until(lambda: stops(lab, row["id"]) == ["started"], "the end of the agent's own work")
-    lab.model.release("sub")
+    lab.until(lambda: stops(lab, row["id"]) == ["started delegated"], "the end of the agent's own work")
+    lab.model.release("delegated")
     done = lab.finish(delegated)
     assert (done.code, done.out) == (0, "all is done\n")
-    assert (lab.project / "done").exists()
-    left = lab.run("sync-delegate", "[[bash_bg: sleep 1000]][[reply: serves]]")
-    assert (left.code, left.out) == (0, "serves\n")
-    assert "still ran there: sleep 1000" in left.err
+    assert "still ran there: sleep 1000" in done.err
+    assert (lab.project / "delegated").exists()
 
 
 def test_a_stop_hook_of_the_users_that_makes_claude_go_on(lab: Lab) -> None:
@@ -91,9 +94,9 @@ def test_a_stop_hook_of_the_users_that_makes_claude_go_on(lab: Lab) -> None:
     assert [reply(lab, id, turn) for turn in (1, 2)] == ["better", "afterwards"]
 
 
-def test_a_subagent_that_ends_before_the_agent_does(lab: Lab) -> None:
+def test_a_subagent_that_ends_before_the_agent_does(shared: Lab, talker: str) -> None:
     """The agent is told of it with the result of its next tool, or, if it uses none, after an end that names none."""
-    id = lab.create()
+    lab, id = shared, talker
     for word, rest, ends, reply in (("tool", "[[bash: true]]", 1, "both"), ("none", "", 2, "all is done")):
         before, script = len(stops(lab, id)), f"[[hold: sub {word}]][[reply: {word} [[reply: all is done]]]]"
         lab.ok("send", id, f"[[agent: helper|{script}]][[hold: end {word}]]{rest}[[reply: both]]")

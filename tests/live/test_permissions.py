@@ -109,8 +109,10 @@ def test_ask_asks_for_everything_that_changes_something(lab: Lab) -> None:
     lab.ok("kill", id)
 
 
-def test_plan_only_reads(lab: Lab) -> None:
-    id = created(lab, "plan", "--permissions", "plan")
+def test_plan_only_reads(shared: Lab, planner: str) -> None:
+    lab, id = shared, planner
+    assert [row["permissions"] for row in json.loads(lab.ok("list", "--json"))] == ["plan"]
+    (lab.project / "there.txt").write_text("what stands there\n")
     unasked(lab, id, f"[[read: {lab.project / 'there.txt'}]][[replytool]]")
     assert "what stands there" in lab.ok("last-message", id)
     for text, path in ((write(lab.project / "made.txt"), "made.txt"), (f"[[bash: {WRITING_BASH}]]", "by-bash")):
@@ -120,21 +122,21 @@ def test_plan_only_reads(lab: Lab) -> None:
             assert path in told["question"]["text"]
             lab.ok("interrupt", id)
     asked(lab, id, "[[plan: 1. Look\\n2. Leap]][[reply: Off.]]", "plan", "")
-    lab.ok("kill", id)
 
 
-@pytest.mark.parametrize("permissions", [pytest.param("ask", marks=only_in_soak), "plan"])
-def test_message_by_file_is_readable_unasked(lab: Lab, permissions: str) -> None:
+@pytest.mark.parametrize("session", [pytest.param("asker", marks=only_in_soak), "planner"])
+def test_message_by_file_is_readable_unasked(shared: Lab, session: str, request: pytest.FixtureRequest) -> None:
     """A message that a terminal would alter travels as a file of ours, which the agent's Read tool may open."""
-    id = created(lab, permissions, "--permissions", permissions)
+    lab, id = shared, request.getfixturevalue(session)
+    before = lab.prompts(id)
     lines = [f"line {number}: the quick brown\tfox jumps over the lazy dog" for number in range(40)]
     receipt = json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="\n".join(lines)))
-    assert (receipt["via"], receipt["turn"]) == ("file", 1)
+    assert receipt["via"] == "file"
     # The scripted model reads the file with Bash by itself; a real one uses the tool that the next message asks for.
     if lab.run("wait", id).code == 6:
         lab.ok("interrupt", id)
-    text = lab.folder(id) / "messages" / "0001" / "text.md"
-    assert str(text) in lab.until(lambda: lab.prompts(id), "the transcript")[0]
+    text = lab.folder(id) / "messages" / f"{receipt['turn']:04d}" / "text.md"
+    assert str(text) in lab.prompts_since(id, before, 1)[0]
     unasked(lab, id, f"[[read: {text}]][[replytool: 5000]]")
     read = lab.ok("last-message", id)
     assert lines[0] in read
@@ -143,4 +145,3 @@ def test_message_by_file_is_readable_unasked(lab: Lab, permissions: str) -> None
     told = outcome(lab, id, write(text))
     assert told["outcome"] == "waiting_for_input" or text.read_text() == "\n".join(lines)
     assert text.read_text() == "\n".join(lines)
-    lab.ok("kill", id)

@@ -13,8 +13,8 @@ from lab import Lab, subagent
 from soak import size
 
 
-def test_a_question_is_told_of_everywhere(lab: Lab) -> None:
-    id = lab.create("--permissions", "ask")
+def test_a_question_is_told_of_everywhere(shared: Lab, asker: str) -> None:
+    lab, id = shared, asker
     outside = lab.path / "outside.txt"
     lab.ok("send", id, f"[[write: {outside}|what to write]][[reply: Written.]]")
     waited = lab.run("wait", id, "--json")
@@ -28,19 +28,21 @@ def test_a_question_is_told_of_everywhere(lab: Lab) -> None:
     assert [row["status"] for row in json.loads(lab.ok("list", "--json"))] == ["waiting_for_input"]
     assert json.loads(lab.ok("inspect", id, "--json"))["status"] == "waiting_for_input"
     events = [json.loads(line) for line in lab.ok("events", id).splitlines()]
-    assert [event["question"] for event in events if event["event"] == "asked"] == [asked]
+    assert [event["question"] for event in events if event["event"] == "asked"][-1] == asked
     shown = lab.run("wait", id)
     assert asked["text"] in shown.err
     assert f"dev-sessions respond {id}" in shown.err
     refused = lab.run("send", id, "and now?")
     assert refused.code == 6
     assert "--allow" in refused.err
+    lab.ok("respond", id, "--deny", "not there")
+    assert lab.ok("wait", id) == "completed"
 
 
-def test_an_answer_in_the_morning(lab: Lab) -> None:
+def test_an_answer_in_the_morning(shared: Lab, asker: str) -> None:
     """Nothing of ours runs meanwhile; a command that was not there before answers, and gives tmux no key to press."""
-    id = lab.create("--permissions", "ask")
-    lab.ok("send", id, "[[bash: touch one]][[reply: Made.]]")
+    lab, id = shared, asker
+    lab.ok("send", id, "[[bash: touch morning]][[reply: Made.]]")
     assert lab.run("wait", id).code == 6
     assert lab.running("dev_sessions") == []
     settings = json.loads((lab.folder(id) / "agent" / "settings.json").read_text())
@@ -57,12 +59,12 @@ def test_an_answer_in_the_morning(lab: Lab) -> None:
     logged = log.read_text() if log.exists() else ""
     assert all(word not in logged for word in ("send-keys", "paste-buffer", "set-buffer")), logged
     assert lab.ok("wait", id) == "completed"
-    assert (lab.project / "one").exists()
+    assert (lab.project / "morning").exists()
 
 
-def test_a_dialog_is_answered_with_a_key(lab: Lab) -> None:
+def test_a_dialog_is_answered_with_a_key(shared: Lab, asker: str) -> None:
     """A dialog of the program: its screen is told, and a key goes only to a screen that shows a choice."""
-    id = lab.create()
+    lab, id = shared, asker
     refused = lab.run("respond", id, "--key", "Enter")
     assert refused.code == 1
     assert "no key was pressed" in refused.err
@@ -80,9 +82,11 @@ def test_a_dialog_is_answered_with_a_key(lab: Lab) -> None:
     assert lab.run("respond", id, "--key", "Escape", "--question", dialog["id"]).code == 1
 
 
-def test_a_subagents_question_is_open_while_the_agent_rests_and_works_on_something_else(lab: Lab) -> None:
+def test_a_subagents_question_is_open_while_the_agent_rests_and_works_on_something_else(
+    shared: Lab, asker: str
+) -> None:
     """No dialog shows it, and Claude's status says nothing of it (2.1.332)."""
-    id = lab.create("--permissions", "ask")
+    lab, id = shared, asker
 
     def said(words: str) -> bool:
         reports = [json.loads(path.read_text()) for path in (lab.folder(id) / "facts").glob("[!.]*.json")]
@@ -108,7 +112,7 @@ def test_a_subagents_question_is_open_while_the_agent_rests_and_works_on_somethi
     waited = lab.run("wait", id, "--json")
     assert (waited.code, waited.json["question"]) == (6, asked)
     events = [json.loads(line) for line in lab.ok("events", id).splitlines()]
-    assert [event["question"] for event in events if event["event"] == "asked"] == [asked]
+    assert [event["question"] for event in events if event["event"] == "asked"][-1] == asked
     refused = lab.run("send", id, "and now?")
     assert (refused.code, asked["id"] in refused.err) == (6, True)
     assert "asks (permission of its subagent general-purpose: touch a file, " in lab.ok("pending")
@@ -119,8 +123,8 @@ def test_a_subagents_question_is_open_while_the_agent_rests_and_works_on_somethi
     assert (lab.pending(), lab.hooks()) == ([], [])
 
 
-def test_each_of_several_that_ask_at_once_gets_its_own_answer(lab: Lab) -> None:
-    id = lab.create("--permissions", "ask")
+def test_each_of_several_that_ask_at_once_gets_its_own_answer(shared: Lab, asker: str) -> None:
+    lab, id = shared, asker
     asking = subagent("[[bash: touch two]][[replytool]]", "second") + subagent("[[bash: touch three]][[reply: 3]]")
     lab.ok("send", id, f"{asking}[[bash: touch four]][[bash: touch five]][[reply: done]]")
     assert lab.run("wait", id).code == 6

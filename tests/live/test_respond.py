@@ -37,8 +37,8 @@ def shown(lab: Lab, id: str, words: str) -> None:
     lab.until(lambda: words in lab.screen(id), f"the dialog with {words!r}")
 
 
-def test_permission(lab: Lab) -> None:
-    id = lab.create("--permissions", "ask")
+def test_permission(shared: Lab, asker: str) -> None:
+    lab, id = shared, asker
     lab.ok("send", id, "[[bash: touch one]][[reply: Made.]]")
     asked = question(lab, id)
     assert (asked["kind"], asked["text"]) == ("permission", "Bash: touch one")
@@ -75,9 +75,9 @@ def test_permission(lab: Lab) -> None:
     assert len(kept) == 1, kept  # the last answer; Claude's hooks look through the folder
 
 
-def test_questions(lab: Lab) -> None:
+def test_questions(shared: Lab, talker: str) -> None:
     """They are asked whatever is permitted: one and several, single and multiple choice, and in one's own words."""
-    id = lab.create()
+    lab, id = shared, talker
     lab.ok("send", id, "[[ask: Which colour?|Red|Blue]][[replytool]]")
     asked = question(lab, id)
     assert asked["kind"] == "question"
@@ -141,15 +141,15 @@ def test_plan(lab: Lab) -> None:
     assert told(lab, id) == "Done."
 
 
-def test_a_person_was_first(lab: Lab) -> None:
-    id = lab.create("--permissions", "ask")
-    lab.ok("send", id, "[[bash: touch one]][[hold: on]][[reply: Made.]]")
+def test_a_person_was_first(shared: Lab, asker: str) -> None:
+    lab, id = shared, asker
+    lab.ok("send", id, "[[bash: touch first]][[hold: on]][[reply: Made.]]")
     asked = question(lab, id)
     shown(lab, id, "1. Yes")
     pressed(lab, id, "1")
     late = lab.run("respond", id, "--deny", "no", "--question", asked["id"], "--json")
     assert (late.code, late.json["error"]["code"]) == (1, "question_gone")
-    lab.until((lab.project / "one").exists, "what the person allowed")
+    lab.until((lab.project / "first").exists, "what the person allowed")
     subprocess.run(["curl", "-s", "-X", "POST", f"{lab.model.url}/control/release/on"], check=True)
     assert told(lab, id) == "Made."
     lab.until(lambda: not lab.hooks(), "the end of the hook that nobody answered")
@@ -167,9 +167,9 @@ def pressed(lab: Lab, id: str, key: str) -> None:
 
 
 @pytest.mark.soak
-def test_a_person_and_respond_in_the_same_instant(lab: Lab) -> None:
+def test_a_person_and_respond_in_the_same_instant(shared: Lab, asker: str) -> None:
     """One of them is taken, and `respond` says which; nothing of either goes to what comes next."""
-    id = lab.create("--permissions", "ask")
+    lab, id = shared, asker
     for number in range(RACES):
         made = lab.project / f"file{number}"
         lab.ok("send", id, f"[[bash: touch {made.name}]][[replytool]]")
@@ -189,10 +189,10 @@ def test_a_person_and_respond_in_the_same_instant(lab: Lab) -> None:
         lab.keys(id, "C-u")  # a "1" that came too late for the dialog is a person's draft
 
 
-def test_the_hook_was_killed(lab: Lab) -> None:
+def test_the_hook_was_killed(shared: Lab, asker: str) -> None:
     """The question is still told of, and the error says how it can be answered; a key does it."""
-    id = lab.create("--permissions", "ask")
-    lab.ok("send", id, "[[bash: touch one]][[reply: Made.]]")
+    lab, id = shared, asker
+    lab.ok("send", id, "[[bash: touch hookless]][[reply: Made.]]")
     asked = question(lab, id)
     shown(lab, id, "1. Yes")
     for pid in lab.hooks():

@@ -80,9 +80,9 @@ def test_two_at_once_start_one_agent(lab: Lab) -> None:
     assert lab.ok("ask", id, "[[reply: two]]") == "two"
 
 
-def test_what_a_dead_agent_left_running_is_ended(lab: Lab) -> None:
+def test_what_a_dead_agent_left_running_is_ended(shared: Lab, talker: str) -> None:
     """A command of the turn that was cut would go on beside the agent that knows nothing of it."""
-    id = lab.create()
+    lab, id = shared, talker
     lab.ok("send", id, f"[[bash: setsid {SLEEP}]][[reply: never]]")
 
     def left() -> list[int]:
@@ -127,21 +127,21 @@ def test_half_a_line_at_the_end_of_the_transcript_does_no_harm(lab: Lab) -> None
     assert lab.run("last-message", id, "-n", "2", "--json").json == ["one", "two"]
 
 
-def test_a_reply_that_was_reported_and_not_written_is_not_lost(lab: Lab) -> None:
+def test_a_reply_that_was_reported_and_not_written_is_not_lost(shared: Lab, talker: str) -> None:
     """The agent is stopped as soon as it has reported: what it had not written by then is in its report alone."""
-    id = lab.create()
+    lab, id = shared, talker
     for text in ("one", "two"):
         assert lab.ok("ask", id, f"[[reply: {text}]]") == text
         os.kill(lab.pid(id), signal.SIGKILL)
         lab.ok("revive", id)
     assert lab.run("last-message", id, "-n", "2", "--json").json == ["one", "two"]
     told = lab.run("logs", id, "--json").json
-    assert [entry["text"] for entry in told if entry["role"] == "assistant"] == ["one", "two"]
+    assert [entry["text"] for entry in told if entry["role"] == "assistant"][-2:] == ["one", "two"]
 
 
-def test_a_transcript_that_is_gone_is_an_error_and_no_empty_conversation(lab: Lab) -> None:
-    id = lab.create()
-    answered(lab, id, "one")
+def test_a_transcript_that_is_gone_is_an_error_and_no_empty_conversation(shared: Lab, talker: str) -> None:
+    lab, id = shared, talker
+    answered(lab, id, "before it is gone")
     path = Path(lab.run("inspect", id, "--json").json["files"]["transcript"])
     end(lab, id)
     path.rename(f"{path}.away")
@@ -178,8 +178,8 @@ def test_a_claude_that_does_not_start_leaves_all_as_it_was(lab: Lab) -> None:
     assert lab.ok("ask", id, "[[reply: two]]") == "two"
 
 
-def test_after_a_clear_it_is_the_new_conversation(lab: Lab) -> None:
-    id = lab.create()
+def test_after_a_clear_it_is_the_new_conversation(shared: Lab, talker: str) -> None:
+    lab, id = shared, talker
     answered(lab, id, "old")
     lab.keys(id, "/clear")
     lab.until(lambda: "/clear" in lab.screen(id), "the command on the screen")
