@@ -55,7 +55,7 @@ def test_three_in_worktrees_and_a_join_after_a_cut(both: CodexLab, tmp_path: Pat
     """Killed with -9 while all are at work; the run is resumed, and each was told once."""
     plan = tmp_path / "plan.yaml"
     branches = [
-        {"name": "one", "task": "[[bash: echo 1 >one.txt]][[hold: go]][[reply: one is done]]"},
+        {"name": "one", "task": "[[bash: echo 1 >one.txt]][[hold: go]][[reply: one is done]]", "cli": "codex"},
         {"name": "two", "task": "[[hold: go]][[reply: two is done]]", "template": "task"},
         {"name": "three", "task": "[[bash: echo 3 >>README]][[hold: go]][[reply: three is done]]", "cli": "codex"},
     ]

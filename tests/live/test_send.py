@@ -371,7 +371,7 @@ def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> No
     shared.ok("ask", talker, "how long does one take?")
     usual = time.monotonic() - began
     texts = []
-    for number in range(size(4, 50)):
+    for number in range(size(2, 50)):
         text = f"number {number}\n" + lines(8, 70) + f"\nend of {number}"
         words = ("send", talker, "--json", "--request-id", f"killed-{number}", text)
         sender = shared.start(*words)
