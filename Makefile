@@ -11,7 +11,7 @@ TOX_VENV = .venv-tox
 # pyenv's shims run only the selected versions; this lets tox find the others.
 EMPTY =
 COMMA = ,
-MEASURED = oldest newest gateway live
+MEASURED = oldest newest live
 PYENV = $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-4]*/bin)
 TOX = PATH="$$PATH$(subst $(EMPTY) ,,$(addprefix :,$(PYENV)))" $(TOX_VENV)/bin/tox run
 
