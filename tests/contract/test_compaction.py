@@ -1,4 +1,4 @@
-"""A session of ten thousand turns costs no more than one of twenty: as few files, and as few of them opened."""
+"""A session of thousands of turns costs no more than one of twenty: as few files, and as few of them opened."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from lab import Lab
+from soak import size
 
+pytestmark = pytest.mark.soak
 TURNS = 20
-OLD = 10_000
+OLD = size(1_000, 10_000)
 # A command line, and then which files and folders below the state folder it has opened.
 COUNTING = """
 import json, os, sys
@@ -58,7 +60,7 @@ def counted(lab: Lab) -> Opened:
 
 
 def long_past(folder: Path) -> None:
-    """What ten thousand turns have left: a line for each message, and for each of its reports."""
+    """What thousands of turns have left: a line for each message, and for each of its reports."""
     folder_of_facts, at = folder / "past.jsonl", 1_000_000.0
     with folder_of_facts.open("w") as file:
         for number in range(1, OLD + 1):
@@ -85,7 +87,7 @@ def long_past(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def pair(lab: Lab) -> Iterator[tuple[str, str]]:
-    """A session of twenty turns, and one of as many after ten thousand others."""
+    """A session of twenty turns, and one of as many after thousands of others."""
     new, old = (lab.ok("create", "--cli", "fake", "-q") for _ in range(2))
     long_past(lab.folder(old))
     for id in (new, old):

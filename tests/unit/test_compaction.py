@@ -20,7 +20,7 @@ from dev_sessions.model import COMPLETED, FAILED, Fact, Probe, Question
 from dev_sessions.service import Context, Session, delivery, events
 from dev_sessions.system import files
 
-SEEDS = range(size(2, 100))
+SEEDS, MESSAGES = range(size(2, 100)), size(66, 300)
 # The model of an agent, with our commands and crashes of either, that the reducer is tested with.
 _spec = importlib.util.spec_from_file_location("properties", Path(__file__).with_name("test_properties_turns.py"))
 _properties = importlib.util.module_from_spec(_spec)
@@ -248,11 +248,12 @@ LIVES = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kinds", LIVES.values(), ids=LIVES.keys())
 def test_it_stays_small_in_any_life(tmp_path, kinds):
     life = Life(1, tmp_path, kinds.split())
     most = [0, 0]
-    while len(life.walk.messages) < 90:
+    while len(life.walk.messages) < MESSAGES:
         life.step()
         most = [max(pair) for pair in zip(most, life.cut.folder.counts(), strict=True)]
     life.same()

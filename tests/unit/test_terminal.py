@@ -551,7 +551,7 @@ for number in range(int(sys.argv[1])):
 def test_many_clients_at_once_do_not_kill_the_server(tmux, environ):
     """tmux before 3.7 dies if a client connects while another one leaves; here that took it less than a second."""
     environ = {**environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    argv = [sys.executable, "-c", COMING_AND_GOING, str(size(5, 100))]
+    argv = [sys.executable, "-c", COMING_AND_GOING, str(size(3, 100))]
     guests = [subprocess.Popen(argv, env=environ) for _ in range(10)]
     busy = [subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]) for _ in range(2)]
     try:
