@@ -18,6 +18,7 @@ import pytest
 from impostor import Impostor, challenge_answer
 from lab import Done, Lab
 
+pytestmark = pytest.mark.usefixtures("quick")
 WORKSPACE = "/workspace-of-a-container"  # there is none on this machine: what is left of it is a name
 
 
