@@ -268,7 +268,9 @@ class Turn(threading.Thread):
         command = Command(thread, self.id, id, text)
         if not careful:
             with thread.server.lock:
-                thread.begun(self.id, command.item(), command.began)
+                # It may have ended by now; its start is reported as such all the same.
+                begun = {**command.item(), "status": "in_progress", "aggregated_output": "", "exit_code": None}
+                thread.begun(self.id, begun, command.began)
         self._follow(command, given["yield_time_ms"] / 1000)
         return command.result()
 
