@@ -60,7 +60,7 @@ unit: $(TOX_VENV)/installed ## run the fast tests on one Python: unit, contract,
 live: $(TOX_VENV)/installed ## run the live tests: real claude, real tmux, no network
 	@$(TOX) -e live -- tests/live $(ARGS)
 
-compat: $(TOX_VENV)/installed ## run the tests of the state table and of send on each older supported claude
+compat: $(TOX_VENV)/installed ## run the tests of the state table and of send on the oldest supported claude
 	@$(PYTHON) scripts/prepare.py tmux npm
 	@$(TOX) -e compat -- $(ARGS)
 

@@ -2,7 +2,7 @@
 
     python scripts/fetch_agents.py                          every pinned version of every agent
     python scripts/fetch_agents.py --print claude           only its newest version; print the path of the program
-    python scripts/fetch_agents.py --print claude-2.1.150   this older one
+    python scripts/fetch_agents.py --print claude-2.1.221   this older one
 
 All clones share the agents in `~/.cache/dev-sessions/agents/<agent>-<version>/` (or below XDG_CACHE_HOME).
 The link `.agents/<agent>-<version>` points there, and `.agents/<agent>` points to the newest program.

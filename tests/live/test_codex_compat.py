@@ -20,7 +20,7 @@ from soak import only_in_soak
 states = copy_of(Path(__file__).with_name("test_codex_states.py"), "older_codex_states")
 questions = copy_of(Path(__file__).with_name("test_codex_questions.py"), "older_codex_questions")
 agents = copy_of(Path(__file__).with_name("test_codex_agents.py"), "older_codex_agents")
-OLDER, TOO_OLD = "0.139.0", "0.104.0"
+OLDER, TOO_OLD = "0.146.0", "0.104.0"
 PROGRAMS = {OLDER: "bin/codex", TOO_OLD: "codex/codex"}
 ROWS = ("a permission prompt open", "a usage limit", "the server killed at work")
 ROWS_IN_SOAK = (
@@ -61,11 +61,8 @@ def stage(codex: str, row: Any, left: Any, request: pytest.FixtureRequest) -> It
 
 
 def rows() -> list[Any]:
-    """What this Codex never writes down is why a turn failed."""
     found = [row for row in states.CODEX_ROWS if row.name in (*ROWS, *ROWS_IN_SOAK)]
-    reason = "this version of Codex keeps no reason"
-    known = [row._replace(error=reason, limit=False) if row.name == "a usage limit" else row for row in found]
-    return [pytest.param(row, id=row.name, marks=() if row.name in ROWS else only_in_soak) for row in known]
+    return [pytest.param(row, id=row.name, marks=() if row.name in ROWS else only_in_soak) for row in found]
 
 
 @pytest.mark.parametrize("row", rows())

@@ -145,7 +145,7 @@ def test_full_permissions_without_the_project(hostile: Lab) -> None:
 
 # Codex.
 
-CODEXES = {"newest": ROOT / ".agents" / "codex", "oldest": ROOT / ".agents" / "codex-0.139.0" / "bin" / "codex"}
+CODEXES = {"newest": ROOT / ".agents" / "codex", "oldest": ROOT / ".agents" / "codex-0.146.0" / "bin" / "codex"}
 
 
 @pytest.fixture(params=[CODEXES["newest"], pytest.param(CODEXES["oldest"], marks=only_in_soak)], ids=CODEXES.keys())

@@ -46,6 +46,17 @@ TEXTS = {
     "interrupted-before-output": "[[hold: g]] [[reply: no]]",
 }
 OPTIONS = {
+    "2.1.221/dialog-trust": ["*Yes, I trust this folder", "No, exit"],
+    "2.1.221/dialog-trust-yes": ["Yes, I trust this folder", "*No, exit"],  # one key down from the default
+    "2.1.221/dialog-mcp": [
+        "*Use this MCP server",
+        "Use this and all future MCP servers in this project",
+        "Continue without using this MCP server",
+    ],
+    "2.1.221/dialog-imports": ["*Yes, allow external imports", "No, disable external imports"],
+    "2.1.221/dialog-plan": ["*Yes", "No"],
+    "2.1.221/dialog-permission-bash": ["*Yes", "Yes, and always allow access to project/ from this project", "No"],
+    "2.1.221/dialog-permission-write": ["*Yes", "Yes, allow all edits during this session (shift+tab)", "No"],
     "2.1.330/dialog-limit": [
         "*Stop and wait for limit to reset",
         "Wait here, then continue automatically at 9:06pm",
@@ -73,23 +84,6 @@ for _name in each("dialog-bypass"):
     OPTIONS[_name] = ["*No, exit", "Yes, I accept"]
 for _name in each("dialog-api-key"):
     OPTIONS[_name] = ["Yes", "*No (recommended)"]
-for _version in ("2.1.150", "2.1.197"):
-    OPTIONS |= {
-        f"{_version}/dialog-trust": ["*Yes, I trust this folder", "No, exit"],
-        f"{_version}/dialog-trust-yes": ["Yes, I trust this folder", "*No, exit"],  # one key down from the default
-        f"{_version}/dialog-imports": ["*Yes, allow external imports", "No, disable external imports"],
-        f"{_version}/dialog-plan": ["*Yes", "No"],
-        f"{_version}/dialog-permission-bash": [
-            "*Yes",
-            "Yes, and always allow access to project/ from this project",
-            "No",
-        ],
-        f"{_version}/dialog-permission-write": [
-            "*Yes",
-            "Yes, allow all edits during this session (shift+tab)",
-            "No",
-        ],
-    }
 ANSWERS = {
     "dialog-trust": "Yes, I trust",
     "dialog-trust-yes": "Yes, I trust",
@@ -264,12 +258,10 @@ def test_without_a_box_nothing_is_held():
 
 # Each with the cursor's row: what has the keys is the box that the cursor is in.
 VIEWS = {
-    "2.1.150-agents": (24, None),
-    "2.1.150-help-in-full": (24, None),
-    "2.1.150-history-search": (30, None),
-    "2.1.150-menu-of-commands": (22, "/mo"),
-    "2.1.150-rewind": (43, None),
-    "2.1.150-transcript": (28, None),
+    "2.1.221-history-search": (22, None),
+    "2.1.221-menu-of-commands": (20, "/mo"),
+    "2.1.221-rewind": (32, None),
+    "2.1.221-transcript": (22, None),
     "2.1.332-help": (18, ""),
     "2.1.332-history-entry": (18, "second one"),
     "2.1.332-history-search": (20, None),
@@ -346,8 +338,8 @@ LONG = "".join(f"sentence {number} of many. " for number in range(500)).rstrip()
     ids=["one", "unfinished", "two", "a draft before", "more behind", "another order"],
 )
 def test_a_box_that_shows_a_long_text_without_its_middle(shown, held):
-    # As 2.1.150 and 2.1.197 do with more than 10,000 characters; they hand over all of it.
-    box = dialogs.input_box(screen("2.1.150/box-one-line").replace("fix the parser, please", shown))
+    # As 2.1.221 does with more than 10,000 characters; they hand over all of it.
+    box = dialogs.input_box(screen("2.1.221/box-one-line").replace("fix the parser, please", shown))
     assert dialogs.holds(box, LONG) == held
 
 

@@ -50,17 +50,17 @@ def test_the_program_is_asked_once(claude, environment, tmp_path):
 
 
 def test_a_changed_program_is_asked_again(claude, environment, tmp_path):
-    program = claude(supported("2.1.197"))
+    program = claude(supported("2.1.221"))
     version.refuse_unsupported(program, environment)
-    claude(supported("2.1.1970"))
+    claude(supported("2.1.2210"))
     assert version.known(program, environment) is None
     version.refuse_unsupported(program, environment)
-    assert version.known(program, environment) == "2.1.1970"
+    assert version.known(program, environment) == "2.1.2210"
     assert asked(tmp_path) == 2
 
 
 def test_links_to_one_program_share_the_answer(claude, environment, tmp_path):
-    program = claude(supported("2.1.197"))
+    program = claude(supported("2.1.221"))
     (tmp_path / "link").symlink_to(program)
     version.refuse_unsupported(str(tmp_path / "link"), environment)
     version.refuse_unsupported(program, environment)
@@ -69,14 +69,14 @@ def test_links_to_one_program_share_the_answer(claude, environment, tmp_path):
 
 def test_an_option_that_needs_a_newer_one_is_refused_with_its_number(claude, environment):
     with pytest.raises(Unsupported) as caught:
-        version.refuse_without(claude(supported("2.1.197")), environment, limits.SINCE, "continue_at_reset")
+        version.refuse_without(claude(supported("2.1.221")), environment, limits.SINCE, "continue_at_reset")
     assert f"--continue-at-reset needs {limits.SINCE}" in caught.value.message
     assert (caught.value.data["capability"], "omit" in caught.value.data["next"]) == ("continue_at_reset", True)
     for answer in (limits.SINCE, version.NEWEST, "a wrapper of my own"):
         version.refuse_without(claude(supported(answer), answer[:6]), environment, limits.SINCE, "continue_at_reset")
 
 
-@pytest.mark.parametrize("old", ["2.0.14", "2.1.20", "2.1.77", "2.1.149", "1.9.999"])
+@pytest.mark.parametrize("old", ["2.0.14", "2.1.20", "2.1.77", "2.1.220", "1.9.999"])
 def test_a_version_that_is_too_old_is_refused_with_the_range(claude, environment, old):
     program = claude(supported(old))
     for _ in range(2):
@@ -95,9 +95,9 @@ def test_nothing_is_refused_by_memory(claude, environment, tmp_path):
     os.chmod(program, 0o755)
     with pytest.raises(LaunchFailed):
         version.refuse_unsupported(program, environment)
-    (tmp_path / "answer").write_text(supported("2.1.200"))
+    (tmp_path / "answer").write_text(supported("2.1.223"))
     version.refuse_unsupported(program, environment)
-    assert version.known(program, environment) == "2.1.200"
+    assert version.known(program, environment) == "2.1.223"
 
 
 @pytest.mark.parametrize(
@@ -147,26 +147,26 @@ def test_a_program_that_never_answers_is_ended_with_its_children(environment, tm
     "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"PROGRAM": 5}', b'{"PROGRAM": {"mark": MARK, "version": 5}}']
 )
 def test_after_damage_the_program_is_asked_again(claude, environment, tmp_path, content):
-    program = claude(supported("2.1.197"))
+    program = claude(supported("2.1.221"))
     version.refuse_unsupported(program, environment)
     memory = tmp_path / "state" / "claude-versions.json"
     mark = json.dumps(json.loads(memory.read_text())[program]["mark"]).encode()
     memory.write_bytes(content.replace(b"PROGRAM", program.encode()).replace(b"MARK", mark))
     assert version.known(program, environment) is None
     version.refuse_unsupported(program, environment)
-    assert version.known(program, environment) == "2.1.197"
+    assert version.known(program, environment) == "2.1.221"
     assert asked(tmp_path) == 2
 
 
 def test_a_folder_that_cannot_be_written_does_no_harm(claude, environment, tmp_path):
     (tmp_path / "state").write_text("a file")
-    version.refuse_unsupported(claude(supported("2.1.197")), environment)
+    version.refuse_unsupported(claude(supported("2.1.221")), environment)
     with pytest.raises(LaunchFailed):
         version.refuse_unsupported(claude(supported("2.1.20")), environment)
 
 
 def test_programs_that_are_gone_are_forgotten(claude, environment, tmp_path):
-    old, new = claude(supported("2.1.197"), "old"), claude(supported("2.1.198"), "new")
+    old, new = claude(supported("2.1.221"), "old"), claude(supported("2.1.222"), "new")
     version.refuse_unsupported(old, environment)
     os.unlink(old)
     version.refuse_unsupported(new, environment)

@@ -43,8 +43,7 @@ def session(folder: Path, rollout: Path | None) -> Session:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_recorded_conversation(version: str) -> None:
     found = read(*(DATA / version / "turns.jsonl").read_bytes().splitlines(keepends=True))
-    reason = "the turn ended without" if version == "codex-0.139.0" else "scripted error 400"
-    answered = [("assistant", "message", "x")] if version == "codex-0.139.0" else []
+    answered = [("assistant", "message", "x")] if version == "codex-0.146.0" else []
     assert [(one.role, one.kind, one.text[:22]) for one in found] == [
         ("user", "message", "[[reply: hello]]"),
         ("assistant", "message", "hello"),
@@ -54,7 +53,7 @@ def test_a_recorded_conversation(version: str) -> None:
         ("tool", "result", "out"),
         ("assistant", "message", "second"),
         ("user", "message", "[[error: 400]]"),
-        ("tool", "error", reason),
+        ("tool", "error", "scripted error 400"),
         ("user", "message", "[[hold: a]][[reply: x]"),
         ("tool", "notice", "the turn was interrupt"),
         ("user", "message", "[[hold: b]][[reply: x]"),
@@ -175,9 +174,9 @@ def test_a_session_without_a_thread_has_no_conversation(tmp_path: Path) -> None:
 
 def test_where_its_files_are(tmp_path: Path) -> None:
     path = tmp_path / "rollout-t.jsonl"
-    path.write_bytes((DATA / "codex-0.139.0" / "turns.jsonl").read_bytes())
+    path.write_bytes((DATA / "codex-0.146.0" / "turns.jsonl").read_bytes())
     there = CodexBackend().places(session(tmp_path, path))
-    assert (there.version, there.terminal, there.reported) == ("0.139.0", None, True)
+    assert (there.version, there.terminal, there.reported) == ("0.146.0", None, True)
     assert there.files["rollout"] == str(path)
     assert there.files["config"] == str(tmp_path / "config.toml")
     unstarted = CodexBackend().places(session(tmp_path, None))

@@ -331,8 +331,7 @@ AT_ONCE = {
 def test_recorded(version, name):
     facts = recorded(version, name)
     assert [fact.kind for fact in facts] == {**KINDS, **(AT_ONCE if version == "2.1.330" else {})}[name]
-    # Before 2.1.194 no report says which prompt it is about.
-    assert {bool(fact.prompt) for fact in facts if fact.kind in ("accepted", "ended")} == {version != "2.1.150"}
+    assert all(fact.prompt for fact in facts if fact.kind in ("accepted", "ended"))
 
 
 @of_each_version

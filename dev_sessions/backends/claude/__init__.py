@@ -1,1 +1,1 @@
-"""Claude Code in tmux: versions 2.1.150 and newer, tested up to 2.1.332."""
+"""Claude Code in tmux: versions 2.1.221 and newer, tested up to 2.1.332."""

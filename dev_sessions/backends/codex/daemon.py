@@ -184,7 +184,7 @@ def _failure(place: Place, program: str, ended: bool, timeout: float) -> LaunchF
     output, folder = place.end_of_log(), os.path.dirname(place.socket)
     if any(words in output for words in _NO_SOCKETS):
         why = f"this Codex is too old: {program} cannot serve sessions on a socket. It says:\n{output}"
-        remedy = "npm install -g @openai/codex@latest (0.139 and newer will do), then end servers of the old one"
+        remedy = "npm install -g @openai/codex@latest (0.146 and newer will do), then end servers of the old one"
         return LaunchFailed(why, next=remedy)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         remedy = f"remove {folder}, which should be a folder, then try again"
