@@ -130,13 +130,14 @@ def _agents(environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(program.name, "note" if here else "problem", "not installed", program.install)
             continue
         path, version = str(program.path(environ)), program.version(environ)
-        tested = f"tested with {program.oldest} to {program.newest}"
+        tested = (
+            f"tested with {program.oldest} to {program.newest}, the releases of the 120 days before this dev-sessions"
+        )
         if version is None:
             remedy = f"run {path} --version yourself"
             yield Finding(program.name, "problem", f"{path} does not print its version", remedy)
         elif _numbers(version) < _numbers(program.oldest):
-            text = f"{version} is too old ({path}; {tested}: releases of the last 120 days are supported)"
-            yield Finding(program.name, "problem", text, program.install)
+            yield Finding(program.name, "problem", f"{version} is too old ({path}; {tested})", program.install)
         elif _numbers(version) > _numbers(program.newest):
             yield Finding(program.name, "note", f"{version} is newer than the tested versions ({path}; {tested})")
         else:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from lab import Lab
 
+from dev_sessions.backends.claude import version
+
 
 class Machine:
     """A home with agents that only tell their version, and with what a test does to it."""
@@ -101,16 +103,26 @@ def test_key_bindings_that_leave_no_key_to_submit_with(machine: Machine) -> None
 
 
 @pytest.mark.parametrize(
-    ("version", "level", "words"),
+    ("found", "level", "words"),
     [
         ("2.0.1", "problem", "too old"),
         ("9.9.9", "note", "newer than the tested"),
         ("what?", "problem", "does not print"),
     ],
 )
-def test_versions_outside_of_the_tested_range(machine: Machine, version: str, level: str, words: str) -> None:
-    machine.program("claude", version)
+def test_versions_outside_of_the_tested_range(machine: Machine, found: str, level: str, words: str) -> None:
+    machine.program("claude", found)
     assert words in machine.found("claude", level)["text"]
+
+
+def test_the_supported_versions_are_named_and_an_older_one_has_a_remedy(machine: Machine) -> None:
+    window = f"tested with {version.OLDEST} to {version.NEWEST}, the releases of the 120 days before this dev-sessions"
+    assert window in machine.found("claude", "ok")["text"]
+    machine.program("claude", "2.1.220 (Claude Code)")
+    older = machine.found("claude", "problem")
+    assert older["text"].startswith("2.1.220 is too old")
+    assert window in older["text"]
+    assert older["remedy"] == "npm install -g @anthropic-ai/claude-code"
 
 
 def test_signs_of_a_login_are_told_and_nothing_of_their_content(machine: Machine) -> None:
