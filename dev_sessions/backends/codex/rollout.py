@@ -33,8 +33,6 @@ CALLS, OUTPUTS = ("function_call", "custom_tool_call"), ("function_call_output",
 _RUNNING = "\nProcess running with session ID "
 # The tool of newer models that runs commands by a script. What those leave running may be reported nowhere (0.169).
 SCRIPT = "exec"
-# Codex 0.139 ends a failed turn like any other, without the reason; only the answer is missing.
-_NO_REASON = "the turn ended without an answer, and this version of Codex keeps no reason (codex --version)"
 # Why a turn has no end, if nobody runs it. The server may have been that of another Codex.
 DIED = "the Codex app-server ended in the middle of the turn"
 
@@ -233,8 +231,6 @@ class Turns:
                 return Event("began", at, turn, root=payload.get("root_turn_id"))
             case "task_complete":
                 reply, error, reason = payload.get("last_agent_message"), *_failure(payload.get("error"))
-                if error is None and reply is None and "started_at" not in payload:
-                    error = _NO_REASON
                 outcome = FAILED if error is not None else COMPLETED
                 return Event("ended", at, turn, str(reply or ""), None, outcome, error, reason=reason)
             case "turn_aborted":
