@@ -80,7 +80,7 @@ class Story(NamedTuple):
         size: the byte up to which it was read.
         goal: the last goal of the thread. That it was cleared is not in a rollout (0.169.0).
         left: how many commands go on by themselves; those that ended with their server or belong to `scripts` do not
-            count, because no line shows it.
+            count, because no line shows it. Nor does a line show the end of any (0.146): ask `view.Look.runs_commands`.
         agents: the threads that it has started as its subagents.
         scripts: scripts have run commands.
     """
@@ -174,8 +174,7 @@ def story(lines: Iterable[bytes], size: int = 0) -> Story:
                     started = (files.parse_object(text.encode(errors="replace")) or {}).get("agent_id")
                     agents.update({started: None} if isinstance(started, str) else {})
                 number = text.partition("\nOutput:\n")[0].partition(_RUNNING)[2].partition("\n")[0]
-                # A version that does not write down the end of a command (0.139) does not have this field.
-                if number and "internal_chat_message_metadata_passthrough" in payload:
+                if number:
                     left.add(number)
             elif line.type in CALLS:
                 calls[line.call] = Call(line.call, str(payload.get("name", "")), given(payload), line.at)
