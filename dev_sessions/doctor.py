@@ -12,6 +12,7 @@ import stat
 
 from . import __version__, config, git, skills
 from .backends import own_programs
+from .backends.programs import version_numbers
 from .errors import DevSessionsError
 from .state.registry import Store
 from .terminal.server import listener, mismatched, removed
@@ -136,9 +137,9 @@ def _agents(environ: Mapping[str, str]) -> Iterator[Finding]:
         if version is None:
             remedy = f"run {path} --version yourself"
             yield Finding(program.name, "problem", f"{path} does not print its version", remedy)
-        elif _numbers(version) < _numbers(program.oldest):
+        elif program.is_too_old(version):
             yield Finding(program.name, "problem", f"{version} is too old ({path}; {tested})", program.install)
-        elif _numbers(version) > _numbers(program.newest):
+        elif version_numbers(version) > version_numbers(program.newest):
             yield Finding(program.name, "note", f"{version} is newer than the tested versions ({path}; {tested})")
         else:
             yield Finding(program.name, "ok", f"{version} ({path}; {tested})")
@@ -266,10 +267,6 @@ def _disk(environ: Mapping[str, str]) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     text, is_low = f"{free // 1_000_000} MB free for {place}", free < _FREE
     yield Finding("disk", "problem" if is_low else "ok", text, "free some space" if is_low else None)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in version.split("."))
 
 
 def _listed(folder: str) -> list[str]:

@@ -96,6 +96,11 @@ class Program(NamedTuple):
 
         return ask([str(self.path(environ)), "--version"], environ, version_in, _SECONDS)
 
+    def is_too_old(self, version: str) -> bool:
+        """True if a version is outside the support window. A build without a number of its own (0.0.0) is not."""
+        found = version_numbers(version)
+        return any(found) and found < version_numbers(self.oldest)
+
     def stale_socket(self, environ: Mapping[str, str]) -> str | None:
         """The socket of its server, if it exists and nobody listens on it."""
         import socket
@@ -112,6 +117,11 @@ class Program(NamedTuple):
             except OSError:
                 pass
         return None
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """A version as numbers, to be compared; without what follows them, as in 1.2.3-beta.4."""
+    return tuple(int(number) for number in version.partition("-")[0].split(".") if number.isdecimal())
 
 
 def find(environ: Mapping[str, str], program: str, variable: str, missing: LaunchFailed) -> str:

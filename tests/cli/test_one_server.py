@@ -101,6 +101,19 @@ def test_all_after_a_boot(run: Commands, cut: str, home: Path) -> None:
     assert "no agent is gone" in run("revive", "--all").err
 
 
+def test_a_server_older_than_the_support_window_is_refused_and_ended(run: Commands, home: Path) -> None:
+    program = Path(run.lab.env["DEV_SESSIONS_CODEX"])
+    program.write_text(program.read_text().replace("exec", "FAKE_VERSION=0.145.0 exec"))
+    refused = run("create", "--cli", "codex", "--json")
+    assert refused.code == 1
+    error = refused.json["error"]
+    assert (error["code"], error["data"]["version"]) == ("launch_failed", "0.145.0")
+    assert f"the app-server of {home} is Codex 0.145.0; dev-sessions works with 0.146.0 and newer" in error["message"]
+    assert "npm install" in error["data"]["next"]
+    assert servers(run) == []
+    assert run.json("list") == []
+
+
 @pytest.mark.gateway
 def test_a_goal_that_its_server_took_along_stands_still(run: Commands, cut: str) -> None:
     run.ok("goal", cut, "[[hold: step]]")

@@ -150,8 +150,8 @@ def test_a_codex_that_cannot_serve(codex_lab: CodexLab) -> None:
     codex_lab.env["DEV_SESSIONS_CODEX"] = str(old)
     refused = codex_lab.run("create", "--cli", "codex")
     assert refused.code == 1
-    assert "too old" in refused.err
-    assert "npm install -g @openai/codex@latest" in refused.err
+    assert "unexpected argument '--listen' found" in refused.err
+    assert "or install Codex 0.146.0 or newer" in refused.err
     assert nothing_left(codex_lab)
 
 

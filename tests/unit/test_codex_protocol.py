@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from texts import VALUES
 
 from dev_sessions.backends.codex import protocol
+from dev_sessions.backends.codex.program import PROGRAM
 from dev_sessions.backends.codex.protocol import Answer, Notice, Status
 
 DATA = Path(__file__).parents[1] / "data"
@@ -26,6 +27,34 @@ def test_status(row: dict[str, Any]) -> None:
     found = protocol.status(row["value"])
     assert found == Status(row["kind"], tuple(row["flags"]))
     assert found.waiting is row["waiting"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_names_its_version_in_its_greeting(version: str) -> None:
+    greeting = json.loads((DATA / version / "frames.jsonl").read_text().splitlines()[0])["result"]
+    assert f"codex-{protocol.version(greeting)}" == version
+
+
+@pytest.mark.parametrize("greeting", [{}, {"userAgent": None}, {"userAgent": "another"}, {"userAgent": 7}])
+def test_a_greeting_without_a_version(greeting: dict[str, Any]) -> None:
+    assert protocol.version(greeting) == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "too_old"),
+    [
+        ("0.139.0", True),
+        ("0.145.9-alpha.3", True),
+        ("0.146.0", False),
+        ("0.172.0-alpha.1", False),
+        ("1.0.0", False),
+        ("0.0.0", False),
+        ("", False),
+        ("next", False),
+    ],
+)
+def test_versions_older_than_the_support_window(version: str, too_old: bool) -> None:
+    assert PROGRAM.is_too_old(version) is too_old
 
 
 def statuses(value: Any) -> Iterator[Any]:

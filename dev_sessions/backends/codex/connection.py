@@ -43,6 +43,9 @@ class Silent(Exception):
 class Connection:
     """An initialized connection. Use as a context manager.
 
+    Attributes:
+        version: of the server, see `protocol.version`.
+
     Args:
         path: the app-server's socket.
         timeout: seconds for connection and greeting, and for each call that has no other.
@@ -67,7 +70,8 @@ class Connection:
             self._protocol.send_request(self._protocol.connect())
             self._flush()
             self._read_until(lambda: self._opened, timeout)
-            self.call("initialize", **protocol.initialization(__version__))
+            greeting = self.call("initialize", **protocol.initialization(__version__))
+            self.version = protocol.version(greeting)
             self._send(method="initialized")
         except BaseException:
             self._socket.close()

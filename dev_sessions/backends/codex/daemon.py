@@ -19,7 +19,7 @@ from ...system.waiting import Watcher
 from .. import detached
 from ..terminate import end
 from .connection import Connection, Lost, Silent
-from .program import is_script, server_environment
+from .program import PROGRAM, is_script, server_environment
 from .protocol import CLIENT, Refused, status
 
 TYPE_CHECKING = False
@@ -35,8 +35,6 @@ _SECOND_CHANCE = 2.0
 _AT_ONCE = ((signal.SIGKILL, 5.0),)
 _POLITELY = ((signal.SIGTERM, 3.0), *_AT_ONCE)
 _TICK = 0.05
-# The words of versions that cannot serve on a unix socket (0.104), or cannot serve at all.
-_NO_SOCKETS = ("unexpected argument", "unrecognized subcommand", "unsupported --listen")
 _NO_MARK = b"="  # no environment has such an entry
 
 
@@ -182,10 +180,6 @@ def _await(place: Place, server: tuple[int, str], until: float) -> Connection | 
 def _failure(place: Place, program: str, ended: bool, timeout: float) -> LaunchFailed:
     """Why a server did not start, and what to do about it."""
     output, folder = place.end_of_log(), os.path.dirname(place.socket)
-    if any(words in output for words in _NO_SOCKETS):
-        why = f"this Codex is too old: {program} cannot serve sessions on a socket. It says:\n{output}"
-        remedy = "npm install -g @openai/codex@latest (0.146 and newer will do), then end servers of the old one"
-        return LaunchFailed(why, next=remedy)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         remedy = f"remove {folder}, which should be a folder, then try again"
     elif "SUN_LEN" in output:
@@ -196,7 +190,8 @@ def _failure(place: Place, program: str, ended: bool, timeout: float) -> LaunchF
         remedy = f"remove {place.socket}, which should be a socket, then try again"
     else:
         script = f"; {program} is a script, which may have set CODEX_HOME" if is_script(program) else ""
-        remedy = f"fix what it reports (its configuration is {place.home}/config.toml{script}), then try again"
+        settings = f"its configuration is {place.home}/config.toml{script}"
+        remedy = f"fix what it reports ({settings}), or install Codex {PROGRAM.oldest} or newer, then try again"
     why = "ended at its start" if ended else f"was not ready within {timeout:g} s"
     return LaunchFailed(f"Codex's app-server {why}" + (f"; it says:\n{output}" if output else ""), next=remedy)
 

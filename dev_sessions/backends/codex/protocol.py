@@ -71,6 +71,11 @@ def initialization(version: str) -> dict[str, Any]:
     return {"clientInfo": {**CLIENT, "version": version}, "capabilities": capabilities}
 
 
+def version(greeting: dict[str, Any]) -> str:
+    """The version of a server, by its answer to `initialize`; empty if it does not name one."""
+    return str(greeting.get("userAgent") or "").partition("/")[2].partition(" ")[0]
+
+
 def parse(text: str | bytes) -> Answer | Notice | None:
     """One message of the server; None for anything else."""
     try:

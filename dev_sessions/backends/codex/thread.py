@@ -54,6 +54,13 @@ def launch(launch: Launch) -> None:
     keep_environment(session, environ)
     place = paths.place_of(session.replace(record={**session.record, "backend": {"home": home}}))
     with daemon.ensure(place, session.record["key"], program, environ, launch.timeout) as connection:
+        if PROGRAM.is_too_old(connection.version):
+            raise LaunchFailed(
+                f"the app-server of {home} is Codex {connection.version}; dev-sessions works with {PROGRAM.oldest} and "
+                f"newer (tested up to {PROGRAM.newest})",
+                next=f"{PROGRAM.install}, then end the servers of the old one",
+                version=connection.version,
+            )
         try:
             account = connection.call("account/read", refreshToken=False)
             if account.get("requiresOpenaiAuth") and not account.get("account"):

@@ -18,8 +18,10 @@ with recordings.  A prompt holds directives, `[[verb: argument]]`, carried out i
     die              the server is gone at once, as if it were killed
 
 `<CODEX_HOME>/fake/<thread>/release/NAME` releases a name.  `FAKE_START` scripts the start (`die: TEXT`, `logged out`,
-`mute`), `FAKE_UNLOAD` is after how many seconds a thread at rest that nobody follows is unloaded (60), and
-`FAKE_SOCKETS` the folder for sockets.
+`mute`), `FAKE_UNLOAD` is after how many seconds a thread at rest that nobody follows is unloaded (60),
+`FAKE_SOCKETS` the folder for sockets, and `FAKE_VERSION` the version that it says it is.
 """
 
-VERSION = "0.171.0"
+import os
+
+VERSION = os.environ.get("FAKE_VERSION", "0.171.0")
