@@ -187,13 +187,10 @@ class _FactReader:
         self._reply: str | None = None
         self._running = False
         self._queue: list[str] = []  # prompts in the agent's queue, as far as this stretch says
-        self._unnamed = 0  # prompts taken out of the queue whose texts come later
         self._subagents: dict[str, None] = {}  # those that run, as far as this stretch says
-        self._now = 0.0
 
     def read(self, entry: dict[str, Any]) -> Fact | None:
         at = stamp(entry)
-        self._now = max(self._now, at)
         match entry.get("type"), entry.get("subtype"):
             case "user", _:
                 return self._user(entry, at)
@@ -206,14 +203,6 @@ class _FactReader:
                 self._reply = texts[-1] if texts else self._reply
             case "queue-operation", _:
                 return self._queued(entry, at)
-            case "attachment", _:
-                # 2.1.197 and older name a prompt that has joined the running turn only here, later on. The time of the
-                # entry may be that at which the prompt came into the queue.
-                attached = attachment(entry, "queued_command") if self._unnamed else None
-                if attached is not None:
-                    self._unnamed -= 1
-                    text = hooks.text_of(attached, "prompt")
-                    return None if text is None else self._dequeued("joined", text, self._now)
             case "system", "agents_killed":
                 self._subagents.clear()
                 return Fact("stopped", at)
@@ -242,23 +231,21 @@ class _FactReader:
         return Fact(kind, at, text=text, prompt=prompt, task=hooks.task_of(text))
 
     def _queued(self, entry: dict[str, Any], at: float) -> Fact | None:
-        text, operation = entry.get("content"), str(entry.get("operation"))
-        if not isinstance(text, str):
-            self._unnamed += operation == "remove"
-        elif (task := hooks.task_of(text)) is not None:
+        content, operation = entry.get("content"), str(entry.get("operation"))
+        if not isinstance(content, str):
+            return None
+        if (task := hooks.task_of(content)) is not None:
             self._subagents.pop(task, None)
-        elif operation == "enqueue":
-            self._queue.append(hooks.plain(text))
-            return Fact("accepted", at, text=hooks.plain(text), held=True)
-        elif operation.startswith(("pop", "remove")):
-            return self._dequeued("joined" if operation == "remove" else "returned", text, at)
+            return None
+        text = hooks.plain(content)
+        if operation == "enqueue":
+            self._queue.append(text)
+            return Fact("accepted", at, text=text, held=True)
+        if operation.startswith(("pop", "remove")):
+            if text in self._queue:
+                self._queue.remove(text)
+            return Fact("joined" if operation == "remove" else "returned", at, text=text)
         return None
-
-    def _dequeued(self, kind: Kind, text: str, at: float) -> Fact:
-        text = hooks.plain(text)
-        if text in self._queue:
-            self._queue.remove(text)
-        return Fact(kind, at, text=text)
 
     def _end(self, at: float, outcome: str, **more: Any) -> Fact | None:
         if not self._running:
