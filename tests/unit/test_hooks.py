@@ -61,7 +61,7 @@ def test_each_event_has_one_command_and_nothing_else():
         assert "/some/facts" in hook["command"]
     # What is reported of tools costs every call of them: only of those that start subagents.
     matchers = {name: groups[0]["matcher"] for name, groups in settings.items() if "matcher" in groups[0]}
-    assert matchers == {"PostToolUse": "Agent|Task"}
+    assert matchers == {"PostToolUse": "Agent"}
     assert json.loads(json.dumps(settings)) == settings
 
 

@@ -112,7 +112,7 @@ def _with_reported(found: list[Entry], facts: list[Fact], whole: bool) -> list[E
 
 
 def _is_reply(entry: Entry, end: Fact, begun: float) -> bool:
-    # Before 2.1.194 a report does not name its prompt; nor may the transcript, for the first turn of a session.
+    # A report names no prompt before the agent's first input since its start, and the transcript may not either.
     same_turn = entry.prompt == end.prompt if entry.prompt and end.prompt else entry.at >= begun
     return same_turn and entry.text.strip() == (end.reply or "").strip()
 
@@ -198,7 +198,7 @@ def _hash(entry: Entry) -> int:
 class Ordered:
     """The lines of a transcript as they come, but those of its beginning in the order of their times.
 
-    2.1.197 and older write the lines of a session's first second in any order: the answer may come before the prompt.
+    2.1.221 may write the lines of a session's first second in any order: the answer may come before the prompt.
     So nothing is given before the first prompt is there (or much was held, or nothing more comes).
     """
 

@@ -51,7 +51,6 @@ class Known(NamedTuple):
 # A dialog of these may have "No, exit" as its default: the answer is selected, checked, and only then confirmed.
 KNOWN = (
     Known("Yes, I trust this folder", "Yes, I trust", "accepted Claude's trust dialog for {path}", trust=True),
-    Known("Do you trust the files in this folder", "Yes, ", "accepted Claude's trust dialog for {path}", trust=True),
     Known("Bypass Permissions mode", "Yes, I accept", "accepted Claude's warning about bypassing permissions"),
     Known(
         "New MCP server",

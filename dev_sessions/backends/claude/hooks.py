@@ -106,8 +106,7 @@ def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
         seconds = QUESTION_SECONDS if name == "PermissionRequest" else 30
         hook = {"type": "command", "command": f"{before}{line}; }} 2>/dev/null; exit 0", "timeout": seconds}
         found[name] = [{"hooks": [hook]}]
-    # The tools that start subagents; `Task` is the older name of `Agent`.
-    found["PostToolUse"][0]["matcher"] = "Agent|Task"
+    found["PostToolUse"][0]["matcher"] = "Agent"  # the tool that starts subagents
     return found
 
 

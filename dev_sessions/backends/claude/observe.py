@@ -234,7 +234,7 @@ def _with_transcript(facts: list[Fact], written: list[Fact], reported: bool) -> 
 
 
 def _is_reported(end: Fact, ends: list[Fact]) -> bool:
-    """True if a hook has reported that end too; before 2.1.194 its report does not name the prompt."""
+    """True if a hook has reported that end too. It names no prompt before the agent's first input."""
     if end.outcome == INTERRUPTED:  # which no hook reports; the turn may have gone on after an end that one did
         return any(one.prompt == end.prompt and one.at > end.at for one in ends)
     near = (one for one in ends if one.prompt is None and abs(one.at - end.at) < transcript.LAG)
