@@ -1,4 +1,4 @@
-"""Every operation, once. A service answers requests with frames; it never prints and never exits."""
+"""The operations: a service answers each request with frames. It never prints and never exits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "Context", "Service", "Session"]
 
-# Where each operation is: a function of (context, params, request id) that returns a JSON value, or a generator that
-# yields events on its way to one. What each takes is declared in `operations`.
+# The function of each operation takes (context, params, request id) and returns a JSON value, or is a generator that
+# yields events before it returns one. The parameters are declared in `operations`.
 OPERATIONS = {
     "create": "create:create",
     "kill": "kill:kill",
@@ -56,7 +56,7 @@ class Service:
         try:
             params = checked(request.op, request.params, remote=request.caller is not None)
             id = checked_request_id(request.id)
-            context = Context(_on_behalf(self._settings, request.caller))
+            context = Context(_settings_for(self._settings, request.caller))
             result = _operation(request.op)(context, params, id)
             if hasattr(result, "__next__"):
                 result = yield from _events(context, result)
@@ -73,11 +73,11 @@ class Service:
             yield Frame("error", error.to_wire())
 
 
-def _on_behalf(settings: Settings, caller: Caller | None) -> Settings:
-    """The settings for a caller elsewhere, whose own session is the parent of what it starts.
+def _settings_for(settings: Settings, caller: Caller | None) -> Settings:
+    """The settings for a remote caller; its own session becomes the parent of the sessions that it creates.
 
     Raises:
-        UsageError: its description of itself is invalid.
+        UsageError: the name of its session or its root folder is invalid.
     """
     if caller is None:
         return settings
@@ -93,7 +93,7 @@ def _operation(op: str):  # type: ignore[no-untyped-def]
 
 
 def _events(context: Context, operation):  # type: ignore[no-untyped-def]
-    """The events of an operation as frames; None is a sign of life."""
+    """The events of an operation as frames; None becomes a keep-alive."""
     began = time.monotonic()
     while True:
         try:

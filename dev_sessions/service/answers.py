@@ -1,4 +1,4 @@
-"""The parameters of `respond` as an answer to one question. Pure."""
+"""Makes an answer to a question from the parameters of `respond`. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answer(id: str, question: Question, params: dict[str, Any]) -> Answer:
     """
     ways = [way for way in _WAYS if params.get(way) not in (None, False, [])]
     if len(ways) != 1:
-        raise _wrong(id, question, "say one answer" if not ways else f"say one answer, not {len(ways)}")
+        raise _wrong(id, question, "give one answer" if not ways else f"give one answer, not {len(ways)}")
     way, why = ways[0], str(params.get("why") or "")
     if why and way != "deny":
         raise _wrong(id, question, "only a denial can have a reason")
@@ -85,7 +85,7 @@ def _in_part(id: str, question: Question, word: str) -> tuple[int, str]:
         return int(found[1]) - 1, found[2]
     if len(question.parts) == 1:
         return 0, word
-    raise _wrong(id, question, f"{word!r} does not say which of the {len(question.parts)} questions it is for")
+    raise _wrong(id, question, f"{word!r} does not name one of the {len(question.parts)} questions")
 
 
 def _chosen(id: str, question: Question, options: tuple[str, ...], word: str) -> str:
@@ -101,7 +101,7 @@ def _chosen(id: str, question: Question, options: tuple[str, ...], word: str) ->
 
 
 def _listed(id: str, question: Question, value: Any) -> list[tuple[str, ...]]:
-    """Answers to all questions: a list in their order, or an object by their text; several choices are a list."""
+    """Answers to all parts: a list in their order, or an object by their text. Several choices are a list."""
     parts = question.parts
     if isinstance(value, dict):
         unknown = value.keys() - {part.text for part in parts}
@@ -109,7 +109,9 @@ def _listed(id: str, question: Question, value: Any) -> list[tuple[str, ...]]:
             raise _wrong(id, question, f"unknown question {sorted(unknown)[0]!r}")
         value = [value.get(part.text, []) for part in parts]
     if not isinstance(value, list) or len(value) != len(parts):
-        raise _wrong(id, question, f"the answers must be a JSON list of {len(parts)}, or an object by question")
+        raise _wrong(
+            id, question, f"the answers must be a JSON list of {len(parts)}, or a JSON object with a key per question"
+        )
     listed = [one if isinstance(one, list) else [one] for one in value]
     return [
         tuple(_option_or_text(part, _text(id, question, item)) for item in one)

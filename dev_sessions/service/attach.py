@@ -1,4 +1,4 @@
-"""`attach`: a person's terminal on a session."""
+"""`attach`: connect a person's terminal to a session."""
 
 from __future__ import annotations
 

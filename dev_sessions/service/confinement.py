@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def may_reach(settings: Settings, record: dict[str, Any]) -> bool:
     """True if the caller may use that session.
 
-    A process of this machine may reach all. A caller elsewhere reaches those that work in the allowed folders and, by
-    the parent that it names, those that it created itself. It could name any parent, so that only counts for sessions
-    that a caller elsewhere has created.
+    A process of this machine may reach all sessions. A remote caller may reach those that work in the allowed folders,
+    and those whose parent it says it is. It could name any parent, so the parent counts only for sessions that remote
+    callers have created.
     """
     if settings.allowed is None or settings.all_sessions:
         return True
@@ -42,7 +42,7 @@ def checked_folder(settings: Settings, path: str) -> str:
     if not os.path.exists(real):
         raise UsageError(f"there is no folder {path}", next=f"mkdir -p {shlex.quote(path)}")
     if not os.path.isdir(real):
-        raise UsageError(f"{path} is not a folder", next="name the folder that the agent is to work in")
+        raise UsageError(f"{path} is not a folder", next="name the folder that the agent should work in")
     if not os.access(real, os.R_OK | os.X_OK):
         raise UsageError(f"no permission to enter {path}", next="choose another folder")
     return real
@@ -55,7 +55,9 @@ def refuse_moved(real: str) -> None:
         LaunchFailed: a link has replaced it.
     """
     if _resolved(real) != real:
-        raise LaunchFailed(f"{real} leads elsewhere since it was checked", next="name the folder that it leads to")
+        raise LaunchFailed(
+            f"{real} was replaced by a link since it was checked", next="name the folder that it leads to"
+        )
 
 
 def _refuse_outside(settings: Settings, path: str, real: str) -> None:
@@ -82,7 +84,7 @@ def _is_within(real: str, folder: str) -> bool:
 
 
 def _resolved(path: str) -> str:
-    """The path as a process that works there sees it."""
+    """The path as a process in that folder sees it."""
     import fcntl
 
     real = os.path.realpath(path)

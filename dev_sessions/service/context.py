@@ -56,7 +56,7 @@ class Context:
         self.store = Store(settings.home, self.say)
 
     def say(self, note: str) -> None:
-        """Add a note for the user, one sentence; it is sent with the next frame."""
+        """Add a note of one sentence for the user; it is sent with the next frame."""
         self._notes.append(note)
 
     def notes(self) -> Iterator[Frame]:
@@ -94,7 +94,7 @@ class Context:
         return [Session(self, record) for record in records if name is None or record.get("group") == name]
 
     def identity(self, op: str, params: dict[str, Any], request_id: str) -> tuple[str, ...]:
-        """What identifies a request about several sessions. Two callers may use the same request id."""
+        """The key of a request about several sessions. It includes the caller, since request ids may collide."""
         caller = (self.settings.parent or "", self.settings.root or "")
         return (op, json.dumps(to_send(op, params), sort_keys=True), *caller, request_id)
 
@@ -110,14 +110,14 @@ class Context:
         return self._backends[name]
 
     def states(self, sessions: Sequence[Session]) -> list[State]:
-        """What each session is doing; one that cannot be read does not hide the others."""
+        """The state of each session; one that cannot be read does not hide the others."""
         by_backend: dict[str, list[Session]] = {}
         for session in sessions:
             by_backend.setdefault(str(session.record["cli"]), []).append(session)
-        found: dict[str, State] = {}
+        states: dict[str, State] = {}
         for group in by_backend.values():
-            found.update(zip((session.id for session in group), self._group_states(group), strict=True))
-        return [found[session.id] for session in sessions]
+            states.update(zip((session.id for session in group), self._group_states(group), strict=True))
+        return [states[session.id] for session in sessions]
 
     def _group_states(self, group: list[Session]) -> list[State]:
         try:
@@ -149,16 +149,16 @@ class Context:
             return _unreadable(f"its folder is damaged: {error}")
 
     def observe(self, sessions: Sequence[Session]) -> list[Observation]:
-        """What the agents of these sessions (all of one backend) reported and do, with the times of our restarts."""
-        seen = sessions[0].backend.observe(sessions)
-        return [with_revivals(*one) for one in zip(sessions, seen, strict=True)]
+        """An observation of each session (all of one backend), with the times of our restarts."""
+        observations = sessions[0].backend.observe(sessions)
+        return [with_revivals(*one) for one in zip(sessions, observations, strict=True)]
 
 
 class Session(backend_session.Session):
     """One session: its record, folder and backend, its state, and its lock.
 
     Args:
-        whole: its folder also returns what was compacted (see `state.past`).
+        whole: its folder also returns compacted turns (see `state.past`).
     """
 
     def __init__(self, context: Context, record: dict[str, Any], whole: bool = False) -> None:
@@ -185,27 +185,31 @@ class Session(backend_session.Session):
         return self.backend
 
     def state(self) -> State:
-        """What the session is doing."""
+        """The session's current state."""
         return self.context.states([self])[0]
 
     def reduced(self, stamp: int, messages: list[Message], seen: Observation) -> State:
-        """The state that follows from messages and facts, which were read since the past had this stamp."""
+        """The state that follows from messages and facts.
+
+        Args:
+            stamp: the past's stamp before they were read.
+        """
         if self.folder.past.stamp() != stamp:
-            return self.state()  # a writer has compacted what we were reading
+            return self.state()  # a writer compacted turns while we were reading
         # The agent's first report may have been compacted already.
         facts = turns.after_start(seen.facts) if stamp and not self.folder.whole else seen.facts
         return turns.reduce(messages, facts, seen.probe)
 
     def observe(self) -> Observation:
-        """What its agent reported and does, with the times of our restarts."""
+        """An observation of the agent, with the times of our restarts."""
         return self.context.observe([self])[0]
 
     def sources(self) -> Sources:
-        """What to watch to learn of a change."""
+        """What to watch for changes of the session."""
         return self.backend.sources(self)
 
     def whole(self) -> Session:
-        """The session with what was compacted."""
+        """The session with its compacted turns."""
         return Session(self.context, self.record, whole=True)
 
     @contextmanager
@@ -233,17 +237,17 @@ class Session(backend_session.Session):
             records[self.id] = {**records[self.id], **fields}
 
     def public(self) -> dict[str, Any]:
-        """The record without what concerns only us or the backend."""
+        """The record without the fields that concern only us or the backend."""
         return {name: value for name, value in self.record.items() if name not in _PRIVATE}
 
     def last_used(self, state: State) -> float:
-        """When something last happened between us and the session; seconds since the epoch."""
+        """When the session was created, or one of its turns last began or ended; seconds since the epoch."""
         times = [max(turn.began, turn.ended or 0.0) for turn in state.turns]
         return max([as_number(self.record.get("created_at")), *times])
 
 
 def with_revivals(session: backend_session.Session, seen: Observation) -> Observation:
-    """What the agent reported, with the times at which we restarted it as facts among it."""
+    """The observation, with our restarts added to its facts."""
     revivals = [Fact("revived", at) for at in session.folder.revivals()]
     facts = sorted([*revivals, *seen.facts], key=lambda fact: fact.at) if revivals else seen.facts
     return seen._replace(facts=facts)

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ..model import State
     from .context import Context, Session
 
-# Between two looks where no event came; a queue waits on events. Seconds.
+# How often to check if no event comes. Seconds.
 _TICK = 1.0
-# How long a courier that starts while another one leaves waits for it. Seconds.
+# How long a new courier waits for the previous one to end. Seconds.
 _HAND_OVER = 5.0
 
 
 def run(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """Deliver what is queued for the session `id`; returns when nothing is, or another courier does it."""
+    """Deliver the queued messages of the session `id`; returns when none is left, or another courier is at work."""
     session = context.session(params["id"])
     os.chdir("/")  # the caller's folder may be removed long before we are done
     delivered = 0
@@ -36,13 +36,16 @@ def run(context: Context, params: dict[str, Any], request_id: str) -> dict[str, 
         while True:
             if _deliver_next(session):
                 delivered += 1
-            elif _leave(session):
+            elif _sign_off(session):
                 break
     return {"session": session.id, "delivered": delivered}
 
 
-def _leave(session: Session) -> bool:
-    """Leave, unless something was queued meanwhile; under the lock, so that no sender relies on it then."""
+def _sign_off(session: Session) -> bool:
+    """Remove this courier's pid from the folder; False if another message has been queued.
+
+    It holds the lock, so no sender queues a message for a courier that is about to end.
+    """
     if not os.path.isdir(session.folder.path):
         return True
     with session.context.store.lock(session.folder.lock_path):
@@ -64,14 +67,14 @@ def _deliver_next(session: Session) -> bool:
             if not _queued(state) or state.status == EXITED:
                 return False
             if state.status == IDLE and not _busy(state):
-                delivered = _try(session)
+                delivered = _deliver_if_idle(session)
                 if delivered is not None:
                     return delivered
             watcher.wait(_TICK)
 
 
-def _try(session: Session) -> bool | None:
-    """Deliver the next message under the lock, if that still is possible; None to look again later."""
+def _deliver_if_idle(session: Session) -> bool | None:
+    """Deliver the next message if the agent is still idle; None to try again later, False if none is left."""
     with session.context.store.lock(session.folder.lock_path):
         state = session.state()
         queued = _queued(state)

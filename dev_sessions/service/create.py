@@ -33,11 +33,11 @@ _HELP = "dev-sessions create --help"
 
 
 def create(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """Start an agent and return its public record, with its `status`, when it is ready for input.
+    """Start an agent; returns its public record with its `status` once it is ready for input.
 
     Parameters: `cli`, `mode`, `permissions`, `path`, `description`, `model`, `id`, `group`, `env`, `trust`,
-    `continue_at_reset`, and `message`, which is then sent as the first one (its receipt is the result's `message`). If
-    the start fails, neither process nor record is left, except where a person has to answer something first.
+    `continue_at_reset`, and `message`, the first message to send (its receipt is the result's `message`). If the start
+    fails, neither process nor record is left, unless a person has to answer a question of the agent first.
     """
     message = params.get("message")
     if message is not None:
@@ -47,8 +47,8 @@ def create(context: Context, params: dict[str, Any], request_id: str) -> dict[st
         return _ready(session, message, request_id)
     try:
         return _ready(_start(context, params, request_id), message, request_id)
-    except KeyboardInterrupt:  # also when it is ready: the caller does not know its id yet
-        _leave_nothing(context, request_id)
+    except KeyboardInterrupt:  # remove it even if it is ready: the caller does not know its id yet
+        _undo(context, request_id)
         raise
 
 
@@ -59,7 +59,7 @@ def _ready(session: Session, message: str | None, request_id: str) -> dict[str, 
     try:
         return {**shown, "message": submit(session, message, f"{request_id}-first")}
     except DevSessionsError as error:
-        error.message = f"the session {session.id} is there, but its first message was not sent: {error.message}"
+        error.message = f"the session {session.id} was created, but its first message was not sent: {error.message}"
         error.data["session"] = session.id
         raise
 
@@ -77,7 +77,7 @@ def _start(context: Context, params: dict[str, Any], request_id: str) -> Session
             made = _made_before(context, request_id)
             if made is None:
                 raise LaunchFailed(
-                    f"the first create of request {request_id} failed meanwhile", next="run the same command again"
+                    f"another create with request id {request_id} has just failed", next="run the same command again"
                 )
             return made
         session.folder.make()
@@ -87,10 +87,10 @@ def _start(context: Context, params: dict[str, Any], request_id: str) -> Session
         session.change(ready_at=time.time())
     except WaitingForInput:
         if session is not None:
-            session.change(creator=None)  # no process works on it any more, even if this one lives on
+            session.change(creator=None)  # no process is creating it any more, even if this one goes on
         raise
     except BaseException:
-        _leave_nothing(context, request_id, session)
+        _undo(context, request_id, session)
         raise
     return context.session(session.id)
 
@@ -98,7 +98,7 @@ def _start(context: Context, params: dict[str, Any], request_id: str) -> Session
 def _check_agent(
     context: Context, cli: str, backend: Backend, params: dict[str, Any], path: str, environment: dict[str, str]
 ) -> None:
-    """Refuse an agent that cannot be started here as asked, before anything is made."""
+    """Refuse an agent that cannot be started with these parameters, before anything is created."""
     continues, environ = bool(params.get("continue_at_reset")), context.settings.environ
     if continues and not isinstance(backend, ContinuesAtReset):
         raise Unsupported(
@@ -117,9 +117,9 @@ def _check_agent(
 
 
 def _made_before(context: Context, request_id: str) -> Session | None:
-    """The session that this request made before; while another process is creating it, waits for that.
+    """The session that this request has already created; waits while another process is creating it.
 
-    None, and nothing left of it, if that create was killed before there was an agent.
+    None if there is none, or if that process was killed before the agent started; what it left is removed.
     """
     with Watcher() as watcher:
         while True:
@@ -139,7 +139,7 @@ def _made_before(context: Context, request_id: str) -> Session | None:
 
 
 def _checked(context: Context, params: dict[str, Any]) -> str:
-    """Check the parameters of `create`; returns the folder to work in, absolute and with symlinks resolved."""
+    """Check the parameters; returns the folder to work in, absolute and with symlinks resolved."""
     settings = context.settings
     if params["permissions"] not in PERMISSIONS:
         raise UsageError(f"no permissions called {params['permissions']!r}; there are {', '.join(PERMISSIONS)}", _HELP)
@@ -176,9 +176,9 @@ def _checked_variables(params: dict[str, Any]) -> dict[str, str]:
 
 
 def _register(context: Context, cli: str, backend: Backend, params: dict[str, Any], request_id: str) -> Session | None:
-    """Allocate an id and enter the session into the registry, before any of its processes runs.
+    """Allocate an id and add the session to the registry before any of its processes runs.
 
-    None if the same request has entered one meanwhile.
+    None if another process has just added one for the same request.
     """
     settings, source = context.settings, random.SystemRandom()
     with context.store.change() as records:
@@ -217,7 +217,7 @@ def _register(context: Context, cli: str, backend: Backend, params: dict[str, An
 
 
 def _killed_today(context: Context) -> set[str]:
-    """Ids of sessions that were killed less than a day ago; they are not given to others yet."""
+    """Ids of sessions that were killed less than a day ago; new sessions do not get them yet."""
     try:
         with os.scandir(context.store.archive_folder) as entries:
             return {entry.name.rpartition("-")[0] for entry in entries if entry.stat().st_mtime > time.time() - _DAY}
@@ -225,8 +225,8 @@ def _killed_today(context: Context) -> set[str]:
         return set()
 
 
-def _leave_nothing(context: Context, request_id: str, session: Session | None = None) -> None:
-    """Remove what this process began for a request; the session may have been killed meanwhile."""
+def _undo(context: Context, request_id: str, session: Session | None = None) -> None:
+    """Remove the session that this process began to create for a request; it may have been killed already."""
     with uninterrupted():
         entered = [
             Session(context, record)
@@ -238,7 +238,7 @@ def _leave_nothing(context: Context, request_id: str, session: Session | None = 
 
 
 def _remove(session: Session) -> None:
-    """Agent first, registry last: cut in between, the session is still listed, and can be killed."""
+    """Agent first, registry last: if interrupted in between, the session is still listed and can be killed."""
     session.backend.stop(session)
     shutil.rmtree(session.folder.path, ignore_errors=True)
     session.context.store.remove(session.record)

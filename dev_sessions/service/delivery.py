@@ -1,4 +1,4 @@
-"""Delivering messages: record one under its request id, hand it to the agent, note the receipt."""
+"""Delivers messages: records each under its request id, hands it to the agent, and notes the receipt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def submit(
 ) -> dict[str, Any]:
     """Deliver a text, or queue it if `queue` and a turn is open; returns the receipt.
 
-    A request id that was seen before returns the first receipt and delivers nothing twice.
+    A repeated request returns the first receipt and delivers nothing twice.
     """
     with session.locked():
         known = session.folder.find_request(request_id)
@@ -52,9 +52,9 @@ def submit(
 def hand_over(session: Session, message: Message, state: State) -> str:
     """Deliver a recorded message and note the outcome; returns "started" or "accepted".
 
-    The caller holds the session's lock. If the delivery ends in an error of any kind, a message that cannot have
-    reached the agent is withdrawn, and one that may have is unconfirmed: nothing waits for its turn any longer. A
-    queued one that the agent refused stays queued, and the courier tries again.
+    The caller holds the session's lock. If the delivery fails, a message that cannot have reached the agent is
+    withdrawn, and one that may have reached it is marked as unconfirmed, so that no `wait` depends on it. A queued
+    message that the agent refused stays queued, and the courier tries again.
     """
     attempted = message.attempted is not None
 
@@ -69,21 +69,21 @@ def hand_over(session: Session, message: Message, state: State) -> str:
     except BaseException as error:
         refused = isinstance(error, (DeliveryFailed, WaitingForInput))
         if not message.queued or (attempted and not refused):
-            # If this cannot be noted (a full disk), readers conclude it from the end of this process.
+            # If this cannot be noted (a full disk), readers conclude it once this process has ended.
             with suppress(OSError, StoreError):
                 session.folder.note(message.number, "unconfirmed" if attempted else "withdrawn", {"at": time.time()})
         raise
-    rests = state.status != WORKING or state.delegated or state.paused_until is not None
-    word = "started" if rests else "accepted"
+    at_rest = state.status != WORKING or state.delegated or state.paused_until is not None
+    word = "started" if at_rest else "accepted"
     session.folder.note(message.number, "receipt", {"receipt": word, "at": time.time()})
     compact(session)
     return word
 
 
 def compact(session: Session) -> bool:
-    """Compact what is long over; False if there is not enough of it. The caller holds the session's lock.
+    """Compact old turns; False if there are too few. The caller holds the session's lock.
 
-    What cannot be compacted stays as it is: nothing depends on this.
+    A failure is only noted, since nothing depends on compaction.
     """
     if not compaction.is_due(session.folder):
         return False
@@ -96,7 +96,7 @@ def compact(session: Session) -> bool:
 
 
 def receipt(session: Session, message: Message, word: str) -> dict[str, Any]:
-    """What `send` returns: `word` is "started", "accepted" or "queued"."""
+    """The result of `send`; `word` is "started", "accepted" or "queued"."""
     return {
         "session": session.id,
         "turn": message.number,
@@ -111,7 +111,7 @@ def start_courier(session: Session) -> None:
     if session.folder.courier():
         return
     settings = session.context.settings
-    # Not marked as a process of the agent that happens to call us: `kill` of that agent must not end it.
+    # Without the mark of the session that this command runs in: `kill` of that session must not end the courier.
     environ = {name: value for name, value in settings.environ.items() if name != processes.KEY}
     environ["DEV_SESSIONS_HOME"] = settings.home
     log = os.path.join(session.folder.path, "courier.log")
@@ -123,7 +123,7 @@ def start_courier(session: Session) -> None:
 
 
 def _record(session: Session, number: int | None, text: str, request_id: str, queued: bool) -> Message:
-    """Write the message down before anything of it reaches the agent; under its old number if it was withdrawn."""
+    """Record the message before any of it reaches the agent; a withdrawn one keeps its number."""
     folder = session.folder
     write = folder.claim_message if number is None else folder.reclaim_message
     number = folder.next_number() if number is None else number
@@ -144,7 +144,7 @@ def _record(session: Session, number: int | None, text: str, request_id: str, qu
 
 
 def _repeated(session: Session, message: Message) -> dict[str, Any]:
-    """The receipt for a request id that was seen before."""
+    """The receipt of a repeated request."""
     if message.receipt is not None:
         return receipt(session, message, message.receipt)
     if message.queued and message.attempted is None:
@@ -157,7 +157,7 @@ def _repeated(session: Session, message: Message) -> dict[str, Any]:
     guards.refuse_unless_ready(session, state)
     if message.attempted is not None and any(at >= message.attempted for at in session.folder.revivals()):
         raise DeliveryFailed(
-            f"the agent of {session.id} ended before it took message {message.number}, and was started again",
+            f"the agent of {session.id} was restarted before it took message {message.number}",
             next=f"dev-sessions send {session.id} with another --request-id",
         )
     return receipt(session, message, hand_over(session, message, state))

@@ -1,4 +1,4 @@
-"""`events`: what we did and what agents reported, ordered by time; so far or as it happens."""
+"""`events`: what we did and what agents reported, ordered by time; so far, and then as it happens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
-# Between two reads where no event came. Seconds.
+# How often to check if no event comes. Seconds.
 _TICK = 1.0
 _FIELDS_OF_ACTS = {
     "message": ("created", ("queued", "via", "sender", "request_id")),
@@ -47,10 +47,10 @@ _FIELDS_OF_FACTS = {
 
 
 def events(context: Context, params: dict[str, Any], request_id: str) -> Generator[Event | None, None, dict[str, Any]]:
-    """What happened to the sessions `ids` (null: to all), an event each; then {"sessions"}.
+    """Yield everything that happened to the sessions `ids` (null: to all) as events; returns {"sessions"}.
 
-    With `follow` it goes on with what happens, each event once; also of new sessions, if no ids were given. It ends
-    when the named sessions are killed.
+    With `follow` it yields new events, also those of new sessions if no ids were given. It ends when the named sessions
+    have been killed.
     """
     ids = params.get("ids")
     sessions = context.group() if ids is None else context.sessions(ids)
@@ -70,15 +70,15 @@ def _followed(
             watcher.watch_path(context.store.home)
             for path in (path for session in sessions for path in reporter.paths(session)):
                 watcher.watch_path(path)
-            there = [session for session in sessions if os.path.isdir(session.folder.path)]
-            yield from reporter.news(there)
-            gone = [session for session in sessions if session not in there]
-            yield from (event for session in gone for event in reporter.end(session))
-            known, sessions = _keys(sessions), there if named else context.group()
+            alive = [session for session in sessions if os.path.isdir(session.folder.path)]
+            yield from reporter.news(alive)
+            killed = [session for session in sessions if session not in alive]
+            yield from (event for session in killed for event in reporter.end(session))
+            known, sessions = _keys(sessions), alive if named else context.group()
             deque(notices.new(sessions), 0)  # errors that agents expect to pass are not events
             if sessions or not named:
                 watcher.wait(0.0 if _keys(sessions) - known or notices.moved else _TICK)
-                yield None  # a sign of life
+                yield None  # a keep-alive
 
 
 def _keys(sessions: Sequence[Session]) -> set[str]:
@@ -96,11 +96,11 @@ class Reporter:
 
     def news(self, sessions: Sequence[Session]) -> Iterator[Event]:
         """The events of these sessions that were not reported yet, ordered by time."""
-        found = [event for session in sessions for event in self._of(session)]
-        yield from sorted((event for event in found if self._is_new(event)), key=lambda event: event["at"])
+        events = [event for session in sessions for event in self._events(session)]
+        yield from sorted((event for event in events if self._is_new(event)), key=lambda event: event["at"])
 
     def end(self, session: Session) -> Iterator[Event]:
-        """The last events of a session whose folder is gone, and that it was killed."""
+        """The last events of a session whose folder is gone, and the event that it was killed."""
         archived = os.path.join(self._context.store.archive_folder, session.record["key"])
         last = session.replace(folder=Folder(archived))
         yield from self.news([last])
@@ -113,15 +113,15 @@ class Reporter:
             yield killed
 
     def paths(self, session: Session) -> Iterator[str]:
-        """What to watch: also the messages that may still get a receipt."""
+        """The paths to watch, including the messages that may still get a receipt."""
         folder = session.folder
         with suppress(UsageError):  # its package is not installed any more
             yield from session.sources().paths
         yield from (folder.path, folder.facts_path, folder.messages_path)
         yield from (folder.message_path(message.number) for message in folder.messages() if message.receipt is None)
 
-    def _of(self, session: Session) -> Iterator[Event]:
-        """All events of a session; only recent ones, if the compacted ones were reported already."""
+    def _events(self, session: Session) -> Iterator[Event]:
+        """All events of a session; without those of compacted turns if they were reported already."""
         past, key = session.folder.past.stamp(), str(session.record["key"])
         if key not in self._pasts or self._pasts[key] != past:
             session = session.whole() if os.path.isdir(session.folder.path) else session
@@ -145,12 +145,12 @@ class Reporter:
         # An end is an event when it is reported, whether or not the agent goes on after it.
         probe = seen.probe._replace(activity=None) if seen.probe.activity == BUSY_ACTIVITY else seen.probe
         binding = _Binding(messages, reduce(messages, seen.facts, probe).turns)
-        # When a question was answered is not always known; that it was asked is.
+        # Agents report when they ask a question, but not always when it is answered.
         for fact in (fact for fact in seen.facts if fact.kind != "answered"):
             yield _fact(session, fact, binding)
 
     def _is_new(self, event: Event) -> bool:
-        # Without the turn, which may be bound a moment after the fact; no two acts have the same time and name.
+        # Without the turn, which may become known a moment after the fact; no two acts have the same time and name.
         question = event.get("question")
         fields = [event.get(name) for name in ("at", "session", "event", "prompt", "text")]
         identity = hash(tuple(map(str, [*fields, question["id"] if question else None])))
@@ -160,7 +160,7 @@ class Reporter:
 
 
 class _Binding:
-    """Which turn a fact is about, by the rule of `turns`: the newest message of that text attempted by then."""
+    """Finds the turn of a fact by the rule of `turns`: the newest message with its text that was attempted by then."""
 
     def __init__(self, messages: Sequence[Message], turns: Sequence[Turn]) -> None:
         self._untaken = Untaken(messages)

@@ -17,10 +17,10 @@ _HELP = "dev-sessions goal --help"
 
 
 def goal(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any] | None:
-    """The goal of the session `id`, or None; set to `objective` (with `budget`, in tokens), or changed by an `act`.
+    """Set or change the goal of the session `id`; returns the goal, or None.
 
-    Acts are "pause", "resume" and "clear". Without any of these nothing is changed, and nothing is started. A
-    repeated change returns the first result and changes nothing.
+    `objective` sets a new one, `budget` its limit in tokens; `act` is "pause", "resume" or "clear". Without any of
+    these, nothing is changed or started. A repeated change returns the first result and changes nothing.
     """
     session = context.session(params["id"])
     backend = session.require(Goals, "goal")
@@ -42,9 +42,9 @@ def goal(context: Context, params: dict[str, Any], request_id: str) -> dict[str,
 
 def _check(objective: Any, budget: Any, act: Any) -> None:
     if act is not None and act not in _ACTS:
-        raise UsageError(f"no such act on a goal: {act!r}", next=_HELP)
+        raise UsageError(f"invalid act {act!r}: it must be one of {', '.join(_ACTS)}", next=_HELP)
     if act is not None and (objective is not None or budget is not None):
-        raise UsageError(f"--{act} goes alone", next=_HELP)
+        raise UsageError(f"--{act} cannot be combined with an objective or a budget", next=_HELP)
     if objective is not None and not objective.strip():
         raise UsageError("the objective is empty", next=_HELP)
     if budget is not None and budget < 1:

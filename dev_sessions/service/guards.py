@@ -14,8 +14,10 @@ MAX_BYTES = 5 * 1024 * 1024
 
 
 def refuse_exited(session: Session, state: State) -> None:
-    """Raises:
-    AgentExited: the agent has exited.
+    """Refuse to act on a session whose agent has exited.
+
+    Raises:
+        AgentExited: it has.
     """
     if state.status != EXITED:
         return
@@ -26,9 +28,11 @@ def refuse_exited(session: Session, state: State) -> None:
 
 
 def refuse_unless_ready(session: Session, state: State) -> None:
-    """Raises:
-    AgentExited: the agent has exited.
-    WaitingForInput: it is waiting for an answer; it would treat a message as that.
+    """Refuse to send to an agent that cannot take a message now.
+
+    Raises:
+        AgentExited: it has exited.
+        WaitingForInput: it is waiting for an answer, and would treat the message as one.
     """
     refuse_exited(session, state)
     if state.status == WAITING:
@@ -36,7 +40,7 @@ def refuse_unless_ready(session: Session, state: State) -> None:
         asked = f" It asks: {question.text}" if question else ""
         answer = ways(session.id, question.to_json()) if question else f"dev-sessions status {session.id}"
         raise WaitingForInput(
-            f"{session.id} waits for an answer; nothing was sent.{asked}",
+            f"{session.id} is waiting for an answer; nothing was sent.{asked}",
             next=f"{answer}, or dev-sessions attach {session.id}",
             session=session.id,
             question=question.to_json() if question else None,
@@ -44,7 +48,7 @@ def refuse_unless_ready(session: Session, state: State) -> None:
 
 
 def checked_text(text: str | None) -> str:
-    """The text of a message. `operations` has refused what is not UTF-8.
+    """The text of a message. `operations` has already refused text that is not UTF-8.
 
     Raises:
         UsageError: it is empty or too large.

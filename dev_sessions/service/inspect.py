@@ -1,4 +1,4 @@
-"""`inspect`: everything on record about one session; `names`: what a shell completes."""
+"""`inspect`: everything on record about one session; `names`: session ids for shell completion."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _files(session: Session) -> dict[str, str]:
     folder = session.folder
     inside = {"record": "record.json", "messages": "messages", "facts": "facts"}
     found = {name: os.path.join(folder.path, file) for name, file in inside.items()}
-    # Only if the session has, or has had, one.
-    some = {name: os.path.join(folder.path, file) for name, file in (("log", "courier.log"), ("past", "past.jsonl"))}
-    return {**found, **{name: path for name, path in some.items() if os.path.exists(path)}}
+    # Not every session has these.
+    optional = {"log": os.path.join(folder.path, "courier.log"), "past": os.path.join(folder.path, "past.jsonl")}
+    return {**found, **{name: path for name, path in optional.items() if os.path.exists(path)}}
 
 
 def _terminal(session: Session, backend: Backend, places: Places) -> dict[str, str] | None:
@@ -58,6 +58,6 @@ def _terminal(session: Session, backend: Backend, places: Places) -> dict[str, s
 
 
 def names(context: Context, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
-    """Id, description and group of every session, from the registry alone: fast, and no agent is asked."""
+    """Id, description and group of every session, from the registry alone, which is fast."""
     records = context.records().values()
     return [{name: record.get(name) for name in ("id", "description", "group")} for record in records]

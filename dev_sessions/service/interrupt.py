@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def interrupt(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """End the running turn of the session `id`: {"session", "interrupted": [turns], "status", "was", "outcome"}.
 
-    `outcome` is that of whatever ran; None if nothing did. A repeated request returns the first result and interrupts
-    no later turn.
+    `outcome` is the outcome of the running turn, None if no turn was running. A repeated request returns the first
+    result and does not interrupt a later turn.
 
     Raises:
-        TimedOut: the turn goes on.
+        TimedOut: the turn has not ended.
     """
     session = context.session(params["id"])
     session.require(Interrupts, "interrupt")

@@ -1,4 +1,4 @@
-"""Ending the running turn, for `interrupt` and `send --interrupt`."""
+"""Ends the running turn, for `interrupt` and `send --interrupt`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .context import Session
 
 _INTERRUPT_SECONDS = 15.0
-# Between two attempts to end a turn where no event came. Seconds.
+# When to try again if no event comes. Seconds.
 _TICK = 0.5
 
 
@@ -23,7 +23,7 @@ def end_turn(session: Session, before: State) -> State:
     """Interrupt until the running turn has ended; returns the state after that.
 
     Raises:
-        TimedOut: the turn goes on.
+        TimedOut: it has not ended.
     """
     backend = session.require(Interrupts, "interrupt")
     if before.status in (IDLE, EXITED):
@@ -38,18 +38,18 @@ def end_turn(session: Session, before: State) -> State:
                 return after
             watcher.wait(min(_TICK, left))
     raise TimedOut(
-        f"the turn of {session.id} goes on: it was asked to end, and has not within {_INTERRUPT_SECONDS:g} s",
+        f"the turn of {session.id} did not end within {_INTERRUPT_SECONDS:g} s",
         next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",
     )
 
 
 def outcome(before: State, after: State) -> str | None:
-    """The outcome of what ran before an interrupt; None if nothing ran, or if it goes on."""
+    """The outcome of the interrupted turn; None if no turn was running, or if it still is."""
     if before.status in (IDLE, EXITED):
         return None
     ran = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
     if any(turn.number in ran and turn.state == INTERRUPTED for turn in after.turns):
-        return INTERRUPTED  # whatever the agent has said since: it may comment on the end of its subagents
+        return INTERRUPTED  # even if it has since ended a turn in which it comments on the end of its subagents
     if after.last is not None and after.last != before.last:
         return after.last.state
     return {IDLE: INTERRUPTED, EXITED: EXITED}.get(after.status)

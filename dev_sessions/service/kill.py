@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 def kill(
     context: Context, params: dict[str, Any], request_id: str
 ) -> Generator[dict[str, Any], None, list[dict[str, Any]]]:
-    """End sessions, agent and record; their folders go to the archive. Yields a result when each is done.
+    """End sessions: stop the agent, archive the folder, remove the record. Yields a result for each.
 
-    Parameters: `ids`, or the conditions `all`, `group` and `older_than` (see `selection.to_kill`). After a failure it
-    goes on with the others; the error comes at the end. A repeated request ends the same sessions, if they are still
-    there, and no newer one.
+    Parameters: `ids`, or the conditions `all`, `group` and `older_than` (see `selection.to_kill`). A failure does not
+    stop the others; it is raised at the end. A repeated request ends the same sessions if they still exist, and no
+    newer one.
     """
     items = _selected(context, params, request_id)
     return (yield from each(context, [(id, (id, session)) for id, session in items], _killed, "killed"))
 
 
 def _selected(context: Context, params: dict[str, Any], request_id: str) -> list[tuple[str, Session | None]]:
-    """The sessions of a `kill` by id; None for one that the same request has ended before."""
+    """The sessions to kill, with their ids; None for one that the same request has already ended."""
     request = context.identity("kill", params, request_id)
     known = context.store.answers.get(*request)
     if known is None:
@@ -42,8 +42,8 @@ def _selected(context: Context, params: dict[str, Any], request_id: str) -> list
         )
         context.store.answers.keep({"keys": [session.record["key"] for session in sessions]}, *request)
         return [(session.id, session) for session in sessions]
-    there = {record["key"]: Session(context, record) for record in context.records().values()}
-    return [(key.rpartition("-")[0], there.get(key)) for key in known["keys"]]
+    sessions_by_key = {record["key"]: Session(context, record) for record in context.records().values()}
+    return [(key.rpartition("-")[0], sessions_by_key.get(key)) for key in known["keys"]]
 
 
 def _killed(item: tuple[str, Session | None]) -> dict[str, Any]:
@@ -59,14 +59,14 @@ def _killed(item: tuple[str, Session | None]) -> dict[str, Any]:
 
 
 def _archive(session: Session, stopped: tuple[int, str] | None) -> None:
-    """Folder first, registry second: cut in between, the session is still listed, and can be killed again.
+    """Folder first, registry second: if interrupted in between, the session is still listed and can be killed again.
 
     Args:
-        stopped: the process of the agent that was stopped.
+        stopped: the agent's process that was stopped.
     """
     folder, store = session.folder, session.context.store
     try:
-        # Nothing is delivered any more: a holder of the lock fails because the agent is gone.
+        # A sender that holds the lock fails soon, because the agent is gone.
         with store.lock(folder.lock_path):
             if folder.process() != stopped:
                 session.backend.stop(session)  # a create or a revive went on while we waited for the lock
@@ -77,7 +77,7 @@ def _archive(session: Session, stopped: tuple[int, str] | None) -> None:
     except (OSError, StoreError, SessionNotFound):
         if os.path.exists(os.path.join(folder.path, "record.json")):
             raise
-        # Another kill has archived it; at most our lock is there.
+        # Another kill has archived it; only our lock can be left.
         _remove(folder.path)
     store.remove(session.record)
 
@@ -87,7 +87,7 @@ def _move(path: str, place: str) -> None:
         os.utime(path)
         os.rename(path, place)
     elif os.path.exists(os.path.join(path, "record.json")):
-        # A kill that was cut short had archived the session, and a create made it again.
+        # A kill archived it and was interrupted, and a create has made the folder again.
         os.rename(path, f"{place}.{os.urandom(4).hex()}")
     else:
         _remove(path)

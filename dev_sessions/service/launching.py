@@ -1,4 +1,4 @@
-"""How an agent is started, for `create` and `revive`."""
+"""The parameters of an agent's start, for `create` and `revive`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def agent_environment(context: Context, depth: int, added: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of an agent at that depth, without what names its session."""
+    """The environment of an agent at that depth, without the variables that name its session."""
     return {
         **config.agent_environment(context.settings.environ),
         **(added or {}),
@@ -24,7 +24,7 @@ def agent_environment(context: Context, depth: int, added: Mapping[str, str] | N
 
 
 def plan(session: Session, environment: Mapping[str, str], path: str) -> Launch:
-    """How to start the agent of a session by its record.
+    """The parameters for starting a session's agent, from its record.
 
     Args:
         environment: see `agent_environment`.

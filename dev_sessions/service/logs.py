@@ -1,4 +1,4 @@
-"""`logs`: the whole conversation of a session, so far or as it goes on."""
+"""`logs`: the whole conversation of a session so far, and then as it goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..model import Entry, Message
     from .context import Context, Session
 
-# Between two looks where no event came. Seconds.
+# How often to check if no event comes. Seconds.
 _TICK = 1.0
 # The agent's time stamps are in milliseconds, ours are finer. Seconds.
 _SLACK = 1.0
@@ -26,9 +26,9 @@ _SLACK = 1.0
 def logs(
     context: Context, params: dict[str, Any], request_id: str
 ) -> Generator[dict[str, Any] | None, None, dict[str, Any]]:
-    """Every entry of the conversation of the session `id` as an event, oldest first; then {"session", "entries"}.
+    """Yield every entry of the conversation of the session `id`, oldest first; returns {"session", "entries"}.
 
-    With `follow` it goes on with new ones until the agent ends or the session is killed.
+    With `follow` it yields new entries until the agent ends or the session is killed.
     """
     session = context.session(params["id"])
     conversation = session.backend.conversation(session.whole())
@@ -59,9 +59,9 @@ def _followed(session: Session, conversation: Conversation) -> Generator[Entry |
             if not os.path.isdir(session.folder.path) or session.state().status == EXITED:
                 return
             yield from conversation.new()
-            _watch(watcher, session, conversation)  # what was found just now
+            _watch(watcher, session, conversation)  # also the files that were found just now
             watcher.wait(_TICK)
-            yield None  # a sign of life
+            yield None  # a keep-alive
 
 
 def _watch(watcher: Watcher, session: Session, conversation: Conversation) -> None:
@@ -78,7 +78,7 @@ class _TurnFinder:
         self._untaken: dict[str, list[Message]] = {}  # by text: attempted, and not found in the conversation yet
         self._prompts: dict[int, str | None] = {}  # the agent's ids of our turns
         self._owners: dict[str | None, int | None] = {}  # our turns by those ids
-        self._looked = 0.0
+        self._updated = 0.0
 
     def shown(self, entry: Entry) -> dict[str, Any]:
         """The entry as `logs` shows it."""
@@ -95,16 +95,16 @@ class _TurnFinder:
         return fields
 
     def _owner(self, prompt: str | None) -> int | None:
-        """The turn of what the agent does for a prompt; None if a person or the agent itself wrote that."""
+        """Our turn with this prompt; None if a person or the agent itself wrote the prompt."""
         if prompt is not None and prompt not in self._owners:
             self._update()
             self._owners[prompt] = next((number for number, own in self._prompts.items() if own == prompt), None)
         return self._owners.get(prompt)
 
     def _taken(self, entry: Entry) -> Message | None:
-        """The message that the agent took here: the same text, not taken before, and attempted by then."""
+        """Our message that this entry shows: it has the same text, was attempted by then, and was not found before."""
         found = self._matching(entry)
-        if found is None and entry.at > self._looked - _SLACK:
+        if found is None and entry.at > self._updated - _SLACK:
             self._update()
             found = self._matching(entry)
         if found is not None:
@@ -117,8 +117,8 @@ class _TurnFinder:
         return next(iter([*same, *matching]), None)
 
     def _update(self) -> None:
-        """Read what was sent since the last time."""
-        self._looked = time.time()
+        """Read the messages that were sent since the last call."""
+        self._updated = time.time()
         for message in self._session.whole().folder.messages():
             if message.number > self._known and message.attempted is not None:
                 self._known = message.number

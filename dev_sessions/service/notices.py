@@ -47,7 +47,7 @@ class Notices:
         return moved
 
     def new(self, sessions: Sequence[Session]) -> Iterator[dict[str, Any]]:
-        """Listen to those of the sessions that are working; yields their new errors as events of an operation."""
+        """Listen to the sessions that are working; yields their new errors as events of an operation."""
         for session in sessions:
             if session.id not in self._listeners and session.id not in self._silent:
                 yield from self._listen(session)
@@ -90,7 +90,7 @@ class Notices:
             self._read(session.id)
 
     def _read(self, id: str) -> bool:
-        """Read what a session's listener has; False if it is closed, and now removed."""
+        """Read what a session's listener has received; False if it was closed and is now removed."""
         heard = self._listeners[id].heard()
         if heard is None:
             listener = self._listeners.pop(id)

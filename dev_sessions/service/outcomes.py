@@ -1,4 +1,4 @@
-"""What a `wait` waits for, and the outcome that it then returns for a session."""
+"""The conditions that a `wait` waits for, and the outcome of a session that has reached one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     class Condition(Protocol):
         def __call__(self, session: Session, state: State) -> dict[str, Any] | None:
-            """The outcome of a session; None while it is not reached."""
+            """The outcome of a session; None while it has not reached the condition."""
 
 
 _HELP = "dev-sessions wait --help"
@@ -27,24 +27,24 @@ _STILL = 2.0
 
 
 def condition(sessions: Sequence[Session], turn: int | None, settled: bool, goal: bool, next_turn: bool) -> Condition:
-    """What the parameters of a `wait` ask for."""
-    asked = {"--turn": turn is not None, "--settled": settled, "--goal": goal, "--next-turn": next_turn}
-    wanted = [flag for flag, given in asked.items() if given]
-    if len(wanted) > 1 and wanted != ["--turn", "--settled"]:
-        raise UsageError(f"{' and '.join(wanted)} exclude each other", next=_HELP)
+    """The condition that the parameters of a `wait` name."""
+    flags = {"--turn": turn is not None, "--settled": settled, "--goal": goal, "--next-turn": next_turn}
+    given = [flag for flag, is_set in flags.items() if is_set]
+    if len(given) > 1 and given != ["--turn", "--settled"]:
+        raise UsageError(f"{' and '.join(given)} exclude each other", next=_HELP)
     if goal:
         return GoalOver(sessions)
     return NextTurn() if next_turn else Sent(turn, settled)
 
 
 class Sent:
-    """The end of all turns of ours, or of one of them."""
+    """The end of all our turns, or of one of them."""
 
-    def __init__(self, wanted: int | None, settled: bool) -> None:
-        self._wanted, self._settled = wanted, settled
+    def __init__(self, turn: int | None, settled: bool) -> None:
+        self._turn, self._settled = turn, settled
 
     def __call__(self, session: Session, state: State) -> dict[str, Any] | None:
-        turns = state.turns if self._wanted is None else _only(session, state, self._wanted)
+        turns = state.turns if self._turn is None else _only(session, state, self._turn)
         stuck = {EXITED: EXITED, WAITING: WAITING}.get(state.status)
         if not turns:
             return outcome(session, state, None, stuck or IDLE, ())
@@ -71,14 +71,14 @@ class NextTurn:
     def __call__(self, session: Session, state: State) -> dict[str, Any] | None:
         before = self._before.setdefault(session.id, state.last)
         if state.last is not None and _is_after(state.last, before):
-            mates = [turn for turn in state.turns if turn.ended == state.last.ended]
-            turns = mates or [state.last]
+            ours = [turn for turn in state.turns if turn.ended == state.last.ended]
+            turns = ours or [state.last]
             return outcome(session, state, verdict(turns), state.last.state, turns)
         return _stuck(session, state)
 
 
 def _is_after(turn: Turn, before: Turn | None) -> bool:
-    """A turn whose end is reported at another time than before is still the same turn."""
+    """True if `turn` ended later than `before` and is another turn: a turn may report its end again, at a new time."""
     if before is None:
         return True
     same = (turn.began, turn.prompt) == (before.began, before.prompt)
@@ -86,7 +86,7 @@ def _is_after(turn: Turn, before: Turn | None) -> bool:
 
 
 class GoalOver:
-    """The end of a goal; the outcome is its status once the agent is idle.
+    """The end of a goal; the outcome is the goal's status once the agent is idle.
 
     Raises:
         Unsupported: an agent does not pursue goals.
@@ -127,7 +127,7 @@ class GoalOver:
             return None
         last = state.last if state.last and state.last.state in (FAILED, INTERRUPTED) else None
         word = last.state if last else INTERRUPTED
-        why = f"the goal stands still{_because(last.error if last else None)}; {_go_on(session)}"
+        why = f"the agent has stopped pursuing the goal{_because(last.error if last else None)}; {_go_on(session)}"
         return {**outcome(session, state, None, word, ()), **_ending(last), "error": why, "goal": goal}
 
 
@@ -140,7 +140,7 @@ _WHYS = {
 
 
 def _limit(last: Turn | None) -> dict[str, Any]:
-    """The reason of a goal that a limit has stopped, and when that resets, from the turn that ran into it."""
+    """Why a limit has stopped a goal and when it resets, from the turn that reached the limit."""
     return {"reason": LIMIT, "resets_at": last.resets_at if last and last.reason == LIMIT else None}
 
 
@@ -157,7 +157,7 @@ def _because(error: str | None) -> str:
 
 
 def _go_on(session: Session) -> str:
-    return f"go on with: dev-sessions goal {session.id} --resume"
+    return f"resume it with: dev-sessions goal {session.id} --resume"
 
 
 def _stuck(session: Session, state: State) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..model import State
     from .context import Context, Session
 
-# How long an agent may take to go on with an answer. Seconds.
+# How long an agent may take to go on after an answer. Seconds.
 _TAKEN_SECONDS = 20.0
 
 
@@ -44,7 +44,7 @@ def respond(context: Context, params: dict[str, Any], request_id: str) -> dict[s
         state = session.state()
         guards.refuse_exited(session, state)
         key = params.get("key")
-        # A key may be for a view or menu that a person left open, of which the agent reports nothing.
+        # A key may be for a view or menu that a person left open: the agent does not report these.
         screen = key is not None and isinstance(session.backend, PressesKeys)
         question = _selected(session, state, params.get("question"), screen)
         result = {
@@ -52,14 +52,14 @@ def respond(context: Context, params: dict[str, Any], request_id: str) -> dict[s
             "question": question.id,
             "kind": question.kind,
             "agent": question.agent and question.agent._asdict(),
-            **(_given(session, question, params) if key is None else _pressed(session, question, str(key))),
+            **(_answered(session, question, params) if key is None else _pressed(session, question, str(key))),
             "request_id": request_id,
         }
         session.folder.answers.keep(result, request_id)
         return result
 
 
-def _given(session: Session, question: Question, params: dict[str, Any]) -> dict[str, Any]:
+def _answered(session: Session, question: Question, params: dict[str, Any]) -> dict[str, Any]:
     backend = session.require(Responds, "respond")
     decisions = {"allow": params.get("allow"), "always": params.get("always"), "deny": params.get("deny")}
     words = {"choose": params.get("choose"), "text": params.get("text"), "answers": params.get("answers")}
@@ -73,19 +73,19 @@ def _pressed(session: Session, question: Question, key: str) -> dict[str, Any]:
     return {"answer": key, "screen": screen}
 
 
-def _selected(session: Session, state: State, wanted: Any, screen: bool) -> Question:
-    """The question to answer; with `screen`, the screen itself if none is open.
+def _selected(session: Session, state: State, id: Any, screen: bool) -> Question:
+    """The question to answer; if none is open and `screen` is set, the screen itself.
 
     Raises:
         QuestionGone: that question is not open, or none is.
-        UsageError: several are open, and none was named.
+        UsageError: several are open, and no id was given.
     """
     shown = [{"session": session.id, **question.to_json()} for question in state.questions]
-    if wanted is not None:
-        found = next((question for question in state.questions if question.id == wanted), None)
+    if id is not None:
+        found = next((question for question in state.questions if question.id == id), None)
         if found is None:
             raise QuestionGone(
-                f"{session.id} does not ask {wanted!r} (any more); nothing was sent",
+                f"{session.id} has no open question {id!r}; nothing was sent",
                 next="dev-sessions pending",
                 questions=shown,
             )
@@ -94,14 +94,14 @@ def _selected(session: Session, state: State, wanted: Any, screen: bool) -> Ques
         return Question("screen", "dialog", "", (), 0.0)
     if not state.questions:
         raise QuestionGone(
-            f"{session.id} asks nothing; nothing was sent. It is {state.status}",
+            f"{session.id} has no open question; nothing was sent. Its status is {state.status}",
             next=f"dev-sessions wait {session.id}",
             questions=[],
         )
     if len(state.questions) > 1:
         listed = "".join(f"\n  {one['id']} ({one['kind']}{asker(one)}): {one['text']}" for one in shown)
         raise UsageError(
-            f"{session.id} asks several things; say which one is meant:{listed}",
+            f"{session.id} has several open questions; choose one with --question:{listed}",
             next=f"dev-sessions respond {session.id} --question Q ...",
             questions=shown,
         )

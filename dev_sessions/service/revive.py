@@ -29,10 +29,10 @@ REVIVED, ALIVE = "revived", "alive"
 
 
 def revive(context: Context, params: Result, request_id: str) -> Generator[Result, None, list[Result]]:
-    """Restart the agents of the sessions `ids`, or with `all` of every session whose agent has exited.
+    """Restart the agents of the sessions `ids`, or with `all` every agent that has exited.
 
     Yields and returns a result for each: {"session", "outcome", "status", "interrupted", "queued"}, with the outcome
-    "revived" or "alive" (nothing was changed). After a failure it goes on with the others; the error comes at the end.
+    "revived" or "alive" (nothing was changed). A failure does not stop the others; it is raised at the end.
     A repeated request returns the first results and restarts no agent that has exited since.
     """
     request = context.identity("revive", params, request_id)
@@ -47,7 +47,7 @@ def revive(context: Context, params: Result, request_id: str) -> Generator[Resul
 
 
 def _selected(context: Context, ids: Sequence[str] | None, every: bool) -> list[Session]:
-    """The sessions with these ids, or all that can be restarted.
+    """The sessions with these ids, or all that need a restart.
 
     Raises:
         SessionNotFound: an id is unknown; the error says so if its session was killed.
@@ -58,7 +58,7 @@ def _selected(context: Context, ids: Sequence[str] | None, every: bool) -> list[
             "give either session ids or --all", next="dev-sessions revive ID, or dev-sessions revive --all"
         )
     if ids is None:
-        # Not those whose create was cut: their ids were never returned to anybody.
+        # Not those whose create was interrupted: no caller has got their ids.
         able = [
             session
             for session in context.group()
@@ -66,13 +66,13 @@ def _selected(context: Context, ids: Sequence[str] | None, every: bool) -> list[
         ]
         gone = [one for one, state in zip(able, context.states(able), strict=True) if _is_gone(one, state)]
         if not gone:
-            context.say("no agent is gone; nothing was started")
+            context.say("no agent has exited; nothing was started")
         return gone
     try:
         return context.sessions(ids)
     except SessionNotFound as error:
         known = context.records()
-        raise _killed(context, [id for id in ids if id not in known]) or error from error
+        raise _was_killed(context, [id for id in ids if id not in known]) or error from error
 
 
 def _is_gone(session: Session, state: State) -> bool:
@@ -82,8 +82,8 @@ def _is_gone(session: Session, state: State) -> bool:
     return isinstance(session.backend, Sleeps) and session.backend.sleeps(session)
 
 
-def _killed(context: Context, ids: list[str]) -> SessionNotFound | None:
-    """The error for ids of killed sessions; None if the caller may reach none that was."""
+def _was_killed(context: Context, ids: list[str]) -> SessionNotFound | None:
+    """The error for the id of a killed session; None if there was none that the caller may reach."""
     try:
         archived = sorted(os.listdir(context.store.archive_folder))
     except OSError:
@@ -128,7 +128,7 @@ def _result(session: Session, outcome: str, state: State, interrupted: list[int]
 
 
 def _start(session: Session, backend: Revives) -> None:
-    """Note the restart, then start the agent; if that fails, the note is taken back."""
+    """Note the restart, then start the agent; if that fails, the note is removed."""
     context, folder, restarts = session.context, session.folder, session.folder.revivals()
     path = checked_folder(context.settings, session.record["path"])
     # Used only if the agent's own environment is lost.

@@ -1,4 +1,4 @@
-"""Which sessions a command means, and acting on each of several."""
+"""Selects the sessions that a command names, and acts on each of them."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def named(context: Context, ids: Sequence[str] | None, group: str | None) -> lis
 def to_kill(
     context: Context, ids: Sequence[str] | None, every: bool, group: str | None, older_than: str | None
 ) -> list[Session]:
-    """The sessions that a `kill` means: by id, or all that meet every condition.
+    """The sessions to kill: those with these ids, or those that meet every condition.
 
-    A condition never selects the session that this command runs in, nor one of that session's parents. By age it
-    selects sessions that have not been used for that long and are not working.
+    A condition never selects the session that this command runs in, nor one of that session's parents. The age
+    condition selects sessions that are not working and have not been used for that long.
 
     Raises:
         SessionNotFound: an id is unknown.
-        UsageError: nothing was given, or ids together with a condition, or an invalid age.
+        UsageError: neither ids nor a condition was given, or both, or the age is invalid.
     """
     by_condition = every or group is not None or older_than is not None
     if (ids is not None) == by_condition:
         raise UsageError(
-            "give either session ids or conditions" if by_condition else "say which sessions to kill",
+            "give either session ids or conditions" if by_condition else "no sessions to kill were given",
             next="dev-sessions kill ID..., or --all, --group G, --older-than 72h",
         )
     if ids is not None:
@@ -69,7 +69,7 @@ def to_kill(
         ]
     found = _without_callers(context, found)
     if not found:
-        context.say("no session fits; nothing was killed")
+        context.say("no session matches; nothing was killed")
     return found
 
 
@@ -79,11 +79,11 @@ def each(
     """Act on each item and yield the results; those that fail are reported together at the end.
 
     Args:
-        items: with the id of its session each.
-        verb: what is done, as a participle; also the key of the results in the error's data.
+        items: each with the id of its session.
+        verb: the action as a participle; also the key of the results in the error's data.
 
     Raises:
-        DevSessionsError: the action failed on some; if on the only one, with its own error.
+        DevSessionsError: the action failed on some; if there is only one, that one's own error.
     """
     done: list[dict[str, Any]] = []
     failed: list[tuple[str, DevSessionsError]] = []
@@ -109,7 +109,7 @@ def each(
 
 
 def _without_callers(context: Context, sessions: list[Session]) -> list[Session]:
-    """A command that ends all others must not end itself halfway through."""
+    """The sessions without those that this command runs in: it must not end itself halfway through."""
     callers, records = [], context.store.load()
     caller = context.settings.parent
     while caller in records and caller not in callers:
@@ -117,7 +117,7 @@ def _without_callers(context: Context, sessions: list[Session]) -> list[Session]
         caller = records[caller].get("parent")
     spared = [session.id for session in sessions if session.id in callers]
     if spared:
-        context.say(f"left out {', '.join(spared)}: this command runs on behalf of it; kill it by its id, from outside")
+        context.say(f"did not kill {', '.join(spared)}: this command runs in it; kill it by its id, from outside")
     return [session for session in sessions if session.id not in callers]
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def send(context: Context, params: dict[str, Any], request_id: str) -> dict[str, Any]:
     """Send the session `id` the message `text`: {"session", "turn", "receipt", "via", "request_id"}.
 
-    `queue` keeps it for a turn of its own, `interrupt` ends the running turn first. `queue` without a text makes sure
-    that queued messages get delivered.
+    With `queue` it waits for a turn of its own; with `interrupt` the running turn is ended first. `queue` without a
+    text makes sure that queued messages are being delivered.
     """
     session = context.session(params["id"])
     if params.get("text") is None and params.get("queue"):

@@ -1,4 +1,4 @@
-"""`status`, `list` and `last_message`: they only read; no lock is taken, nothing is written or started."""
+"""`status`, `list` and `last_message`: they only read; they take no lock, write nothing and start nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def status(context: Context, params: dict[str, Any], request_id: str) -> dict[st
 
 
 def list_(context: Context, params: dict[str, Any], request_id: str) -> list[dict[str, Any]]:
-    """Every session's public record with its status, the last used first; `group` and `status` filter."""
+    """Every session's public record with its status, the most recently used first; `group` and `status` filter."""
     wanted, group = params.get("status"), params.get("group")
     if wanted is not None and wanted not in STATUSES:
         raise UsageError(
@@ -60,7 +60,7 @@ def list_(context: Context, params: dict[str, Any], request_id: str) -> list[dic
 
 
 def last_message(context: Context, params: dict[str, Any], request_id: str) -> list[str]:
-    """The last `count` assistant texts of the session `id`; of finished turns only, while one runs."""
+    """The last `count` assistant texts of the session `id`; while a turn is running, only those before it."""
     count = int(params.get("count", 1))
     if count < 1:
         raise UsageError(f"the count must be 1 or more, not {count}", next="dev-sessions last-message --help")
@@ -69,7 +69,7 @@ def last_message(context: Context, params: dict[str, Any], request_id: str) -> l
     running = state.status in (WORKING, WAITING)
     entries = session.backend.history(session, count, running)
     if running:
-        context.say(f"a turn is running; these are the messages before it. Its end: dev-sessions wait {session.id}")
+        context.say(f"a turn is running; these messages are older. Wait for its end: dev-sessions wait {session.id}")
     elif not entries and state.status == IDLE:
-        context.say(f"{session.id} has said nothing yet")
+        context.say(f"{session.id} has not written anything yet")
     return [entry.text for entry in entries]

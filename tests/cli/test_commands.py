@@ -483,7 +483,7 @@ def test_last_message_before_there_is_one(run: Commands, busy: str) -> None:
     id = run.create()
     done = run("last-message", id)
     assert (done.code, done.out) == (0, "")
-    assert "said nothing yet" in done.err
+    assert "has not written anything yet" in done.err
     done = run("last-message", id, "--json")
     assert (done.code, done.json) == (0, [])
     run.ok("kill", id)

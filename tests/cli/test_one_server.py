@@ -98,7 +98,7 @@ def test_all_after_a_boot(run: Commands, cut: str, home: Path) -> None:
     )
     assert run("wait", cut, "--turn", "4")[:2] == (0, "completed\n")
     assert run.json("last-message", cut) == ["from the queue"]
-    assert "no agent is gone" in run("revive", "--all").err
+    assert "no agent has exited" in run("revive", "--all").err
 
 
 def test_a_server_older_than_the_support_window_is_refused_and_ended(run: Commands, home: Path) -> None:

@@ -113,7 +113,7 @@ def test_answers_to_a_request_for_permission(run: Commands, wishes: str, answer:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        ([], "say one answer"),
+        ([], "give one answer"),
         (["--allow"], "--allow"),
         (["--choose", "3"], "no option '3'"),
         (["--choose", "2.1"], "no option '2.1'"),

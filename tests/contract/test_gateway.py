@@ -677,7 +677,7 @@ def test_a_folder_that_is_swapped_after_it_was_checked(host: Served, tmp_path: P
     host.gateway.transport = app.local(allowed)
     (answered,) = host.call("create", "r", cli="claude", permissions="full", path=str(inside))
     assert inside.is_symlink()
-    assert "leads elsewhere" in answered["error"]["message"], answered
+    assert "was replaced by a link" in answered["error"]["message"], answered
     assert list((tmp_path / "state" / "sessions").iterdir()) == []
 
 

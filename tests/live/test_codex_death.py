@@ -110,7 +110,7 @@ def test_after_a_boot_all_are_back_with_what_is_queued(codex_lab: CodexLab) -> N
     assert lab.ok("ask", fresh, "[[reply: hi]]") == "hi"
     terms = [line["payload"] for line in lab.rollout(fresh) if line["type"] == "turn_context"][-1]
     assert (terms["approval_policy"], terms["sandbox_policy"]["type"]) == ("never", "read-only")
-    assert "no agent is gone" in lab.run("revive", "--all").err
+    assert "no agent has exited" in lab.run("revive", "--all").err
 
 
 def test_what_was_archived_comes_back_and_what_was_deleted_does_not(codex_lab: CodexLab, codex: str) -> None:

@@ -146,8 +146,8 @@ def test_a_goal_that_nobody_pursues_is_not_waited_for(codex_lab: CodexLab) -> No
     os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
     done = codex_lab.run("wait", id, "--goal")
     assert done[:2] == (5, "interrupted\n")
-    assert "the goal stands still (the Codex app-server ended in the middle of the turn)" in done.err
-    assert f"go on with: dev-sessions goal {id} --resume" in done.err
+    assert "the agent has stopped pursuing the goal (the Codex app-server ended in the middle of the turn)" in done.err
+    assert f"resume it with: dev-sessions goal {id} --resume" in done.err
     codex_lab.ok("goal", id, "--resume")
     assert codex_lab.model.wait_until_blocked("step")
     assert codex_lab.ok("status", id) == "working"

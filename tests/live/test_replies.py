@@ -262,7 +262,7 @@ def test_nothing_said_and_the_agent_dies_while_asked(shared: Lab) -> None:
     id = shared.create()
     shown = shared.run("last-message", id)
     assert (shown.code, shown.out) == (0, "")
-    assert "said nothing yet" in shown.err
+    assert "has not written anything yet" in shown.err
     assert shared.run("last-message", id, "--json").json == []
     shared.ok("ask", id, "[[reply: first words]]")
     assert shared.ok("ask", id, "[[reply: last words]]") == "last words"

@@ -183,7 +183,7 @@ def test_the_next_turn_is_not_waited_for_when_the_agent_cannot_go_on():
     assert wait(session, _state("exited", FIRST))["outcome"] == "exited"
 
 
-RESUME = "go on with: dev-sessions goal fizz-top --resume"
+RESUME = "resume it with: dev-sessions goal fizz-top --resume"
 
 
 def _goal(status):
@@ -194,16 +194,16 @@ def _goal(status):
     ("status", "last", "error"),
     [
         ("complete", FIRST, None),
-        ("paused", FIRST, "the goal is paused; go on with: dev-sessions goal fizz-top --resume"),
+        ("paused", FIRST, "the goal is paused; resume it with: dev-sessions goal fizz-top --resume"),
         (
             "blocked",
             SECOND,
-            "the agent cannot go on with the goal (no model); go on with: dev-sessions goal fizz-top --resume",
+            "the agent cannot go on with the goal (no model); resume it with: dev-sessions goal fizz-top --resume",
         ),
         (
             "usageLimited",
             SECOND,
-            "the account has reached a limit (no model); go on with: dev-sessions goal fizz-top --resume",
+            "the account has reached a limit (no model); resume it with: dev-sessions goal fizz-top --resume",
         ),
         ("budgetLimited", FIRST, "the budget is spent; give it more: dev-sessions goal fizz-top --budget N"),
     ],
@@ -228,7 +228,7 @@ def test_an_active_goal_whose_turn_was_cut_has_stalled():
     session = _Session(_goal("active"))
     found = outcomes.GoalOver([session])(session, _state("idle", last=cut))
     assert (found["outcome"], found["goal"]["status"]) == ("interrupted", "active")
-    assert found["error"] == f"the goal stands still (the agent ended); {RESUME}"
+    assert found["error"] == f"the agent has stopped pursuing the goal (the agent ended); {RESUME}"
 
 
 def test_a_goal_that_is_cleared_meanwhile_or_never_was():

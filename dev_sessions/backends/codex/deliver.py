@@ -69,7 +69,8 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection, path:
         # A message now would not be an answer.
         question = observe.observe([session])[0].facts[-1].question
         raise WaitingForInput(
-            f"{session.id} waits for an answer; nothing was sent." + (f" It asks: {question.text}" if question else ""),
+            f"{session.id} is waiting for an answer; nothing was sent."
+            + (f" It asks: {question.text}" if question else ""),
             next=f"dev-sessions respond {session.id}, or dev-sessions interrupt {session.id}",
             session=session.id,
             question=question.to_json() if question else None,
