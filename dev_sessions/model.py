@@ -1,4 +1,4 @@
-"""The values that the rooms exchange: Message, Fact, Probe, Turn, State, Question, Entry.
+"""The values that the packages share: Message, Fact, Probe, Turn, State, Question, Entry.
 
 All times are seconds since the epoch (`time.time`).
 """
@@ -30,14 +30,14 @@ class Message(NamedTuple):
 
     Attributes:
         number: 1, 2, 3, ... within the session; also the id of its turn.
-        wire: the text that the agent gets; for a message that goes by file, the line that points to the file.
+        wire: the text that the agent gets; for a message sent as a file, a line that names the file.
         via: "terminal", "file" or "rpc".
-        request_id: a repetition with the same id is the same message.
-        created: when it was claimed.
+        request_id: two requests with the same id are the same message.
+        created: when it was recorded.
         queued: it waits for a turn of its own.
-        attempted: when it may first have reached the agent, or None.
+        attempted: the first time at which it may have reached the agent, or None.
         receipt: "started" or "accepted" once the agent has confirmed it, else None.
-        unconfirmed: its sender has given up, or has ended, without a receipt.
+        unconfirmed: its sender gave up, or ended, without a receipt.
     """
 
     number: int
@@ -73,12 +73,12 @@ class Part(NamedTuple):
 
 
 class Subagent(NamedTuple):
-    """An agent that the session's own agent started, inside the same program.
+    """An agent that the session's agent started inside the same program.
 
     Attributes:
-        id: the program's own id of it.
-        type: "general-purpose" for example.
-        task: its task in a few words; empty if the program does not say.
+        id: the program's own id for it.
+        type: for example "general-purpose".
+        task: its task in a few words; empty if unknown.
     """
 
     id: str
@@ -87,17 +87,17 @@ class Subagent(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A question of a session to a person (or to its parent).
+    """A question that a session asks a person (or its parent).
 
     Attributes:
         id: stays the same while the question is open; letters, digits, `.`, `_` and `-` only.
         kind: "permission", "question", "plan" or "dialog".
         text: the question in full.
-        options: the labels of the choices, possibly none; for a permission or plan "allow", "deny", possibly "always".
+        options: the labels of the choices, if any; for a permission or plan "allow", "deny" and sometimes "always".
         since: when it was asked.
         parts: the single questions, for the kind "question".
-        agent: the subagent that asks; None if it is the session's own agent. A subagent's question stays open until a
-            fact says that it was answered.
+        agent: the subagent that asks; None if the session's own agent asks. A subagent's question stays open until a
+            fact reports that it was answered.
     """
 
     id: str
@@ -115,7 +115,7 @@ class Question(NamedTuple):
 
 
 def asker(question: Mapping[str, Any]) -> str:
-    """The subagent that asks a question (as JSON), in words to put after the question's kind; empty if none does."""
+    """The subagent that asks a question (as JSON), as a phrase to put after the question's kind; empty if none asks."""
     agent = question.get("agent")  # missing from an older host
     if not agent:
         return ""
@@ -125,7 +125,7 @@ def asker(question: Mapping[str, Any]) -> str:
 def ways(id: str, question: Mapping[str, Any]) -> str:
     """The commands that answer a question (as JSON) of the session `id`.
 
-    They name the question, so that an answer to it is not mistaken for an answer to a later one.
+    They name the question, so that the answer cannot go to a later one.
     """
     if question["kind"] == "dialog":
         return f"dev-sessions attach {id}, or dev-sessions respond {id} --key K"
@@ -145,8 +145,8 @@ AGENT, COMMAND, SCHEDULE = "agent", "command", "schedule"
 class Task(NamedTuple):
     """Work that an agent left running.
 
-    `kind` is "agent" (a subagent), "command" or "schedule" (a prompt that it will give itself at a set time); `text` is
-    the command, or a description.
+    `kind` is "agent" (a subagent), "command" or "schedule" (a prompt that the agent will give itself at a set time);
+    `text` is the command or a description.
     """
 
     id: str
@@ -157,23 +157,23 @@ class Task(NamedTuple):
 class Fact(NamedTuple):
     """A report of the agent, in terms that all agents share. Its `kind` is one of:
 
-    accepted: it has taken the prompt `text`, as its turn `prompt`. `held`: into a queue of its own. `task`: it gave
-        itself this prompt because the background task with that id has ended.
+    accepted: the agent has taken the prompt `text` as its turn `prompt`. `held`: it put the prompt into its own queue.
+        `task`: it gave itself this prompt because the background task with that id has ended.
     joined: the held prompt `text` has become part of the running turn.
     returned: a person took the held prompt `text` back; it will not run.
     started: the held prompt `text` has become the turn `prompt`.
     ended: the turn `prompt` has ended as `outcome` (completed, failed, interrupted) with `reply` or `error`.
-        `background` counts the work that it left running, `left` lists it, as far as known; `subagents` are the ids of
-        the subagents among it, or None if the agent does not say. `again`: it had ended this turn before, and was made
-        to go on. `reason` is "limit" if a limit of the account ended it; the limit resets at `resets_at`, if known.
-    launched: in the turn `prompt` it has started the subagent with the id `task`, which works in the background.
-    stopped: a key has stopped all its subagents.
-    asked: `question` is open; `held`: besides the earlier ones.
-    answered: the question with the id `text` is closed. An agent that asks one question at a time need not report that.
-        The end of a turn, and a prompt that begins one, close the questions of the agent, not those of its subagents.
-    alive: the agent's program has started (or is known to run). gone: it reports that it ends, with `error`.
-    revived: not a report but our own act, added by `Context.observe`: we started the program again then, and cut what
-        it was doing.
+        `background` counts the work left running, `left` lists it as far as known, and `subagents` are the ids of the
+        subagents in it, or None if unknown. `again`: the turn had ended before, and the agent was made to continue it.
+        `reason` is "limit" if a limit of the account ended the turn; the limit resets at `resets_at`, if known.
+    launched: in the turn `prompt` the agent has started the subagent with the id `task`, which works in the background.
+    stopped: a key press has stopped all its subagents.
+    asked: `question` is open. `held`: earlier questions stay open too.
+    answered: the question with the id `text` is closed. An agent that asks one question at a time need not report this.
+        The end of a turn and the prompt that begins one close the agent's own questions, but not its subagents'.
+    alive: the program has started (or is known to be running). gone: it reports that it is ending, with `error`.
+    revived: not a report but our own act, added by `Context.observe`: we restarted the program at that time, which
+        ended whatever it was doing.
     """
 
     kind: Kind
@@ -195,23 +195,23 @@ class Fact(NamedTuple):
 
     @property
     def result(self) -> dict[str, Any]:
-        """The fields of an end that a turn has too."""
+        """The fields that an end and a turn share."""
         return {"reply": self.reply, "error": self.error, "reason": self.reason, "resets_at": self.resets_at}
 
 
 class Probe(NamedTuple):
-    """What can be seen of the agent now. Its facts rank higher.
+    """What can be observed of the agent now. Facts take precedence over it.
 
     Attributes:
         now: the time of the probe.
-        running: True, False, or None if that is unknown.
-        activity: the agent's own word, "busy", "idle" or "waiting", or None if it has none.
+        running: True, False, or None if unknown.
+        activity: "busy", "idle" or "waiting", as the agent reports it, or None if it does not.
         since: when `activity` last changed.
-        detail: the agent's own word for what it waits for, or why it is gone; if it is at rest, what ended a turn whose
-            end it has not reported.
+        detail: what the agent is waiting for, or why it exited, in its own words; if it is at rest, what ended a turn
+            whose end it has not reported.
         question: an open question that no fact reports.
-        background: the agent says that work of it goes on in the background.
-        paused_until: a limit has stopped it, and it will go on by itself when the limit resets then.
+        background: the agent reports that it has work in the background.
+        paused_until: when the limit that has stopped the agent resets; the agent will then go on by itself.
     """
 
     now: float
@@ -225,12 +225,12 @@ class Probe(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Our message and its outcome.
+    """One of our messages and its outcome.
 
     `state` is queued, working, waiting_for_input, completed, failed, interrupted or exited. Two turns with the same
     `ended` were closed by the same end: the agent took the second one while the first one was running. `prompt` is the
-    agent's own id of the turn, once known. `reason` and `resets_at` are those of the fact that ended it. `later` is the
-    agent's reply after commands that it had left running have ended.
+    agent's own id for the turn, once known. `reason` and `resets_at` come from the fact that ended it. `later` is the
+    agent's reply after the commands that it left running have ended.
     """
 
     number: int
@@ -252,10 +252,10 @@ class Turn(NamedTuple):
 class State(NamedTuple):
     """The state of a session, and all its turns. See `turns.reduce`.
 
-    `turn` is the number of our turn that runs, or ran last; None before the first. `questions` are the open ones, the
-    oldest first; `question` is that one. `last` is the turn that ended last; its number is 0 if it was not our message.
-    `paused_until` is that of the probe. `delegated`: only its subagents are working, so a message would begin a turn at
-    once. `left` lists the work that runs in the background, as far as known; `background` counts it.
+    `turn` is the number of our turn that is running, or ran last; None before the first. `questions` are the open ones,
+    oldest first; `question` is the first of them. `last` is the turn that ended last; its number is 0 if it was not
+    ours. `paused_until` is that of the probe. `delegated`: only its subagents are working, so a message would begin a
+    turn at once. `left` lists the work that runs in the background, as far as known; `background` counts it.
     """
 
     status: str
@@ -275,10 +275,10 @@ class Entry(NamedTuple):
     """One piece of a conversation.
 
     Attributes:
-        role: "user" (a person, or we), "assistant", or "tool" (everything else).
-        text: the words; for a tool its input or result, in readable form.
+        role: "user" (a person or dev-sessions), "assistant", or "tool" (everything else).
+        text: what was written; for a tool its input or result, in readable form.
         at: its time.
-        prompt: the agent's own id of the turn.
+        prompt: the agent's own id for the turn.
         kind: "message"; for an assistant also "thinking"; for a tool "call", "result", "notice" (from the agent's
             program itself) or "error" (the model did not answer).
         tool: the tool's name.

@@ -5,17 +5,18 @@ cannot become permanent, and a better rule corrects the past.
 
 The rules, in order of rank (`fold` applies 1 to 4):
 
-1. A prompt that the agent took is bound to our last message with that text that may have reached it by then. Any other
-   prompt is from somebody else (a person, or the agent waking itself): the session is `working`, but it is not our
-   turn.
-2. A turn's end closes every turn that the agent had taken by then, except for those that it holds in its own queue, and
-   those that started subagents that still run. These stay open until the agent got the report of each of their
-   subagents and has ended the turn in which it got the last one: that end closes them, and its reply is theirs. The
-   prompt that brings such a report is a part of their turn. Commands that still run keep no turn open.
-3. An end that the agent itself took back does not count (a hook of the user's made it go on): later it ended the same
-   turn again, or asked something, or started a subagent, or it reports that it has been busy since before that end.
-4. The probe comes last: an agent that is gone ends its turns as `exited`; one that has been idle since after it took
-   the prompt was interrupted (no agent reports an interrupt).
+1. A prompt that the agent took is bound to the newest of our messages that has the same text and may have reached the
+   agent by then. Any other prompt comes from somebody else (a person, or the agent waking itself): the session is
+   `working`, but the turn is not ours.
+2. The end of a turn closes every prompt that the agent had taken by then, with two exceptions: prompts in the agent's
+   own queue, and prompts that started subagents which are still running. The latter stay open until the agent has
+   received the report of each of these subagents and has ended the turn that received the last one. That end closes
+   them, and its reply is theirs. The prompt that brings such a report is part of their turn. Commands that are still
+   running do not keep a turn open.
+3. An end does not count if the agent continued the turn after it (because a hook of the user's made it): it ended the
+   same turn again, asked something, started a subagent, or reports that it has been busy since before that end.
+4. The probe comes last: if the agent has exited, its turns end as `exited`; if it has been idle since some time after
+   it took a prompt, that turn was interrupted (agents do not report interrupts).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 WAITING_ACTIVITY, BUSY_ACTIVITY = "waiting", "busy"
 
 FLIGHT_SECONDS = 120.0  # the longest time that a sender waits for a receipt
-# After this many seconds, a rule of the user's has answered a question that the agent reported but does not wait on.
+# If the agent does not wait for this many seconds after a question, a rule of the user's has answered it.
 ASK_GRACE = 1.0
 
 
@@ -85,11 +86,11 @@ def reduce(messages: Sequence[Message], facts: Iterable[Fact], probe: Probe) -> 
 
 
 def _final(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
-    """The facts without the ends that the agent took back."""
+    """The facts without the ends after which the agent continued the same turn."""
     kept: list[Fact] = []
-    last: int | None = None  # the place of the last end, until the agent begins another turn
+    last: int | None = None  # the index of the last end, until the agent begins another turn
     for fact in facts:
-        if last is not None and _takes_back(fact, kept[last]):
+        if last is not None and _continues(fact, kept[last]):
             del kept[last]
             last = None
         elif last is not None and _begins(fact, kept[last]):
@@ -99,15 +100,15 @@ def _final(facts: Iterable[Fact], probe: Probe | None = None) -> list[Fact]:
         kept.append(fact)
     if last is not None and probe is not None:
         end = kept[last]
-        # An agent says that it is busy because of its subagents too.
+        # An agent also reports that it is busy while only its subagents are.
         busy = probe.running is not False and probe.activity == BUSY_ACTIVITY
         if busy and end.subagents == () and probe.since <= end.at:
             del kept[last]
     return kept
 
 
-def _takes_back(fact: Fact, end: Fact) -> bool:
-    """True if the agent ended the same turn again, or did what it does not do at rest."""
+def _continues(fact: Fact, end: Fact) -> bool:
+    """True if the agent ended the same turn again, or did something that it does only during a turn."""
     if fact.kind == "ended":
         return fact.again or (fact.prompt is not None and fact.prompt == end.prompt)
     asks = fact.question is not None and fact.question.agent is None
@@ -115,19 +116,19 @@ def _takes_back(fact: Fact, end: Fact) -> bool:
 
 
 def _begins(fact: Fact, end: Fact) -> bool:
-    """True if the agent began another turn after an end, or was started again."""
+    """True if the agent began another turn after an end, or was restarted."""
     if fact.kind == "accepted":
         return not fact.held and (fact.prompt is None or fact.prompt != end.prompt)
     return fact.kind in ("started", "alive", "revived", "gone")
 
 
 def after_start(facts: Iterable[Fact]) -> list[Fact]:
-    """The facts of a session whose earlier ones were left out: its agent was started before the first of these."""
+    """The facts of a session without its earlier ones, preceded by the fact that its agent was started."""
     return [Fact("alive", 0.0), *facts]
 
 
 def unfinished(facts: Iterable[Fact]) -> tuple[frozenset[str], float]:
-    """A working agent's ids of the open turns, and since when it has worked on one without an id."""
+    """The agent's ids of the open turns, and when the earliest one without an id began."""
     fold = Fold(())
     for fact in _final(facts):
         fold.take(fact)
@@ -137,24 +138,24 @@ def unfinished(facts: Iterable[Fact]) -> tuple[frozenset[str], float]:
 def rests(messages: Sequence[Message], facts: Iterable[Fact]) -> list[float]:
     """The times at which the agent ended a turn and had no other one to work on."""
     fold = Fold(messages)
-    found = []
+    times = []
     for fact in _final(facts):
         fold.take(fact)
         if fact.kind == "ended" and not fold.open:
-            found.append(fact.at)
-    return found
+            times.append(fact.at)
+    return times
 
 
 def _open_questions(fold: Fold, probe: Probe) -> tuple[Question, ...]:
     asked = fold.questions
     seen = () if probe.question is None else (probe.question,)
     if probe.activity == WAITING_ACTIVITY:
-        # An agent that reports its questions does so a moment after it begins to wait; it never reports a dialog.
+        # An agent that reports its questions does so a moment after it begins to wait; dialogs are never reported.
         reported_soon = fold.heard and passed(probe.now, probe.since) <= ASK_GRACE
         return asked or (() if reported_soon else seen)
     if not asked or probe.activity is None:
         return asked or seen
-    # An agent waits for the answer to its own question; it may go on, or rest, while one of its subagents asks.
+    # An agent waits while its own question is open; it may go on, or be idle, while a subagent's question is open.
     going_on = [one for one in asked if probe.since > one.since or passed(probe.now, one.since) > ASK_GRACE]
     return tuple(one for one in asked if one.agent or one not in going_on)
 
@@ -166,7 +167,7 @@ def _status(fold: Fold, question: Question | None, probe: Probe) -> str:
         return WAITING
     if fold.open:
         return WORKING
-    # A `busy` newer than the last end is a turn that no fact reports; an interrupted turn may leave subagents.
+    # `busy` since after the last end is a turn that no fact reports; an interrupted turn may leave subagents running.
     ended = fold.last_end.at if fold.last_end else 0.0
     return WORKING if probe.activity == BUSY_ACTIVITY and (probe.since > ended or fold.subagents) else IDLE
 
@@ -178,14 +179,14 @@ def _turn(message: Message, fold: Fold, status: str, now: float) -> Turn:
     running = next((entry for entry in fold.open if entry.number == number), None)
     if running is not None:
         return Turn(number, WAITING if status == WAITING else WORKING, created, prompt=running.prompt)
-    patience = START_GRACE if message.unconfirmed else FLIGHT_SECONDS  # a report may follow a sender's end
+    patience = START_GRACE if message.unconfirmed else FLIGHT_SECONDS  # the report may come after the sender's end
     if attempted is None:
         if message.queued:
             return Turn(number, QUEUED, created)
         if status == EXITED:
             return Turn(number, EXITED, created, created, error="the agent ended before the message was delivered")
         if passed(now, created) > patience:
-            return Turn(number, FAILED, created, created, error="its sender ended before it was delivered")
+            return Turn(number, FAILED, created, created, error="the sender ended before the message was delivered")
         return Turn(number, WORKING, created)
     cut = next((at for at in fold.revivals if attempted <= at), None)
     untaken = "the agent ended before it took the message"
@@ -197,14 +198,14 @@ def _turn(message: Message, fold: Fold, status: str, now: float) -> Turn:
         return Turn(number, EXITED, created, attempted, error=untaken)
     if message.receipt is None and passed(now, attempted) > patience:
         return Turn(number, FAILED, created, attempted, error="the agent has not confirmed that it took the message")
-    # It is on its way, or the agent has it and no fact that still exists reports it.
+    # It is on its way, or the agent has taken it and the fact that reported it no longer exists.
     return Turn(number, QUEUED if message.queued else WORKING, created)
 
 
 def batch(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """The turns that a `wait` reports: the newest one, and those before it that were not over when the next began.
+    """The turns that a `wait` reports: the newest one, and each earlier one that was still open when the next began.
 
-    They depend on the turns alone, so a `wait` started before, during or after the end reports the same.
+    The batch depends on the turns alone, so a `wait` started before, during or after the end reports the same.
     """
     if not turns:
         return ()
@@ -218,5 +219,5 @@ _RANK = (EXITED, FAILED, INTERRUPTED, WAITING, WORKING, QUEUED, COMPLETED)
 
 
 def verdict(turns: Sequence[Turn]) -> Turn:
-    """The turn that represents a batch: the worst one, and the newest of several."""
+    """The turn that represents a batch: the worst one, or the newest of several equally bad ones."""
     return min(reversed(turns), key=lambda turn: _RANK.index(turn.state))

@@ -944,7 +944,7 @@ def test_a_message_that_its_sender_never_handed_over(probe, state):
     assert turn.open == (state == WORKING)
 
 
-# An agent that was started again.
+# An agent that was restarted.
 
 REVIVED = Fact("revived", 30.0)
 UP, UP_AGAIN = Fact("alive", 1.0), Fact("alive", 31.0)
@@ -955,7 +955,7 @@ UP, UP_AGAIN = Fact("alive", 1.0), Fact("alive", 31.0)
 def test_what_was_cut_is_interrupted_from_the_moment_on_at_which_it_is_revived(word, probe):
     state = reduce([message(1)], [UP, accepted(1, 10.2, "p1"), REVIVED, *word], probe)
     assert (state.turns[0].state, state.turns[0].ended) == (INTERRUPTED, 30.0)
-    assert "started again" in state.turns[0].error
+    assert "was restarted" in state.turns[0].error
 
 
 def test_a_turn_that_had_ended_stays_as_it_was():
