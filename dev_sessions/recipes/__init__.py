@@ -1,1 +1,1 @@
-"""What takes several operations of the client, and outlives the command that began it."""
+"""Tasks that take several operations of the client; an interrupted one can be resumed by a later command."""

@@ -32,13 +32,13 @@ class Briefing(NamedTuple):
         return self.template.fill(self.values, facts(self.template, record))
 
     def to_json(self) -> dict[str, Any]:
-        """As a run keeps it, with the whole template: its file may have changed when the run is resumed."""
+        """The JSON that a run stores; it has the whole template, whose file may change before the run is resumed."""
         template, path = (self.template.text, self.template.path) if self.template else (None, None)
         return {"text": self.text, "template": template, "path": path, "values": dict(self.values)}
 
 
 def from_json(value: Mapping[str, Any]) -> Briefing:
-    """What `Briefing.to_json` has written."""
+    """The briefing in the JSON of `Briefing.to_json`."""
     if value["template"] is None:
         return Briefing(value["text"])
     return Briefing(value["text"], templates.parse(value["template"], value["path"], "run"), value["values"])
@@ -58,10 +58,10 @@ def briefing(template: templates.Template | None, text: str | None, values: Mapp
 
 
 def quoted(replies: Sequence[tuple[str, str]]) -> str:
-    """Replies of sessions as a briefing quotes them, each between two lines with a mark that no reply can contain.
+    """Replies of sessions, quoted for a briefing: each between two lines with a mark that no reply can contain.
 
-    An agent that reads another one's reply must see where it ends, and that it is data. The mark is random and made
-    after all replies, so no reply contains the line that ends it.
+    An agent that reads the reply of another must see where it ends, and that it is data. The mark is random and made
+    after all replies exist, so no reply can contain the line that ends it.
 
     Args:
         replies: the name of each session's branch, and its reply.
@@ -84,9 +84,9 @@ def facts(template: templates.Template, record: Mapping[str, Any]) -> dict[str, 
 
 
 def create(client: Client, brief: Briefing, request_id: str | None, **options: Unpack[Creation]) -> dict[str, Any]:
-    """`Client.create`, and its first message; returns the record with the receipt as `message`.
+    """Create a session and send its first message; returns the record with the receipt as `message`.
 
-    A template can only be filled for an existing session, so its message is sent separately.
+    The message is sent separately, since a template can only be filled in for an existing session.
     """
     if brief.template is None:
         return client.create(request_id, message=brief.text, **options)

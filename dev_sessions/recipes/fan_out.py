@@ -1,6 +1,6 @@
-"""Many sessions at once: each branch of a run has a thread, which waits most of the time.
+"""Runs many sessions at once: each branch of a run has a thread, which waits most of the time.
 
-Every step is on disk before the next begins (see `runs`), so this process may be killed at any moment.
+Every step is written to disk before the next one begins (see `runs`), so this process may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def check_worktrees(branches: Sequence[Branch]) -> None:
     """Check that each branch can have a worktree.
 
     Raises:
-        UsageError: one's folder is not in a git checkout that has a commit.
+        UsageError: the folder of a branch is not in a git checkout that has a commit.
     """
     for branch in branches:
         path = branch.options["path"]
@@ -61,15 +61,15 @@ class FanOut:
         self._stopped = False
 
     def results(self) -> Iterator[dict[str, Any]]:
-        """Begin or go on; yields each branch's result as it comes, that of the join last."""
+        """Begin or continue the run; yields each branch's result when it is known, and the join's last."""
         for _ in range(min(self._run.max_parallel, len(self._run.branches))):
             threading.Thread(target=self._work_on, daemon=True).start()
-        found = []
+        results = []
         for _ in self._run.branches:
-            found.append(self._ended.get())
-            yield found[-1]
-        done = {one["name"]: str(one["reply"]) for one in found if one["outcome"] == COMPLETED}
-        ended = all(work.is_over(one) or one["outcome"] == work.ERROR for one in found)
+            results.append(self._ended.get())
+            yield results[-1]
+        done = {one["name"]: str(one["reply"]) for one in results if one["outcome"] == COMPLETED}
+        ended = all(work.is_over(one) or one["outcome"] == work.ERROR for one in results)
         if self._run.join is not None and done and ended:
             yield self._joined(self._run.join, done)
 
@@ -79,7 +79,7 @@ class FanOut:
             self._stopped = True
 
     def settle(self, seconds: float) -> bool:
-        """Wait until no session is being started; False if one still is after that time."""
+        """Wait until no session is being started; False if one still is after this many seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._starting, seconds)
 
@@ -90,8 +90,8 @@ class FanOut:
             log = self._run.log(name)
             state = log.state()
             if state.get("session") and not state.get("killed"):
-                trouble = work.end(self._clients(name), log)
-                failed += [f"{state['session']}: {trouble}"] if trouble else []
+                error = work.end(self._clients(name), log)
+                failed += [f"{state['session']}: {error}"] if error else []
         return failed
 
     def _work_on(self) -> None:
@@ -138,7 +138,7 @@ class FanOut:
         self._on_phase(name, phase)
 
     def _worktree(self, branch: Branch, log: Any) -> str:
-        """The folder that a branch works in, within a worktree of its own, which is made if needed."""
+        """The folder that a branch works in, inside its own worktree, which is made if needed."""
         state = log.state()
         if "worktree" not in state:
             path = branch.options["path"]

@@ -1,6 +1,6 @@
-"""What a fan-out does, read from YAML or made of task files, and refused before anything starts.
+"""The plan of a fan-out, read from YAML or made from task files. A bad plan is refused before anything starts.
 
-Every refusal names the file, the line and what to write instead.
+Every error names the file, the line and what to write instead.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Branch(NamedTuple):
     """One session of a run.
 
     Attributes:
-        name: unique in its run; names its files, and its git branch.
+        name: unique in its run; its files and its git branch are named after it.
         brief: its first message.
         options: of `create`: `cli`, `model`, `path`, `permissions` and more.
         timeout: seconds after which we stop waiting for its turn.
-        settled: wait also for what it left in the background.
+        settled: also wait for work that it left in the background.
     """
 
     name: str
@@ -47,18 +47,18 @@ class Branch(NamedTuple):
     settled: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """As a run keeps it."""
+        """The JSON that a run stores."""
         return {**self._asdict(), "brief": self.brief.to_json()}
 
 
 def from_json(value: Mapping[str, Any]) -> Branch:
-    """What `Branch.to_json` has written."""
+    """The branch in the JSON of `Branch.to_json`."""
     brief, settled = briefing.from_json(value["brief"]), bool(value.get("settled"))
     return Branch(value["name"], brief, value["options"], value["timeout"], settled)
 
 
 class Plan(NamedTuple):
-    """The branches of a run, and how they are run. None: the plan does not say."""
+    """The branches of a run, and how to run them. None: not set by the plan."""
 
     branches: tuple[Branch, ...]
     join: Branch | None = None
@@ -67,7 +67,7 @@ class Plan(NamedTuple):
 
 
 class Defaults(NamedTuple):
-    """What applies to each branch that does not say otherwise; from the command line.
+    """The values, from the command line, for branches that do not set their own.
 
     Attributes:
         options: of `create`; `path` is absolute.
@@ -75,7 +75,7 @@ class Defaults(NamedTuple):
         vars: values of its variables.
         timeout: seconds, or None.
         join: the name of a template for one more session, which gets all replies.
-        settled: as of `Branch`.
+        settled: see `Branch`.
     """
 
     options: Creation
@@ -102,7 +102,7 @@ def from_tasks(files: Sequence[tuple[str, str]], defaults: Defaults, find: Finde
         if not text.strip():
             raise UsageError(f"{path}:1: the task is empty", next="write down what to do")
         if not _NAME.fullmatch(name) or name == JOIN or name in branches:
-            raise UsageError(f"{path}: invalid or duplicate name of a branch {name!r}", next="rename the file")
+            raise UsageError(f"{path}: invalid or duplicate branch name {name!r}", next="rename the file")
         brief = briefing.briefing(template, text, defaults.vars)
         branches[name] = Branch(name, brief, defaults.options, defaults.timeout, defaults.settled)
     join = joined(find(defaults.join), defaults._replace(vars={})) if defaults.join is not None else None
@@ -110,10 +110,10 @@ def from_tasks(files: Sequence[tuple[str, str]], defaults: Defaults, find: Finde
 
 
 def joined(template: templates.Template, defaults: Defaults) -> Branch:
-    """The session that joins the replies; these are filled in once they are there.
+    """The session that joins the replies, which are filled in once they exist.
 
     Raises:
-        UsageError: the template has other required variables than `replies`.
+        UsageError: the template has required variables besides `replies`.
     """
     values = {"replies": "(to come)", **defaults.vars}
     template.check(values)
@@ -124,19 +124,19 @@ def from_yaml(path: str, text: str, defaults: Defaults, find: Finder, agents: Se
     """The plan in a file.
 
     Args:
-        agents: the names of those that can be started.
+        agents: the names of the agents that can be started.
 
     Raises:
-        UsageError: it is broken; see the top of this module.
+        UsageError: the plan is invalid.
     """
     return _Reader(path, find, agents).plan(text, defaults)
 
 
 class _Type(NamedTuple):
-    """How the value of a key is written."""
+    """The type of a key's value."""
 
-    kinds: tuple[str, ...]  # the types of YAML that it may have; none: any
-    read: Callable[[str], Any]  # makes the value of its text; None if it is invalid
+    kinds: tuple[str, ...]  # the YAML types that are allowed; empty: any
+    read: Callable[[str], Any]  # makes the value from its text; None if it is invalid
     wanted: str
     example: str
 
@@ -159,7 +159,7 @@ def _count(word: str) -> int | None:
 
 _TEXT = _Type(("str",), str, "a text", '"..."')
 _FLAG = _Type(("bool",), lambda word: word.lower() in ("true", "yes", "on"), "true or false", "true")
-# `cli` is added for the agents that there are, and `vars` is read on its own.
+# `cli` is added with the agents that can be started, and `vars` is read separately.
 _TYPES = {
     "name": _Type(("str",), lambda word: word if _NAME.fullmatch(word) else None, "letters, digits, - and _", "parser"),
     "task": _Type(("str",), lambda word: word if word.strip() else None, "a text that says what to do", '"..."'),
@@ -177,7 +177,7 @@ _BRANCHES = "write branches: with a name and a task each"
 
 
 class _Reader:
-    """Reads one file. It works on YAML's nodes, not on values, since nodes know their lines."""
+    """Reads one file. It works on YAML's nodes, not on values, because nodes know their lines."""
 
     def __init__(self, path: str, find: Finder, agents: Sequence[str]) -> None:
         self._path, self._find = path, find
@@ -199,13 +199,13 @@ class _Reader:
             if branch.name == JOIN:
                 raise self._wrong(one, f"the name {JOIN} is taken by the session that joins", "choose another name")
             if branch.name in branches:
-                raise self._wrong(one, f"the branch {branch.name} is there twice", "choose another name")
+                raise self._wrong(one, f"there are two branches called {branch.name}", "choose another name")
             branches[branch.name] = branch
         join = self._join(top.get("join"), defaults)
         return Plan(tuple(branches.values()), join, self._value(top, "max_parallel"), self._value(top, "worktree"))
 
     def _parsed(self, text: str) -> Any:
-        import yaml  # slow to import, and nobody else needs it
+        import yaml  # slow to import, and only plans need it
 
         try:
             node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -234,7 +234,7 @@ class _Reader:
         return Branch(name, brief, options, own.timeout, own.settled)
 
     def _defaults(self, keys: dict[str, Any], given: Defaults) -> Defaults:
-        """`given`, changed by these keys."""
+        """The defaults `given`, overridden by these keys."""
         options: Any = {**given.options, **{key: self._value(keys, key) for key in _OPTION_KEYS if key in keys}}
         if "path" in keys:
             path = os.path.expanduser(self._value(keys, "path"))
@@ -243,7 +243,7 @@ class _Reader:
                 why, remedy = f"there is no folder {options['path']}", "correct the path, or make the folder"
                 raise self._wrong(keys["path"], why, remedy)
         template = self._value(keys, "template", given.template)
-        # Values for one template do not fit another.
+        # Values for one template are not used for another.
         values = {**(given.vars if template == given.template else {}), **self._vars(keys.get("vars"))}
         timeout, settled = self._value(keys, "timeout", given.timeout), self._value(keys, "settled", given.settled)
         return Defaults(options, template, values, timeout, given.join, settled)
@@ -292,7 +292,7 @@ class _Reader:
         return [*node.value]
 
     def _value(self, keys: dict[str, Any], key: str, default: Any = None) -> Any:
-        """The value of a key as its type says; `default` without the key."""
+        """The value of a key, read as its type; `default` if the key is missing."""
         if key not in keys:
             return default
         node, type = keys[key], self._types[key]

@@ -1,12 +1,12 @@
-"""Runs on disk: the plan of a recipe, and how far each branch has come.
+"""Runs on disk: the plan of a recipe, and the progress of each branch.
 
-    runs/<run>/run.json            the plan as it was resolved
+    runs/<run>/run.json            the resolved plan
     runs/<run>/lock                held by the process that runs it
-    runs/<run>/branches/NAME.json  how far a branch has come: its session, its turn, its outcome, its reply
+    runs/<run>/branches/NAME.json  the progress of a branch: its session, its turn, its outcome, its reply
     runs/<run>/branches/NAME.md    its reply
     runs/<run>/worktrees/NAME/     its git worktree, if it has one
 
-The ids of a run's requests are made from its name, so repeating them does nothing twice.
+A run's request ids are made from its name, so repeating a request does nothing twice.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Run:
         return f"{self.id}.{name}"
 
     def state(self, name: str) -> dict[str, Any]:
-        """How far a branch has come; empty if it was not begun."""
+        """The progress of a branch; empty if it was not begun."""
         found = files.read_json(os.path.join(self.folder, "branches", f"{name}.json"))
         return found if isinstance(found, dict) else {}
 
@@ -116,7 +116,7 @@ def begin(home: str, id: str, **content: Any) -> Run:
 
 
 def resume(home: str, id: str) -> Run:
-    """A run that was begun before.
+    """Open a run that was begun before.
 
     Raises:
         UsageError: there is none, it is running in another process, or another version has written it.

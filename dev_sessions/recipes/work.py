@@ -1,7 +1,7 @@
-"""One session from its create to its reply.
+"""One session from its start to its reply.
 
-Each step is a request with an id of its own, and is recorded before the next begins. Repeating all steps with the same
-record, wherever they were interrupted, starts no second agent and sends nothing twice.
+Each step is a request with its own id, and is recorded before the next step begins. If the steps are interrupted at any
+point and repeated with the same record, no second agent is started and nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .plan import Branch
 
     class Log(Protocol):
-        """The record of how far the work has come."""
+        """The record of the work's progress."""
 
         def state(self) -> dict[str, Any]: ...
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     OnPhase = Callable[[str], None]
 
 STARTING, WORKING = "starting", "working"
-# The outcome if there was no turn, or its outcome cannot be found out.
+# The outcome if there was no turn, or if its outcome is unknown.
 ERROR = "error"
 
 
@@ -56,7 +56,7 @@ def is_over(state: Mapping[str, Any]) -> bool:
 def work(
     client: Client, branch: Branch, request_id: str, log: Log, on_phase: OnPhase, keep: bool = False
 ) -> dict[str, Any]:
-    """Do what is left to do, and end the session unless `keep`; returns the log's state, with an `outcome`."""
+    """Do the remaining steps, and end the session unless `keep`; returns the log's state, with an `outcome`."""
     try:
         if not is_over(log.state()):
             carry(client, branch, request_id, log, on_phase)
@@ -69,10 +69,10 @@ def work(
 
 
 def carry(client: Client, branch: Branch, request_id: str, log: Log, on_phase: OnPhase) -> dict[str, Any]:
-    """Create, send and wait, as far as that is not done; returns the result of `wait`, with the `reply`.
+    """Create, send and wait, without the steps already done; returns the result of `wait`, with the `reply`.
 
     Raises:
-        DevSessionsError: there is no session, or its first message was not sent; the message says which.
+        DevSessionsError: the session was not created, or its first message was not sent.
     """
     if "turn" not in log.state():
         on_phase(STARTING)
@@ -90,9 +90,9 @@ def carry(client: Client, branch: Branch, request_id: str, log: Log, on_phase: O
 
 
 def clean_up(client: Client, log: Log) -> bool:
-    """End the session when its work is done and it is idle; True if it has ended.
+    """End the session if its work is done and it is idle; True if it has ended.
 
-    One that reports that it is blocked is kept, since it can be helped.
+    A session that reports that it is blocked is kept, since a person can help it.
     """
     state = log.state()
     blocked = (state.get("report") or {}).get("status") == "BLOCKED"
@@ -102,7 +102,7 @@ def clean_up(client: Client, log: Log) -> bool:
 
 
 def _is_idle(client: Client, log: Log) -> bool:
-    """True if the session is not working, or is gone; notes the commands that still run in it, and end with it."""
+    """True if the session is not working, or no longer exists; notes the commands that are still running in it."""
     try:
         status = client.status(log.state()["session"])
     except DevSessionsError as error:
@@ -112,7 +112,7 @@ def _is_idle(client: Client, log: Log) -> bool:
 
 
 def end(client: Client, log: Log) -> str | None:
-    """End a session; returns what went wrong if it still exists."""
+    """End a session; returns the error if it still exists."""
     try:
         client.kill([log.state()["session"]])
     except DevSessionsError as error:
@@ -124,6 +124,6 @@ def end(client: Client, log: Log) -> str | None:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """What a log records of an error."""
+    """An error as a log records it."""
     known = error if isinstance(error, DevSessionsError) else unexpected(error)
     return {"outcome": ERROR, "error": known.message, "next": known.data.get("next")}

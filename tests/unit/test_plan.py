@@ -114,7 +114,7 @@ KEYS = "cli, model, permissions, trust, description, path, template, vars, timeo
         (
             "branches:\n  - {name: a, task: b}\n  - {name: a, task: c}",
             3,
-            "the branch a is there twice",
+            "there are two branches called a",
             "choose another name",
         ),
         (
@@ -269,9 +269,9 @@ def test_task_files_are_branches_named_after_them() -> None:
     ("files", "why", "remedy"),
     [
         ([("b.md", " \n")], "b.md:1: the task is empty", "write down what to do"),
-        ([("a.md", "x"), ("/y/a.txt", "x")], "/y/a.txt: invalid or duplicate name of a branch 'a'", "rename the file"),
-        ([("join.md", "x")], "join.md: invalid or duplicate name of a branch 'join'", "rename the file"),
-        ([("---.md", "x")], "---.md: invalid or duplicate name of a branch ''", "rename the file"),
+        ([("a.md", "x"), ("/y/a.txt", "x")], "/y/a.txt: invalid or duplicate branch name 'a'", "rename the file"),
+        ([("join.md", "x")], "join.md: invalid or duplicate branch name 'join'", "rename the file"),
+        ([("---.md", "x")], "---.md: invalid or duplicate branch name ''", "rename the file"),
     ],
 )
 def test_task_files_that_are_refused(files: list[tuple[str, str]], why: str, remedy: str) -> None:
