@@ -1,11 +1,9 @@
 """Shell completion.
 
-It must be quick, so it reads only the registry and looks at no agent.
+It must be quick, so it reads only the registry and no agent's state. On any error it offers no candidates.
 
 A shell may run the candidates: zsh evaluates values and descriptions, bash puts a value into the line unquoted. So only
-values of letters, digits and "._-" are offered, and descriptions have no character that is special in a shell.
-
-On any error there are no candidates.
+values of letters, digits and "._-" are offered, and descriptions have no characters that are special in a shell.
 """
 
 from __future__ import annotations
@@ -61,7 +59,7 @@ def _names() -> list[dict[str, Any]]:
     try:
         found: list[dict[str, Any]] = client().names()
         return found
-    except Exception:  # a traceback at a prompt helps nobody; the command itself shows the error
+    except Exception:  # no traceback at a shell's prompt; the command itself shows the error
         return []
 
 
@@ -73,7 +71,7 @@ def _offered(values: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _described(found: Iterable[tuple[str, str]], incomplete: str) -> list[tuple[str, str]]:
-    """The values with their descriptions in one line, any character that may be special in a shell left out."""
+    """The values with their descriptions in one line, without characters that may be special in a shell."""
     pairs = []
     for value, text in found:
         if _offered([value], incomplete):

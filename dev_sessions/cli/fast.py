@@ -1,7 +1,7 @@
-"""The hot commands without Typer, whose import costs four times as much as the rest of a read.
+"""Runs the most frequent commands without Typer, whose import takes four times as long as all else in a read.
 
-Accepts exact known shapes only, and leaves everything else (help, errors, completion, odd spellings) to Typer. A test
-runs every shape accepted here both ways and compares the answers.
+It accepts only exact known forms, and leaves all else (help, errors, completion, unusual spellings) to Typer. A test
+runs every form accepted here both ways and compares the answers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _word(value: str) -> str | None:
     return value if not value.startswith("-") else None
 
 
-# The parameter of each option, and what reads its value (None: a flag). A value that is read as None is left to Typer.
+# The parameter of each option and the reader of its value (None: a flag). If the reader returns None, Typer takes over.
 _OPTIONS: dict[str, tuple[str, Callable[[str], Any] | None]] = {
     **dict.fromkeys(("-n", "--count"), ("count", _count)),
     **dict.fromkeys(("-t", "--timeout"), ("timeout", _seconds)),
@@ -44,7 +44,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any] | None]] = {
         for name in ("goal", "next-turn", "queue", "allow", "always", "deny")
     },
 }
-# The options of each command that are read here.
+# The options of each command that are accepted here.
 _COMMANDS = {
     "list": "",
     "status": "",
@@ -65,7 +65,7 @@ class Call(NamedTuple):
 
 
 def parse(argv: Sequence[str]) -> Call | None:
-    """The command that `argv` means, or None if Typer has to look at it."""
+    """The command in `argv`; None if Typer has to parse it."""
     if not argv or argv[0] not in _COMMANDS:
         return None
     known, words, json = _COMMANDS[argv[0]].split(), [], False

@@ -30,7 +30,7 @@ def serve(
 ) -> int:
     """Let agents in containers use this machine's sessions.
 
-    Serves until it is ended. Callers over TCP need the token in the file that it names when it starts.
+    It runs until it is stopped. Callers over TCP need the token in the file that it names when it starts.
     """
     if context.invoked_subcommand is not None:
         return 0
@@ -68,7 +68,7 @@ def install(
     allow: opt.AllowFolder = None,
     all_sessions: opt.AllFolders = False,
 ) -> int:
-    """Keep a gateway running from now on, also after a restart (systemd of the user, or launchd)."""
+    """Install a gateway that keeps running, also after a reboot (as a systemd user service, or with launchd)."""
     from ..gateway import state_files, unit
 
     environ, _ = config.surroundings()
@@ -82,13 +82,13 @@ def install(
     planned = unit.plan(environ, sys.platform, sys.executable, home, words)
     state_files.token(home)
     unit.install(planned, environ)
-    out.result({"kind": planned.kind, "path": planned.path}, f"Installed {planned.path}; it runs")
+    out.result({"kind": planned.kind, "path": planned.path}, f"Installed {planned.path}; it is running")
     if planned.kind == "launchd":
         binary = os.path.realpath(planned.python)
         out.note(
-            f"grant Full Disk Access to {binary} (System Settings, Privacy & Security), or agents see no Documents"
+            f"grant Full Disk Access to {binary} (System Settings, Privacy & Security), or agents cannot read Documents"
         )
-    out.note("what a container needs: dev-sessions gateway status")
+    out.note("to see what a container needs: dev-sessions gateway status")
     return 0
 
 
@@ -121,7 +121,7 @@ def status(out: Output, socket: opt.Socket = None, port: opt.Port = None) -> int
     flags = {url: container_flags(url, token) for url in found["addresses"] if "[::1]" not in url}
     lines = [f"running: version {found['version']}, pid {found['pid']}, since {moment(found['since'])}"]
     for url, words in flags.items():
-        # A shell is to fill in $PWD.
+        # The shell must expand $PWD.
         quoted = (f'"{word}"' if "$PWD" in word else shlex.quote(word) for word in words)
         lines += [url, f"  docker run {' '.join(quoted)} ..."]
     out.result({"running": True, **found, "token_file": token, "docker_run": flags}, "\n".join(lines))
@@ -129,10 +129,10 @@ def status(out: Output, socket: opt.Socket = None, port: opt.Port = None) -> int
 
 
 def _health(urls: list[str], token: str) -> dict[str, Any]:
-    """What the first gateway that answers says of itself; else the error of the last one."""
+    """The health report of the first gateway that answers; if none does, raises the last error."""
     from ..transport.http import HttpTransport
 
-    problem: DevSessionsError = HostUnreachable("nobody answers")
+    problem: DevSessionsError = HostUnreachable("no gateway answers")
     env = {"DEV_SESSIONS_GATEWAY_TOKEN_FILE": token} if os.path.exists(token) else {}
     for url in urls:
         try:
@@ -144,7 +144,7 @@ def _health(urls: list[str], token: str) -> dict[str, Any]:
 
 
 def container_flags(url: str, token: str) -> list[str]:
-    """The words of `docker run` that let a container, with `$PWD` mounted, use the gateway at `url`."""
+    """The options of `docker run` with which a container, with `$PWD` mounted, can use the gateway at `url`."""
     workspace = ["-v", "$PWD:/workspace", "-w", "/workspace", "-e", "HOST_PATH=$PWD", "-e", "DEV_SESSIONS_SANDBOX=1"]
     if url.startswith("unix://"):
         folder, name = os.path.split(url.removeprefix("unix://"))

@@ -1,4 +1,4 @@
-"""argv through Typer: which commands there are, and how their functions become Typer commands.
+"""Runs a command line through Typer: lists all commands, and turns their functions into Typer commands.
 
 A function takes `out`, `client` if it needs one, and parameters whose annotations name options (`opt.Id`).
 """
@@ -35,7 +35,7 @@ _TYPES = {"opt": options, **dict.fromkeys(("Client", "Creation", "Output", "Text
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run a command line through Typer, whose refusals are shown as our own errors are; returns the exit code."""
+    """Run a command line through Typer and return the exit code; Typer's errors are shown like our own."""
     out = Output(json="--json" in argv)
     try:
         code: Any = typer.main.get_command(app).main(args=list(argv), prog_name="dev-sessions", standalone_mode=False)
@@ -44,16 +44,16 @@ def run(argv: Sequence[str]) -> int:
     except typer.Abort:
         return interrupted()
     except Exception as error:
-        # The only public base class that Typer's usage errors share is one that BadParameter inherits from.
+        # Typer exports the base class of its usage errors only as a base of BadParameter.
         if not isinstance(error, typer.BadParameter.__mro__[1]):
             raise
         message = str(error.format_message())  # type: ignore[attr-defined]
-        if not argv:  # the help, with which Typer answers a call without arguments
+        if not argv:  # without arguments, the message is the help
             out.note(message)
             return 2
-        # The error of an option without its value does not say which command it is of.
-        named = argv[:1] if argv[0] in typer.main.get_group(app).commands else []
-        command = getattr(getattr(error, "ctx", None), "command_path", " ".join(["dev-sessions", *named]))
+        # The error about an option without its value does not name the command.
+        words = argv[:1] if argv[0] in typer.main.get_group(app).commands else []
+        command = getattr(getattr(error, "ctx", None), "command_path", " ".join(["dev-sessions", *words]))
         return out.error(UsageError(message.rstrip("."), next=f"{command} --help"))
     return int(code or 0)
 
@@ -61,12 +61,12 @@ def run(argv: Sequence[str]) -> int:
 def _typed(
     function: Callable[..., int], without: Sequence[str] = (), json: Any = options.Json, **changed: Any
 ) -> Callable[..., int]:
-    """A command's function as Typer calls it: with the options that its parameters name, and --json.
+    """A function that Typer can call: it has the options that the command's parameters name, and --json.
 
     Args:
         without: options of a group (see `options.GROUPS`) that the command does not have.
-        json: the declaration of --json; None if it does not have that.
-        changed: other defaults of its groups' options; for `message`, another declaration.
+        json: the declaration of --json; None if the command does not have it.
+        changed: other defaults for options of its groups; for `message`, another declaration.
     """
     own = _parameters(function)
     shown: list[Parameter] = []
@@ -130,7 +130,7 @@ def _root(
 
 
 def _add(into: typer.Typer, function: Callable[..., int], name: str = "", **changes: Any) -> None:
-    """Add a command. It has its function's name, unless it is given another; `changes` as of `_typed`."""
+    """Add a command with its function's name, or another one; see `_typed` for `changes`."""
     into.command(name or function.__name__.rstrip("_").replace("_", "-"))(_typed(function, **changes))
 
 
@@ -160,7 +160,7 @@ _add(app, skills.install, "install-skill")
 _add(app, doctor.doctor)
 app.command(hidden=True)(_typed(messages.courier))
 
-_templates = typer.Typer(no_args_is_help=True, help="Show the templates of briefings, yours and the project's too.")
+_templates = typer.Typer(no_args_is_help=True, help="Show the briefing templates, including yours and the project's.")
 _add(_templates, templates.list_)
 _add(_templates, templates.show)
 _add(_templates, templates.render)

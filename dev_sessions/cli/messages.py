@@ -26,10 +26,10 @@ def send(
     interrupt: opt.EndTurn = False,
     request_id: opt.RequestId = None,
 ) -> int:
-    """Give a session a message; returns when the agent has it.
+    """Send a session a message; returns when the agent has it.
 
-    It does not wait for the answer: see wait and ask. Prints `started` (a new turn), `accepted` (the agent is busy
-    and has taken it) or `queued`.
+    It does not wait for the reply: see wait and ask. Prints `started` (a new turn), `accepted` (the agent is busy and
+    has taken the message) or `queued`.
     """
     if queue and interrupt:
         raise UsageError(
@@ -72,12 +72,12 @@ def wait(
     goal: opt.ForGoal = False,
     next_turn: opt.NextTurn = False,
 ) -> int:
-    """Wait until every message is dealt with, or the agent asks.
+    """Wait until all messages are done, or the agent asks something.
 
-    Prints completed, failed, interrupted, exited, waiting_for_input (it asks something), or idle (nothing was ever
-    sent); for several sessions one line each, as they end. After a timeout the agent goes on: wait again. With --group
-    it waits for all sessions that are in the group now. With --goal it prints complete, or (exit code 5) paused,
-    blocked, usageLimited, budgetLimited or cleared.
+    Prints completed, failed, interrupted, exited, waiting_for_input (the agent asks something), or idle (nothing was
+    ever sent); for several sessions, one line for each when it ends. After a timeout the agent goes on, so you can wait
+    again. With --group it waits for all sessions that are in the group now. With --goal it prints complete, or (exit
+    code 5) paused, blocked, usageLimited, budgetLimited or cleared.
     """
     several = group is not None or len(set(ids or [])) > 1
 
@@ -109,7 +109,7 @@ def wait(
 def last_message(out: Output, client: Client, id: opt.Id, count: opt.Count = 1) -> int:
     """Print the agent's last message, without tool calls.
 
-    While a turn runs, the last one before it.
+    While a turn is running, it prints the last message before it.
     """
     texts = client.last_message(id, count)
     out.result(texts, "\n\n".join(texts) if texts else None)
@@ -119,8 +119,8 @@ def last_message(out: Output, client: Client, id: opt.Id, count: opt.Count = 1) 
 def logs(out: Output, client: Client, id: opt.Id, follow: opt.Follow = False) -> int:
     """Print the whole conversation from its beginning.
 
-    It shows who said what, and what the tools were given and returned. With --follow it goes on until the agent exits
-    or is killed. --json has more of each entry, also the thinking.
+    It shows what each side wrote, and the input and result of each tool. With --follow it goes on until the agent exits
+    or is killed. --json has more about each entry, and the thinking too.
     """
     first = True
 
@@ -133,12 +133,12 @@ def logs(out: Output, client: Client, id: opt.Id, follow: opt.Follow = False) ->
 
     out.stream(client.logs(id, follow), text, lines=follow)
     if first and not out.json:
-        out.note(f"nothing has been said in {id} yet; send it something: dev-sessions send {id} MESSAGE")
+        out.note(f"the conversation of {id} is empty; send it something: dev-sessions send {id} MESSAGE")
     return 0
 
 
 def _label(entry: dict[str, Any]) -> str:
-    """Who speaks, and in which turn."""
+    """The heading of an entry: who wrote it, and in which turn."""
     if entry["role"] != "tool":
         return f"{entry['role']} (turn {entry['turn']})" if entry["turn"] else str(entry["role"])
     result = {"call": "", "result": ", failed" if entry["failed"] else ", result"}.get(entry["kind"])
@@ -146,14 +146,14 @@ def _label(entry: dict[str, Any]) -> str:
 
 
 def courier(out: Output, client: Client, id: opt.Id) -> int:
-    """Deliver what is queued for a session."""
+    """Deliver the queued messages of a session."""
     done = client.courier(id)
     out.result(done, f"delivered {done['delivered']}")
     return 0
 
 
 def _text_for(out: Output, client: Client, id: str, source: TextSource) -> str | None:
-    """The message to an existing session, from a template if one is named; None if there is none."""
+    """The message for an existing session, made from a template if one is named; None without a message."""
     text, file, template, given = source
     if template is None and not given:
         return message(text, file)

@@ -1,7 +1,7 @@
 """The arguments and options of all commands, each declared once.
 
-A command names them as the types of its parameters (`id: opt.Id`). `input` reads them from there, and what a group of
-options becomes (`GROUPS`).
+A command names them as the types of its parameters (`id: opt.Id`), where `input` finds them. Options that several
+commands share form a group (see `GROUPS`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _ENTRIES = "Print an array of entries, or one object per line with --follow; err
 JsonEntries = Annotated[bool, Option("--json", help=_ENTRIES)]
 JsonErrors = Annotated[bool, Option("--json", help="Print errors as JSON, too.")]
 Quiet = Annotated[bool, Option("-q", "--quiet", help="Print only the id.")]
-Follow = Annotated[bool, Option("--follow", help="Go on with what comes next; Ctrl-C stops it (exit 130).")]
+Follow = Annotated[bool, Option("--follow", help="Keep printing new ones; Ctrl-C stops it (exit 130).")]
 Count = Annotated[int, Option("-n", "--count", min=1, help="How many messages.")]
 
 # Messages.
@@ -66,10 +66,10 @@ File = Annotated[str | None, _option("-f --file", "FILE", "Read the message from
 _TEMPLATE = "Send a briefing made from a template; a message becomes its variable `task`."
 Template = Annotated[str | None, _option("--template", "NAME", _TEMPLATE, completion.templates)]
 TemplateName = Annotated[str, _argument("NAME", "The template's name.", completion.templates)]
-ForSession = Annotated[str | None, _option("--session", "ID", "As this session would get it.", completion.ids)]
+ForSession = Annotated[str | None, _option("--session", "ID", "Fill it in for this session.", completion.ids)]
 _VARIABLE = "A variable of the template; K=@FILE reads a file; repeatable."
 Var = Annotated[list[str] | None, _option("--var", "K=V", _VARIABLE)]
-_QUEUE = "Keep it for a turn of its own; without a message: deliver what is queued."
+_QUEUE = "Hold it for a turn of its own; without a message, deliver queued ones."
 Queue = Annotated[bool, Option("--queue", help=_QUEUE)]
 EndTurn = Annotated[bool, Option("--interrupt", help="End the running turn first.")]
 _REQUEST = "Repeating the command with the same R returns the first answer again."
@@ -78,7 +78,7 @@ RequestId = Annotated[str | None, _option("--request-id", "R", _REQUEST)]
 # Waiting.
 Timeout = Annotated[float | None, _option("-t --timeout", "S", "Give up after this many seconds (exit 124).", min=0)]
 First = Annotated[bool, Option("--any", help="Return when the first session is done.")]
-_INTERVAL = "Look this often even if nothing was reported."
+_INTERVAL = "Check this often even if nothing is reported."
 Interval = Annotated[float, _option("-i --interval", "S", _INTERVAL, min=0.05)]
 Turn = Annotated[int | None, _option("--turn", "T", "Wait only for this turn; send printed its number.")]
 Settled = Annotated[bool, Option("--settled", help="Also wait for commands left in the background.")]
@@ -89,9 +89,9 @@ NextTurn = Annotated[bool, Option("--next-turn", help="Wait for the next turn th
 Objective = Annotated[str | None, Argument(help="What the agent should pursue. Omit it to show the goal.")]
 ObjectiveFile = Annotated[str | None, Option("--file", "-f", help="Read the objective from a file; - for stdin.")]
 Budget = Annotated[int | None, Option("--budget", help="Spend at most this many tokens.")]
-Pause = Annotated[bool, Option("--pause", help="Start no more turns for it.")]
-Resume = Annotated[bool, Option("--resume", help="Go on with it.")]
-Clear = Annotated[bool, Option("--clear", help="Remove it.")]
+Pause = Annotated[bool, Option("--pause", help="Start no more turns for the goal.")]
+Resume = Annotated[bool, Option("--resume", help="Go on with the goal.")]
+Clear = Annotated[bool, Option("--clear", help="Remove the goal.")]
 
 # Answers.
 Why = Annotated[str | None, _argument("[WHY]", "With --deny: why, for the agent.")]
@@ -111,12 +111,12 @@ _ASKED = f"An agent to ask; repeatable. Default: {' and '.join(program.name for 
 Agents = Annotated[list[str] | None, _option("--cli", None, _ASKED, completion.agents)]
 _SOURCES = "A plan, or one file for each task."
 Sources = Annotated[list[str] | None, Argument(metavar="PLAN.yaml | TASKFILE...", help=_SOURCES)]
-RunId = Annotated[str | None, _option("--resume", "RUN", "Go on with a run that was cut off.")]
+RunId = Annotated[str | None, _option("--resume", "RUN", "Continue an interrupted run.")]
 MaxParallel = Annotated[int | None, _option("--max-parallel", "N", "How many at once; default 8.", min=1)]
 Worktree = Annotated[bool, Option("--worktree", help="A git worktree and a branch for each; nothing is merged.")]
-_JOIN = "One more session, which gets all replies."
+_JOIN = "Give all replies to one more session, with this template."
 Join = Annotated[str | None, _option("--join", "TEMPLATE", _JOIN, completion.templates)]
-Stream = Annotated[bool, Option("--stream", help="Print each result as a line of JSON as soon as it is there.")]
+Stream = Annotated[bool, Option("--stream", help="Print each result as a line of JSON as soon as it is known.")]
 Keep = Annotated[bool, Option("--keep", help="Keep sessions that are done.")]
 
 # Skills.
@@ -142,21 +142,21 @@ AllFolders = Annotated[bool, Option("--all-sessions", help="Let callers reach yo
 # A new session.
 Cli = Annotated[str, _option("--cli", None, "The agent to start.", completion.agents)]
 Mode = Annotated[str, Option("-m", "--mode", help="Where it runs: native.")]
-_PERMISSIONS = "full runs everything unasked; edit edits files and asks for the rest; ask asks; plan only reads."
+_PERMISSIONS = "full never asks; edit edits files and asks for all else; ask always asks; plan only reads."
 Permissions = Annotated[str, _option("--permissions", None, _PERMISSIONS, completion.permissions)]
 Path = Annotated[str, Option("-p", "--path", help="The folder to work in.")]
 Description = Annotated[str, Option("-d", "--description", help="What it is for; list shows it.")]
 Model = Annotated[str | None, Option("--model", help="The model to use.")]
 NewId = Annotated[str | None, Option("--id", help="The id; default: a free name such as fizz-top.")]
-_GROUP = "A group, by which you can list, await and kill it."
+_GROUP = "A group; list, wait and kill can select by it."
 NewGroup = Annotated[str | None, _option("--group", "G", _GROUP, completion.groups)]
 Env = Annotated[list[str] | None, _option("--env", "K=V", "Set a variable for the agent; repeatable.")]
 _TRUST = (
-    "If you have not trusted the folder in the agent: accept it as it is, or start without the project's settings, "
-    "hooks, servers and instructions. Default: accept it with full permissions only."
+    "For a folder that you have not trusted in the agent yet: accept it as it is, or start without the project's "
+    "settings, hooks, servers and instructions. Default: accept it with full permissions only."
 )
 Trust = Annotated[bool | None, Option("--trust/--no-trust", help=_TRUST, show_default=False)]
-_RESET = "At a usage limit, let it wait and go on when that resets (Claude Code)."
+_RESET = "At a usage limit, let it wait and go on when the limit resets (Claude Code)."
 ContinueAtReset = Annotated[bool, Option("--continue-at-reset", help=_RESET)]
 
 
@@ -199,15 +199,15 @@ def _copy_of(agent: str) -> object:
     return Annotated[bool, Option(f"--{agent}", help=f"{agent.capitalize()}'s copy.")]
 
 
-def _agents(**wanted: bool) -> list[str]:
-    return [name for name, is_wanted in wanted.items() if is_wanted]
+def _agents(**flags: bool) -> list[str]:
+    return [name for name, is_set in flags.items() if is_set]
 
 
 _agents.__signature__ = Signature(  # type: ignore[attr-defined]
     [Parameter(one.name, Parameter.KEYWORD_ONLY, default=False, annotation=_copy_of(one.name)) for one in _OWN]
 )
 
-# A parameter with one of these names is replaced by the options of the function, and gets what the function returns.
+# Groups of options. A parameter with one of these names stands for all parameters of the function, and gets its result.
 GROUPS: dict[str, Callable[..., object]] = {"options": _creation, "source": _source, "agents": _agents}
 
 

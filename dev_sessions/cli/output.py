@@ -38,7 +38,7 @@ _OUTCOME_CODES = {
 
 
 def outcome_code(outcomes: list[str]) -> int:
-    """The exit code for outcomes of `wait`: the worst of them, which is 5, then 6, then 124."""
+    """The exit code for outcomes of `wait`: that of the worst one, in the order 5, 6, 124, 0."""
     return min((_OUTCOME_CODES[outcome] for outcome in outcomes if outcome in _OUTCOME_CODES), default=0)
 
 
@@ -61,7 +61,7 @@ class Output:
 
     Attributes:
         json: print one JSON value on stdout instead of text, errors included.
-        on_part: called with each part of a result as it comes, if a command sets it; not in JSON mode.
+        on_part: called with each part of a result when it arrives, if a command sets it; not in JSON mode.
     """
 
     def __init__(self, json: bool = False) -> None:
@@ -122,9 +122,9 @@ class Output:
     def stream(
         self, values: Iterable[Any], text: Callable[[Any], str | None] | None = None, lines: bool = False
     ) -> None:
-        """Print results as they come: the text of each; in JSON mode one array, or with `lines` one value per line.
+        """Print results when they arrive: the text of each; in JSON mode one array, or with `lines` one value per line.
 
-        Without `text`, each is a line of JSON in any mode.
+        Without `text`, each one is a line of JSON in any mode.
         """
         if not self.json or lines:
             for value in values:
@@ -168,7 +168,7 @@ class Output:
 
 
 def _encoded(value: Any) -> str:
-    import json  # 12 ms, which a plain `--version` need not spend
+    import json  # takes 12 ms, and `--version` does not need it
 
     return escaped(json.dumps(value, ensure_ascii=False)) + "\n"
 
@@ -182,6 +182,6 @@ def _write(stream: Any, text: str) -> None:
     except (AttributeError, OSError):  # not a file: a caller in Python collects what we write
         stream.write(bytes(content).decode())
         return
-    # Not through the stream's buffer: Python would try again at exit to write what could not be written.
+    # Not through the stream's buffer: after a failed write, Python would try again at exit.
     while content:
         content = content[os.write(descriptor, content) :]

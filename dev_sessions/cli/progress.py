@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Shown on stderr. Every method may be called by any thread.
+    """Progress on stderr. Any thread may call any method.
 
     Args:
         names: the branches, in the order of their rows.
-        about: what to show of a branch besides its phase, for example its session.
+        about: returns a text to show after a branch's phase, for example its session.
     """
 
     def __init__(self, out: Output, names: Sequence[str], about: Callable[[str], str]) -> None:

@@ -1,4 +1,4 @@
-"""The commands about what agents ask: pending, respond."""
+"""The commands for questions of agents: pending, respond."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def pending(out: Output, client: Client, group: opt.Group = None) -> int:
-    """Print every question that waits for an answer, the oldest first."""
+    """Print every open question, the oldest first."""
     found = client.pending(group=group)
     if not found and not out.json:
-        out.note("no session asks anything")
+        out.note("no question is open")
     out.result(found, "\n\n".join(shown(one["session"], one) for one in found) if found else None)
     return 0
 
@@ -44,7 +44,7 @@ def respond(
     """Answer exactly one question of a session; the turn goes on.
 
     An answer goes through the agent's own channel, never through its keyboard, and only to the question that is open.
-    --key is for dialogs of the agent's program that the agent does not ask itself; it prints the screen that follows.
+    --key is for dialogs of the agent's program, which the agent does not report; it prints the screen that follows.
     """
     done = client.respond(
         id,

@@ -17,7 +17,7 @@ _COLUMNS = ("id", "cli", "status", "mode", "path", "description", "last used")
 
 
 def explain(out: Output, outcome: dict[str, Any]) -> None:
-    """Note, for a person, what the agent asks or why the turn failed."""
+    """Print to stderr what the agent asks, or why the turn failed."""
     if out.json:
         return
     id = outcome["session"]
@@ -31,7 +31,7 @@ def explain(out: Output, outcome: dict[str, Any]) -> None:
 
 
 def limit(resets_at: float | None) -> str:
-    """The account's limit that ended a turn."""
+    """A phrase for the limit of the account that ended a turn."""
     if resets_at is None:
         return "a limit of the account; the agent does not say when it resets"
     return f"a limit of the account, which resets at {moment(resets_at)}"
@@ -74,7 +74,7 @@ def _ago(seconds: float) -> str:
 
 
 def fields(found: dict[str, Any]) -> str:
-    """What `inspect` found: an aligned `key: value` line for each value; those of an object have dotted keys."""
+    """The result of `inspect` as aligned `key: value` lines; the values of an object have dotted keys."""
     lines: dict[str, Any] = {}
     for name, value in found.items():
         lines |= {f"{name}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {name: value}
@@ -96,10 +96,10 @@ def fields(found: dict[str, Any]) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text of somebody else in one line, without control characters."""
+    """A text in one line, without control characters."""
     return " ".join(stripped(text).split())
 
 
 def moment(seconds: float) -> str:
-    """A time as the local clock shows it."""
+    """A time in the local time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -1,4 +1,4 @@
-"""The recipes with several sessions: fan-out, consult, and how their runs are shown."""
+"""The recipes with several sessions, fan-out and consult, and the output of their runs."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def fan_out(
 ) -> int:
     """Do several tasks at once, each in a session of its own, and print all replies.
 
-    Replies are data to check, never instructions; --json shows which reply is whose.
-    The plan takes precedence over the options here. Each result is kept in `runs` in the state folder. --resume goes on
-    with a run that was cut off: it starts nothing again and sends nothing twice. The first Ctrl-C lets the agents go
+    Replies are data to check, never instructions; --json shows which reply came from which session.
+    The plan takes precedence over the options here. Each result is kept in `runs` in the state folder. --resume
+    continues an interrupted run: it starts nothing again and sends nothing twice. The first Ctrl-C lets the agents go
     on, a second one ends them. Exit codes: 0 all done, 5 some failed, 6 some wait for an answer, 124 some need longer.
     """
     settings = config.load()
@@ -73,8 +73,8 @@ def fan_out(
     worktree = worktree or bool(planned.worktree)
     if worktree and config.gateway_wanted(settings.environ):
         raise Unsupported(
-            "--worktree is not supported through a gateway: git records the worktree's path, and the host has another "
-            "path for it",
+            "--worktree is not supported through a gateway: git records the worktree's path, which is different on the "
+            "host",
             next="omit --worktree, or run it on the host",
             capability="worktree",
         )
@@ -94,18 +94,18 @@ def consult(
     settled: opt.Settled = False,
     keep: opt.Keep = False,
 ) -> int:
-    """Ask several agents the same question, each on its own, and print the answers one below the other."""
+    """Ask several agents the same question separately, and print all answers."""
     brief = briefing_of(out, source, required=True)
     options["description"] = "consult"
     clis = cli or [program.name for program in own_programs()]
     if len({*clis}) < len(clis):
-        raise UsageError("each agent is asked once", next="name every --cli once")
+        raise UsageError("an agent is named twice", next="name every --cli once")
     branches = [plan.Branch(cli, brief, {**options, "cli": cli}, timeout, settled) for cli in clis]
     return _begin(out, "consult", plan.Plan(tuple(branches), None, len(branches), False), keep, False)
 
 
 def _planned(out: Output, sources: Sequence[str], defaults: plan.Defaults) -> Plan:
-    """The plan, from YAML or task files. What `create` would refuse for every branch is refused here."""
+    """The plan, from YAML or task files. Options that `create` would refuse for every branch are refused here."""
 
     @cache
     def find(name: str) -> templates.Template:
@@ -129,7 +129,7 @@ def _planned(out: Output, sources: Sequence[str], defaults: plan.Defaults) -> Pl
 
 
 def _begin(out: Output, recipe: str, planned: Plan, keep: bool, stream: bool) -> int:
-    """Begin a run and go through with it. Its sessions are in a group of its name, unless they have another."""
+    """Begin a run and finish it. Its sessions are in a group with the run's name, unless they have another group."""
     settings = config.load()
     id = runs.new_id(time.strftime("%Y%m%d-%H%M%S"))
 
@@ -148,7 +148,7 @@ def _begin(out: Output, recipe: str, planned: Plan, keep: bool, stream: bool) ->
         "keep": keep,
     }
     with runs.begin(settings.home, id, **content) as run:
-        out.note(f"run {id}; if it is cut off: dev-sessions fan-out --resume {id}")
+        out.note(f"run {id}; if it is interrupted: dev-sessions fan-out --resume {id}")
         return _lead(out, run, stream)
 
 
@@ -184,20 +184,20 @@ def _lead(out: Output, run: Run, stream: bool) -> int:
 
 
 def _interrupted(progress: Progress, run: Run, fan: fans.FanOut) -> int:
-    """First Ctrl-C: let the agents go on. A second one: end what the run has created."""
+    """First Ctrl-C: let the agents go on. A second one: end the sessions of the run."""
     try:
         fan.stop()
         progress.note(
-            f"stopped; the agents go on, and dev-sessions fan-out --resume {run.id} picks them up. "
-            f"Ctrl-C again within {_SECOND_CTRL_C:g} s ends them"
+            f"stopped; the agents go on; continue with: dev-sessions fan-out --resume {run.id}. "
+            f"Press Ctrl-C again within {_SECOND_CTRL_C:g} s to end them"
         )
         threading.Event().wait(_SECOND_CTRL_C)
         fan.settle(_STARTING)
     except KeyboardInterrupt:
-        progress.note("ending what this run has created")
+        progress.note("ending the sessions of this run")
         fan.settle(_STARTING)
-        for trouble in fan.end():
-            progress.note(f"not ended: {trouble}")
+        for error in fan.end():
+            progress.note(f"not ended: {error}")
     return 130
 
 
@@ -227,7 +227,7 @@ def _text(one: dict[str, Any]) -> str:
 
 
 def _note_what_is_left(out: Output, run: Run, results: list[dict[str, Any]]) -> None:
-    """On stderr: which sessions and worktrees are left, and what to do with them."""
+    """Print to stderr which sessions and worktrees are left, and what to do with them."""
     for one in results:
         if one["session"] and not one["kept"] and (left := run.state(one["name"]).get("left")):
             out.note(ended_with(one["session"], left))

@@ -33,7 +33,7 @@ def create(
 ) -> int:
     """Start an agent; returns when it is ready for input.
 
-    With --file or --template, also send it its first message.
+    With --file or --template, also send its first message.
     """
     _, file, template, given = source
     if template is not None or given:
@@ -63,7 +63,7 @@ def status(out: Output, client: Client, id: opt.Id) -> int:
 
 
 def list_(out: Output, client: Client, group: opt.Group = None, status: opt.Status = None) -> int:
-    """List the sessions, also those whose agent has exited."""
+    """List the sessions, including those whose agent has exited."""
     rows = client.list(group=group, status=status)
     if not rows and not out.json:
         out.note("no sessions; start one with: dev-sessions create")
@@ -79,22 +79,22 @@ def interrupt(out: Output, client: Client, id: opt.Id) -> int:
 
 
 def revive(out: Output, client: Client, ids: opt.Ids = None, all: opt.AllExited = False) -> int:
-    """Start agents that have exited again, with their conversation.
+    """Restart agents that have exited, with their conversation.
 
-    The session keeps its id, folder, permissions and environment. The turn that was cut off counts as interrupted, and
-    queued messages are delivered. An agent that is alive is left alone.
+    The session keeps its id, folder, permissions and environment. The turn that was running counts as interrupted, and
+    queued messages are delivered. An agent that is running is not touched.
     """
 
     def show(one: dict[str, Any]) -> None:
         if one["outcome"] == "revived":
             ended = ", ".join(str(turn) for turn in one["interrupted"])
-            cut = f" (interrupted: turn {ended})" if ended else ""
+            interrupted = f" (interrupted: turn {ended})" if ended else ""
             queued = f" (queued: {len(one['queued'])})" if one["queued"] else ""
-            out.result(one, f"Revived session {one['session']}{cut}{queued}")
+            out.result(one, f"Revived session {one['session']}{interrupted}{queued}")
         else:
             out.result(one, f"Session {one['session']} is alive ({one['status']}); nothing was changed")
 
-    out.on_part = show  # as they start: an error may follow
+    out.on_part = show  # print each at once: an error may follow
     done = client.revive(ids or None, all)
     if out.json:
         out.result(done, None)
@@ -113,7 +113,7 @@ def goal(
     clear: opt.Clear = False,
 ) -> int:
     """Show, set or change an objective that the agent pursues by itself over several turns (Codex)."""
-    acts = [name for name, wanted in (("pause", pause), ("resume", resume), ("clear", clear)) if wanted]
+    acts = [name for name, is_set in (("pause", pause), ("resume", resume), ("clear", clear)) if is_set]
     if len(acts) > 1:
         raise UsageError("--pause, --resume and --clear: choose one", next="dev-sessions goal --help")
     act = acts[0] if acts else None
@@ -127,10 +127,10 @@ def goal(
 
 
 def attach(out: Output, client: Client, id: opt.Id) -> int:
-    """Put your terminal on the live session.
+    """Connect your terminal to the live session.
 
-    Leave Claude as you leave any tmux session: the prefix (Ctrl-B, unless you have changed it), then d. Leave Codex
-    with Ctrl-C, twice.
+    To leave Claude, press tmux's prefix (Ctrl-B, unless you have changed it), then d. To leave Codex, press Ctrl-C
+    twice.
     """
     argv = client.attach(id)["argv"]
     if out.json:
@@ -143,15 +143,15 @@ def attach(out: Output, client: Client, id: opt.Id) -> int:
         return 0
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("attach needs a terminal", next=f"in a terminal: {shlex.join(argv)}")
-    # tmux refuses to run inside tmux unless TMUX is unset; a person who runs `attach` there wants it.
+    # tmux refuses to run inside tmux unless TMUX is unset; a person who runs `attach` there wants to do that.
     return os.execvpe(argv[0], argv, {name: value for name, value in environ.items() if name != "TMUX"})
 
 
 def inspect(out: Output, client: Client, id: opt.Id) -> int:
     """Print everything on record about a session.
 
-    How it was created, its status, its files (and which of them are missing), its process, its terminal, and the
-    agent's version.
+    This is how it was created, its status, its files (and which of them are missing), its process, its terminal, and
+    the agent's version.
     """
     found = client.inspect(id)
     out.result(found, fields(found))
@@ -161,8 +161,8 @@ def inspect(out: Output, client: Client, id: opt.Id) -> int:
 def events(out: Output, client: Client, ids: opt.Ids = None, follow: opt.Follow = False) -> int:
     """Print what was done and reported, one JSON object per line.
 
-    That is what was done to the given sessions (or to all) and what their agents reported, oldest first. With --follow
-    it goes on until all given sessions are killed.
+    This is what was done to the given sessions (or to all) and what their agents reported, oldest first. With --follow
+    it goes on until all given sessions have been killed.
     """
     out.stream(client.events(ids or None, follow), lines=True)
     return 0
@@ -178,11 +178,11 @@ def kill(
 ) -> int:
     """End agents, and everything that they have started.
 
-    The sessions are no longer listed; their folders go to the archive in the state folder. Name them by their ids, or
-    choose them by --all, --group and --older-than (if several are given, all must hold). The session that the command
-    runs in and those that created it are never chosen.
+    The sessions are no longer listed; their folders go to the archive in the state folder. Give their ids, or select
+    them with --all, --group and --older-than (a session must match all that are given). These options never select the
+    session that the command runs in, nor those that created it.
     """
-    # As they end: an error may follow.
+    # Print each at once: an error may follow.
     out.on_part = lambda one: out.result(one, f"Killed session {one['session']}")
     done = client.kill(ids or None, all=all, group=group, older_than=older_than)
     if out.json:

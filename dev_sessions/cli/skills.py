@@ -29,8 +29,8 @@ def install(
 ) -> int:
     """Install the skills that teach agents to use dev-sessions.
 
-    Without --claude or --codex, for the agents installed here. A file that you edited is kept, its difference shown,
-    and the exit code is 1.
+    Without --claude or --codex, it installs them for the agents on this machine. A file that you edited is kept, its
+    difference is shown, and the exit code is 1.
     """
     from .. import git, skills
 
@@ -39,7 +39,7 @@ def install(
     environ, cwd = config.surroundings()
     programs, none_found = skills.chosen(agents, environ)
     if none_found:
-        out.note(f"no agent is installed here; taking {programs[0].name}")
+        out.note(f"no agent is installed here; using {programs[0].name}")
     project = git.project_of(cwd) if local else None
     dry = check or diff or dry_run
     wishes = skills.Wishes(uninstall, force, dry)
@@ -51,7 +51,7 @@ def install(
     except DevSessionsError as error:
         error.data["files"] = [change._asdict() for change in changes]
         if changes and not out.json:
-            out.note(f"done before that:\n{_report(changes, False, dry)}")
+            out.note(f"done before the error:\n{_report(changes, False, dry)}")
         raise
     out.result({"files": [change._asdict() for change in changes]}, _report(changes, diff, dry))
     acts = [change.act for change in changes]
@@ -79,7 +79,7 @@ def _report(changes: list[Change], diff: bool, dry: bool) -> str:
 
 
 def show(out: Output, name: opt.SkillName, agents: list[str]) -> int:
-    """Print a skill as this version has it.
+    """Print a skill as in this version.
 
     Claude's copy, unless --codex is given.
     """

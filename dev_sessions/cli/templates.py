@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def list_(out: Output) -> int:
-    """List them: name, source, purpose."""
+    """List the templates: name, source, purpose."""
     settings = config.load()
-    there = templates.every(settings.home, settings.cwd)
-    width = max(len(one.name) for one in there)
-    lines = [f"{one.name:{width}}  {one.source:8}  {one.description}" for one in there]
-    out.result([one.to_json() for one in there], "\n".join(lines))
+    available = templates.every(settings.home, settings.cwd)
+    width = max(len(one.name) for one in available)
+    lines = [f"{one.name:{width}}  {one.source:8}  {one.description}" for one in available]
+    out.result([one.to_json() for one in available], "\n".join(lines))
     return 0
 
 
@@ -59,10 +59,10 @@ def render(
 
 
 def briefing_of(out: Output, source: TextSource, required: bool = False) -> Briefing:
-    """The briefing that a command line asks for: a message, or a template and its values.
+    """The briefing from a command line: a message, or a template and its values.
 
     Args:
-        required: without a template, there has to be a message.
+        required: raise an error if there is neither a template nor a message.
 
     Raises:
         UsageError: the values do not fit the template, or there is no template or message.

@@ -27,7 +27,7 @@ def ids(run: Commands) -> list[str]:
 def test_the_reply_is_printed_and_nothing_is_left(run: Commands) -> None:
     done = run("sync-delegate", "[[reply: all good]]", "--cli", "fake")
     assert (done.code, done.out) == (0, "all good\n")
-    assert "works on it" in done.err
+    assert "is working on it" in done.err
     assert ids(run) == []
     assert run.lab.processes() == []
 
@@ -88,7 +88,7 @@ def test_it_is_over_when_the_subagents_are(run: Commands, tmp_path: Path) -> Non
 def test_a_command_that_it_left_running_is_named_as_it_ends(run: Commands, json: tuple[str, ...]) -> None:
     done = run("sync-delegate", "[[bash_bg: exec sleep 600]][[reply: served]]", "--cli", "fake", *json)
     assert done.code == 0
-    assert "was ended, and with it what still ran there: exec sleep 600" in done.err
+    assert "was ended, and with it these commands that it had left running: exec sleep 600" in done.err
     assert ids(run) == []
 
 
@@ -186,7 +186,7 @@ def test_what_cannot_be_done_starts_nothing(run: Commands, words: list[str], cod
 @pytest.mark.gateway
 def test_ctrl_c_lets_the_agent_go_on_and_says_how_to_reach_it(run: Commands) -> None:
     with run.following("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake") as process:
-        assert any("works on it" in line for line in process.stderr or ())
+        assert any("is working on it" in line for line in process.stderr or ())
         process.send_signal(signal.SIGINT)
         done = run.lab.finish(process)
     (id,) = ids(run)
@@ -209,7 +209,7 @@ def test_ctrl_c_before_the_agent_was_told_says_how_to_go_on(run: Commands, monke
         done = run(*words)
     (id,) = ids(run)
     assert done.code == 130
-    assert f"{id} was started, and may not have its task yet" in done.err
+    assert f"{id} was started, but may not have its task yet" in done.err
     again = done.err.split("--request-id ")[1].split()[0]
     assert run.ok(*words, "--request-id", again) == "told once"
     assert ids(run) == []
@@ -219,7 +219,7 @@ def test_ctrl_c_before_the_agent_was_told_says_how_to_go_on(run: Commands, monke
 def test_cut_and_run_again_with_its_request_id_it_goes_on_with_the_same_session(run: Commands) -> None:
     words = ("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake", "--request-id", "r-1")
     with run.following(*words) as process:
-        assert any("works on it" in line for line in process.stderr or ())
+        assert any("is working on it" in line for line in process.stderr or ())
         process.kill()
         process.wait()
     (id,) = ids(run)

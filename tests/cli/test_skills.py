@@ -65,7 +65,7 @@ def test_installs_for_the_agents_that_are_here(machine: Machine) -> None:
 def test_says_that_no_agent_is_here_and_takes_claude(machine: Machine) -> None:
     done = machine.run("install-skill")
     assert done.code == 0
-    assert "no agent is installed here; taking claude" in done.err
+    assert "no agent is installed here; using claude" in done.err
     assert machine.skill().exists()
 
 

@@ -70,7 +70,7 @@ def test_a_delegation_is_over_when_its_subagents_are_and_tells_what_still_ran(la
     lab.model.release("delegated")
     done = lab.finish(delegated)
     assert (done.code, done.out) == (0, "all is done\n")
-    assert "still ran there: sleep 1000" in done.err
+    assert "had left running: sleep 1000" in done.err
     assert (lab.project / "delegated").exists()
 
 
