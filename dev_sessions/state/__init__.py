@@ -1,1 +1,1 @@
-"""The state folder: what we have done, and what agents have reported."""
+"""The state folder: our own acts, and the agents' reports."""

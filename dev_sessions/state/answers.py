@@ -17,7 +17,7 @@ _KEPT = 100
 
 
 class Answers:
-    """The last results, a file each, in the folder at `path`, which the first one creates."""
+    """The most recent results, one file each, in the folder at `path`, which is created when needed."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -28,7 +28,7 @@ class Answers:
         return noted if isinstance(noted, dict) else None
 
     def keep(self, answer: Json, *request: str) -> None:
-        """Keep a result. One that cannot be written is not kept: an error would not undo the act.
+        """Keep a result. A failure to write it is ignored, since an error would not undo the act.
 
         Args:
             request: the texts that identify the request.
@@ -44,7 +44,7 @@ class Answers:
             pass
 
     def _file(self, request: tuple[str, ...]) -> str:
-        from _blake2 import blake2s  # `hashlib` takes 5 ms, for OpenSSL
+        from _blake2 import blake2s  # importing `hashlib` takes 5 ms, because it loads OpenSSL
 
         words = chr(0).join(request).encode(errors="surrogatepass")
         return os.path.join(self._path, f"{blake2s(words, digest_size=16).hexdigest()}.json")

@@ -1,4 +1,4 @@
-"""Keeping a session quick: messages and facts that are long over move into one log (see `past`)."""
+"""Keeps a session quick: moves old messages and facts into one log (see `past`)."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
     from ..model import Fact, Message, Probe, State
     from .folder import Folder
 
-# How many turns keep their files, and how many messages or facts make it worth looking for more to compact.
+# How many turns keep their files, and how many messages or facts make it worthwhile to compact more.
 KEEP, MESSAGES, FACTS = 8, 16, 64
-# At most so many cuts are tried.
+# How many cuts are tried at most.
 _TRIES = 4
 
 
 def is_due(folder: Folder) -> bool:
-    """True if so much has piled up that looking for something to compact is worthwhile."""
+    """True if there are so many messages or facts that it is worthwhile to compact some."""
     messages, facts = folder.counts()
     return messages > MESSAGES or facts > FACTS
 
 
 def compact(folder: Folder, messages: list[Message], facts: Sequence[Fact], probe: Probe, compacted: bool) -> bool:
-    """Move what is over into the log; True if something was. The caller holds the session's lock.
+    """Move old messages and facts into the log; True if any were moved. The caller holds the session's lock.
 
-    A cut is made only where the rest reduces to the very same state without what comes before, and only at a moment
-    at which the agent had nothing to do.
+    They are cut off at a time at which the agent had nothing to do, and only if the remaining ones alone reduce to
+    exactly the same state.
 
     Args:
-        compacted: something was moved before, so that the agent's first report may be missing in `facts`.
+        compacted: the session was compacted before, so `facts` may lack the agent's first report.
     """
     whole = reduce(messages, after_start(facts) if compacted else facts, probe)
     tries = 0
@@ -50,7 +50,7 @@ def compact(folder: Folder, messages: list[Message], facts: Sequence[Fact], prob
 
 
 def _last_over(messages: list[Message], whole: State, at: float) -> int | None:
-    """The last message whose turn had ended by then; None if one before it had not, or too few would stay."""
+    """The last message whose turn had ended by then; None if an earlier one had not ended, or too few would remain."""
     over = {turn.number for turn in whole.turns if turn.ended is not None and turn.ended <= at}
     through = max(over, default=0)
     early = [message for message in messages if message.number <= through]

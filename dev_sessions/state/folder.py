@@ -5,9 +5,9 @@
   messages/0007/    one message of ours: message.json, text.md, attempt.json, receipt.json
   facts/            the agent's reports, a file each, moved in whole and never edited; backends know their content
   agent/            the backend's own files (how it launched the agent)
-  process           pid and start time of the agent's program, written by that program's process
+  process           pid and start time of the agent's program, written by its own process
   notice.json       the obstacle at the last start, if there was one
-  revivals.json     the times at which we started the agent again
+  revivals.json     the times at which we restarted the agent
   past.jsonl        compacted messages and facts (see `past`); past.json says how many count
   answers/          results of respond, interrupt and goal by request id (see `answers`)
   lock              held by writers; courier.json names the courier that delivers queued messages
@@ -45,7 +45,7 @@ class Folder:
     """One session's folder at `path`.
 
     Args:
-        whole: `messages` and `facts` include those that were compacted (see `past`).
+        whole: `messages` and `facts` include compacted ones (see `past`).
     """
 
     def __init__(self, path: str, whole: bool = False) -> None:
@@ -63,7 +63,7 @@ class Folder:
         self._courier_path = f"{path}/courier.json"
 
     def make(self) -> None:
-        """Create the folder with its parts."""
+        """Create the folder and its subfolders."""
         for path in (self.messages_path, self.facts_path, self.agent_path):
             files.make_folder(path)
 
@@ -75,12 +75,12 @@ class Folder:
         return [message for message in found if message is not None]
 
     def message(self, number: int) -> Message | None:
-        """One message, however old; None if it was withdrawn or does not exist."""
+        """One message, even if it was compacted; None if it was withdrawn or does not exist."""
         acts = self._acts(number) if number > self.past.mark().through else self._compacted().get(number, {})
         return _message(number, acts)
 
     def acts(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each message by number, withdrawn ones too: its claim as "message", and its later notes by their names."""
+        """Each message, including withdrawn ones: its number, its claim as "message", and its notes by name."""
         found = {number: self._acts(number) for number in self._numbers()}
         if self.whole:
             found.update(self._compacted())  # read last: a writer may be compacting what we read
@@ -96,7 +96,7 @@ class Folder:
         return text if isinstance(text, str) else None
 
     def find_request(self, request_id: str) -> tuple[int, dict[str, Any]] | None:
-        """Number and claim of the message that was made for a request id, withdrawn or not.
+        """Number and claim of the message with this request id, even if it was withdrawn.
 
         A message that was withdrawn and then compacted is not found: it never reached the agent.
         """
@@ -126,7 +126,7 @@ class Folder:
         os.rename(staging, self.message_path(number))
 
     def reclaim_message(self, number: int, text: str, claim: dict[str, Any]) -> None:
-        """Replace a withdrawn message, as its sender gives it now."""
+        """Replace a withdrawn message that its sender sends again."""
         base = self.message_path(number)
         files.write_whole(os.path.join(base, "text.md"), text.encode(), durable=True)
         files.write_json(os.path.join(base, "message.json"), claim, durable=True)
@@ -142,14 +142,14 @@ class Folder:
     def note(self, number: int, act: str, content: dict[str, Any]) -> None:
         """Note an act on a message: "attempt", "receipt", "unconfirmed" or "withdrawn".
 
-        A receipt is the last act. It repeats those before it, so that readers open one file only.
+        A receipt is the last act. It repeats the earlier ones, so that readers open only one file.
         """
         if act == "receipt":
             content = {**content, "acts": self._acts(number)}
         files.write_json(os.path.join(self.message_path(number), f"{act}.json"), content, durable=True)
 
     def _numbers(self) -> list[int]:
-        """The messages that are not compacted. (A compacted one may still have a folder: see `compact`.)"""
+        """The numbers of messages that are not compacted. (A compacted one may still have a folder: see `compact`.)"""
         through = self.past.mark().through
         return [number for number in self._folders() if number > through]
 
@@ -158,7 +158,7 @@ class Folder:
         return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 12)
 
     def _acts(self, number: int) -> dict[str, Any]:
-        """The claim and the notes of a message. One that cannot be read is empty."""
+        """The claim and the notes of a message; one that cannot be read is empty."""
         base = self.message_path(number)
         receipt = files.read_json(f"{base}/receipt.json")
         if isinstance(receipt, dict) and isinstance(receipt.get("acts"), dict):
@@ -175,7 +175,7 @@ class Folder:
     # Facts.
 
     def facts(self, since: float = 0.0) -> list[Payload]:
-        """The agent's reports since a time, in the order in which it made them."""
+        """The agent's reports since a time, in the order in which they were made."""
         found = []
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.facts_path) as entries:
             for entry in entries:
@@ -186,7 +186,7 @@ class Folder:
         for stamp, name, path in sorted(found):
             if stamp >= since * 1e9:
                 content = files.read_regular(path, self.facts_path)
-                if content is not None:  # else a writer has just compacted it, or the agent put something else there
+                if content is not None:  # otherwise it was just compacted, or the agent put something else there
                     facts.append(Payload(name, stamp / 1e9, content))
         if not self.whole:
             return facts
@@ -197,13 +197,13 @@ class Folder:
     # Compaction; see `past`.
 
     def counts(self) -> tuple[int, int]:
-        """How many messages and facts are not compacted."""
+        """The numbers of messages and of facts that are not compacted."""
         return len(self._numbers()), len(files.names_in(self.facts_path))
 
     def compact(self, through: int, until: float) -> None:
         """Move messages up to a number and facts up to a time into the past. The caller holds the session's lock.
 
-        The text of a message that went by file stays where it is: the agent may read it again.
+        The text of a message that was sent as a file stays in place, since the agent may read it again.
 
         Raises:
             StoreError: it cannot be written; nothing has changed.
@@ -223,15 +223,15 @@ class Folder:
         self.past.add(entries, max(through, self.past.mark().through))
         for number in self._folders():
             if number <= through:
-                self._clear(number)  # also the rest of a writer that died right here
+                self._clear(number)  # also those left by a writer that died here
         for fact in facts:
             files.remove(os.path.join(self.facts_path, fact.name))
         files.sweep_dead(self.path)
 
     def _clear(self, number: int) -> None:
-        """Remove a compacted message's files, except for a text that went by file.
+        """Remove a compacted message's files, except a text that was sent as a file.
 
-        A typed text is removed first: a text that is alone in its folder stays.
+        A typed text is removed first, because a text that is alone in its folder is one that stays.
         """
         base = self.message_path(number)
         names = files.names_in(base)
@@ -263,11 +263,11 @@ class Folder:
         files.write_json(self._notice_path, {"text": text, "at": at})
 
     def clear_notice(self) -> None:
-        """The obstacle is gone. The caller holds the session's lock."""
+        """Remove the notice. The caller holds the session's lock."""
         files.remove(self._notice_path)
 
     def revivals(self) -> list[float]:
-        """The times at which we started the agent again, oldest first."""
+        """The times at which we restarted the agent, oldest first."""
         value = files.read_json(self._revivals_path)
         times = value.get("at") if isinstance(value, dict) else None
         return [as_number(at) for at in times] if isinstance(times, list) else []
@@ -282,7 +282,7 @@ class Folder:
         return process if processes.is_running(*process) else None
 
     def set_courier(self, pid: int | None) -> None:
-        """Note the process that delivers queued messages from now on; None: there is none."""
+        """Note the process that now delivers queued messages; None removes the note."""
         if pid is not None:
             files.write_json(self._courier_path, {"pid": pid, "started": processes.start_time(pid)})
         else:

@@ -1,11 +1,11 @@
-"""The compacted messages and facts of a session, in one log instead of a file each.
+"""The compacted messages and facts of a session, in one log.
 
 <folder>/past.jsonl    a line for each message ({"message": ...}) and each fact ({"fact": ...}), in any order
 <folder>/past.json     how much of the log counts, and the last message in it
 
-The log grows at its end; only what `past.json` counts is valid. A writer that died leaves bytes that do not count (the
-next writer overwrites them), or files that are in the log already (readers skip them, the next writer removes them).
-Nothing is deleted: after ten thousand turns a session is as quick as after ten, and its folder holds as few files.
+The log grows at its end; only the bytes that `past.json` counts are valid. A writer that died leaves bytes that do not
+count (the next writer overwrites them), or files that are already in the log (readers skip them, and the next writer
+removes them). Nothing is deleted, yet after ten thousand turns a session is as quick as after ten, with as few files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Mark(NamedTuple):
-    """How much of the log counts: `through` is the number of the last message in it, `size` is in bytes."""
+    """The valid part of the log: `through` is the number of its last message, `size` its length in bytes."""
 
     through: int = 0
     size: int = 0
@@ -51,7 +51,7 @@ class Past:
             mark = os.stat(self._mark_path)
         except OSError:
             return 0
-        # A new mark is a new file: two within one tick of the clock differ in their inodes.
+        # A new mark is a new file, so two marks with the same time stamp have different inodes.
         return mark.st_mtime_ns << 64 | mark.st_ino
 
     def entries(self) -> Iterator[dict[str, Any]]:
@@ -87,7 +87,7 @@ class Past:
         content = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
         size = self.mark().size
         try:
-            if os.stat(self._log_path).st_size < size:  # the log was cut: go on after its last whole line
+            if os.stat(self._log_path).st_size < size:  # the log was truncated: continue after its last whole line
                 size = self._read(size).rfind(b"\n") + 1
         except FileNotFoundError:
             size = 0
@@ -111,7 +111,7 @@ class Past:
                 files.write_all(descriptor, content)
                 os.fsync(descriptor)
             except OSError:
-                os.ftruncate(descriptor, at)  # without a mark yet, whole lines would count
+                os.ftruncate(descriptor, at)  # if there is no mark yet, all whole lines would count
                 raise
             finally:
                 os.close(descriptor)

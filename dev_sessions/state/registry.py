@@ -30,7 +30,7 @@ class Store:
 
     Args:
         home: the state folder; the first writer creates it.
-        warn: called with a sentence about each damage.
+        warn: called with a sentence for each problem found.
     """
 
     def __init__(self, home: str, warn: Callable[[str], None] = lambda text: None) -> None:
@@ -38,7 +38,7 @@ class Store:
         self.path = os.path.join(home, "sessions.json")
         self.sessions_folder = os.path.join(home, "sessions")
         self.archive_folder = os.path.join(home, "archive")
-        self.answers = Answers(os.path.join(home, "answers"))  # of requests that concern several sessions
+        self.answers = Answers(os.path.join(home, "answers"))  # to requests about several sessions
         self._warn = warn
 
     def load(self) -> dict[str, Record]:
@@ -77,7 +77,7 @@ class Store:
                     files.write_json(os.path.join(folder, "record.json"), record, durable=True)
                 if damage or changed or before.keys() != records.keys():
                     files.write_json(self.path, {"format": FORMAT, "sessions": records}, durable=True)
-            except BaseException:  # Ctrl-C, a full disk: leave no folder of a session that did not get in
+            except BaseException:  # Ctrl-C, a full disk: leave no folder of a session that was not registered
                 import shutil
 
                 known = _parsed(self._content() or b"", self.path)[0]
@@ -107,7 +107,7 @@ class Store:
             StoreError: another process holds it for longer, or the file cannot be created.
             SessionNotFound: its folder is gone: the session was killed.
         """
-        if not os.path.isdir(os.path.dirname(path)):  # filelock would create it
+        if not os.path.isdir(os.path.dirname(path)):  # otherwise filelock would create it
             raise SessionNotFound(
                 f"the folder {os.path.dirname(path)} is gone: its session was killed, or somebody removed it",
                 next="dev-sessions list; if it still lists the session, dev-sessions kill ends its agent",
@@ -120,7 +120,7 @@ class Store:
             ) from error
         except locks.NotOurs as error:
             raise StoreError(
-                f"cannot lock {path}: {error.strerror}", next=f"find out who put it there, then remove it: rm {path}"
+                f"cannot lock {path}: {error.strerror}", next=f"check who created it, then remove it: rm {path}"
             ) from error
         except OSError as error:
             raise files.unwritable(path, error) from error
@@ -130,7 +130,7 @@ class Store:
             release()
 
     def _sweep(self, records: dict[str, Record]) -> None:
-        """Remove what killed writers left behind: we hold the lock, so nobody else is writing here."""
+        """Remove the files that killed writers left; we hold the lock, so nobody else is writing."""
         files.sweep(self.home, f"{os.path.basename(self.path)}.")
         for key in set(files.names_in(self.sessions_folder)) - {record["key"] for record in records.values()}:
             folder = os.path.join(self.sessions_folder, key)
@@ -156,7 +156,7 @@ class Store:
             ) from error
 
     def _read(self) -> tuple[dict[str, Record], str]:
-        """All records, and the damage of the registry in words ("" if there is none)."""
+        """All records, and a description of the registry's damage ("" if there is none)."""
         content = self._content()
         if content is None:
             return self._completed({}), ""  # before the first session
@@ -176,7 +176,7 @@ class Store:
         return aside
 
     def _completed(self, records: dict[str, Record]) -> dict[str, Record]:
-        """These records, and those of session folders that are not among them."""
+        """These records, and the records of all other session folders."""
         known = {record["key"] for record in records.values()}
         found: dict[str, Record] = {}
         for key in sorted(set(files.names_in(self.sessions_folder)) - known):
@@ -199,7 +199,7 @@ class Store:
 
 
 def _parsed(content: bytes, path: str) -> tuple[dict[str, Record], str]:
-    """The whole records in a registry's content, and its damage in words ("" if there is none)."""
+    """The valid records in a registry's content, and a description of its damage ("" if there is none)."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -229,7 +229,7 @@ _FIELDS: tuple[tuple[str, set[Any]], ...] = (
 
 
 def _whole(id: Any, record: Any) -> bool:
-    """True if a record has all fields that readers rely on, with values of the right types."""
+    """True if a record has all the fields that readers rely on, with values of the right types."""
     if type(record) is not dict or type(id) is not str or record.get("id") != id:
         return False
     for name, kinds in _FIELDS:
@@ -240,7 +240,7 @@ def _whole(id: Any, record: Any) -> bool:
 
 
 def _age(record: Record) -> tuple[bool, float]:
-    """Orders records of the same id: the greatest one is that of the session, the others' creates were killed."""
+    """Sorts records with the same id: the last one is the session's; the others are from creates that were killed."""
     return record.get("ready_at") is not None, float(record.get("created_at") or 0.0)
 
 

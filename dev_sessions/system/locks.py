@@ -15,7 +15,7 @@ _TICK = 0.01  # seconds between two tries while another process holds the lock
 
 
 class NotOurs(OSError):
-    """In the place of the lock file there is a link, or a file of another user."""
+    """The lock file is a link, or belongs to another user."""
 
 
 def take(path: str, timeout: float) -> Callable[[], None]:
@@ -28,20 +28,20 @@ def take(path: str, timeout: float) -> Callable[[], None]:
     Raises:
         TimeoutError: another process holds it for longer.
         NotOurs: somebody else has put something there.
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     import fcntl
 
-    # What `filelock` does (flock on that file), without the import: it takes twice as long as Python's own start.
+    # The same as `filelock` (flock on that file) without its import, which takes twice as long as Python's own start.
     descriptor = _opened(path)
     with suppress(OSError):  # another process holds it, or the file system has no locks
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:  # else its last holder has just removed the file
+        if os.fstat(descriptor).st_nlink:  # otherwise its last holder has just removed the file
             return lambda: os.close(descriptor)
     os.close(descriptor)
     import filelock
 
-    lock = filelock.FileLock(path, mode=0o600)  # does not open a link either (3.20.1 and newer)
+    lock = filelock.FileLock(path, mode=0o600)  # refuses a link, too (3.20.1 and newer)
     try:
         lock.acquire(timeout=timeout, poll_interval=_TICK)
     except filelock.Timeout as error:
@@ -50,7 +50,7 @@ def take(path: str, timeout: float) -> Callable[[], None]:
 
 
 def take_folder(path: str) -> Callable[[], None]:
-    """Lock a folder in which we may not create a file; waits for another holder. Returns a function that releases it.
+    """Lock a folder in which we may not create a file; waits for other holders. Returns a function that releases it.
 
     Raises:
         OSError: it cannot be opened.

@@ -1,4 +1,4 @@
-"""Processes by pid and start time, so that a recycled pid is never mistaken for the process that had it before."""
+"""Identifies processes by pid and start time, so that a recycled pid is never mistaken for the earlier process."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ KEY = "DEV_SESSIONS_KEY"
 OF_A_SESSION = (KEY, "DEV_SESSIONS_ID", "DEV_SESSIONS_DEPTH")
 # The "start time" of a process that ran before the last boot.
 EARLIER_BOOT = "before the last boot"
-# Otherwise `ps` writes times in the caller's language and time zone.
+# Without these, `ps` writes times in the caller's language and time zone.
 _PLAIN_TIME = ("LC_ALL=C", "TZ=UTC0")
 # How a shell writes its own start time where there is no /proc; see `start_time_in`.
 START_BY_PS = f"{' '.join(_PLAIN_TIME)} ps -o lstart= -p $$"
-_LOOKS = 25  # at a machine's processes while they keep changing; each look takes some milliseconds
+_SCANS = 25  # of all processes, while they keep changing; each scan takes a few milliseconds
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's linux/sched.h, in the flags of /proc/PID/stat
 _LINUX = sys.platform.startswith("linux")
 
 
 def start_time(pid: int) -> str | None:
-    """When `pid` was started, as an opaque string; None if no such process runs (a zombie does not run)."""
+    """When `pid` was started, as an opaque string; None if no such process is running (a zombie is not)."""
     if _LINUX:
         fields = _stat(pid)
         return fields[19].decode() if fields and fields[0] not in (b"Z", b"X") else None
@@ -34,9 +34,9 @@ def start_time(pid: int) -> str | None:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """The fields of `/proc/PID/stat` from the third on: state, parent, ...; see proc(5). None without such a process.
+    """The fields of `/proc/PID/stat` from the third on: state, parent, ... (see proc(5)); empty if it is not running.
 
-    The name before them may hold spaces and parentheses.
+    The name before them may contain spaces and parentheses.
     """
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -63,10 +63,10 @@ def is_stopped(pid: int) -> bool:
 
 
 def start_time_in(words: str) -> str | None:
-    """The start time in what a process wrote of itself: its line of `/proc/PID/stat`, or the output of `START_BY_PS`.
+    """The start time in a process's own note: its line of `/proc/PID/stat`, or the output of `START_BY_PS`.
 
-    On Linux the boot id may follow. Start times count from the boot, so one of an earlier boot fits no process:
-    then it is `EARLIER_BOOT`.
+    On Linux the boot id may follow. Start times count from the boot, so one from an earlier boot cannot be compared:
+    the result is then `EARLIER_BOOT`.
     """
     if not _LINUX:
         return " ".join(words.split()) or None
@@ -78,7 +78,7 @@ def start_time_in(words: str) -> str | None:
 
 
 def words_of(pid: int) -> str | None:
-    """What `start_time_in` reads, for a process that has not written it itself; None if it does not run."""
+    """The note that `start_time_in` reads, for a process that has not written one; None if it is not running."""
     if not _LINUX:
         return start_time(pid)
     try:
@@ -102,7 +102,7 @@ def ourselves() -> dict[str, Any]:
 
 
 def noted(value: Any) -> tuple[int, str]:
-    """Pid and start time out of a note {"pid", "started"}; (0, ""), which is not a process, if the note is broken."""
+    """Pid and start time from a note {"pid", "started"}; (0, ""), which is never a process, if the note is invalid."""
     if not isinstance(value, dict) or type(value.get("pid")) is not int:
         return 0, ""
     return value["pid"], str(value.get("started"))
@@ -124,8 +124,7 @@ def send_signal(pid: int, started: str, number: int) -> bool:
         return True
     except OSError:
         return False
-    # The handle is bound to the process that has the pid now; if the start time read after that fits, it is the right
-    # one.
+    # The handle belongs to the process that has the pid now. If the start time matches after that, it is the right one.
     try:
         if not is_running(pid, started):
             return False
@@ -142,30 +141,30 @@ def send_signal(pid: int, started: str, number: int) -> bool:
 def family(root: int, mark: bytes) -> list[tuple[int, str]]:
     """`root`'s descendants, and every process whose environment holds `mark`, as (pid, start time), children first.
 
-    The mark finds a descendant that left the tree (setsid, a double fork). A tmux server is left out: it may hold
-    sessions of others. A single look misses processes that are started meanwhile, and those that execute another
-    program just then, so we look until nothing of that kind is seen.
+    The mark finds a descendant that left the tree (setsid, a double fork). A tmux server is left out, since it may have
+    other people's sessions. A single scan misses processes that are just being started or are just executing another
+    program, so we scan again until there are none of these.
 
     Args:
         root: pid of the topmost process; 0 to search by the mark alone.
         mark: an environment entry `NAME=value`.
     """
     found: dict[int, str] = {}
-    over = {root, os.getpid()}
-    for _ in range(_LOOKS):
+    done = {root, os.getpid()}
+    for _ in range(_SCANS):
         pids = set(_parents()) if _LINUX else set()
         below = set(descendants((root,))) if root else set()
         changing = False
-        for pid in (pids | below) - over:
+        for pid in (pids | below) - done:
             entries = _environment(pid)
-            wanted = pid in below or mark in entries
-            if not wanted and any(entries):
+            belongs = pid in below or mark in entries
+            if not belongs and any(entries):
                 continue
             started = start_time(pid)
-            if started is None:  # it may have started another one after our look
-                over.add(pid)
+            if started is None:  # it has ended, and may have started another one after the scan
+                done.add(pid)
                 changing = True
-            elif wanted:
+            elif belongs:
                 found[pid] = started
             elif _is_executing(pid):
                 changing = True
@@ -175,13 +174,13 @@ def family(root: int, mark: bytes) -> list[tuple[int, str]]:
 
 
 def _is_executing(pid: int) -> bool:
-    """True if a process has no environment because it executes another program just now (Linux)."""
+    """True if a process has no environment because it is just executing another program (Linux)."""
     fields = _stat(pid)
     if not fields:
         return True
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as words:
-            # A program gets its words and its environment at once: one that has words by now has both.
+            # A program gets its arguments and its environment at the same time.
             return not int(fields[6]) & _KERNEL_THREAD and (not words.read() or any(_environment(pid)))
     except OSError:
         return True
@@ -208,12 +207,12 @@ def _parents() -> dict[int, int]:
 
 
 def carries(pid: int, mark: bytes) -> bool:
-    """True if the process was started with that entry, `NAME=value`, in its environment (Linux)."""
+    """True if the process was started with the entry `NAME=value` in its environment (Linux)."""
     return mark in _environment(pid)
 
 
 def variable(pid: int, name: str) -> str | None:
-    """A variable of a process's first environment; None if it has none of that name, or may not be read (Linux)."""
+    """A variable of the environment that a process was started with; None if it is unset or unreadable (Linux)."""
     begin = f"{name}=".encode()
     entry = next((one for one in _environment(pid) if one.startswith(begin)), None)
     return None if entry is None else os.fsdecode(entry[len(begin) :])
@@ -228,7 +227,7 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def is_tmux(pid: int) -> bool:
-    """True if that process is a tmux, client or server (Linux)."""
+    """True if that process is a tmux client or server (Linux)."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
             return file.read().startswith(b"tmux")

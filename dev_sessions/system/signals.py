@@ -1,4 +1,4 @@
-"""Ctrl-C, postponed while half of a step would be worse than all of it."""
+"""Postpones Ctrl-C during steps that must not be left half done."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def uninterrupted() -> Iterator[None]:
     """Postpone a Ctrl-C to the end of the block.
 
-    Only the main thread is ever interrupted; in another one the block just runs. A process that the block starts gets
-    the terminal's Ctrl-C itself, unless it has a session of its own.
+    Only the main thread is ever interrupted; in another thread the block just runs. A process that the block starts
+    gets the terminal's Ctrl-C itself, unless it is in its own process session.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,7 +1,7 @@
-"""One poll loop over folders, files, file descriptors and processes, with a deadline.
+"""Waits, with a deadline, for changes of folders, files, file descriptors and processes.
 
-Arm first, read second: whatever changes after `watch_*` makes the next `wait` return at once. A slow safety tick is
-the caller's (file systems without change events exist: network mounts, some bind mounts).
+Watch first, then read: any change after `watch_*` makes the next `wait` return at once. The caller also has to check
+now and then without an event, because some file systems report no changes (network mounts, some bind mounts).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 _IN_MODIFY, _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x8, 0x80, 0x100
 _MASK = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE
-# To watch a file by another path too adds to what is watched of it; the kernel reports that a file is gone.
+# Watching a file by another path adds to its events instead of replacing them; the kernel reports a deleted file.
 _IN_MASK_ADD, _IN_IGNORED = 0x20000000, 0x8000
 
 _LONGEST = 86_400.0  # poll(2) takes milliseconds in a C int
-_LEFT = 64  # descriptors that are not spent on watching
+_LEFT = 64  # descriptors that are not used for watching
 
 
 _kept: list[type[BaseException]] = []
 
 
 def keep_interrupt() -> None:
-    """Have the next `Watcher.wait` raise a Ctrl-C that could not be raised when it came."""
+    """Make the next `Watcher.wait` raise a Ctrl-C that could not be raised when it came."""
     _kept.append(KeyboardInterrupt)
 
 
@@ -62,7 +62,7 @@ class Watcher:
         """Watch a folder (entries made, moved in, written) or a file; False if it cannot be watched, or does not exist.
 
         Args:
-            arrivals: of a folder, only what is moved in matters, not what is drafted there.
+            arrivals: only report files that are moved into the folder, not those that are written there.
         """
         return self._notify.add(path, _IN_MOVED_TO if arrivals else _MASK)
 
@@ -80,11 +80,11 @@ class Watcher:
         self._poll.register(descriptor, select.POLLIN)
 
     def forget_descriptor(self, descriptor: int) -> None:
-        """Watch it no more. Called before it is closed."""
+        """Stop watching a descriptor. Called before it is closed."""
         self._poll.unregister(descriptor)
 
     def watch_process(self, pid: int, started: str) -> bool:
-        """Watch for the end of a process, which need not be a child; False if it cannot be watched, or is gone."""
+        """Watch for the end of a process, even if it is not a child; False if it cannot be watched, or has ended."""
         if (pid, started) in self._processes:
             return True
         if not hasattr(os, "pidfd_open"):
@@ -111,7 +111,7 @@ class Watcher:
             if descriptor == self._notify.descriptor:
                 self.changed |= self._notify.drain()
             elif descriptor in self._ends:
-                self._poll.unregister(descriptor)  # a process ends once; its descriptor stays readable for ever
+                self._poll.unregister(descriptor)  # a process ends once, but its descriptor stays readable
                 self.changed.add(self._ends[descriptor])
             else:
                 self.changed.add(descriptor)
@@ -119,7 +119,7 @@ class Watcher:
 
 
 def _is_spare(descriptor: int) -> bool:
-    """False, and closed, if the process would have too few descriptors left to read anything."""
+    """True if enough descriptors are left for reading; otherwise closes this one."""
     limit = os.sysconf("SC_OPEN_MAX")
     if limit < 0 or descriptor < limit - _LEFT:
         return True
@@ -128,7 +128,7 @@ def _is_spare(descriptor: int) -> bool:
 
 
 class _Inotify:
-    """Linux: inotify(7) through the C library. Where it cannot be had, the caller's safety tick has to do."""
+    """Linux: inotify(7) through the C library. Without it, only the caller's own checks find changes."""
 
     def __init__(self) -> None:
         self.descriptor = -1
@@ -145,7 +145,7 @@ class _Inotify:
     def add(self, path: str, mask: int) -> bool:
         if self.descriptor < 0:
             return False
-        # Also a path that is watched already: it may be another file by now. For the same one nothing changes.
+        # Also for a path that is watched already: it may be another file by now. For the same file nothing changes.
         watch = self._libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask | _IN_MASK_ADD)
         if watch < 0:
             return False
@@ -153,7 +153,7 @@ class _Inotify:
         return True
 
     def drain(self) -> set[str]:
-        """The paths that have changed; all there are if there were more events than the kernel keeps."""
+        """The paths that have changed; all paths if the kernel has lost events."""
         changed: set[str] = set()
         try:
             while events := os.read(self.descriptor, 65536):
