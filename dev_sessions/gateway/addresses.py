@@ -1,4 +1,4 @@
-"""The addresses that a gateway listens on, and the errors when one cannot be used."""
+"""Makes a gateway listen on a port or a socket, with an error that says why an address cannot be used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def listen_on_port(gateway: Gateway, port: int, home: str) -> list[str]:
 
     Args:
         port: 0 means any free one.
-        home: the state folder; it tells whether another gateway of this user has the port.
+        home: the state folder, where another gateway of this user may have noted that it has the port.
 
     Raises:
         DevSessionsError: the port cannot be used.
@@ -37,7 +37,7 @@ def listen_on_port(gateway: Gateway, port: int, home: str) -> list[str]:
             if urls and error.errno in _NO_IPV6:
                 break
             pid = state_files.pid_at(home, f"http://127.0.0.1:{port}") if error.errno == errno.EADDRINUSE else None
-            why = f"the gateway with pid {pid} has it" if pid else str(error.strerror)
+            why = f"the gateway with pid {pid} is using it" if pid else str(error.strerror)
             raise DevSessionsError(
                 f"cannot listen on port {port}: {why}",
                 next="dev-sessions gateway status if that is a gateway, else dev-sessions gateway --port ANOTHER",
@@ -80,7 +80,7 @@ def _remove_dead_socket(path: str) -> None:
     if listener := processes.listening_on(path):
         who = f"the process with pid {listener[0]}" if listener[0] else "another process"
         raise DevSessionsError(
-            f"cannot listen on {path}: {who} has it",
+            f"cannot listen on {path}: {who} is using it",
             next=f"dev-sessions gateway status --socket {shlex.quote(path)}",
         )
     os.unlink(path)

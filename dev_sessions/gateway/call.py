@@ -1,4 +1,4 @@
-"""One connection to a gateway: check the caller, read the request, pass the answer on as it comes."""
+"""One connection to a gateway: checks the caller, reads the request, and passes on the answer as it arrives."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 LONGEST_BODY = 32 * 1024 * 1024
 _LARGE = 256 * 1024
 MOST_CALLS = 512
-# Seconds: for the head of a request, for its body, for one write to a client that does not read, for a refused caller
-# to hang up, and between two signs of life.
+# Time limits in seconds: for the head of a request, for its body, for one write to a client that does not read, and for
+# a refused caller to hang up; the last one is the time between two keep-alives.
 _HEAD, _BODY, _WRITE, _DRAIN, _ALIVE = 10.0, 60.0, 30.0, 2.0, 1.0
 
 
 class Refusal(Exception):
-    """The request is refused with an HTTP status; the caller gets `error`."""
+    """A refusal of the request with an HTTP status; the caller gets `error`."""
 
     def __init__(self, status: int, error: DevSessionsError) -> None:
         super().__init__(error.message)
@@ -42,7 +42,7 @@ class Refusal(Exception):
 class Call(BaseHTTPRequestHandler):
     """One connection with one request, or with a challenge and one request.
 
-    The base class parses the head, and limits it (64 KiB a line, 100 lines).
+    The base class parses the head and limits its size (64 KiB a line, 100 lines).
     """
 
     server: Listener
@@ -63,7 +63,7 @@ class Call(BaseHTTPRequestHandler):
             if self._nonces:
                 self.handle_one_request()  # within the time for the first head
             if self.server.clear_deadline(self.request):
-                # Read what a refused caller still sends, or the system discards our answer with it.
+                # Read what a refused caller is still sending, or the system discards our answer too.
                 self.server.set_deadline(self.request, _DRAIN)
                 self.connection.shutdown(socket.SHUT_WR)
                 while self.connection.recv(65_536):
@@ -75,7 +75,7 @@ class Call(BaseHTTPRequestHandler):
             super().finish()
 
     def do_POST(self) -> None:
-        self.close_connection = True  # the base class has set it to what the caller asked for
+        self.close_connection = True  # even if the caller asked to keep it open
         acts = {"POST /v1/call": self._call, "GET /v1/health": self._health}
         if self.server.wants_token:
             acts[proof.CHALLENGE] = self._challenge
@@ -96,10 +96,14 @@ class Call(BaseHTTPRequestHandler):
         return f"{self.command} {self.path}"
 
     def _check_caller(self) -> None:
-        """Raise `Refusal` for a caller that may not call."""
+        """Refuse a caller that may not use this gateway.
+
+        Raises:
+            Refusal: it may not.
+        """
         gateway = self.server.gateway
         if self.headers.get("Origin") is not None:
-            raise Refusal(403, HostUnreachable("a page in a browser called; this gateway serves commands only"))
+            raise Refusal(403, HostUnreachable("the request comes from a web page; this gateway serves commands only"))
         hosts = self.headers.get_all("Host") or []
         host = hosts[0].lower() if len(hosts) == 1 else ""
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
@@ -107,11 +111,11 @@ class Call(BaseHTTPRequestHandler):
             why = f"the request was made to {', '.join(hosts)[:100]!r}, which this gateway does not accept as its name"
             raise Refusal(403, HostUnreachable(why, next=proof.OTHER_NAME))
         if self.server.wants_token and self._asked != proof.CHALLENGE and not self._has_token(gateway.token):
-            why = "the gateway requires its token, and got none or another one"
+            why = "the gateway requires its token, but got none or a wrong one"
             raise Refusal(401, HostUnreachable(why, proof.HAND_OVER))
 
     def _has_token(self, token: str) -> bool:
-        """Whether the caller sends the token, or has signed this request with it."""
+        """True if the caller sends the token, or has signed this request with it."""
         given = self.headers.get_all("Authorization") or []
         kind, _, shown = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         if kind.lower() == "bearer":
@@ -122,11 +126,11 @@ class Call(BaseHTTPRequestHandler):
         return proof.same(mac, proof.of_client(token, self._nonces, self._asked, self._digest))
 
     def _challenge(self) -> None:
-        """Prove to a caller over TCP that we have the token; then it signs its request."""
+        """Prove to a caller over TCP that we have the token; the caller then signs its request."""
         given, length = self.headers.get_all(proof.NONCE) or [], self.headers.get_all("Content-Length") or ["0"]
         body = length != ["0"] or self.headers.get("Transfer-Encoding") is not None
         if self._nonces or body or len(given) != 1 or not proof.is_nonce(given[0]):
-            rule = f"a challenge comes first, without a body, and with one {proof.NONCE} of 32 to 128 hex digits"
+            rule = f"a challenge must come first, without a body, and with one {proof.NONCE} of 32 to 128 hex digits"
             raise Refusal(400, ProtocolError(rule, next="install the same version of dev-sessions on both sides"))
         self._nonces = (given[0], proof.nonce())
         self.send_response_only(204)
@@ -143,7 +147,7 @@ class Call(BaseHTTPRequestHandler):
     def _call(self) -> None:
         with self.server.gateway.calling() as calls:
             if calls > MOST_CALLS:
-                raise Refusal(503, HostUnreachable(f"the gateway has {MOST_CALLS} calls already", next="try later"))
+                raise Refusal(503, HostUnreachable(f"the gateway already has {MOST_CALLS} calls", next="try later"))
             request, contents = self._request()
             self.server.clear_deadline(self.request)
             self._head(200, "application/x-ndjson")
@@ -159,9 +163,9 @@ class Call(BaseHTTPRequestHandler):
                 self.end_headers()
             body = self.rfile.read(length)
             if len(body) < length:
-                raise Refusal(400, ProtocolError("the request ended before its end"))
+                raise Refusal(400, ProtocolError("the request is incomplete"))
             if self._digest is not None and not proof.same(proof.digest(body), self._digest):
-                raise Refusal(400, ProtocolError("the body is not the one that was signed"))
+                raise Refusal(400, ProtocolError("the body does not match its signature"))
             try:
                 return decode_request(body), hashed(body)
             except ProtocolError as error:
@@ -173,18 +177,18 @@ class Call(BaseHTTPRequestHandler):
         if self.headers.get("Transfer-Encoding") is not None or not (number.isascii() and number.isdecimal()):
             raise Refusal(411, ProtocolError("a request needs one Content-Length, and no Transfer-Encoding"))
         if len(number) > 12 or int(number) > LONGEST_BODY:
-            why = f"a request of {number[:20]} bytes; {LONGEST_BODY} are the most"
+            why = f"the request has {number[:20]} bytes; the limit is {LONGEST_BODY}"
             raise Refusal(413, UsageError(why, next="send less, or the path of a file in the workspace"))
         return int(number)
 
     def _relay(self, request: Request, contents: bytes) -> str:
-        """Pass the answer on as it comes. Returns its outcome for the log."""
+        """Pass on the answer as it arrives. Returns its outcome for the log."""
         with self.server.gateway.once.of(request, contents) as answer:
             frames = _frames(self.server.gateway.transport, request, answer)
             try:
                 return self._pass_on(frames, answer)
             except OSError:
-                for frame in frames:  # the caller is gone: an operation that acts is completed, one that waits is not
+                for frame in frames:  # the caller is gone: complete an operation that acts, but not one that waits
                     if frame.kind == "alive":
                         break
                 return "gone"
@@ -218,7 +222,7 @@ class Call(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Called by the base class for a bad head."""
+        """Called by the base class for an invalid head."""
         self.close_connection = True
         self._refuse(Refusal(int(code), ProtocolError(f"not a request to a gateway (HTTP status {int(code)})")))
 
@@ -231,7 +235,7 @@ class Call(BaseHTTPRequestHandler):
 
 
 def _frames(transport: Transport, request: Request, answer: Answer) -> Generator[Frame, None, None]:
-    """The frames of an answer, whose last one is kept; or only that, if this request was answered before."""
+    """The frames of an answer, the last of which is kept; for a repeated request, only the one that was kept."""
     if answer.frame is not None:
         yield answer.frame
         return

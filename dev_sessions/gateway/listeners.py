@@ -1,4 +1,4 @@
-"""The sockets of a gateway, and how long a new connection may take to send its request."""
+"""The sockets of a gateway, and the time limit for a new connection to send its request."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Listener(socketserver.ThreadingTCPServer):
     block_on_close = False
     allow_reuse_address = True
     request_queue_size = 256
-    wants_token = True  # the mode of a unix socket decides who may open it
+    wants_token = True  # not needed for a unix socket, since its mode decides who may open it
 
     def __init__(self, gateway: Gateway, address: Any) -> None:
         self.gateway = gateway
@@ -54,11 +54,11 @@ class Listener(socketserver.ThreadingTCPServer):
         return f"http://{host}:{address[1]}"
 
     def set_deadline(self, connection: socket.socket, seconds: float) -> None:
-        """Close a connection in that many seconds, unless `clear_deadline` comes first."""
+        """Close a connection after that many seconds, unless `clear_deadline` is called first."""
         self._deadlines[connection] = time.monotonic() + seconds
 
     def clear_deadline(self, connection: socket.socket) -> bool:
-        """Let a connection take its time; False if it had no deadline."""
+        """Remove a connection's deadline; False if it had none."""
         return self._deadlines.pop(connection, None) is not None
 
     def service_actions(self) -> None:

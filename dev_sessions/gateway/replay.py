@@ -1,4 +1,4 @@
-"""Answers kept for callers whose connection was cut and who send the same request again."""
+"""Keeps answers for callers that lose their connection and send the same request again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from ..wire import Frame, Request
 
 _KEPT = 500  # answers
-_LONGEST = 4_000  # characters of an answer that is kept; operations that act need fewer
+_LONGEST = 4_000  # characters; longer answers are not kept; those of operations that act are shorter
 
 
 class Answer:
-    """The answer to one request: its last `frame`, once that is known, if it is kept.
+    """The answer to one request: its last `frame`, once known and if it is kept.
 
     Args:
         contents: the hash of the request.
@@ -38,19 +38,19 @@ class Answer:
         return self.users > 1
 
     def keep(self, frame: Frame) -> None:
-        """Keep the last frame, if it is worth keeping."""
+        """Keep the last frame, if this answer is to be kept and is short enough."""
         if self._keeps and len(str(frame.value)) <= _LONGEST:
             self.frame = frame
 
 
 class Once:
-    """The answers to the last requests, in memory; after a restart, the operations themselves recognize a repetition.
+    """The answers to recent requests, in memory; after a restart, the operations themselves recognize repeated ones.
 
-    Requests are kept as hashes, so many large ones do not fill the memory.
+    Requests are kept as hashes, so that large ones do not fill the memory.
 
     Args:
-        acts: whether the operation of a name changes anything. The answers of the others are not kept: they may be
-            long, and may be given anew.
+        acts: returns whether the operation with this name changes anything. Other answers are not kept: they may be
+            long, and a new one is as good.
     """
 
     def __init__(self, acts: Callable[[str], bool] = lambda op: True) -> None:
@@ -60,9 +60,9 @@ class Once:
 
     @contextmanager
     def of(self, request: Request, contents: bytes) -> Iterator[Answer]:
-        """The answer to a request; waits while another connection works on the same one.
+        """The answer to a request; waits while another connection is serving the same request.
 
-        The same id with other contents is another request, which the service refuses or not.
+        The same id with other contents is another request, and the service decides whether to refuse it.
 
         Args:
             contents: the hash of the request.

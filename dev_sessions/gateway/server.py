@@ -1,11 +1,12 @@
-"""A gateway: HTTP in front of any transport, with what its listeners share.
+"""A gateway: an HTTP server in front of any transport.
 
-It answers `POST /v1/call` (one request in, frames out as they come) and `GET /v1/health`. It has a thread for each
-connection, from the standard library, and takes one request on each: operations block, 200 open waits cost some ten
-megabytes, and without keep-alive no request can be smuggled behind another. A caller can start agents with full
-rights. So a caller over TCP proves that it has the token before the gateway reads a byte of the body (it sends the
-token, or signs the request after `GET /v1/challenge`; see `proof`). A caller over the unix socket needs no token: only
-the owner may open it. The gateway knows no operation.
+It answers `POST /v1/call` (one request in, frames out as they arrive) and `GET /v1/health`. Each connection has its own
+thread and carries one request: operations block, 200 open waits need about ten megabytes, and without keep-alive no
+request can be smuggled in behind another.
+
+A caller can start agents with full rights. So a caller over TCP must prove that it has the token before the gateway
+reads any of the body: it sends the token, or signs the request after `GET /v1/challenge` (see `proof`). A caller over
+the unix socket needs no token, since only the owner may open it. The gateway does not know the operations.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..wire import Transport
 
-# What this machine and its containers call this machine.
+# The names of this machine, as used by itself and its containers.
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1", "host.docker.internal")
 _LEAVE = 20.0  # seconds that open calls have to finish when the gateway ends
 
@@ -36,9 +37,9 @@ class Gateway:
 
     Args:
         transport: where requests go.
-        token: what a caller over TCP has to have.
-        log: called with a line for each request, which quotes no message.
-        hosts: names by which callers may call the gateway, besides `LOCAL_NAMES`.
+        token: the token that a caller over TCP must have.
+        log: called with a line for each request; it contains no text of a message.
+        hosts: names by which callers may address the gateway, besides `LOCAL_NAMES`.
         acts: see `Once`.
     """
 
@@ -70,7 +71,7 @@ class Gateway:
         return self._listeners[-1].url
 
     def serve(self) -> None:
-        """Answer until another thread or a signal calls `stop`."""
+        """Serve requests until another thread or a signal handler calls `stop`."""
         for one in self._listeners:
             threading.Thread(target=one.serve_forever, args=(0.25,), daemon=True).start()
         self.stopping.wait()
@@ -81,12 +82,12 @@ class Gateway:
             self._changed.wait_for(lambda: self._calls == 0, _LEAVE)
 
     def stop(self) -> None:
-        """End `serve`: open waits are cut, and their callers call again; operations that act are completed."""
+        """End `serve`. Open waits are disconnected, and their callers try again; operations that act are completed."""
         self.stopping.set()
 
     @contextmanager
     def calling(self) -> Iterator[int]:
-        """A call, which `serve` waits for at its end; yields the number of open calls."""
+        """Count a call that `serve` must wait for at its end; yields the number of open calls."""
         with self._changed:
             self._calls += 1
             calls = self._calls

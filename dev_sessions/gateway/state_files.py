@@ -1,4 +1,4 @@
-"""What a gateway keeps in the state folder: its token, and where it listens."""
+"""A gateway's files in the state folder: its token, and a note of its addresses."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def token_path(home: str) -> str:
 
 
 def token(home: str) -> str:
-    """The token, made if there is none.
+    """The token; created if there is none.
 
     Raises:
-        OSError: it can be neither read nor made.
+        OSError: it can be neither read nor created.
     """
     path = token_path(home)
     files.make_folder(os.path.dirname(path))
@@ -36,7 +36,7 @@ def token(home: str) -> str:
 
 @contextmanager
 def noted(home: str, urls: list[str]) -> Iterator[None]:
-    """Keep a note of where this gateway listens, as long as the block runs."""
+    """Keep a note of this gateway's addresses while the block runs."""
     files.write_json(_note_path(home), {"pid": os.getpid(), "urls": urls})
     try:
         yield
@@ -46,13 +46,13 @@ def noted(home: str, urls: list[str]) -> Iterator[None]:
 
 
 def noted_urls(home: str) -> list[str]:
-    """Where the gateway that was started last listens (or listened, if it was killed)."""
+    """The addresses of the gateway that was started last; it may have been killed since."""
     urls = _note(home).get("urls")
     return [str(url) for url in urls] if isinstance(urls, list) else []
 
 
 def pid_at(home: str, url: str) -> int | None:
-    """The pid of the gateway that was started last, if it listens there and still runs."""
+    """The pid of the gateway that was started last, if it listens at `url` and is still running."""
     pid = _note(home).get("pid")
     return pid if type(pid) is int and url in noted_urls(home) and processes.start_time(pid) else None
 

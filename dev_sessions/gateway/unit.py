@@ -17,8 +17,8 @@ UNIT = "dev-sessions-gateway.service"
 LABEL = "dev-sessions.gateway"
 _SYSTEMCTL = ["systemctl", "--user"]
 _SECONDS = 30.0
-# The variables that agents and commands need. No key and no token: others may be able to read the unit's file, and
-# agents keep their own logins.
+# The variables that agents and commands need. No API keys or tokens: other users may be able to read the unit's file,
+# and agents keep their own logins.
 _KEPT = (
     *("PATH", "LANG", "DEV_SESSIONS_HOME", "DEV_SESSIONS_CLAUDE", "DEV_SESSIONS_CODEX", "CLAUDE_CONFIG_DIR"),
     *("CODEX_HOME", "TMUX_TMPDIR", "IS_SANDBOX", "DEV_SESSIONS_GATEWAY_HOSTS"),
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
     Attributes:
         kind: "systemd" or "launchd".
-        path, content: those of the unit's file.
+        path, content: the path and the content of the unit's file.
         python: absolute path of the interpreter that runs the gateway.
     """
 
@@ -77,7 +77,7 @@ def plan(environ: Mapping[str, str], platform: str, python: str, home: str, argu
             "EnvironmentVariables": kept,
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},
-            # Else launchd ends the agents' tmux server and the couriers together with the gateway.
+            # Otherwise launchd ends the agents' tmux server and the couriers together with the gateway.
             "AbandonProcessGroup": True,
             "StandardOutPath": log,
             "StandardErrorPath": log,
@@ -98,20 +98,20 @@ def _quoted(word: str, variables: bool = True) -> str:
 
 
 def install(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Write the unit's file and start the service, in place of one that was installed before.
+    """Write the unit's file and start the service; replaces one that was installed before.
 
     Raises:
-        DevSessionsError: it does not start; the file is as it was before.
+        DevSessionsError: it does not start; the previous file is restored.
     """
     if plan.kind == "systemd" and _failure([*_SYSTEMCTL, "show-environment"], environ) is not None:
         raise DevSessionsError(
-            "you have no systemd user session here (a server without a login, a container)",
+            "there is no systemd user session here (a server without a login, a container)",
             next="sudo loginctl enable-linger $USER and log in again, with XDG_RUNTIME_DIR=/run/user/$(id -u); "
             "or run it yourself: tmux new-session -d dev-sessions gateway",
         )
     if plan.kind == "launchd" and _failure(["launchctl", "print", _domain()], environ) is not None:
         raise DevSessionsError(
-            "you have no launchd session here (no user is logged in at the screen)",
+            "there is no launchd session here (no user is logged in at the screen)",
             next="log in at the screen, or run it yourself: dev-sessions gateway",
         )
     before = files.read(plan.path)
@@ -122,7 +122,7 @@ def install(plan: Plan, environ: Mapping[str, str]) -> None:
             for words in (["daemon-reload"], ["enable", UNIT], ["restart", UNIT]):
                 _run([*_SYSTEMCTL, *words], environ)
         else:
-            _failure(["launchctl", "bootout", f"{_domain()}/{LABEL}"], environ)  # one that runs already
+            _failure(["launchctl", "bootout", f"{_domain()}/{LABEL}"], environ)  # stop a running one
             _run(["launchctl", "bootstrap", _domain(), plan.path], environ)
     except BaseException:
         if before is None:
@@ -161,7 +161,7 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> None:
 
 
 def _failure(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Run a program. Returns why it failed; None if it did not."""
+    """Run a program. Returns its error; None if it succeeded."""
     try:
         done = subprocess.run(
             argv, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False

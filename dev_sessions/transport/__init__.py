@@ -1,1 +1,1 @@
-"""The ways from a client to a service."""
+"""Transports: they carry requests from a client to a service."""

@@ -1,4 +1,4 @@
-"""A service behind a gateway, over HTTP. It uses sockets: `http.client` would double the start-up time."""
+"""The transport to a gateway, over HTTP. It uses plain sockets: `http.client` would double the start-up time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..config import Gateway
     from ..wire import Frame, Request
 
-# Seconds: to connect, and for each read of the challenge's answer; without a sign of life; between two tries after a
-# cut.
+# Seconds: to connect, and for each read of the answer to a challenge; without a keep-alive; between two attempts to
+# reconnect.
 _CONNECT, _SILENCE, _PAUSE = 10.0, 300.0, 0.2
 _LONGEST_HEAD = 65_536
 
@@ -43,17 +43,17 @@ class HttpTransport:
         self._paths = Paths(gateway.workspace, gateway.host_path, cwd)
 
     def handle(self, request: Request) -> Iterator[Frame]:
-        """Run the request; see `wire.Transport`. A cut connection is made again, with the same request id.
+        """Run the request; see `wire.Transport`. After a lost connection it is sent again with the same request id.
 
         Raises:
-            HostUnreachable: the gateway cannot be reached, or the peer has not proved that it is the gateway.
+            HostUnreachable: the gateway cannot be reached, or the peer did not prove that it is the gateway.
             ProtocolError: the peer does not answer like a gateway of this version.
             UsageError: see `Paths.outward`.
         """
         outward = self._paths.outward(request)._replace(caller=self._caller)
         timeout = request.params.get("timeout") if isinstance(request.params, dict) else None
         begun, events = time.monotonic(), _Events()
-        cut: float | None = None  # when the connection was
+        cut: float | None = None  # when the connection was lost
         while True:
             try:
                 if cut is not None and isinstance(timeout, int | float):  # what is left of it; see `wire.Request`
@@ -70,8 +70,8 @@ class HttpTransport:
                 cut = cut or time.monotonic()
                 if time.monotonic() - cut > self._gateway.patience:
                     raise HostUnreachable(
-                        f"the connection to the gateway at {self._gateway.url} was cut ({error}), and does not come "
-                        f"back; the outcome of request {request.id} is unknown",
+                        f"the connection to the gateway at {self._gateway.url} was lost ({error}) and could not be "
+                        f"restored; the outcome of request {request.id} is unknown",
                         next=f"on the host: {self._gateway.start}; then the same command with --request-id "
                         f"{request.id}, if it has that option",
                         url=self._gateway.url,
@@ -94,8 +94,8 @@ class HttpTransport:
         """Send one request on a connection of its own. Yields the HTTP status and each line of the body.
 
         Any user of the host may listen on a TCP port while the gateway is down. So over TCP the peer has to prove that
-        it has the token before it gets the request, and it never gets the token. The mode of its folder protects a unix
-        socket.
+        it has the token before it gets the request, and it never gets the token. A unix socket is protected by the mode
+        of its folder.
         """
         try:
             connection = _connected(self._gateway.address)
@@ -123,7 +123,7 @@ class HttpTransport:
             try:
                 connection.sendall(self._head(what, headers) + body)
             except OSError:
-                pass  # it refused before it had read all, and its answer says why
+                pass  # the gateway refused the request before it had read all of it; its answer says why
             status, _, rest = _answer(connection)
             pieces = [rest]
             while True:
@@ -138,12 +138,12 @@ class HttpTransport:
                 pieces.append(more)
 
     def _signature(self, connection: socket.socket, what: str, body: bytes) -> str:
-        """Have the gateway prove that it has the token, and sign the request with it; see `proof`.
+        """Make the gateway prove that it has the token, and sign the request with it; see `proof`.
 
-        No error quotes a peer that has not proved itself: an agent might act on the text.
+        No error quotes a peer that has not proved this: an agent might act on the text.
 
         Raises:
-            HostUnreachable: no token is set, or the peer has another, or does not know the challenge.
+            HostUnreachable: no token is set, or the peer has another one, or does not know the challenge.
             ProtocolError: the answer is not HTTP.
         """
         from .. import proof
@@ -206,7 +206,7 @@ class HttpTransport:
 
 
 class _Events:
-    """The events that were passed on: after a cut the answer starts again, and they must not be passed on twice."""
+    """The events passed on so far. After a lost connection the answer starts again, and none may be passed on twice."""
 
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}  # how often each one was passed on, by hash
@@ -221,7 +221,7 @@ class _Events:
         return True
 
     def start_again(self) -> None:
-        """The connection was cut."""
+        """Expect all events so far once more, since the connection was lost."""
         self._expected = dict(self._seen)
 
 

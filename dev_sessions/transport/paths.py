@@ -27,10 +27,10 @@ class Paths:
         self._host_path = (host_path.rstrip("/") or "/") if host_path else None
 
     def outward(self, request: Request) -> Request:
-        """The request for the host: its parameter `path` is translated.
+        """The request with its parameter `path` translated for the host.
 
         Raises:
-            UsageError: the host does not have that path, or is not to get it.
+            UsageError: the host does not have that path, or must not get it.
         """
         path = request.params.get("path") if isinstance(request.params, dict) else None
         if not isinstance(path, str) or not path:
@@ -39,7 +39,7 @@ class Paths:
             raise UsageError("the parameter 'path' must be UTF-8 text without NUL", next="name a folder that exists")
         if self._host_path is None:
             raise UsageError(
-                f"the host cannot know what {self._workspace} of this container is called there",
+                f"the path of {self._workspace} on the host is not known",
                 next=f"set HOST_PATH to the host's folder that is mounted at {self._workspace}",
             )
         real = os.path.realpath(os.path.join(self._cwd, os.path.expanduser(path)))
@@ -53,7 +53,7 @@ class Paths:
         return request._replace(params={**request.params, "path": there})
 
     def homeward(self, frame: Frame) -> Frame:
-        """The frame for the container: fields called `path`, and paths in notes and errors, are translated.
+        """The frame with its paths translated for the container: fields called `path`, and paths in notes and errors.
 
         Paths outside the workspace stay as they are: the container does not have them.
         """

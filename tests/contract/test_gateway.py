@@ -167,7 +167,7 @@ def test_two_names_at_once(served: Served) -> None:
 
 @pytest.mark.parametrize("origin", ["http://localhost", "null", "", "https://evil.example"])
 def test_a_page_in_a_browser(served: Served, service: Echo, origin: str) -> None:
-    refused(served.post(Origin=origin), 403, "browser")
+    refused(served.post(Origin=origin), 403, "web page")
     status, _ = served.send(head("OPTIONS", "/v1/call", {"Origin": origin, "Content-Length": None}))
     assert status == 501
     assert service.asked == []
@@ -199,7 +199,7 @@ def test_a_second_request_behind_the_first_is_not_served(served: Served, service
 
 @pytest.mark.parametrize("length", [str(call.LONGEST_BODY + 1), "9" * 30])
 def test_too_large(served: Served, service: Echo, length: str) -> None:
-    error = refused(served.send(head("POST", "/v1/call", {"Content-Length": length})), 413, "the most")
+    error = refused(served.send(head("POST", "/v1/call", {"Content-Length": length})), 413, "the limit is")
     assert error["code"] == "usage"
     assert service.asked == []
 
@@ -208,7 +208,7 @@ def test_a_body_that_ends_early(served: Served, service: Echo) -> None:
     with served.connect() as connection:
         connection.sendall(head("POST", "/v1/call", {}) + ASK[:-5])
         connection.shutdown(socket.SHUT_WR)
-        refused(answer(connection), 400, "ended before its end")
+        refused(answer(connection), 400, "is incomplete")
     assert service.asked == []
 
 
@@ -458,7 +458,7 @@ def test_a_body_other_than_the_signed_one(served: Served, service: Echo) -> None
     with served.connect() as connection:
         shown = signed(challenged(connection))
         connection.sendall(head("POST", "/v1/call", {"Authorization": shown}) + ASK.replace(b"r-1", b"r-2"))
-        refused(answer(connection), 400, "signed")
+        refused(answer(connection), 400, "signature")
     assert service.asked == []
 
 
@@ -485,7 +485,7 @@ def test_a_second_challenge(served: Served) -> None:
     with served.connect() as connection:
         challenged(connection)
         connection.sendall(challenge())
-        refused(answer(connection), 400, "comes first")
+        refused(answer(connection), 400, "must come first")
 
 
 def test_a_connection_that_stops_after_the_challenge_is_dropped_first(served: Served) -> None:

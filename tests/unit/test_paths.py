@@ -53,7 +53,7 @@ def test_paths_outside_the_workspace_are_refused(workspace: Path, tmp_path: Path
 
 def test_without_a_host_path_only_paths_are_refused(workspace: Path) -> None:
     paths = Paths(str(workspace), None, str(workspace))
-    with pytest.raises(UsageError, match="cannot know") as caught:
+    with pytest.raises(UsageError, match="on the host is not known") as caught:
         outward(paths, ".")
     assert "set HOST_PATH" in caught.value.data["next"]
     assert paths.outward(Request("send", {"id": "a", "text": "/workspace"}, "r")).params["text"] == "/workspace"
