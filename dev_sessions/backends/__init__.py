@@ -1,4 +1,4 @@
-"""The agents that can be driven, by name: our own, and those that other packages register.
+"""Finds the backend of an agent by name: our own backends, and those that other packages register.
 
 A package registers a backend with an entry point of the group ``dev_sessions.backends``; see `base.Backend`.
 """
@@ -22,10 +22,10 @@ OWN = tuple(_OWN)
 
 
 def load(name: str, adapter: str | None = None) -> Backend:
-    """The backend called `name`, imported now.
+    """The backend called `name`; it is imported only now.
 
     Args:
-        adapter: where it was found last (see `adapter_of`); if it is not there any more, it is searched for.
+        adapter: where it was found last (see `adapter_of`); if it has moved, it is searched for.
 
     Raises:
         UsageError: there is no backend of that name.
@@ -37,7 +37,7 @@ def load(name: str, adapter: str | None = None) -> Backend:
         except (ImportError, AttributeError):
             if name in _OWN:
                 raise
-    from importlib.metadata import entry_points  # takes as long as the rest of a `list`
+    from importlib.metadata import entry_points  # takes as long as all else in a `list`
 
     for point in entry_points(group=GROUP, name=name):
         return _load(point.value)
@@ -45,7 +45,7 @@ def load(name: str, adapter: str | None = None) -> Backend:
 
 
 def adapter_of(backend: Backend) -> str:
-    """Where a backend is found without a search among all installed packages, as "module:Class"."""
+    """The place of a backend, as "module:Class", which saves a search through all installed packages."""
     return f"{type(backend).__module__}:{type(backend).__qualname__}"
 
 
@@ -58,14 +58,14 @@ def _load(place: str) -> Backend:
 
 
 def own_programs() -> list[Program]:
-    """Our own agents as programs on this machine, in the order of `OWN`."""
+    """The programs of our own agents, in the order of `OWN`."""
     from importlib import import_module
 
     return [import_module(f"{__name__}.{name}.program").PROGRAM for name in OWN]
 
 
 def known() -> list[str]:
-    """The names of all agents that can be driven here."""
+    """The names of all agents that have a backend here."""
     from importlib.metadata import entry_points
 
     return sorted({*OWN, *(point.name for point in entry_points(group=GROUP))})

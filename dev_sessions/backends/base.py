@@ -1,8 +1,8 @@
-"""What a backend is: the adapter to one agent program.
+"""The interface of a backend, the adapter to one agent program.
 
-A backend turns an agent's evidence into facts. It writes neither the store nor our records, only its own part of the
-session's folder (`agent/`) and what the agent itself writes into `facts/`. Beyond the core verbs, it declares what it
-can do by implementing a capability protocol; `isinstance` decides, and nobody asks for its name.
+A backend turns an agent's evidence into facts. It does not write the registry or our records, only its own part of the
+session's folder (`agent/`) and the agent's reports in `facts/`. Besides the core verbs, it declares what it can do by
+implementing capability protocols, which are checked with `isinstance`; nothing depends on a backend's name.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class Launch(NamedTuple):
 
     Attributes:
         session: the new session; its folder exists.
-        path: the folder to work in, absolute, symlinks resolved.
+        path: the folder to work in, absolute, with symlinks resolved.
         permissions: "full", "edit", "ask" or "plan".
-        model: the model to ask for, or None for the agent's own choice.
+        model: the model to use, or None for the agent's default.
         environment: the agent's whole environment.
         trust: whether to accept a folder that the user has not trusted in the agent; None: see `accepts`.
-        timeout: seconds until the agent has to be ready for input.
-        say: reports to the user what was done on the way.
+        timeout: how many seconds the agent may take until it is ready for input.
+        say: prints a note for the user.
         keep: called with the backend's private state as soon as it is known, before the agent can do any work.
-        leave_out: called if the agent is started without the project's own files for agents, because the user has not
-            trusted the folder; with their names, relative to `path`.
-        continue_at_reset: it may go on by itself when a limit of its account resets (see `ContinuesAtReset`).
+        leave_out: called with the names of the project's own files for agents, relative to `path`, if the agent is
+            started without them because the user has not trusted the folder.
+        continue_at_reset: the agent may go on by itself when a limit of its account resets (see `ContinuesAtReset`).
     """
 
     session: Session
@@ -56,20 +56,20 @@ class Launch(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """A message as it will be given to the agent: `via` "terminal" with the text itself, or "file" with a pointer."""
+    """A message as the agent gets it: `via` "terminal" with the text itself, or "file" with a line that names it."""
 
     via: str
     text: str
 
 
 class Delivery(NamedTuple):
-    """One message to hand over.
+    """One message to deliver.
 
     Attributes:
-        message: what to deliver; `message.wire` is the text to give.
+        message: the message; `message.wire` is the text that the agent gets.
         timeout: seconds to wait for the agent's receipt.
         attempt: called once, just before the message may reach the agent.
-        say: reports to the user what was done on the way.
+        say: prints a note for the user.
     """
 
     message: Message
@@ -82,9 +82,9 @@ class Answer(NamedTuple):
     """The answer to a question.
 
     Attributes:
-        decision: "allow", "always" (also similar ones from now on) or "deny"; "answer" to a question's parts.
+        decision: "allow", "always" (allow similar ones too from now on) or "deny"; for a question, "answer".
         why: the reason that the agent gets with "deny".
-        answers: with "answer", for each part the labels chosen or the text given.
+        answers: with "answer", for each part the chosen labels or the text.
     """
 
     decision: str
@@ -93,13 +93,13 @@ class Answer(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a session's agent can be found by a person.
+    """Where a person can find a session's agent.
 
     Attributes:
-        files: what the agent writes and was started with, by a short name, as absolute paths; also missing ones.
+        files: absolute paths, by a short name, of the files that the agent writes or was started with, even if missing.
         terminal: "socket" and "session" of its tmux, or None if it has no terminal.
-        version: the agent program's version, where known.
-        reported: the agent has reported something by itself (otherwise what is known was found without it).
+        version: the version of the agent's program, if known.
+        reported: the agent has reported something itself.
     """
 
     files: dict[str, str]
@@ -109,16 +109,16 @@ class Places(NamedTuple):
 
 
 class Conversation(Protocol):
-    """A conversation that is read from its beginning, and may go on. Called by `logs`."""
+    """Reads a conversation from its beginning, and as it goes on. Used by `logs`."""
 
     def new(self) -> Iterator[Entry]:
-        """The entries since the last call; at first all. Holds one entry at a time."""
+        """The entries since the last call; the first call yields all. Only one entry is in memory at a time."""
 
     def rest(self) -> Iterator[Entry]:
-        """What the agent has reported, and not written yet. Called once, when nothing more will be read."""
+        """The entries that the agent has reported but not written yet. Called once, at the end."""
 
     def paths(self) -> tuple[str, ...]:
-        """What to watch for more."""
+        """The paths to watch for new entries."""
 
     def close(self) -> None: ...
 
@@ -127,7 +127,11 @@ class Backend(Protocol):
     """The core verbs. Constructed without arguments; holds no state between calls."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
-        """Called by `create` before anything is made, with the caller's environment and the agent's to be.
+        """Check that the agent can be started. Called by `create` before anything is created.
+
+        Args:
+            environ: the caller's environment.
+            environment: the environment that the agent will get.
 
         Raises:
             LaunchFailed: the agent cannot be started here.
@@ -138,44 +142,46 @@ class Backend(Protocol):
 
         Raises:
             LaunchFailed: it did not start; the caller cleans up with `stop`.
-            WaitingForInput: it shows something that a person has to answer; the session stays.
+            WaitingForInput: it asks something that a person has to answer; the session is kept.
         """
 
     def wire(self, text: str, path: str) -> Wire:
-        """How `text` travels; `path` is a file that holds it. Called by `send` before the message is claimed."""
+        """The form in which the agent gets `text`, which is also in the file `path`. Called before it is recorded."""
 
     def deliver(self, session: Session, delivery: Delivery) -> None:
-        """Hand a message over and return when the agent has it. Called by `send` and the courier, under the lock.
+        """Deliver a message and return when the agent has it. Called by `send` and the courier, under the lock.
 
         Raises:
-            DeliveryFailed, WaitingForInput, AgentExited: the agent has not received it, and will not.
-            DeliveryUnknown: it may have received it; no receipt came in time.
+            DeliveryFailed, WaitingForInput, AgentExited: the agent has not received it and will not.
+            DeliveryUnknown: the agent may have received it, but did not confirm it in time.
         """
 
     def received(self, session: Session, message: Message) -> bool:
         """True if the agent has confirmed this message. Called before a second attempt."""
 
     def observe(self, sessions: Sequence[Session]) -> list[Observation]:
-        """What each agent reports and does. Called by every read; takes no lock, writes nothing, starts nothing."""
+        """An observation of each agent. Called by every read; takes no lock, writes nothing and starts nothing."""
 
     def sources(self, session: Session) -> Sources:
-        """What to watch while waiting for `session`. Called by `wait` and the courier before each look."""
+        """What to watch for changes of the session. Called by `wait` and the courier before each read."""
 
     def history(self, session: Session, count: int, running: bool) -> list[Entry]:
-        """The last assistant texts, oldest first, at most `count`. Works when the agent is gone.
+        """The last assistant texts, at most `count`, oldest first. Works even if the agent has exited.
 
-        With `running`, those of the turn that runs now are left out. Called by `last-message`.
+        With `running`, those of the running turn are omitted. Called by `last-message`.
         """
 
     def conversation(self, session: Session) -> Conversation:
-        """The whole conversation. Works when the agent is gone, and before it has written anything."""
+        """The whole conversation. Works even if the agent has exited, or has not written anything yet."""
 
     def places(self, session: Session) -> Places:
-        """Where the agent can be found. Called by `inspect`; works when the agent is gone."""
+        """Where the agent can be found. Called by `inspect`; works even if the agent has exited."""
 
     def stop(self, session: Session) -> None:
-        """End the agent and all that it left running. Called by `kill` and by a failed `create`. Never raises because
-        something is gone already."""
+        """End the agent and everything that it left running. Called by `kill` and by a failed `create`.
+
+        It is not an error if something has already ended.
+        """
 
 
 @runtime_checkable
@@ -183,7 +189,11 @@ class Interrupts(Protocol):
     """The running turn can be ended."""
 
     def interrupt(self, session: Session, timeout: float) -> None:
-        """End the running turn and return when the agent is at rest. Raises `TimedOut` with what is on its screen."""
+        """End the running turn and return when the agent is at rest.
+
+        Raises:
+            TimedOut: it is not; the message quotes its screen.
+        """
 
 
 @runtime_checkable
@@ -191,28 +201,28 @@ class Attaches(Protocol):
     """A person can use the live session."""
 
     def attach_command(self, session: Session) -> list[str]:
-        """The argv that puts the caller's terminal on the session."""
+        """The argv that connects the caller's terminal to the session."""
 
 
 @runtime_checkable
 class Responds(Protocol):
-    """A question can be answered through a channel of the agent's own, without a key."""
+    """A question can be answered through the agent's own channel, without pressing keys."""
 
     def respond(self, session: Session, question: Question, answer: Answer, timeout: float) -> None:
         """Answer exactly this question, and return when the agent has taken the answer. Called under the lock.
 
         Raises:
-            QuestionGone: somebody else was first, or the agent no longer waits: it has not got the answer.
-            DeliveryUnknown: the agent has not shown in time what became of it.
+            QuestionGone: it was already answered, or the agent no longer waits; the agent has not got the answer.
+            DeliveryUnknown: the agent may have taken the answer, but did not confirm it in time.
         """
 
 
 @runtime_checkable
 class PressesKeys(Protocol):
-    """A dialog on the agent's screen that is not a question of the agent can be answered with keys."""
+    """A dialog of the agent's program can be answered with keys."""
 
     def press(self, session: Session, question: Question, key: str) -> str:
-        """Press one key on what `question` shows and return the screen that follows. Called under the lock.
+        """Press one key on the screen that shows `question`; returns the screen that follows. Called under the lock.
 
         Raises:
             QuestionGone: the screen shows the input box, where a key would be typed; no key was pressed.
@@ -221,35 +231,32 @@ class PressesKeys(Protocol):
 
 @runtime_checkable
 class Revives(Protocol):
-    """An agent that is gone can be started again."""
+    """An agent that has exited can be restarted."""
 
     def revive(self, launch: Launch) -> None:
-        """Start the agent again on the conversation that it had, and return when it is ready for input.
+        """Restart the agent on its conversation, and return when it is ready for input.
 
-        Called by `revive` for an agent that is gone, or asleep, under the session's lock. The agent gets the
-        environment that it had, or `launch.environment` if that is lost. What it left running before is ended first.
-        `launch.keep` gets the whole private state, also the part that has not changed.
+        Called by `revive`, under the session's lock, for an agent that has exited or sleeps. The agent gets its earlier
+        environment, or `launch.environment` if that is lost. Everything that it left running is ended first.
+        `launch.keep` gets the whole private state, including the part that has not changed.
 
         Raises:
-            LaunchFailed: it did not start, and nothing of it runs; its conversation stays.
-            WaitingForInput: it shows something that a person has to answer; it stays.
+            LaunchFailed: it did not start, and no process of it is left; its conversation is kept.
+            WaitingForInput: it asks something that a person has to answer; it is kept.
         """
 
 
 @runtime_checkable
 class Sleeps(Protocol):
-    """An agent may have no process although its session is not over; it is started again when it gets work."""
+    """An agent may have no process while it has nothing to do; it is restarted when it gets work."""
 
     def sleeps(self, session: Session) -> bool:
-        """True if `revive` has something to start: no process goes on with what the agent has to do.
-
-        Called by `revive` for a session that is not `exited`. Starts nothing.
-        """
+        """True if no process of the agent is running. Called by `revive` for a session that is not `exited`."""
 
 
 @runtime_checkable
 class KeepsSecrets(Protocol):
-    """The agent's own files in the session's folder hold secrets, such as its environment."""
+    """The agent's own files in the session's folder contain secrets, such as its environment."""
 
     def remove_secrets(self, session: Session) -> None:
         """Remove these files. Called by `kill` under the session's lock, right before the folder is archived."""
@@ -257,7 +264,7 @@ class KeepsSecrets(Protocol):
 
 @runtime_checkable
 class Goals(Protocol):
-    """The agent can pursue an objective over turns by itself."""
+    """The agent can pursue an objective by itself over several turns."""
 
     def goal(self, session: Session) -> dict[str, Any] | None:
         """The session's goal ("objective", "status", "tokens_used", "token_budget", ...) or None. Starts nothing."""
@@ -265,15 +272,15 @@ class Goals(Protocol):
     def change_goal(
         self, session: Session, objective: str | None, budget: int | None, act: str | None
     ) -> dict[str, Any] | None:
-        """Set an objective or a budget, or carry out an `act` ("pause", "resume", "clear"); the goal as it is then."""
+        """Set an objective or a budget, or carry out an `act` ("pause", "resume", "clear"); returns the new goal."""
 
 
 @runtime_checkable
 class Contained(Protocol):
-    """The agent can run in a container, by a command that the user has written (`--mode docker`)."""
+    """The agent can run in a container, with a command that the user has written (`--mode docker`)."""
 
     def check_contained(self, environ: Mapping[str, str], environment: Mapping[str, str], path: str) -> None:
-        """`Backend.check` for a session in a container, which gets the folder `path` to work in.
+        """`Backend.check` for a session in a container, which will work in the folder `path`.
 
         Raises:
             LaunchFailed: the agent cannot be started here in a container.
@@ -282,22 +289,22 @@ class Contained(Protocol):
 
 @runtime_checkable
 class ContinuesAtReset(Protocol):
-    """An agent whose turn a limit of its account has stopped can go on by itself once that resets."""
+    """An agent that a limit of its account has stopped can go on by itself when the limit resets."""
 
     def check_continues(self, environ: Mapping[str, str], environment: Mapping[str, str]) -> None:
-        """Called by `create` before anything is made, with the caller's environment and the agent's to be.
+        """Check that the agent can do this. Called by `create` like `Backend.check`.
 
         Raises:
-            Unsupported: this release of the agent cannot.
+            Unsupported: this version of the agent cannot.
         """
 
 
 class Heard(NamedTuple):
-    """What came in through a listener.
+    """The notices that a listener has received.
 
     Attributes:
         complaints: errors that the agent reports, in its own words.
-        moved: another look at the agent may show more, for instance that it asks something.
+        moved: the agent's state may have changed, for example because it asks something.
     """
 
     complaints: list[str]
@@ -305,28 +312,28 @@ class Heard(NamedTuple):
 
 
 class Listener(Protocol):
-    """Notices of an agent at work. `descriptor` is readable when there may be some."""
+    """Receives the notices of a working agent. `descriptor` is readable when there may be some."""
 
     descriptor: int
 
     def heard(self) -> Heard | None:
-        """What has come since the last call; None if nothing more can come."""
+        """The notices since the last call; None if no more can arrive."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class Listens(Protocol):
-    """An agent at work sends notices: of a model that it cannot reach, or that it begins to ask something."""
+    """A working agent sends notices, for example that it cannot reach the model, or that it asks something."""
 
     def listen(self, session: Session, soon: bool) -> Listener | None:
-        """A listener, or None if the agent is not at work or cannot be heard. Starts nothing. Called by `wait`.
+        """A listener, or None if the agent is not working or sends no notices. Starts nothing. Called by `wait`.
 
         Args:
-            soon: listen only if the agent may ask something the next moment; otherwise it is not worth the cost yet.
+            soon: listen only if the agent may ask something very soon; otherwise it is not worth the cost yet.
 
         Raises:
-            TimedOut: it should answer, and does not.
+            TimedOut: the agent's program does not answer.
         """
 
 
@@ -343,5 +350,5 @@ CAPABILITIES: dict[str, type] = {
 
 
 def capabilities(backend: Backend) -> list[str]:
-    """The names of what a backend can do beyond the core verbs, as `create --json` lists them."""
+    """The names of a backend's capabilities, as `create --json` lists them."""
     return [name for name, protocol in CAPABILITIES.items() if isinstance(backend, protocol)]

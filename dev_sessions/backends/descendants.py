@@ -1,7 +1,7 @@
-"""Finding and ending what an agent has started: by the process tree, and by the mark in the environment.
+"""Finds and ends the processes that an agent has started, by the process tree and by the mark in their environment.
 
-A process is not found if it has cleared or overwritten its environment and left the tree, or if another service has
-started it for the agent, with an environment of its own (systemd-run, a container, cron).
+A process is not found if it has left the tree and cleared or overwritten its environment, or if another service has
+started it for the agent with a different environment (systemd-run, a container, cron).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     Process = tuple[int, str]
 
-# Processes may start others as fast as they are ended: there is no more than this number of rounds.
+# The number of rounds is limited, since processes may start others as fast as we end them.
 _ROUNDS = 5
 
 
 def found(session: Session, root: int = 0) -> list[Process]:
-    """All that the agent has started and that runs, as (pid, start time).
+    """All running processes that the agent has started, as (pid, start time).
 
-    A tmux server that the agent has started passes the mark on to all that is opened in it later: the tmux sessions
-    that a person has visited are the person's.
+    A tmux server that the agent has started passes the mark on to everything that is opened in it later. So a tmux
+    session that a person has attached to counts as the person's.
 
     Args:
         root: pid of the agent; 0 to search by the mark alone.
@@ -40,19 +40,23 @@ def found(session: Session, root: int = 0) -> list[Process]:
 
 
 def end_all(session: Session, known: Iterable[Process], *steps: tuple[signal.Signals, float]) -> None:
-    """End all that the agent has started. `known` was found while the agent ran; for the steps see `terminate.end`."""
+    """End everything that the agent has started; for the steps see `terminate.end`.
+
+    Args:
+        known: the processes that were found while the agent was running.
+    """
     seen = {*known, *found(session)}
     servers = _servers(session, seen)
     end(sorted(seen), *steps)
     end_while(lambda: found(session), *steps)
-    for server in servers:  # a server may keep the panes of programs that have ended
+    for server in servers:  # a server may keep panes whose programs have ended
         for name in {name for _, is_visited, name in _panes(server) if not is_visited}:
             with server.alone():
                 server.run("kill-session", "-t", name, check=False)
 
 
 def end_while(wanted: Callable[[], list[Process]], *steps: tuple[signal.Signals, float]) -> None:
-    """End what is wanted, until nothing is: a process shows no mark while it becomes another program."""
+    """End the processes that `wanted` returns until there are none: one that is executing a program shows no mark."""
     for _ in range(_ROUNDS):
         left = wanted()
         if not left:
@@ -67,8 +71,8 @@ def _mark(session: Session) -> bytes:
 def _servers(session: Session, inside: Iterable[Process]) -> list[Tmux]:
     """The tmux servers that the agent has started and in which these processes run.
 
-    None for a container: its socket is another one here, or missing, and a server on it could have our tmux run
-    commands.
+    There are none for a container: its socket is missing here or is a different one, and a server behind it could make
+    our tmux run commands.
     """
     if session.contained:
         return []

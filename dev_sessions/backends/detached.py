@@ -1,4 +1,4 @@
-"""A process that outlives the command that starts it, and notes its own pid."""
+"""Starts a process that outlives the current command and notes its own pid."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ exec "$@"
 
 
 def start(argv: Sequence[str], environ: Mapping[str, str], log: str, note: str | None = None) -> int:
-    """Start a program in a session of its own, without input; what it prints is added to the file `log`. Its pid.
+    """Start a program in its own process session, without input; its output is appended to the file `log`.
+
+    Returns its pid.
 
     Args:
-        note: the file in which it notes itself; it works in / then.
+        note: the file in which the process notes itself; its working folder is then /.
 
     Raises:
         StoreError: the system cannot start a process.
@@ -49,7 +51,7 @@ def start(argv: Sequence[str], environ: Mapping[str, str], log: str, note: str |
 
 
 def noted(path: str) -> tuple[int, str] | None:
-    """Pid and start time of the process that has noted itself in that file; it may have ended."""
+    """Pid and start time of the process noted in that file; it may have ended."""
     value = files.read_json(path)
     if not isinstance(value, dict) or type(value.get("pid")) is not int:
         return None

@@ -1,4 +1,4 @@
-"""What the readers of the agents' logs share: times, open tool calls, and how entries show tool calls."""
+"""Functions that the readers of all agents' logs share: times, open tool calls, tool calls as entries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class EntryMaker:
-    """Makes the entries of one log; a reader of the log sets the turn and the time that it has reached."""
+    """Makes the entries of one log; the reader of the log keeps the current turn and time up to date."""
 
     def __init__(self) -> None:
         self.turn: str | None = None
@@ -41,14 +41,14 @@ def seconds(stamp: Any) -> float:
     year, month, day, hour, minute, second = map(int, parts[:6])
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return 0.0
-    # `datetime` takes 4 ms to import. Years begin in March here, so that a leap day is the last of its year.
+    # `datetime` takes 4 ms to import. Years begin in March here, so that a leap day is the last day of a year.
     year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
     days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719_469
     return ((days * 24 + hour) * 60 + minute) * 60 + second + float(f"0.{parts[6]}")
 
 
 def without_bytes(value: Any) -> Any:
-    """The same value without the bytes of images and documents, which are counted instead."""
+    """The value with the bytes of images and documents replaced by their number."""
     if isinstance(value, list):
         return [without_bytes(one) for one in value]
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""An agent as a program on this machine, apart from any session: where it is, its version, its home and skills folder.
+"""An agent's program on this machine: its path, its version, its home and skills folder.
 
-Reads no secret: for a login it looks only whether the file or variable is there.
+It reads no secrets: to see whether there is a login, it only checks that the file or variable exists.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Program(NamedTuple):
     Attributes:
         name: as in `create --cli`; also its name on PATH.
         title: its name in messages.
-        variable: names its path, if set.
-        home_variable: names its home folder, if set.
-        folder: its folder in a user's home, and in a project.
-        oldest, newest: the oldest and the newest version that was tested.
-        login_file: in its home, exists once somebody has logged in.
-        login_variables: any of them counts as a login.
-        install: how to get it.
-        socket: of its server, in its home; empty if it has none.
-        troubles: what in its home keeps its sessions from working, each with its remedy.
+        variable: the environment variable that may contain its path.
+        home_variable: the environment variable that may contain the path of its home folder.
+        folder: the name of its folder in a user's home and in a project.
+        oldest, newest: the oldest and the newest tested version.
+        login_file: a file in its home that exists once somebody has logged in.
+        login_variables: environment variables; any of them counts as a login.
+        install: how to install it.
+        socket: its server's socket, in its home; empty if it has no server.
+        troubles: problems in its home that keep its sessions from working, each with its remedy.
     """
 
     name: str
@@ -65,23 +65,23 @@ class Program(NamedTuple):
         return find(environ, self.name, self.variable, missing)
 
     def path(self, environ: Mapping[str, str]) -> str | None:
-        """The same, or None if there is none that can be run."""
+        """The absolute path of the program; None if it cannot be run."""
         try:
             return self.find(environ)
         except LaunchFailed:
             return None
 
     def home(self, environ: Mapping[str, str]) -> str:
-        """Its folder in the user's home, or the one that its variable names; the agent does not expand ~ there."""
+        """Its folder in the user's home, or the one that its variable names (the agent does not expand ~ there)."""
         named = environ.get(self.home_variable)
         return os.path.abspath(named) if named else os.path.join(config.user_home(environ), self.folder)
 
     def skills(self, environ: Mapping[str, str], project: str | None = None) -> str:
-        """Where it looks for skills: the user's own, or those of a project."""
+        """The folder where it finds the user's skills, or those of a project."""
         return os.path.join(os.path.join(project, self.folder) if project else self.home(environ), "skills")
 
     def logged_in(self, environ: Mapping[str, str]) -> bool:
-        """True if there are signs of a login; a wrong one shows only when the agent runs."""
+        """True if there seems to be a login; only the agent itself can find out that it is invalid."""
         return any(environ.get(name) for name in self.login_variables) or os.path.exists(
             os.path.join(self.home(environ), self.login_file)
         )
@@ -102,7 +102,7 @@ class Program(NamedTuple):
         return any(found) and found < version_numbers(self.oldest)
 
     def stale_socket(self, environ: Mapping[str, str]) -> str | None:
-        """The socket of its server, if it exists and nobody listens on it."""
+        """The socket of its server, if it exists but nothing listens on it."""
         import socket
 
         path = os.path.join(self.home(environ), self.socket)
@@ -125,10 +125,13 @@ def version_numbers(version: str) -> tuple[int, ...]:
 
 
 def find(environ: Mapping[str, str], program: str, variable: str, missing: LaunchFailed) -> str:
-    """The absolute path of `program`: the one that `variable` names, else the first on PATH.
+    """The absolute path of `program`: the path in `variable`, or else the first one on PATH.
+
+    Args:
+        missing: the error to raise if there is none.
 
     Raises:
-        LaunchFailed: it cannot be run; `missing`: it does not exist.
+        LaunchFailed: it does not exist, or cannot be run.
     """
     import shlex
     import shutil
@@ -156,10 +159,12 @@ def ask(
     seconds: float,
     request: bytes | None = None,
 ) -> str | None:
-    """The first answer that `wanted` finds in a line of a program's output. The program is ended then.
+    """Run a program until `wanted` finds an answer in a line of its output; returns the answer and ends the program.
+
+    Returns None if there is no answer in time, or if the program ends or cannot be started.
 
     Args:
-        seconds: None is returned after that, and also if the program ends or cannot be started.
+        seconds: the time limit.
         request: written to its standard input, which stays open; None: it has no input.
     """
     import subprocess
@@ -167,7 +172,7 @@ def ask(
     try:
         process = subprocess.Popen(
             argv,
-            bufsize=0,  # so that closing a pipe that nobody reads has nothing left to write
+            bufsize=0,  # so that closing a pipe that nobody reads does not write anything
             env=dict(environ),
             cwd="/",
             stdin=subprocess.DEVNULL if request is None else subprocess.PIPE,
@@ -188,7 +193,7 @@ def ask(
             return None
         finally:
             try:
-                os.killpg(process.pid, signal.SIGKILL)  # a wrapper may have started the real one
+                os.killpg(process.pid, signal.SIGKILL)  # the whole group: a wrapper may have started the program
             except ProcessLookupError:
                 pass
 

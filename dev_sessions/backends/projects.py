@@ -1,4 +1,4 @@
-"""What a project brings along for an agent, found by name."""
+"""Finds a project's own files for an agent by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 def found(path: str, names: Sequence[str], top: str = "/", own: str = "") -> list[str]:
-    """Those of `names` that are in the folder `path` or in one above it, the nearest first; relative to `path`.
+    """The paths, relative to `path`, of the `names` that exist in it or in a folder above it; the nearest first.
 
     Args:
         path, top: the folders where the search begins and ends, absolute.
-        own: a folder of the user's that does not count, absolute.
+        own: a folder of the user's own files, absolute, which is skipped.
     """
     there, folder = [], path
     while True:

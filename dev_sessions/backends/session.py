@@ -1,4 +1,4 @@
-"""What every look at a session needs of a backend; cheaper to import than the protocols of `base`."""
+"""The types that every read of a session needs; they are quicker to import than the protocols of `base`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Session:
 
     @property
     def private(self) -> dict[str, Any]:
-        """The backend's own part of the record, opaque to all others."""
+        """The backend's own part of the record; nothing else interprets it."""
         return dict(self.record.get("backend") or {})
 
     @property
@@ -47,17 +47,17 @@ class Session:
 
     @property
     def bare(self) -> bool:
-        """True if its agent was started without the project's own files for agents, as a revived one has to be."""
+        """True if its agent was started without the project's own files for agents; a restart must omit them too."""
         return self.record.get("left_out") is not None
 
     @property
     def being_created(self) -> bool:
-        """True if a `create` works on it; its process may go on after that (a gateway), so `ready_at` counts too."""
+        """True while a `create` is starting it. `ready_at` counts too, since that process may go on (a gateway)."""
         return not self.record.get("ready_at") and processes.is_running(*processes.noted(self.record.get("creator")))
 
 
 class Observation(NamedTuple):
-    """What an agent has reported, in order, and what can be seen of it now."""
+    """An agent's reports, in order, and a probe of its current state."""
 
     facts: list[Fact]
     probe: Probe
@@ -67,9 +67,9 @@ class Sources(NamedTuple):
     """What to watch for a change.
 
     Attributes:
-        paths: files and folders where every change matters.
-        processes: whose end matters, as (pid, start time).
-        arrivals: folders into which files are moved whole; drafts in them do not matter.
+        paths: files and folders; every change matters.
+        processes: as (pid, start time); their end matters.
+        arrivals: folders; only files that are moved into them matter, not those being written.
     """
 
     paths: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A file that an agent writes line by line, read as it grows."""
+"""Reads a file that an agent writes line by line, while it grows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Growing:
     """The finished lines of a file that may grow, or not exist yet.
 
     Args:
-        opened: how to open it, where that needs care.
+        opened: opens the file, if `open` is not safe enough.
     """
 
     def __init__(self, path: str, opened: Callable[[str], IO[bytes]] | None = None) -> None:

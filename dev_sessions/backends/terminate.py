@@ -1,4 +1,4 @@
-"""Ending processes, politely first."""
+"""Ends processes, with gentle signals first."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Iterable
 
-# Between two looks on systems where the end of a process is not an event. Seconds.
+# How often to check on systems that do not report the end of a process. Seconds.
 _TICK = 0.05
 
 
 def end(wanted: Iterable[tuple[int, str]], *steps: tuple[signal.Signals, float]) -> None:
-    """Send each signal in turn to those that still run, and wait for their end.
+    """Send each signal in turn to the processes that are still running, and wait for their end.
 
     Args:
-        wanted: processes, as (pid, start time): another process with the same pid gets no signal.
-        steps: signals, and how many seconds to wait after each at most.
+        wanted: processes, as (pid, start time); another process with the same pid gets no signal.
+        steps: signals, each with the number of seconds to wait after it at most.
     """
     left = list(wanted)
     for number, seconds in steps:
