@@ -2,7 +2,7 @@
 
     python scripts/check_package.py
 
-It installs in three ways: with pip in an empty environment (the wheel, built from the sdist), and with
+It installs in three ways at once: with pip in an empty environment (the wheel, built from the sdist), and with
 pipx and uv (the checkout). Each must provide a `dev-sessions` that runs outside the checkout. tox calls
 this in an environment that has build, pipx and uv.
 """
@@ -19,6 +19,7 @@ import tempfile
 import venv
 import zipfile
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,8 +36,10 @@ def main() -> None:
         sdist, wheel = build(scratch / "dist")
         check_sdist(sdist)
         check_wheel(wheel)
-        for install in (with_pip, with_pipx, with_uv):
-            check_command(install(wheel, scratch / install.__name__), scratch)
+        with ThreadPoolExecutor() as pool:
+            installs = (with_pip, with_pipx, with_uv)
+            for program in pool.map(lambda install: install(wheel, scratch / install.__name__), installs):
+                check_command(program, scratch)
 
 
 def build(folder: Path) -> tuple[Path, Path]:
