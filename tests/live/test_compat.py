@@ -31,7 +31,6 @@ def claude() -> str:
 
 @pytest.fixture(scope="module")
 def shared(claude: str) -> Iterator[Lab]:
-    """One lab for each of them."""
     with Lab(claude, "compat") as made:
         yield made
 

@@ -376,9 +376,8 @@ def subagent_asks(stage: Stage) -> Iterator[None]:
     stage.lab.until((stage.lab.project / "x").exists, "the subagent goes on")
 
     def reported() -> bool:
-        """The agent is told that the subagent has ended, or that it was waited for (2.1.197 and older)."""
-        told = json.dumps(stage.lab.transcript(stage.id))
-        return "<task-notification>" in told or "async_launched" not in told
+        """The agent is told that the subagent has ended."""
+        return "<task-notification>" in json.dumps(stage.lab.transcript(stage.id))
 
     stage.held(stage.b)
     stage.lab.until(reported, "the end of the subagent")

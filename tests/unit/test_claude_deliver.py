@@ -126,7 +126,7 @@ def test_only_texts_that_the_box_accepts_unchanged_are_typed(text):
 
 
 # What Claude recognises in a paste: the path of an image (it splits at line feeds and at blanks before a path, drops
-# quotes and backslashes), a report of the terminal's focus, and "!" at the beginning (2.1.150 to 2.1.332).
+# quotes and backslashes), a report of the terminal's focus, and "!" at the beginning (2.1.221 to 2.1.332).
 _RECOGNISED = re.compile(r"\.\\?(p\\?n\\?g|jpe?g|gif|webp)|\[[IO]$|^!", re.IGNORECASE)
 PICTURES = [
     "shot.png",

@@ -1,4 +1,4 @@
-"""What `--always` has Claude Code allow, given what it offers (2.1.150 to 2.1.330)."""
+"""What `--always` has Claude Code allow, given what it offers (2.1.221 to 2.1.330)."""
 
 from __future__ import annotations
 

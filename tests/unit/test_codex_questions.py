@@ -1,4 +1,4 @@
-"""An app-server's requests as questions, and whose answer a call got. Requests as 0.139 and 0.169 send them."""
+"""An app-server's requests as questions, and whose answer a call got. Requests as 0.146 and 0.171 send them."""
 
 from __future__ import annotations
 

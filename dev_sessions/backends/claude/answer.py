@@ -4,10 +4,10 @@ The hook (see `hooks`) waits on a pipe that belongs to this one question, while 
 (see `questions`); either side may answer. A word through the pipe makes it print the answer, which is in a file beside
 the pipe. If a person says yes in the dialog, the hook does not learn of it and waits until the turn ends; with no, or
 Escape, it gets SIGTERM. A hook that was killed leaves the question to the dialog, with nobody at the other end of the
-pipe (2.1.150 to 2.1.332).
+pipe (2.1.221 to 2.1.332).
 
 An answer has to hold `updatedInput`: 2.1.330 ignores a bare "allow" to a plan. The transcript says who was first: by an
-attachment `hook_permission_decision` with the id of the tool call, or, in older versions, only by the call's result.
+attachment `hook_permission_decision` with the id of the tool call, once the call has its result.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _is_taken(
             if ours is not None:
                 return ours
             if gone and now - gone > _LAG and answer.decision in ("allow", "always"):
-                return True  # it goes on as allowed; older ones do not say by whom before the tool has ended
+                return True  # it goes on as allowed, and does not say by whom before the tool has ended
             watcher.wait(0.5)
     raise DeliveryUnknown(
         f"{session.id} was given the answer and has not shown within {timeout:g} s what became of it",

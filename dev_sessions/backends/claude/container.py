@@ -163,7 +163,7 @@ def _config_around(path: str) -> str | None:
 
 
 def is_transcript(path: str, config: str) -> bool:
-    """True if `path` is where a Claude with this configuration folder keeps a transcript (2.1.150 to 2.1.332)."""
+    """True if `path` is where a Claude with this configuration folder keeps a transcript (2.1.221 to 2.1.332)."""
     return path.startswith(config) and _TRANSCRIPT.fullmatch(path, len(config)) is not None
 
 

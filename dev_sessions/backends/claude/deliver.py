@@ -2,7 +2,7 @@
 
 The receipt is Claude's own report (UserPromptSubmit) of a prompt equal to ours; without hooks, its transcript. The
 screen only steers: text is pasted into an empty box, and Enter is pressed only while the box shows our text. A key on
-a dialog would answer it. (Claude Code 2.1.150 to 2.1.332, tmux 3.3a.)
+a dialog would answer it. (Claude Code 2.1.221 to 2.1.332, tmux 3.3a.)
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ def _survives(text: str) -> bool:
 
 
 def pieces(text: str) -> list[str]:
-    """`text` in pastes that Claude reads as nothing but text (2.1.150 to 2.1.332).
+    """`text` in pastes that Claude reads as nothing but text (2.1.221 to 2.1.332).
 
     Each has at most `_PIECE` characters and one line feed, or it would be marked as pasted content. The line feed comes
-    first, so that no paste begins with "!": an older Claude would go into shell mode. No paste holds a dot and a word
+    first, so that no paste begins with "!": Claude would go into shell mode. No paste holds a dot and a word
     behind it: one in which a path ends in ".png" (or another of a list) is replaced by the image, or inserted late,
     behind the next ones. None ends in "[I" or "[O", which are cut off as reports of the terminal's focus. The last one
     ends with a blank, which Claude trims: without it a trailing backslash would turn our Enter into a line feed, and a
@@ -348,7 +348,7 @@ def received(session: Session, text: str, since: float, ask_queue: bool = True) 
 def _queued(session: Session, entry: dict[str, Any], text: str, since: float) -> bool:
     """True if this line of the transcript says that the prompt was queued; it is then kept as the missing report.
 
-    Up to 2.1.197 at least, no hook reports that a prompt was taken while a turn was running.
+    In 2.1.221, no hook reports that a prompt was taken while a turn was running.
     """
     at = transcript.stamp(entry)
     payload = Payload(f"queued-{int(at * 1000)}.json", at, json.dumps(entry).encode())

@@ -1,6 +1,6 @@
 """Claude Code's input box and dialogs, recognised on its screen. Pure functions over the text of a capture.
 
-Used only where Claude offers no event: before its first hook, and for the input box. As of 2.1.150 to 2.1.332, classic
+Used only where Claude offers no event: before its first hook, and for the input box. As of 2.1.221 to 2.1.332, classic
 renderer: the box is between two rules, and the upper one may end with the session's name; its first line begins with
 the prompt sign in the first column, the next ones with two blanks, and the cursor is in it. A dialog's selected option
 is marked with the same sign, indented.
@@ -24,7 +24,7 @@ _LIMIT_COMMAND = f"{_PROMPT_SIGN} /rate-limit-options"
 _PLACEHOLDERS = ("Press up to edit queued messages",)
 _SELECTED = re.compile(r"^\s+❯\s|^❯ \d+\.")
 _OPTION = re.compile(r"^\s*(❯)?\s*(?:\d+\.\s+)?(\S.*?)\s*$")
-# 2.1.197 and older show this instead of the middle of a text of more than 10,000 characters (without blanks here).
+# 2.1.221 shows this instead of the middle of a text of more than 10,000 characters (without blanks here).
 _TRUNCATED = re.compile(r"\[\.\.\.Truncatedtext#\d+\+\d+lines\.\.\.\]")
 # Below the last rule while the whole transcript is shown instead of the box, and the key that leaves it again.
 _TRANSCRIPT = re.compile(r"^[─━]{3,}\n\s+Showing detailed transcript · ctrl\+o to toggle\b", re.MULTILINE)

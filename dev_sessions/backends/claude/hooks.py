@@ -4,12 +4,12 @@ A hook is one line of `sh` inside the settings that the session is started with:
 costs about 5 ms, and neither blocks nor fails the agent (a hook that fails is shown on the user's screen; exit code 2
 of a UserPromptSubmit hook would block the prompt). The user's own hooks run beside ours and are not touched.
 
-A teammate that Claude starts in a tmux pane of its own (agent teams, 2.1.197 to 2.1.332) is another process with
+A teammate that Claude starts in a tmux pane of its own (agent teams, 2.1.221 to 2.1.332) is another process with
 another conversation, and it gets the same settings. Its hooks write nothing: a report counts only if it comes from the
 pane of the process that reported first, which is the one that we started. A `claude` that the agent runs from its Bash
 tool does not get the settings. Subagents, and teammates without a pane, report under the agent's own session id.
 
-Payload fields as of Claude Code 2.1.150 to 2.1.332, found by experiment.
+Payload fields as of Claude Code 2.1.221 to 2.1.332, found by experiment.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from ...state.folder import Payload
     from ..session import Session
 
-# All known to 2.1.78 and newer; an older Claude Code refuses to start on a hook that it does not know.
 EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest", "Stop", "StopFailure", "SessionEnd")
 
 # The tags around a long pasted text in a prompt (2.1.283 and newer), and the line feeds that Claude adds before them.
@@ -218,13 +217,13 @@ def _gone(payload: Payload, reason: str) -> Fact | None:
 
 
 def task_of(prompt: str) -> str | None:
-    """The background task that has ended, if Claude gave itself that prompt to say so (2.1.150 to 2.1.332)."""
+    """The background task that has ended, if Claude gave itself that prompt to say so (2.1.221 to 2.1.332)."""
     found = _NOTIFIED.match(prompt)
     return found[1] if found else None
 
 
 def launched(result: Any) -> str | None:
-    """The id of the subagent that a tool has started in the background, by the tool's result (2.1.150 to 2.1.332)."""
+    """The id of the subagent that a tool has started in the background, by the tool's result (2.1.221 to 2.1.332)."""
     known = isinstance(result, dict) and result.get("status") == "async_launched"
     return text_of(result, "agentId") if known else None
 
@@ -263,7 +262,7 @@ def _ended(payload: Payload, fields: dict[str, Any]) -> Fact:
 def reason(fields: dict[str, Any]) -> str | None:
     """Why a turn failed, by the kind of error that reports and transcript share; the time of a reset is in the latter.
 
-    "rate_limit" is the answer 429: a limit of the plan's, or of an API key (2.1.150 to 2.1.332).
+    "rate_limit" is the answer 429: a limit of the plan's, or of an API key (2.1.221 to 2.1.332).
     """
     return LIMIT if fields.get("error") == "rate_limit" else None
 

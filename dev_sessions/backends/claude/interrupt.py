@@ -4,7 +4,7 @@ Escape ends it within some 0.2 s; the status file shows that, and no hook report
 prompt back into the input box, where it would be mixed into the next one: it is removed (2.1.330).
 
 Escape does not end subagents, which run in the background; Ctrl-X Ctrl-K, pressed twice, does. Claude then reports that
-to itself in a turn of its own, which is ended too. Without subagents, these keys do nothing (2.1.150 to 2.1.332).
+to itself in a turn of its own, which is ended too. Without subagents, these keys do nothing (2.1.221 to 2.1.332).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pressing keys on Claude Code: the user's own key bindings, dialogs, and an agent that was suspended by Ctrl-Z.
 
-As of 2.1.150 to 2.1.332 Claude cannot be made to ignore the user's `keybindings.json`, and reads it again when it
+As of 2.1.221 to 2.1.332 Claude cannot be made to ignore the user's `keybindings.json`, and reads it again when it
 changes. The last binding of a key counts, in the contexts of the input box. Enter submits unless it is bound to
 something else, and then only another key may submit; a key that is unbound (null) has no action, but still edits the
 text.
@@ -184,7 +184,7 @@ def continue_suspended(session: Session, screen: Screen) -> None:
     """Continue a Claude that a person has suspended (Ctrl-Z). Called before any key is pressed, under the lock.
 
     Its process does not stop, since a pane's program has no shell above it: Claude gives the terminal back, in the mode
-    for a shell, and reads no key until SIGCONT comes (2.1.150 to 2.1.332). A stopped process goes on by it too.
+    for a shell, and reads no key until SIGCONT comes (2.1.221 to 2.1.332). A stopped process goes on by it too.
     """
     process = session.folder.process()
     if process is None or not _is_suspended(process[0]):

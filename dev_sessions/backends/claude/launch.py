@@ -44,7 +44,7 @@ _VARIABLES = {
 # Claude without what a project brings along: it reads none of the project's settings (hooks, statusLine, environment,
 # permissions), .mcp.json, CLAUDE.md, skills, agents and commands. In a folder that is not trusted Claude runs no hooks,
 # ours included, and an answer to its dialog would be remembered for a person's own Claude too. The variable keeps it
-# from asking (2.1.150 to 2.1.332).
+# from asking (2.1.221 to 2.1.332).
 _BARE_WORDS = ("--setting-sources", "user")
 _BARE_VARIABLES = {"CLAUDE_CODE_SANDBOXED": "1"}
 # The names of these things in a project.

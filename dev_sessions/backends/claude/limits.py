@@ -1,7 +1,7 @@
 """A limit of the account that ended a turn: when it resets, and whether Claude Code goes on then.
 
 The report (StopFailure) says that it was a limit. The rest is in the transcript alone, and only for those who have
-logged in: when it resets (in 2.1.330 and 2.1.332, not in 2.1.197), that Claude will go on by itself then (a notice
+logged in: when it resets (in 2.1.330 and 2.1.332), that Claude will go on by itself then (a notice
 behind the error; one more if that is cancelled), and which prompt is the one of its going on.
 """
 

@@ -3,7 +3,7 @@
 They come from our hooks' reports, Claude's own status file, its process, and, only where these leave a question open,
 the end of its transcript.
 
-Claude Code's status file is `<config>/sessions/<pid>.json` (2.1.119 and newer): `status` is busy, idle, waiting or
+Claude Code's status file is `<config>/sessions/<pid>.json`: `status` is busy, idle, waiting or
 shell (idle, with a background command), `statusUpdatedAt` in milliseconds since the epoch.
 """
 

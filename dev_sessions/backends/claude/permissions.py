@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# For tools that change files Claude offers a mode instead of a rule (2.1.150 to 2.1.330).
+# For tools that change files Claude offers a mode instead of a rule (2.1.221 to 2.1.330).
 _CHANGES_FILES = ("Bash", "Edit", "MultiEdit", "NotebookEdit", "Write")
 _WILDCARDS = ("*", "?", "[", "{", "\\")
 

@@ -1,14 +1,14 @@
-"""The questions of Claude Code that are still open (2.1.150 to 2.1.332, found by experiment).
+"""The questions of Claude Code that are still open (2.1.221 to 2.1.332, found by experiment).
 
 The hook that reports a question (see `hooks`) holds a pipe until it is answered. The other evidence depends on who
 asks:
 
-- The agent itself, or a subagent in the foreground (up to 2.1.197, unless the model wants it otherwise): the dialog is
-  on the screen while the hook waits, and either side may answer. A yes in the dialog does not end the hook, but the
-  status file leaves `waiting`; a no, or Escape, ends it.
-- A subagent in the background (every one of 2.1.332): there is no dialog while the hook waits, and neither the status
-  nor the end of the agent's own turn says anything about the question. Stopping the subagent ends the hook. A hook of
-  the user's may answer first and does not end ours; the transcript of the subagent says so.
+- The agent itself, or a subagent in the foreground (in 2.1.221, if the model wants it so): the dialog is on the screen
+  while the hook waits, and either side may answer. A yes in the dialog does not end the hook, but the status file
+  leaves `waiting`; a no, or Escape, ends it.
+- A subagent in the background (in 2.1.332, all of them): there is no dialog while the hook waits, and neither the
+  status nor the end of the agent's own turn says anything about the question. Stopping the subagent ends the hook. A
+  hook of the user's may answer first and does not end ours; the transcript of the subagent says so.
 
 A hook that is killed leaves the question to the dialog, or brings the dialog up.
 """

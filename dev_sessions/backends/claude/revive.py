@@ -1,7 +1,7 @@
 """Starting Claude Code again on the conversation that a session had.
 
 `claude --resume` finds a conversation by its id, in the transcripts of the folder that it is started in, and goes on in
-the same transcript under the same id. A conversation without a prompt cannot be resumed (2.1.150 to 2.1.330).
+the same transcript under the same id. A conversation without a prompt cannot be resumed (2.1.221 to 2.1.330).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Claude Code's transcript: its lines, what they mean, and the facts that they state.
 
-One JSON object a line, as of 2.1.150 to 2.1.332; unknown entries are skipped, and so is a line that is not finished
+One JSON object a line, as of 2.1.221 to 2.1.332; unknown entries are skipped, and so is a line that is not finished
 yet. The transcript lags behind the hooks by some 0.1 s. It alone records an interrupt, and what became of a prompt that
 was taken during a turn; where hooks are switched off, it is the only source.
 """
@@ -109,7 +109,7 @@ def since(path: str, when: float) -> list[dict[str, Any]]:
             found.append((at, entry))
         elif at and entry.get("type") in _IN_ORDER:
             break
-    # 2.1.197 and older write the lines of a session's first second in any order. An attachment, whose time may be older
+    # 2.1.221 may write the lines of a session's first second in any order. An attachment, whose time may be older
     # than the time of its writing, stays behind the line before it.
     newest, timed = 0.0, []
     for at, entry in reversed(found):
@@ -197,7 +197,7 @@ class _FactReader:
             case "assistant", _:
                 texts = assistant_texts(entry)
                 if texts and entry.get("isApiErrorMessage"):
-                    # Nothing marks the end of a turn that failed (2.1.330); where an older version does, it has ended.
+                    # Nothing else marks the end of a turn that failed (2.1.330); in 2.1.221 another line follows.
                     error = {"error": texts[-1], "reason": hooks.reason(entry), "resets_at": reset(entry)}
                     return self._end(at, FAILED, **error)
                 self._reply = texts[-1] if texts else self._reply

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
     from ..session import Session
 
-# The Stop hook of an older one does not report background work, and before 2.1.133 the transcript does not record a
-# turn's end where hooks are switched off: we would show wrong states. Before 2.1.119 there is no status file, and no
-# interrupt is seen. 2.1.77 and older stop at our settings: they do not know the hook StopFailure.
+# The oldest release of the 120 days before this dev-sessions; nothing serves older ones.
 OLDEST = "2.1.221"
 # The newest one that dev-sessions was tested with.
 NEWEST = "2.1.332"

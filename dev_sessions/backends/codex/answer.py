@@ -1,7 +1,7 @@
 """Answering a question of a thread: a reply to the app-server's own request.
 
 The first answer counts, and the server drops later ones silently; so only the result of the call shows whose answer was
-first (0.139 and 0.169). A refusal cannot carry a reason: that is sent to the running turn just before it, and the model
+first (0.146 and 0.171). A refusal cannot carry a reason: that is sent to the running turn just before it, and the model
 gets both together.
 """
 

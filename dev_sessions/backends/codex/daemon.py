@@ -104,7 +104,7 @@ def _serves_others(place: Place) -> bool:
                     thread = connection.call("thread/read", threadId=id)["thread"]
                 except Refused:
                     continue
-                # One of ours at rest may be left for a minute, by a `create` that was killed. 0.139 does not name the
+                # One of ours at rest may be left for a minute, by a `create` that was killed. 0.146 does not name the
                 # originator, and a person's Codex never joins it.
                 theirs = thread.get("originator") not in (None, CLIENT["name"])
                 if theirs or status(thread.get("status")).kind == "active":

@@ -1,6 +1,6 @@
 """Ending a turn: the agent's own part of it, its subagents', and the commands that both have left running.
 
-`turn/interrupt` ends the turn of one thread, and of no subagent (0.139, 0.169, 0.171).
+`turn/interrupt` ends the turn of one thread, and of no subagent (0.146, 0.171).
 """
 
 from __future__ import annotations

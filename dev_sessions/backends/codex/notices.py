@@ -64,7 +64,7 @@ class CodexListener:
             notices = self._connection.news()
         except (Lost, Silent):
             return None
-        # A client that has joined an agent gets the requests of its subagents too, also of later ones (0.139 to 0.171).
+        # A client that has joined an agent gets the requests of its subagents too, also of later ones (0.146 to 0.171).
         ours = [one for one in notices if one.id is not None or one.params.get("threadId") in self._threads]
         moved = any(one.id is not None or one.method == "thread/status/changed" for one in ours)
         complaints = (complaint(one, thread) for one in ours for thread in self._threads)

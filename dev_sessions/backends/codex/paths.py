@@ -103,7 +103,7 @@ def record_path(session: Session) -> str | None:
 
 
 def find_rollout(home: str, thread: str, expected: str | None = None) -> str | None:
-    """The rollout of a thread; None if it was archived, deleted, or never written. Folders of 0.139 to 0.171."""
+    """The rollout of a thread; None if it was archived, deleted, or never written. Folders of 0.146 to 0.171."""
     if expected and os.path.exists(expected):
         return expected
     top = os.path.join(home, "sessions")

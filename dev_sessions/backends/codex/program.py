@@ -47,7 +47,7 @@ def home_of(program: str, environ: Mapping[str, str]) -> str:
     """The CODEX_HOME, absolute, in which that program works if it is started in that environment.
 
     A script may set another one than its environment names, so it is asked: Codex reports its home in the answer to the
-    first request on standard input (0.139, 0.169, 0.171; some 0.3 s).
+    first request on standard input (0.146, 0.171; some 0.3 s).
     """
     named = paths.home_of(environ)
     if not is_script(program):

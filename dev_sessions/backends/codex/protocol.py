@@ -1,6 +1,6 @@
 """The messages of Codex's app-server: JSON-RPC 2.0 without its "jsonrpc" field. Pure: no input, no output.
 
-Shapes as of Codex 0.139.0 to 0.171.0.
+Shapes as of Codex 0.146.0 to 0.171.0.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Codex's log of a thread, the rollout file, read as events: for facts, replies, and the whole conversation.
 
 It is written before the app-server reports anything (0.169.0: a turn's end some 10 ms before `turn/completed`), goes on
-when nobody is connected, and outlives the server. Lines as of 0.139 to 0.171: `{"timestamp", "type", "payload"}`.
+when nobody is connected, and outlives the server. Lines as of 0.146 to 0.171: `{"timestamp", "type", "payload"}`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Event(NamedTuple):
         client: our id of the message, in a prompt.
         left: how many commands were running when the turn ended.
         reason, resets_at: as in a `Fact`.
-        root: the turn for whose subagent Codex has begun this turn by itself, or the turn's own id; not in 0.139.
+        root: the turn for whose subagent Codex has begun this turn by itself, or the turn's own id; not in 0.146.
     """
 
     kind: str
@@ -170,7 +170,7 @@ def story(lines: Iterable[bytes], size: int = 0) -> Story:
         if line.kind == "response_item":
             if line.type in OUTPUTS:
                 call, text = calls.pop(line.call, None), str(payload.get("output"))
-                if call and call.name == "spawn_agent":  # 0.139; newer versions have items for it
+                if call and call.name == "spawn_agent":  # 0.146; newer versions have items for it
                     started = (files.parse_object(text.encode(errors="replace")) or {}).get("agent_id")
                     agents.update({started: None} if isinstance(started, str) else {})
                 number = text.partition("\nOutput:\n")[0].partition(_RUNNING)[2].partition("\n")[0]
@@ -251,7 +251,7 @@ class Turns:
 def _failure(error: Any) -> tuple[str | None, str | None]:
     """The error of a turn, in the words of the model's server if there are any, and its reason in ours.
 
-    A limit of a plan or an API key is what the model's server answers with the status 429 (0.169.0, 0.171.0).
+    A limit of a plan or an API key is what the model's server answers with the status 429 (0.171.0).
     """
     if not error:
         return None, None

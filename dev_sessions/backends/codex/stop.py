@@ -1,7 +1,7 @@
 """Ending a session, and the commands that it or one of its turns has left running.
 
-Those are known by the mark in their environment. `turn/interrupt` ends the command that runs and its process group
-(0.169), or nothing at all (0.139). A command in a session of its own or in the background goes on in both.
+Those are known by the mark in their environment. `turn/interrupt` ends the command that runs with
+its process group, or nothing at all; never a command in a session of its own or in the background.
 """
 
 from __future__ import annotations

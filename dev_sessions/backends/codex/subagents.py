@@ -1,7 +1,7 @@
 """The subagents that a session's agent has started: threads of their own, each with a rollout of its own.
 
 Codex ends a turn when its agent has answered, even if subagents are still at work, and these end without waking the
-agent (0.139, 0.169, 0.171). For us the turn ends with them: `Whole` puts that into the events of the session's thread.
+agent (0.146, 0.171). For us the turn ends with them: `Whole` puts that into the events of the session's thread.
 Nothing else in a subagent's rollout counts as the session's.
 """
 

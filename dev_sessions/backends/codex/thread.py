@@ -5,7 +5,7 @@ environment of its commands is kept in the session's folder (0600) and given aga
 
 A project's `.codex` (configuration, hooks, rules, MCP servers) is used by Codex only if the folder is trusted in its
 config.toml, its AGENTS.md always. When a thread that may write is started, Codex notes the folder as trusted there by
-itself, unless it is called untrusted (0.139.0 to 0.171.0).
+itself, unless it is called untrusted (0.146.0 to 0.171.0).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def launch(launch: Launch) -> None:
         try:
             account = connection.call("account/read", refreshToken=False)
             if account.get("requiresOpenaiAuth") and not account.get("account"):
-                # A server with a broken configuration (0.139) works with defaults, of the login too. This refuses then.
+                # A server with a broken configuration works with defaults, of the login too. This refuses then.
                 connection.call("config/read")
                 raise LaunchFailed("Codex is not logged in", next="codex login, then run the same command again")
             level = _trust(connection, launch, home)
@@ -122,7 +122,7 @@ def _terms(environ: Mapping[str, str], path: str, level: str | None, permissions
         "shell_environment_policy": {"inherit": "none", "ignore_default_excludes": True, "set": dict(environ)},
         "features.default_mode_request_user_input": True,
         "suppress_unstable_features_warning": True,
-        # A snapshot of the shell would hold the environment of the server (0.139).
+        # A snapshot of the shell would hold the environment of the server (0.146).
         "features.shell_snapshot": False,
     }
     if level is not None:

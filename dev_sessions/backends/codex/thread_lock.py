@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..base import Session
 
-# A process holds it, and the system does not show which. This Codex (0.139) locks nothing: only its server knows.
+# A process holds it, and the system does not show which. This Codex (0.146) locks nothing: only its server knows.
 SOMEBODY, UNKNOWN = 0, -1
 # The inode of the first pid namespace (PROC_PID_INIT_INO of Linux), in which every process can be seen.
 _FIRST_NAMESPACE = 0xEFFFFFFC

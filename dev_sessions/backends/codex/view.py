@@ -84,7 +84,7 @@ class Look:
     def waits(self, session: Session, thread: Thread) -> bool:
         """True if a thread that has an open call waits for a person's answer; only its server knows that.
 
-        The server itself does not know it of a subagent that nobody has joined (0.139, 0.169, 0.171). So the subagent
+        The server itself does not know it of a subagent that nobody has joined (0.146, 0.171). So the subagent
         is joined, which it does not notice; from then on the server knows, a moment later also what was asked before.
         """
         holder = self.runner(session, thread) if thread.story.calls else None
