@@ -411,8 +411,8 @@ def background(stage: Stage) -> Iterator[None]:
     yield
     assert settled.poll() is None
     stage.end_tool("job")
-    # It says "ok" when it wakes by itself: that prompt is not one of ours, and has no script.
-    stage.lab.until(lambda: stage.lab.ok("last-message", stage.id) == "ok", "the agent wakes itself")
+    # The prompt with which it wakes itself is not one of ours, and has no script.
+    stage.lab.until(lambda: stage.lab.ok("last-message", stage.id) != "started it", "the agent wakes itself")
     assert stage.lab.finish(settled)[:2] == (0, "completed\n")
     stage.becomes("idle")
 
