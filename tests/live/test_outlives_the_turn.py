@@ -23,7 +23,8 @@ def at_work(lab: Lab, id: str, name: str) -> int:
 
 def stops(lab: Lab, id: str) -> list[str]:
     """What the agent said each time it stopped."""
-    reports = [json.loads(path.read_text()) for path in sorted((lab.folder(id) / "facts").glob("[!.]*.json"))]
+    files = sorted((lab.folder(id) / "facts").glob("[!.]*.json"), key=lambda path: path.stat().st_mtime_ns)
+    reports = [json.loads(path.read_text()) for path in files]
     ends = [one for one in reports if one.get("hook_event_name") == "Stop"]
     return [one["last_assistant_message"] for one in ends]
 
