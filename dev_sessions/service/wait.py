@@ -29,8 +29,8 @@ _CENTURY = 3.2e9
 # When to read a session again after a change: its state may change by time alone (see the grace periods of `fold`).
 # Seconds.
 _SETTLING = (0.0, 1.0, 2.0, 5.0, 6.0)
-# How often to read a session that has not changed. Seconds.
-_SELDOM = 60.0
+# How often to read a session that has not changed, in seconds, and how many of them a second at most.
+_SELDOM, _READS = 60.0, 5.0
 # The limits of the interval between two safety checks. Seconds.
 _SHORTEST, _LONGEST = 0.05, 60.0
 # A safety check visits at least this many sessions, and so many that it visits each one within this many seconds.
@@ -64,7 +64,8 @@ def wait(
             if now >= tick:
                 tick = now + interval
                 visits |= _safety_check(pending, interval)
-            due = [one for one in pending if one.session.id in moved or (one in visits and one.visit(watcher))]
+            seldom = max(_SELDOM, len(pending) / _READS)
+            due = [one for one in pending if one.session.id in moved or (one in visits and one.visit(watcher, seldom))]
             for one in due:
                 one.session = _with_past(one.session, turn)
             for one, state in zip(due, context.states([one.session for one in due]), strict=True):
@@ -122,10 +123,14 @@ class _Pending:
         self._sources = Sources((), ())
         self._seen: list[tuple[int, int]] | None = None
         self._running: list[bool] = []
-        self._read = self._changed = -_SELDOM
+        self._read = self._changed = -math.inf
 
-    def visit(self, watcher: Watcher) -> bool:
-        """True if it is time to read the session. Any later change causes an event, or is found by a later visit."""
+    def visit(self, watcher: Watcher, seldom: float) -> bool:
+        """True if it is time to read the session. Any later change causes an event, or is found by a later visit.
+
+        Args:
+            seldom: read it after this many seconds even if it has not changed.
+        """
         now, clock = time.monotonic(), time.time_ns()
         self.visited = now
         reported = not self.watched.isdisjoint(watcher.changed)
@@ -140,7 +145,7 @@ class _Pending:
         last, passed = self._read - self._changed, now - self._changed
         self.settles = next((self._changed + moment for moment in _SETTLING if moment > passed), math.inf)
         settling = any(last < moment <= passed for moment in _SETTLING)
-        if not settling and now - self._read < _SELDOM:
+        if not settling and now - self._read < seldom:
             return False
         self._read = now
         return True
