@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from figures import Figure, ratio
 from lab import Lab
-from measuring import Commands, Cost, Failed, spread, until
+from measuring import Commands, Cost, Failed, counted, spread, until
 from place import Place
 
 from dev_sessions.backends.claude import dialogs
@@ -29,7 +29,7 @@ def lives(place: Place) -> Iterator[Figure]:
         os.chdir(lab.project)
         bare = Bare(lab, lab.folder(lab.create()))  # Claude's very first run does more than any other
         lives = [_life(commands, bare, f"bench-{number}") for number in range(place.few + place.first)]
-    found = lives[place.first :]
+    found = counted(lives)
     created, ready = (
         spread(walls) for walls in ([one.created.wall for one in found], [one.bare.ready for one in found])
     )
@@ -76,16 +76,16 @@ def send(place: Place) -> Iterator[Figure]:
         os.chdir(lab.project)
         id = lab.create()
         whole, own, agents, floor = [], [], [], []
-        for number in range(1, place.few * 2 + 2):
+        for number in range(1, place.few * 2 + place.first + 1):
             floor.append(commands.floor())
             cost, share = _sent(commands, lab, id, number)
             whole.append(cost)
             agents.append(share)
             own.append(cost.less(share))
-    share = spread(agents[1:]).median
-    note = f"in all {spread(whole[1:]).median * 1e3:.0f} ms, of it Enter to receipt {share * 1e3:.0f} ms"
+    share = spread(counted(agents)).median
+    note = f"in all {spread(counted(whole)).median * 1e3:.0f} ms, of it Enter to receipt {share * 1e3:.0f} ms"
     yield ratio(
-        *("send", "`send`, but for Enter to the agent's receipt", 8.0, spread(own[1:]), spread(floor[1:])),
+        *("send", "`send`, but for Enter to the agent's receipt", 8.0, spread(counted(own)), spread(counted(floor))),
         ancestor="471 ms in all",
         note=note,
     )

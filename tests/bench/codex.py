@@ -13,7 +13,7 @@ from functools import partial
 from codex_exchange import Line
 from codex_lab import CodexLab
 from figures import Figure, milliseconds, ratio
-from measuring import Commands, Failed, ended, in_turns, is_armed, spread, until
+from measuring import Commands, Failed, counted, ended, in_turns, is_armed, spread, until
 from place import Place
 from waits import arm_time
 
@@ -72,17 +72,17 @@ def sends(place: Place) -> Iterator[Figure]:
         os.chdir(lab.project)
         commands, id = Commands(lab.env), lab.create()
         whole, own, servers, floor = [], [], [], []
-        for number in range(1, place.fewer + 2):
+        for number in range(1, place.fewer + place.first + 1):
             floor.append(commands.floor())
             cost = commands.once("send", id, f"Step {number}. [[reply: step {number} is done]]")
             commands.checked("wait", id, says="completed")
             servers.append(_acknowledged(lab, id, number))
             whole.append(cost)
             own.append(cost.less(servers[-1]))
-    share = spread(servers[1:]).median
-    note = f"in all {spread(whole[1:]).median * 1e3:.0f} ms, of it the server {share * 1e3:.0f} ms"
+    share = spread(counted(servers)).median
+    note = f"in all {spread(counted(whole)).median * 1e3:.0f} ms, of it the server {share * 1e3:.0f} ms"
     what = "`send`, but for the server's acknowledgement"
-    yield ratio("codex-send", what, 12.0, spread(own[1:]), spread(floor[1:]), note=note)
+    yield ratio("codex-send", what, 12.0, spread(counted(own)), spread(counted(floor)), note=note)
 
 
 def _acknowledged(lab: CodexLab, id: str, number: int) -> float:
@@ -101,19 +101,19 @@ def creates(place: Place) -> Iterator[Figure]:
     with lab_of(place) as lab:
         os.chdir(lab.project)
         commands = Commands(lab.env)
-        for _ in range(place.few + 1):
+        for _ in range(place.few + place.first):
             floor.append(commands.floor())
             cold.append(commands.once("create", "--cli", "codex", "-q"))
             warm.append(commands.once("create", "--cli", "codex", "-q"))
             assert commands.checked("list", "--json").count('"idle"') == 2
             commands.checked("kill", "--all")
             until(lambda: lab.processes() == [], "the server has ended")
-    note = f"`python -c pass` took {spread(floor[1:]).median * 1e3:.0f} ms then"
+    note = f"`python -c pass` took {spread(counted(floor)).median * 1e3:.0f} ms then"
     for name, what, taken, reach in (
         ("codex-create-cold", "`create`, which starts the app-server", cold, 0.5),
         ("codex-create-warm", "`create`, where it runs", warm, 0.3),
     ):
-        found = spread(taken[1:])
+        found = spread(counted(taken))
         yield Figure(name, what, "s", found.median, found.p20, reach, note=note)
 
 
@@ -125,11 +125,11 @@ def ends(place: Place) -> Iterator[Figure]:
         commands, id = Commands(lab.env), lab.create()
         with Line(str(lab.codex_home / "app-server-control" / "app-server-control.sock")) as line:
             line.ask("thread/resume", threadId=lab.private(id)["thread"], excludeTurns=True)
-            for number in range(place.fewer + 1):
+            for number in range(place.fewer + place.first):
                 commands.checked("send", id, f"[[hold: turn {number}]][[reply: done]]")
                 assert lab.model.wait_until_blocked(f"turn {number}")
                 times.append(_gone(commands, lab, line, id, number))
-    yield milliseconds("codex-wait-gone", "`turn/completed` told, to `wait` gone", 50.0, spread(times[1:]))
+    yield milliseconds("codex-wait-gone", "`turn/completed` told, to `wait` gone", 50.0, spread(counted(times)))
 
 
 def _gone(commands: Commands, lab: CodexLab, line: Line, id: str, number: int) -> float:
@@ -156,7 +156,7 @@ def deaths(place: Place) -> Iterator[Figure]:
     with lab_of(place) as lab:
         os.chdir(lab.project)
         commands, id = Commands(lab.env), lab.create()
-        for number in range(place.few + 1):
+        for number in range(place.few + place.first):
             commands.checked("send", id, f"[[hold: turn {number}]][[reply: never]]")
             assert lab.model.wait_until_blocked(f"turn {number}")
             pid = commands.start("wait", id)
@@ -167,4 +167,4 @@ def deaths(place: Place) -> Iterator[Figure]:
             exit_code = ended(pid)
             times.append(time.perf_counter() - begin)
             assert exit_code == 5
-    yield milliseconds("codex-death", "the app-server killed in a turn, to `wait` gone", 100.0, spread(times[1:]))
+    yield milliseconds("codex-death", "the app-server killed in a turn, to `wait` gone", 100.0, spread(counted(times)))

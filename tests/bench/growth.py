@@ -60,8 +60,8 @@ def of_sessions(place: Place) -> Iterator[Growth]:
     yield from table.growths()
 
 
-def _some(place: Place, sizes: tuple[int, ...], quick: int = 2) -> tuple[int, ...]:
-    return sizes[: place.size(len(sizes), quick)]
+def _some(place: Place, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return sizes[: place.size(len(sizes), 1)]
 
 
 def _measure(
@@ -104,11 +104,11 @@ def of_sends(place: Place) -> Iterator[Growth]:
     with Lab(place.claude, "bench-growth") as lab:
         os.chdir(lab.project)
         commands = Commands(lab.env)
-        for size in _some(place, TURNS, quick=1):
+        for size in _some(place, TURNS):
             id = lab.create()
             _grow_old(lab, id, size)
             costs = []
-            for number in range(1 + _SENDS):
+            for number in range(1 + place.size(_SENDS, 1)):
                 costs.append(commands.once("send", id, f"[[reply: {number} is done]]"))
                 assert json.loads(commands.checked("wait", id, "--json"))["turn"] == size + number + 1
             lab.ok("kill", id)

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 PASS = "python -c pass"
 # A command that leaves, at its end, what the kernel says of its process.
@@ -27,6 +27,7 @@ run(sys.argv[1:])
 with open("/proc/self/status") as status, open(told, "w") as file:
     file.write(status.read())
 """
+T = TypeVar("T")
 _NULL = os.open(os.devnull, os.O_RDWR)
 
 
@@ -115,14 +116,17 @@ def started(argv: Sequence[str], env: Mapping[str, str], given: str | None = Non
 
 
 def in_turns(rounds: int, **measures: Callable[[], Cost | float]) -> dict[str, Spread]:
-    """Take each measure once a round, in turns. A first round, in which caches fill, does not count."""
+    """Take each measure once a round, in turns, and in one round before, if there are several (see `counted`)."""
     taken: dict[str, list[Cost | float]] = {name: [] for name in measures}
-    for number in range(rounds + 1):
+    for _ in range(rounds + (rounds > 1)):
         for name, measure in measures.items():
-            value = measure()
-            if number:
-                taken[name].append(value)
-    return {name: spread(costs) for name, costs in taken.items()}
+            taken[name].append(measure())
+    return {name: spread(counted(costs)) for name, costs in taken.items()}
+
+
+def counted(costs: Sequence[T]) -> Sequence[T]:
+    """Without the first one, in which caches fill, unless it is the only one."""
+    return costs[1:] or costs
 
 
 # Processes that go on (Linux: what is told in /proc).

@@ -36,8 +36,8 @@ class Place:
 
     @property
     def first(self) -> int:
-        """How often a thing is done before it counts: what comes first fills caches."""
-        return 0 if self._quick else 1
+        """How often a thing is done before it counts, to fill caches; see `counted`."""
+        return int(self.rounds > 1)
 
     def size(self, whole: int, quick: int) -> int:
         """How many, how large or how long: `whole`, but where a quick look is enough."""

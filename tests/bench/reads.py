@@ -96,7 +96,7 @@ def hook(place: Place) -> Iterator[Figure]:
             empty=lambda: took(["/bin/sh", "-c", ":"], state.env, given),
             it=lambda: took(["/bin/sh", "-c", line], state.env, given),
         )
-        assert len(list(facts.glob("*.json"))) == before + place.rounds + 1
+        assert len(list(facts.glob("*.json"))) == before + place.rounds + place.first
     yield milliseconds("hook", "one hook of ours, in the agent's turn", 10.0, found["it"], note=_beyond(found))
 
 
