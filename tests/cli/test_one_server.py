@@ -69,7 +69,7 @@ def test_readers_go_on_without_a_server_and_say_what_died(run: Commands, cut: st
 def test_the_server_is_back_and_the_cut_turn_is_named(run: Commands, cut: str) -> None:
     done = run("revive", cut)
     assert done[:2] == (0, f"Revived session {cut} (interrupted: turn 2)\n")
-    assert "the Codex app-server was started again" in done.err
+    assert "the Codex app-server was restarted" in done.err
     assert len(servers(run)) == 1
     assert run("wait", cut, "--turn", "2")[:2] == (5, "interrupted\n")
     assert run("revive", cut) == (0, f"Session {cut} is alive (idle); nothing was changed\n", "")

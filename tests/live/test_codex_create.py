@@ -139,7 +139,7 @@ def test_a_configuration_that_breaks_while_the_server_runs(codex_lab: CodexLab) 
     codex_lab.configure('model_provider = "nosuch"\n[broken\n')
     refused = codex_lab.run("create", "--cli", "codex")
     assert refused.code == 1
-    assert "Codex starts no thread" in refused.err
+    assert "Codex cannot start a thread" in refused.err
     assert [row["id"] for row in json.loads(codex_lab.ok("list", "--json"))] == [id]
 
 

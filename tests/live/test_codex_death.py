@@ -65,7 +65,7 @@ def test_a_server_killed_in_a_turn_and_revived(codex_lab: CodexLab) -> None:
     assert lab.servers() == []
     done = lab.run("revive", id, env={"MARK": "of the caller"})
     assert done[:2] == (0, f"Revived session {id} (interrupted: turn 2)\n")
-    assert "the Codex app-server was started again" in done.err
+    assert "the Codex app-server was restarted" in done.err
     assert running(lab) == set()
     assert '"event": "revived"' in lab.ok("events", id, "--json")
     server = lab.servers()

@@ -123,7 +123,7 @@ def test_other_entries_of_a_conversation() -> None:
     assert [(one.role, one.kind, one.text) for one in found] == [
         ("assistant", "thinking", "hm\naha"),
         ("tool", "call", "type: search\nquery: cats"),
-        ("tool", "notice", "what was said before was summed up for the model"),
+        ("tool", "notice", "the conversation so far was summarized for the model"),
         ("tool", "call", "plan: [1]\nexplanation: so"),
     ]
     assert {one.prompt for one in found} == {"t1"}

@@ -1,4 +1,4 @@
-"""Answering a question of a thread: a reply to the app-server's own request.
+"""Answers a question of a thread, by replying to the app-server's own request.
 
 The first answer counts, and the server drops later ones silently; so only the result of the call shows whose answer was
 first (0.146 and 0.171). A refusal cannot carry a reason: that is sent to the running turn just before it, and the model
@@ -49,7 +49,7 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
             next=f"dev-sessions interrupt {session.id}",
         ) from error
     if connection is None:
-        raise _gone(session, "its app-server has ended, and the turn with it")
+        raise _gone(session, "its app-server has ended, and so has the turn")
     with connection:
         try:
             asker, request = _find(session, question, connection)
@@ -69,8 +69,8 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
         raise _unknown(session, f"it has not gone on within {timeout:g} s")
     if not ours:
         raise QuestionGone(
-            f"somebody else has answered {session.id} in the same moment, and was first"
-            + ("; but it was told your reason" if answer.why else ""),
+            f"somebody else answered {session.id} at the same time, and was first"
+            + ("; but the agent got your reason" if answer.why else ""),
             next=f"dev-sessions wait {session.id}",
             session=session.id,
             question=question.id,
@@ -78,7 +78,7 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
 
 
 def _find(session: Session, question: Question, connection: Connection) -> tuple[Thread, Request]:
-    """The thread that asks, and the request that the question was made from, if it is still open."""
+    """The thread that asks, and the server's request for this question, if it is still open."""
     path = paths.rollout_path(session)
     for one in view.working(session, path) if path else ():
         if thread.status(one.id, connection).waiting:
@@ -105,10 +105,10 @@ def _result(request: Request, answer: Answer) -> dict[str, Any]:
 
 
 def _took(connection: Connection, asker: Thread, request: Request, answer: Answer, timeout: float) -> bool | None:
-    """Wait until the agent has gone on: True if it did so by our answer, None if it has not in time.
+    """Wait until the agent goes on: True if it got our answer, False if another one, None if it does not go on in time.
 
     Raises:
-        Lost, Silent: the server does not say.
+        Lost, Silent: the server does not answer.
     """
     until, resolved = time.monotonic() + timeout, 0.0
     calls = rollout.read(asker.path, asker.begin).calls
@@ -129,7 +129,7 @@ def _took(connection: Connection, asker: Thread, request: Request, answer: Answe
             if output is not None:
                 return is_ours(output, request, answer)
             if resolved and now - resolved > (_LAG if consents else _LONG_LAG):
-                # A call that was allowed may run for long, and one of several may return with the others.
+                # An allowed call may run for a long time, and one of several may return together with the others.
                 return by_script or consents or len(rollout.read(asker.path, asker.begin).calls) > 1
             watcher.wait(_TICK)
     return None
@@ -137,14 +137,14 @@ def _took(connection: Connection, asker: Thread, request: Request, answer: Answe
 
 def _unknown(session: Session, why: str) -> DeliveryUnknown:
     return DeliveryUnknown(
-        f"the answer was sent to {session.id}, and its effect is not known: {why}",
+        f"the answer was sent to {session.id}, but its effect is not known: {why}",
         next=f"dev-sessions status {session.id}",
         session=session.id,
     )
 
 
 def is_ours(output: str, request: Request, answer: Answer) -> bool:
-    """True if the output of a call results from that answer to it."""
+    """True if the output of a call shows that the call got this answer."""
     if request.method == questions.INPUT:
         try:
             return bool(json.loads(output) == _result(request, answer))

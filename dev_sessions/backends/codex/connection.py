@@ -1,6 +1,7 @@
 """A connection to an app-server: WebSocket over its unix socket. The only module that imports websockets.
 
-Only the protocol part of websockets is used: half the import of its clients, no threads, and a descriptor to poll on.
+It uses only the protocol part of websockets, which takes half the time to import, starts no threads, and has a
+descriptor to poll.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ _LONGEST_PATH = 100
 
 
 class Lost(Exception):
-    """Nobody listens, or the connection has broken."""
+    """Nothing listens there, or the connection was lost."""
 
 
 class Silent(Exception):
-    """A server listens, and does not answer in time."""
+    """A server listens, but does not answer in time."""
 
 
 class Connection:
@@ -48,10 +49,10 @@ class Connection:
 
     Args:
         path: the app-server's socket.
-        timeout: seconds for connection and greeting, and for each call that has no other.
+        timeout: seconds for the connection and the handshake, and for each call without its own timeout.
 
     Raises:
-        Lost: nobody listens there.
+        Lost: nothing listens there.
         Silent: no answer in time.
         Refused: the server does not accept us.
     """
@@ -63,7 +64,7 @@ class Connection:
         self._parts: list[bytes] = []
         self._answers: dict[int, protocol.Answer] = {}
         self._notices: list[protocol.Notice] = []
-        # No extension is offered: older servers close a handshake with permessage-deflate in it.
+        # No extensions: older servers close a handshake with permessage-deflate in it.
         self._protocol = ClientProtocol(parse_uri("ws://localhost/"), max_size=None)
         self._socket = _connected(os.path.realpath(path), timeout)
         try:
@@ -104,7 +105,7 @@ class Connection:
         """The result of a request.
 
         Raises:
-            Refused, Lost, Silent: there is none.
+            Refused, Lost, Silent: there is no result.
         """
         self._count += 1
         number = self._count
@@ -116,18 +117,18 @@ class Connection:
         return answer.result
 
     def reply(self, id: Any, result: Any) -> None:
-        """Answer a request of the server. It does not report whether the answer counts.
+        """Answer a request of the server, which does not report whether the answer counts.
 
         Raises:
-            Lost, Silent: it may not have received it.
+            Lost, Silent: the server may not have received it.
         """
         self._send(id=id, result=result)
 
     def news(self) -> list[protocol.Notice]:
-        """The notices of the server since the last call; waits for nothing.
+        """The server's notices since the last call; does not wait.
 
         Raises:
-            Lost: it has closed the connection.
+            Lost: the server has closed the connection.
         """
         ready = select.poll()
         ready.register(self._socket, select.POLLIN)
@@ -147,7 +148,7 @@ class Connection:
                 if content:
                     self._socket.sendall(content)
         except TimeoutError as error:
-            raise Silent("the app-server does not read what is sent to it") from error
+            raise Silent("the app-server does not read its messages") from error
         except OSError as error:
             raise Lost(str(error)) from error
 
@@ -198,6 +199,6 @@ def _connected(path: str, timeout: float) -> socket.socket:
     except OSError as error:
         client.close()
         if isinstance(error, TimeoutError):
-            raise Silent(f"nobody accepts at {path}") from error
-        raise Lost(f"nobody listens at {path}: {error.strerror or error}") from error
+            raise Silent(f"the server at {path} does not accept connections") from error
+        raise Lost(f"nothing listens at {path}: {error.strerror or error}") from error
     return client

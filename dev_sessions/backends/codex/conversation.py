@@ -1,7 +1,7 @@
-"""A Codex session's conversation from its beginning, in little memory: each line of its rollout, as entries.
+"""Reads a Codex session's conversation from its rollout, line by line, as entries.
 
-What a person or dev-sessions has sent is `user`. What Codex itself puts there (the folder's instructions, a description
-of its surroundings) is not part of the conversation; lines of an unknown kind are skipped.
+Messages from a person or from dev-sessions have the role `user`. Text that Codex adds itself (the folder's
+instructions, a description of the environment) is not part of the conversation. Lines of unknown kinds are skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...model import Entry
     from ..base import Session
 
-# Around the output of a command, for the model: how long it took, how it ended.
+# Codex puts this around a command's output, to tell the model how long the command took and how it ended.
 _OUTPUT, _EXITED, _SUCCEEDED = "\nOutput:\n", "Process exited with code ", "Process exited with code 0"
 
 
@@ -37,7 +37,7 @@ class CodexConversation:
             yield from self._reader.read(line)
 
     def rest(self) -> Iterator[Entry]:
-        return iter(())  # Codex writes everything down before it reports it
+        return iter(())  # Codex writes everything to the rollout before it reports it
 
     def paths(self) -> tuple[str, ...]:
         return self._paths
@@ -65,7 +65,7 @@ class Reader:
         elif line.kind == "response_item":
             yield from self._call_or_output(line)
         elif line.kind == "compacted":
-            yield self._make.entry("tool", "what was said before was summed up for the model", kind="notice")
+            yield self._make.entry("tool", "the conversation so far was summarized for the model", kind="notice")
 
     def _event(self, line: rollout.Line) -> Iterator[Entry]:
         item, make = line.item, self._make
@@ -105,7 +105,7 @@ class Reader:
                 images=sum(map(_is_image, _parts(output))),
             )
             self._failed.discard(line.call)
-        elif line.type.endswith("_call"):  # a tool of the model's server, whose result is not written: a web search
+        elif line.type.endswith("_call"):  # a tool of the model's server, such as a web search; its result is not here
             action, tool = line.payload.get("action"), line.type.removesuffix("_call")
             yield self._make.entry("tool", _shown_input(action), kind="call", tool=tool, given=action)
 

@@ -1,7 +1,7 @@
-"""The app-server of one CODEX_HOME: found, or started, exactly one; ended when our last session leaves it.
+"""Finds or starts the one app-server of a CODEX_HOME, and ends it when our last session leaves it.
 
-Only the server that we have started is ours, by pid and start time. A server of somebody else on that socket is used,
-and never signalled. The server goes on when nobody is connected; no process of ours runs beside it.
+A server is ours only if we have started it, as its pid and start time show. Somebody else's server on that socket is
+used, but never signalled. The server keeps running when no client is connected, and needs no other process of ours.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from .paths import Place
 
-# A server that works answers at once; one that does not in this time hangs. Seconds.
+# A working server answers at once; one that does not answer within this time hangs. Seconds.
 ANSWER_SECONDS = 10.0
 _SECOND_CHANCE = 2.0
-# How long it may take to end by itself (it waits for the turns that run), and then at all. Seconds.
+# The signals that end a server. It waits for running turns before it ends by itself. Seconds.
 _AT_ONCE = ((signal.SIGKILL, 5.0),)
 _POLITELY = ((signal.SIGTERM, 3.0), *_AT_ONCE)
 _TICK = 0.05
@@ -39,10 +39,10 @@ _NO_MARK = b"="  # no environment has such an entry
 
 
 def reach(place: Place, timeout: float = ANSWER_SECONDS) -> Connection | None:
-    """A connection to the server that listens, or None. Starts nothing.
+    """A connection to the running server; None if there is none. Starts nothing.
 
     Raises:
-        Silent: a server listens and does not answer.
+        Silent: a server listens, but does not answer.
     """
     try:
         found = Connection(place.socket, timeout)
@@ -55,13 +55,13 @@ def reach(place: Place, timeout: float = ANSWER_SECONDS) -> Connection | None:
 
 
 def ensure(place: Place, key: str, program: str, environ: Mapping[str, str], timeout: float) -> Connection:
-    """A connection to the one server of that home, started if need be; the session `key` is noted as its user.
+    """A connection to the one server of that home, which is started if needed; notes the session `key` as its user.
 
     Args:
-        environ: what the server is started with; nothing of it reaches the commands of a session.
+        environ: the environment to start the server with; the commands of a session do not get it.
 
     Raises:
-        LaunchFailed: there is none, and none could be started.
+        LaunchFailed: none is running, and none could be started.
     """
     with _locked(place):
         place.add_user(key)
@@ -75,12 +75,12 @@ def ensure(place: Place, key: str, program: str, environ: Mapping[str, str], tim
             found = _start(place, program, environ, timeout)
         noted, pid = place.daemon(), found.peer[0]
         if noted is not None and noted[0] != pid and _belongs(pid, noted[0]) and processes.is_running(*noted):
-            detached.note_process(place.note_path, pid)  # not a script, whose end may not be that of its server
+            detached.note_process(place.note_path, pid)  # the server itself, since its start script may end earlier
         return found
 
 
 def leave(place: Place, key: str) -> None:
-    """The session `key` has ended. The last one of ours ends the server, if that is ours and nobody else uses it."""
+    """Note that the session `key` has ended. After the last one, end the server if it is ours and nobody uses it."""
     if not os.path.isdir(place.folder):
         return
     with _locked(place):
@@ -90,7 +90,7 @@ def leave(place: Place, key: str) -> None:
 
 
 def _serves_others(place: Place) -> bool:
-    """True if threads of others are at work in it, or were started by a person's own Codex."""
+    """True if a thread in our server is working, or was started by somebody else's Codex."""
     daemon = place.daemon()
     if daemon is None or not processes.is_running(*daemon):
         return False
@@ -104,8 +104,8 @@ def _serves_others(place: Place) -> bool:
                     thread = connection.call("thread/read", threadId=id)["thread"]
                 except Refused:
                     continue
-                # One of ours at rest may be left for a minute, by a `create` that was killed. 0.146 does not name the
-                # originator, and a person's Codex never joins it.
+                # A `create` that was killed may leave one of our threads at rest for a minute. 0.146 does not name the
+                # originator, but a person's Codex never joins its server.
                 theirs = thread.get("originator") not in (None, CLIENT["name"])
                 if theirs or status(thread.get("status")).kind == "active":
                     return True
@@ -115,7 +115,7 @@ def _serves_others(place: Place) -> bool:
 
 
 def end_hung(place: Place) -> None:
-    """End a server that has not answered, if it is ours and still does not."""
+    """End a server that did not answer, if it is ours and still does not answer."""
     with _locked(place):
         try:
             connection = reach(place, _SECOND_CHANCE)
@@ -147,7 +147,7 @@ def _start(place: Place, program: str, environ: Mapping[str, str], timeout: floa
     except Silent:
         failure = _foreign(place)
     if found is None or not _belongs(found.peer[0], pid):
-        # Another one was faster, or ours has failed. It may not have noted itself yet, and may be a script.
+        # Another server was faster, or ours has failed. Ours may not have noted its pid yet, and may be a script.
         end([server, *processes.family(pid, _NO_MARK)], *_POLITELY)
         files.remove(place.note_path)
     if found is None:
@@ -156,7 +156,7 @@ def _start(place: Place, program: str, environ: Mapping[str, str], timeout: floa
 
 
 def _belongs(server: int, started: int) -> bool:
-    """True if a server is the process that we have started, or was started by it: npm's `codex` is a script."""
+    """True if a server is the process that we started, or one that it started: npm's `codex` is a script."""
     try:
         return server == started or os.getsid(server) == started
     except OSError:
@@ -164,26 +164,26 @@ def _belongs(server: int, started: int) -> bool:
 
 
 def _await(place: Place, server: tuple[int, str], until: float) -> Connection | None:
-    """A connection as soon as anything listens; None if `server` ended before, or time is up."""
+    """A connection to whichever server listens first; None if `server` ended before that, or time is up."""
     with Watcher() as watcher:
         watcher.watch_process(*server)
         watcher.watch_path(place.log_path)
         while True:
             watcher.watch_path(os.path.dirname(place.socket))
-            last_look = not processes.is_running(*server) or time.monotonic() > until
+            is_last = not processes.is_running(*server) or time.monotonic() > until
             found = reach(place)
-            if found is not None or last_look:
+            if found is not None or is_last:
                 return found
             watcher.wait(_TICK)
 
 
 def _failure(place: Place, program: str, ended: bool, timeout: float) -> LaunchFailed:
-    """Why a server did not start, and what to do about it."""
+    """The error for a server that did not start, with its remedy."""
     output, folder = place.end_of_log(), os.path.dirname(place.socket)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         remedy = f"remove {folder}, which should be a folder, then try again"
     elif "SUN_LEN" in output:
-        remedy = "npm install -g @openai/codex@latest, which takes so long a path; or set CODEX_HOME to a shorter one"
+        remedy = "npm install -g @openai/codex@latest, which accepts longer paths; or set CODEX_HOME to a shorter one"
     elif "already in use" in output:
         remedy = f"end the program that listens on {place.socket}, then try again"
     elif os.path.lexists(place.socket) and not _is_socket(place.socket):
@@ -205,7 +205,7 @@ def _is_socket(path: str) -> bool:
 
 def _foreign(place: Place) -> LaunchFailed:
     return LaunchFailed(
-        f"the Codex app-server on {place.socket} does not answer, and dev-sessions has not started it",
+        f"the Codex app-server on {place.socket} does not answer, and dev-sessions did not start it",
         next="end it (codex app-server daemon stop, or the program that runs it), then try again",
     )
 

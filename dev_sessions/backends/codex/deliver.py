@@ -1,4 +1,4 @@
-"""How a message gets into a thread: as a turn of its own, or into the turn that runs."""
+"""Delivers a message to a thread: as its own turn, or into the running turn."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from ..base import Delivery, Session
     from .connection import Connection
 
-# Codex accepts no more than 1,048,576 characters at once. A longer message goes by file.
+# Codex accepts at most 1,048,576 characters at once. A longer message is sent as a file.
 _LIMIT = 1_000_000
 _TICK = 0.25
 
 
 def wire(text: str, path: str) -> Wire:
-    """How `text` travels: as it is, or, if that is too long for Codex, as a line that points to the file `path`."""
+    """The form in which the agent gets `text`: the text itself, or, if too long for Codex, a line that names `path`."""
     if len(text) <= _LIMIT:
         return Wire("rpc", text)
     return Wire(
@@ -32,7 +32,7 @@ def wire(text: str, path: str) -> Wire:
 
 
 def deliver(session: Session, delivery: Delivery) -> None:
-    """Hand a message over; see `base.Backend.deliver`."""
+    """Deliver a message; see `base.Backend.deliver`."""
     if delivery.message.attempted is not None and received(session, delivery.message):
         return
     path = paths.rollout_path(session)
@@ -66,7 +66,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection, path:
     running, known = story.open, view.clients(session, story)
     client = view.client_id(session, message.number)
     if story.calls and thread.status(id, connection).waiting:
-        # A message now would not be an answer.
+        # A message would not count as the answer.
         question = observe.observe([session])[0].facts[-1].question
         raise WaitingForInput(
             f"{session.id} is waiting for an answer; nothing was sent."
@@ -78,7 +78,7 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection, path:
     if message.attempted is None:
         delivery.attempt()
     elif client in known:
-        return  # it has arrived meanwhile
+        return  # it has already arrived
     elif running is None and _runs_unwritten(id, connection):
         _await_receipt(session, delivery, path, story.size)
         return
@@ -89,13 +89,13 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection, path:
             connection.call("turn/steer", threadId=id, expectedTurnId=running, **given)
             turn = running
         except Refused:
-            pass  # that turn has ended meanwhile
+            pass  # that turn has just ended
     if turn is None:
         try:
             turn = thread.call(session, connection, "turn/start", **given)["turn"]["id"]
         except Refused as error:
             raise DeliveryFailed(
-                f"Codex does not take the message: {error.message}", next=f"dev-sessions status {session.id}"
+                f"Codex rejects the message: {error.message}", next=f"dev-sessions status {session.id}"
             ) from error
     if running and turn == running:
         observe.note_steered(session, message, running, known)
@@ -104,10 +104,10 @@ def _deliver(session: Session, delivery: Delivery, connection: Connection, path:
 
 
 def _runs_unwritten(id: str, connection: Connection) -> bool:
-    """True if a turn runs that is not written down yet: that of an attempt before, which must not be made again."""
+    """True if a running turn is not in the rollout yet: an earlier attempt has begun it, and must not be repeated."""
     if thread.status(id, connection).kind in ("", "notLoaded"):
         return False
-    # Right after a turn has begun, only the answer to this shows it.
+    # Right after a turn has begun, only the answer to this call shows it.
     return thread.status(id, connection, "thread/resume", excludeTurns=True).kind == "active"
 
 
@@ -120,7 +120,7 @@ def _await_receipt(session: Session, delivery: Delivery, path: str, begin: int) 
         while wanted not in rollout.read(path, begin).clients():
             left = until - time.monotonic()
             if left <= 0:
-                raise _unconfirmed(session, delivery, "Codex has not written it down")
+                raise _unconfirmed(session, delivery, "it is not in Codex's log")
             watcher.wait(min(_TICK, left))
 
 

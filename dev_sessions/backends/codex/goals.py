@@ -1,4 +1,4 @@
-"""A thread's goal: an objective that Codex pursues over turns by itself. Reading it never starts anything."""
+"""A thread's goal: an objective that Codex pursues by itself over several turns. Reading it never starts anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = 10.0
 
 
 def read(session: Session) -> dict[str, Any] | None:
-    """The goal by the server, if that runs and can be asked; else the last one in the rollout."""
+    """The goal that the server reports, if it is running; otherwise the last one in the rollout."""
     path = paths.rollout_path(session)
     try:
         connection = daemon.reach(paths.place_of(session), _SECONDS)
@@ -40,19 +40,19 @@ def change(session: Session, objective: str | None, budget: int | None, act: str
                 connection.call("thread/goal/clear", threadId=thread_id)
                 return None
             if act != "pause":
-                thread.load(session, connection)  # the goal of a thread that is not loaded would have to wait
+                thread.load(session, connection)  # a goal is pursued only while its thread is loaded
             status = PAUSED if act == "pause" else ACTIVE
             given = {"objective": objective, "tokenBudget": budget, "status": status}
             fields = {name: value for name, value in given.items() if value is not None}
             return _shown(connection.call("thread/goal/set", threadId=thread_id, **fields).get("goal"))
         except Refused as error:
             raise DeliveryFailed(
-                f"Codex refuses the goal: {error.message}", next=f"dev-sessions status {session.id}"
+                f"Codex rejects the goal: {error.message}", next=f"dev-sessions status {session.id}"
             ) from error
 
 
 def pause(session: Session, connection: Connection) -> None:
-    """Keep an active goal from starting more turns; before an interrupt, which alone would not stop it."""
+    """Pause an active goal, so that it starts no more turns; an interrupt alone would not stop it."""
     try:
         goal = connection.call("thread/goal/get", threadId=session.private["thread"]).get("goal")
         if goal and goal.get("status") == ACTIVE:

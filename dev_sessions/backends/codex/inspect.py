@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def places(session: Session) -> Places:
-    """See `base.Backend.places`. It has no terminal but the one that `attach` opens."""
+    """See `base.Backend.places`. The only terminal is the one that `attach` opens."""
     place = paths.place_of(session)
     path = paths.record_path(session)
     files = {

@@ -1,6 +1,6 @@
-"""Ending a turn: the agent's own part of it, its subagents', and the commands that both have left running.
+"""Ends a turn: the agent's own, those of its subagents, and the commands that they have left running.
 
-`turn/interrupt` ends the turn of one thread, and of no subagent (0.146, 0.171).
+`turn/interrupt` ends the turn of one thread, but not those of its subagents (0.146, 0.171).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def interrupt(session: Session, timeout: float) -> None:
 
 
 def _await_end(session: Session, connection: Connection, own: Thread, timeout: float) -> None:
-    """End the subagents too, and wait until nothing is at work any more, or only a turn that follows.
+    """End the subagents too, and wait until nothing is working any more, except a turn that began later.
 
     Args:
         own: the session's thread as it was before.
 
     Raises:
-        TimedOut: something goes on.
+        TimedOut: something is still working.
     """
     until = time.monotonic() + timeout
     asked: set[str | None] = set()
@@ -68,7 +68,7 @@ def _await_end(session: Session, connection: Connection, own: Thread, timeout: f
     what = [f"the turn of {session.id}"] if any(one.own for one in working) else []
     what += [f"the subagent {name} of {session.id}" for name in names]
     raise TimedOut(
-        f"not ended yet: {', '.join(what)}. Codex was asked to end it, and has not",
+        f"Codex has not ended {', '.join(what)} yet",
         next=f"dev-sessions interrupt {session.id} again, or dev-sessions kill {session.id}",
     )
 
@@ -80,4 +80,4 @@ def _end(session: Session, connection: Connection, one: Thread) -> None:
         else:
             connection.call("turn/interrupt", threadId=one.id, turnId="")
     except Refused:
-        pass  # none runs; the rollout will show that
+        pass  # no turn is running; the rollout will show that

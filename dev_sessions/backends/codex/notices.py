@@ -1,4 +1,4 @@
-"""Notices of the app-server that it writes down nowhere: that it asks, and errors from which it tries again."""
+"""Listens to notices of the app-server that are in no log: that a thread asks something, and errors that it retries."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _SECONDS = 2.0
 
 
 def listen(session: Session, soon: bool) -> CodexListener | None:
-    """See `base.Listens`. Only threads at work are joined: one at rest would go on with its goal.
+    """See `base.Listens`. Only working threads are joined: joining one at rest would make it go on with its goal.
 
-    While a subagent works for an agent at rest that has no goal, that agent is joined too: otherwise Codex would unload
-    it a minute after its own part, and it would never learn how the subagent has ended (0.171).
+    While a subagent works, its agent is joined even at rest, if it has no goal: otherwise Codex would unload the agent
+    after a minute, and it would never get the subagent's result (0.171).
     """
     path = paths.rollout_path(session)
     seen = view.read(session, path) if path is not None else None
     if seen is None or (soon and not any(one.story.calls for one in (seen.own, *seen.working))):
-        return None  # an open call of the model may be a question the next moment (0.169: some 20 ms later)
+        return None  # only an open call of the model can become a question very soon (0.169: about 20 ms later)
     try:
         connection = daemon.reach(paths.place_of(session), _SECONDS)
     except Silent as error:
         raise TimedOut(
-            "the Codex app-server does not answer; a message, or an interrupt, replaces it if it is ours",
+            "the Codex app-server does not answer; a message or an interrupt replaces it, if dev-sessions started it",
             next=f"dev-sessions interrupt {session.id}",
         ) from error
     if connection is None:
@@ -64,7 +64,7 @@ class CodexListener:
             notices = self._connection.news()
         except (Lost, Silent):
             return None
-        # A client that has joined an agent gets the requests of its subagents too, also of later ones (0.146 to 0.171).
+        # A client that has joined an agent also gets the requests of its present and later subagents (0.146 to 0.171).
         ours = [one for one in notices if one.id is not None or one.params.get("threadId") in self._threads]
         moved = any(one.id is not None or one.method == "thread/status/changed" for one in ours)
         complaints = (complaint(one, thread) for one in ours for thread in self._threads)

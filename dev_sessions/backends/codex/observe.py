@@ -1,7 +1,7 @@
-"""A Codex session as it is now: its facts, and a probe of its threads.
+"""Observes a Codex session: its facts, and a probe of its threads.
 
-Only where a call of the model is open, or a goal is, the app-server is asked. Nothing is started, and nothing is
-loaded: a loaded thread would go on with its goal.
+The app-server is asked only if a call of the model or a goal is open. No process is started and no thread is loaded: a
+loaded thread would go on with its goal.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _observe(session: Session, look: Look) -> Observation:
     seen = view.read(session, path, look)
     open = seen.own.story.open
     if open is not None and look.runner(session, seen.own) is None:
-        # The process that ran the turn wrote its end before it let go of the thread: now it is there, or never.
+        # The process that ran the turn wrote its end before it released the thread, so the end is there now, or never.
         seen = view.read(session, path, look)
         if seen.own.story.open == open and not seen.working:
             facts = _with_steered(session, seen)
@@ -68,7 +68,7 @@ def _observe(session: Session, look: Look) -> Observation:
 
 def _at_rest(session: Session, look: Look, seen: View, facts: list[Fact], now: float) -> Probe:
     ended, story = max((fact.at for fact in facts), default=0.0), seen.own.story
-    # Between two turns of a goal nothing runs for some 10 ms; after an interrupt it does not go on by itself.
+    # Between two turns of a goal nothing runs for about 10 ms; after an interrupt it does not go on by itself.
     last = next((event.outcome for event in reversed(story.events) if event.kind == "ended"), "")
     active = story.goal is not None and story.goal.get("status") == "active"
     if active and last != "interrupted" and look.pursues(session, seen.own):
@@ -79,7 +79,7 @@ def _at_rest(session: Session, look: Look, seen: View, facts: list[Fact], now: f
 
 
 def _asked(session: Session, look: Look, thread: Thread, seen: View, now: float) -> list[Fact]:
-    """What a thread at work asks now. An open call may be a question, or a tool that runs."""
+    """The open questions of a working thread. An open call may be a question, or a tool that is running."""
     if not look.waits(session, thread):
         return []
     from . import questions
@@ -92,13 +92,16 @@ def _asked(session: Session, look: Look, thread: Thread, seen: View, now: float)
     return [Fact("asked", one.since, prompt=prompt, question=one._replace(agent=agent), held=True) for one in found]
 
 
-# A message that is sent while a turn runs: Codex writes it down only when the turn gets to it, or never if it is ended.
+# Messages sent during a turn: Codex logs one only when the turn takes it, and never if the turn is ended before that.
 
 
 def note_steered(session: Session, message: Message, turn: str, known: set[str]) -> None:
-    """Note that a message has joined a turn, and forget notes of messages that Codex has taken (`known`, by our ids).
+    """Note that a message has joined a turn, and remove the notes of messages that Codex has taken.
 
     Called by writers only.
+
+    Args:
+        known: our ids of the messages that Codex has taken.
     """
     others = [one for one in _steered(session) if one["number"] != message.number]
     noted = [one for one in others if view.client_id(session, one["number"]) not in known]
@@ -141,7 +144,7 @@ def sources(session: Session) -> Sources:
         known = view.past(session)
         agents = subagents.family(session.private["home"], dict(known.subagents), rollout.read(path, known.size))
         watched += [path, *(agent.path for agent in agents)]
-        holder = thread_lock.held_by(session)  # it may be another Codex's server
+        holder = thread_lock.held_by(session)  # may be another Codex's server
         started = processes.start_time(holder) if holder and holder > 0 else None
         watched_processes |= {(holder, started)} if holder and started else set()
     return Sources(tuple(watched), tuple(watched_processes))

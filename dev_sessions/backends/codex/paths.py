@@ -1,9 +1,9 @@
-"""Where Codex's files are: its home, the rollouts in it, and our notes about its daemon.
+"""The paths of Codex's files: its home, the rollouts in it, and our notes about its app-server.
 
 <state folder>/codex/<home's hash>/
-  daemon.json     the app-server that we have started: its pid and start time, written by that very process
+  daemon.json     pid and start time of the app-server that we started, written by its own process
   daemon.log      its output
-  users/<key>     one empty file for each session of ours that is in it
+  users/<key>     an empty file for each of our sessions in it
   lock            held while it is started or stopped
 """
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from ..base import Session
 
-# Where the app-server listens by itself, and where a person's plain `codex resume` looks for one.
+# The default socket of the app-server, and the one that a person's plain `codex resume` uses.
 CONTROL = os.path.join("app-server-control", "app-server-control.sock")
 
 
 class Place:
-    """One CODEX_HOME, and our own folder about it.
+    """One CODEX_HOME, and our own folder for it.
 
     Args:
         home: the CODEX_HOME, absolute.
@@ -36,7 +36,7 @@ class Place:
     """
 
     def __init__(self, home: str, state: str) -> None:
-        # Two checksums as a short name for the home, since a stronger hash costs 10 ms to import.
+        # Two checksums make a short name for the home; importing a stronger hash takes 10 ms.
         name = os.fsencode(home)
         self.home, self.state = home, state
         self.socket = os.path.join(home, CONTROL)
@@ -54,14 +54,14 @@ class Place:
         return detached.noted(self.note_path)
 
     def add_user(self, key: str) -> None:
-        """Note that the session of that key is in the daemon. Under the lock, as `remove_user`."""
+        """Note that this session is in the daemon. The caller holds the lock."""
         files.write_whole(os.path.join(self._users, key), b"")
 
     def remove_user(self, key: str) -> None:
         files.remove(os.path.join(self._users, key))
 
     def is_used(self) -> bool:
-        """True if a session of ours is in the daemon; a killed command may leave the note of a session that is gone."""
+        """True if one of our sessions is in the daemon. Notes of sessions that are gone do not count."""
         try:
             keys = os.listdir(self._users)
         except FileNotFoundError:
@@ -76,7 +76,7 @@ class Place:
 
 
 def place_of(session: Session) -> Place:
-    """The place of a session that was launched before."""
+    """The place of a session that has been launched."""
     return Place(str(session.private.get("home") or home_of(session.environ)), config.state_folder(session.environ))
 
 
@@ -87,7 +87,7 @@ def home_of(environment: Mapping[str, str]) -> str:
 
 
 def rollout_path(session: Session) -> str | None:
-    """The rollout of the session's thread; None if it has no thread, or that was archived or deleted."""
+    """The rollout of the session's thread; None if there is no thread, or if it was archived or deleted."""
     private = session.private
     if private.get("thread") is None:
         return None
@@ -95,7 +95,7 @@ def rollout_path(session: Session) -> str | None:
 
 
 def record_path(session: Session) -> str | None:
-    """The rollout of the session's thread, to be read only: one in Codex's archive counts too."""
+    """The rollout of the session's thread for reading: also one in Codex's archive."""
     private = session.private
     if private.get("thread") is None:
         return None
@@ -107,7 +107,7 @@ def find_rollout(home: str, thread: str, expected: str | None = None) -> str | N
     if expected and os.path.exists(expected):
         return expected
     top = os.path.join(home, "sessions")
-    try:  # the id holds the time at which it was made (UUID version 7)
+    try:  # the id contains the time of its creation (UUID version 7)
         day = time.strftime("%Y/%m/%d", time.localtime(int(thread.replace("-", "")[:12], 16) / 1000))
     except (ValueError, OverflowError, OSError):
         day = ""
@@ -115,7 +115,7 @@ def find_rollout(home: str, thread: str, expected: str | None = None) -> str | N
 
 
 def find_archived(home: str, thread: str) -> str | None:
-    """The rollout of a thread in Codex's archive; no server runs it."""
+    """The rollout of a thread in Codex's archive."""
     return _find_below(os.path.join(home, "archived_sessions"), thread)
 
 

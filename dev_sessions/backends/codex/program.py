@@ -1,4 +1,4 @@
-"""Codex as a program, and the CODEX_HOME in which it works."""
+"""Codex's program, and the CODEX_HOME that it uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROGRAM = Program(
     install="npm install -g @openai/codex",
     socket=paths.CONTROL,
 )
-# How long a program may take to report its home; on a busy machine too it takes much less. Seconds.
+# How long a program may take to report its home; normally it takes much less, even on a busy machine. Seconds.
 _SECONDS = 20.0
 
 
@@ -38,16 +38,16 @@ def is_script(program: str) -> bool:
 
 
 def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of a caller's environment that an app-server gets: enough to reach its model, and no session's mark."""
+    """The part of a caller's environment that an app-server gets: enough to reach its model, without session marks."""
     kept = config.agent_environment(environ)
     return {name: value for name, value in kept.items() if name not in processes.OF_A_SESSION}
 
 
 def home_of(program: str, environ: Mapping[str, str]) -> str:
-    """The CODEX_HOME, absolute, in which that program works if it is started in that environment.
+    """The absolute CODEX_HOME that the program uses in this environment.
 
-    A script may set another one than its environment names, so it is asked: Codex reports its home in the answer to the
-    first request on standard input (0.146, 0.171; some 0.3 s).
+    A script may set a different one, so the program is asked: Codex reports its home in the answer to the first request
+    on standard input (0.146, 0.171; about 0.3 s).
     """
     named = paths.home_of(environ)
     if not is_script(program):
@@ -55,7 +55,7 @@ def home_of(program: str, environ: Mapping[str, str]) -> str:
     params = protocol.initialization(__version__)
     request = json.dumps({"id": 1, "method": "initialize", "params": params}).encode() + b"\n"
     environment = {**server_environment(environ), "CODEX_HOME": named}
-    # A program that does not answer will not serve either, and reports why when it is started.
+    # A program that does not answer cannot serve either, and reports why when it is started.
     return ask([program, "app-server"], environment, _home_in, _SECONDS, request) or named
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CLIENT = {"name": "dev-sessions", "title": "dev-sessions"}
-# The output of the model and of commands, piece by piece: no command of ours reads that.
+# The output of the model and of commands, piece by piece, which we do not read.
 _UNWANTED = (
     "item/agentMessage/delta",
     "item/commandExecution/outputDelta",
@@ -29,7 +29,7 @@ class Refused(Exception):
 
     Args:
         code: JSON-RPC's number.
-        message: the server's words.
+        message: the server's message.
     """
 
     def __init__(self, code: int, message: str) -> None:
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A message that is not an answer of the server; one with an `id` waits for an answer of ours."""
+    """A message of the server that is not an answer; one with an `id` is a request that expects our answer."""
 
     method: str
     params: dict[str, Any]
@@ -54,14 +54,14 @@ class Notice(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What a thread does: `kind` is "notLoaded", "idle", "active", "systemError" or "" (the version does not say)."""
+    """The status of a thread: `kind` is "notLoaded", "idle", "active", "systemError" or "" (not reported)."""
 
     kind: str
     flags: tuple[str, ...] = ()
 
     @property
     def waiting(self) -> bool:
-        """It waits for a person's answer."""
+        """True if it waits for a person's answer."""
         return any(flag.lower().startswith("waitingon") for flag in self.flags)
 
 
@@ -98,14 +98,14 @@ def parse(text: str | bytes) -> Answer | Notice | None:
 
 
 def status(value: Any) -> Status:
-    """A thread's status, as the server's answers hold it."""
+    """A thread's status, from an answer of the server."""
     fields = value if isinstance(value, dict) else {}
     flags = fields.get("activeFlags")
     return Status(str(fields.get("type") or ""), tuple(map(str, flags)) if isinstance(flags, list) else ())
 
 
 def complaint(notice: Notice, thread: str) -> str | None:
-    """The error that this thread's turn has met and from which it tries again, in the server's words."""
+    """The error that this thread's turn is retrying, in the server's words; None if the notice is about none."""
     error = notice.params.get("error")
     if notice.method != "error" or notice.params.get("threadId") != thread or not isinstance(error, dict):
         return None

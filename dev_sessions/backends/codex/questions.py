@@ -1,8 +1,8 @@
-"""The app-server's own requests, with which a thread asks a person, as questions.
+"""Makes questions from the app-server's own requests, by which a thread asks a person.
 
-The server sends an open request to every client that joins the thread (`thread/resume`), each time, and to no other. A
-request has a number, which starts anew with the server, and names the call of the model that it is about; a call may
-lead to several requests, one after the other. Both together are a question's id.
+The server sends an open request only to clients that join the thread (`thread/resume`), each time that one joins. A
+request has a number, counted by each server, and names the call of the model that it is about. A call may lead to
+several requests, one after the other. The number and the call together are a question's id.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RESOLVED = "serverRequest/resolved"
 
 
 class Request(NamedTuple):
-    """An open request of the server. `number` is its id in this server, `call` that of the model's call."""
+    """An open request of the server. `number` is its id in this server, `call` the id of the model's call."""
 
     number: Any
     call: str
@@ -44,7 +44,7 @@ class Request(NamedTuple):
 
 
 def requests(connection: Connection, thread: str) -> list[Request]:
-    """The open requests of a thread that waits for an answer. Not for one at rest, which would go on with its goal.
+    """The open requests of a thread that waits for an answer. Never call it for one at rest: it would pursue its goal.
 
     Raises:
         Lost, Silent: the server does not answer.
@@ -59,7 +59,7 @@ def requests(connection: Connection, thread: str) -> list[Request]:
 
 
 def still_open(notices: Sequence[Notice], thread: str) -> list[Request]:
-    """The requests of a thread among the server's notices, in their order, without those that were answered since."""
+    """The requests of a thread in the server's notices, in their order, without those that were answered since."""
     found: dict[Any, Request] = {}
     for notice in notices:
         if notice.params.get("threadId") != thread:
@@ -73,7 +73,7 @@ def still_open(notices: Sequence[Notice], thread: str) -> list[Request]:
 
 
 def question(request: Request, calls: Sequence[Call], now: float) -> Question:
-    """A request as a question; `calls` are the open ones of the model. A script makes calls of its own."""
+    """A request as a question; `calls` are the open calls of the model. A script makes its own calls."""
     call = next((call for call in calls if call.id == request.call), None)
     call = call or next((call for call in reversed(calls) if call.name == SCRIPT), None)
     params = request.params
@@ -87,12 +87,12 @@ def question(request: Request, calls: Sequence[Call], now: float) -> Question:
 
 
 def of_call(call: Call) -> Question:
-    """The question in a call as far as the rollout shows it, for a server that does not send its requests."""
+    """The question in a call, as far as the rollout shows it, for a server that does not send its requests."""
     return Question(_plain(call.id), "permission", _shown(call), (), call.at)
 
 
 def _plain(id: str) -> str:
-    """An id that can be used in a command and as a file name: the model's server makes them up."""
+    """An id made safe for commands and file names, since the model's server chooses it."""
     return "q" * id.startswith(("-", ".")) + re.sub(r"[^A-Za-z0-9._-]", "_", id)[-120:]
 
 
@@ -104,7 +104,7 @@ def _part(item: dict[str, Any]) -> Part:
 
 
 def _permission(request: Request, call: Call | None) -> str:
-    """What is to be allowed, in full: the command or the change, where, and why it is asked."""
+    """The full text of a request for permission: the command or the change, its folder, and the reason."""
     params = request.params
     if params.get("command") and (call is None or call.name == SCRIPT):
         lines = [f"exec_command: {params['command']}", *([f"workdir: {params['cwd']}"] if params.get("cwd") else [])]

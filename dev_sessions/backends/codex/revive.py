@@ -1,4 +1,4 @@
-"""Bringing a thread back: its server is started again if none runs, an archived thread is taken out of the archive."""
+"""Loads a thread again: restarts its server if none is running, and takes an archived thread out of the archive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def sleeps(session: Session) -> bool:
-    """See `base.Sleeps`. A thread at rest that its server has unloaded (it does so after a minute) needs nothing."""
+    """See `base.Sleeps`. A thread at rest that its server has unloaded (it does so after a minute) does not count."""
     place, holder = paths.place_of(session), thread_lock.held_by(session)
     free = holder in (None, thread_lock.UNKNOWN)
     try:
@@ -35,7 +35,7 @@ def sleeps(session: Session) -> bool:
 
 
 def _is_newer(session: Session, server: int) -> bool:
-    """True if the server was started after the thread last did something."""
+    """True if the server was started after the thread's last activity."""
     started, path = thread_lock.started_at(server, time.time()), paths.rollout_path(session)
     if started is None or path is None:
         return False
@@ -47,13 +47,13 @@ def revive(launch: Launch) -> None:
     session = launch.session
     id, private = session.id, session.private
     if private.get("thread") is None:
-        raise LaunchFailed(f"{id} has no thread: its create was cut", next=f"dev-sessions kill {id}")
+        raise LaunchFailed(f"{id} has no thread: its create was interrupted", next=f"dev-sessions kill {id}")
     if paths.record_path(session) is None:
         why = f"the thread of {id} was deleted: there is no rollout {private.get('rollout') or ''}"
         raise LaunchFailed(why.rstrip(), next=f"restore that file, or dev-sessions kill {id}")
     archived = paths.rollout_path(session) is None
     if not thread.environment(session):
-        launch.say(f"the environment that {id} had is lost; it gets that of this command")
+        launch.say(f"the environment of {id} is lost; it gets the environment of this command")
         thread.keep_environment(session, launch.environment)
     before = paths.place_of(session).daemon()
     try:
@@ -66,14 +66,14 @@ def revive(launch: Launch) -> None:
         raise LaunchFailed(error.message.removesuffix(thread.UNSENT), **error.data) from error
     except Refused as error:
         raise LaunchFailed(
-            f"Codex does not take the thread of {id} out of its archive: {error.message}",
+            f"Codex cannot take the thread of {id} out of its archive: {error.message}",
             next=f"codex unarchive {private['thread']}, then run the same command again",
         ) from error
     except (Lost, Silent) as error:
-        why = f"the Codex app-server has gone again: {error}"
+        why = f"the Codex app-server has ended again: {error}"
         raise LaunchFailed(why, next=f"dev-sessions revive {id}") from error
     if paths.place_of(session).daemon() != before:
-        launch.say("the Codex app-server was started again")
+        launch.say("the Codex app-server was restarted")
     if archived:
-        launch.say(f"the thread of {id} was archived; it is taken out of the archive")
+        launch.say(f"took the thread of {id} out of Codex's archive")
     launch.keep(private)

@@ -1,7 +1,7 @@
-"""Codex's log of a thread, the rollout file, read as events: for facts, replies, and the whole conversation.
+"""Reads the rollout, Codex's log file of a thread, as events: for facts, replies, and the whole conversation.
 
-It is written before the app-server reports anything (0.169.0: a turn's end some 10 ms before `turn/completed`), goes on
-when nobody is connected, and outlives the server. Lines as of 0.146 to 0.171: `{"timestamp", "type", "payload"}`.
+Codex writes it before the app-server reports anything (0.169.0: a turn's end about 10 ms before `turn/completed`), and
+also when no client is connected. Lines as of 0.146 to 0.171: `{"timestamp", "type", "payload"}`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any
 
-# `parse` skips a line that holds none of these: most of a rollout is context and tool output.
+# Lines without any of these are skipped: most of a rollout is context and tool output.
 _MARKS = tuple(
     f'"{word}"'.encode()
     for word in (
@@ -31,9 +31,9 @@ _MARKS = tuple(
 CALLS, OUTPUTS = ("function_call", "custom_tool_call"), ("function_call_output", "custom_tool_call_output")
 # The output of a command that goes on, and for which the model has not waited, begins so.
 _RUNNING = "\nProcess running with session ID "
-# The tool of newer models that runs commands by a script. What those leave running may be reported nowhere (0.169).
+# The tool of newer models that runs commands by a script. Commands that it leaves running may not be reported (0.169).
 SCRIPT = "exec"
-# Why a turn has no end, if nobody runs it. The server may have been that of another Codex.
+# The error of a turn that has no end and that no process runs. The server may have been another Codex's.
 DIED = "the Codex app-server ended in the middle of the turn"
 
 
@@ -53,8 +53,8 @@ class Event(NamedTuple):
         kind: "began", "ended", "prompt" or "reply".
         client: our id of the message, in a prompt.
         left: how many commands were running when the turn ended.
-        reason, resets_at: as in a `Fact`.
-        root: the turn for whose subagent Codex has begun this turn by itself, or the turn's own id; not in 0.146.
+        reason, resets_at: see `Fact`.
+        root: the turn whose subagent made Codex begin this turn by itself, or else the turn's own id; not in 0.146.
     """
 
     kind: str
@@ -75,12 +75,12 @@ class Story(NamedTuple):
 
     Attributes:
         events: in their order.
-        calls: those without an output.
+        calls: the calls without an output.
         open: the turn that has not ended.
         size: the byte up to which it was read.
-        goal: the last goal of the thread. That it was cleared is not in a rollout (0.169.0).
-        left: how many commands go on by themselves; those that ended with their server or belong to `scripts` do not
-            count, because no line shows it. Nor does a line show the end of any (0.146): ask `view.Look.runs_commands`.
+        goal: the last goal of the thread. A rollout does not show that it was cleared (0.169.0).
+        left: the number of commands left running, without those of `scripts`. Some may have ended, since a rollout does
+            not show that they ended with their server, or at all (0.146): ask `view.Look.runs_commands`.
         agents: the threads that it has started as its subagents.
         scripts: scripts have run commands.
     """
@@ -115,23 +115,23 @@ class Line(NamedTuple):
 
     @property
     def call(self) -> str:
-        """The id of the call that it is about."""
+        """The id of the call that the line is about."""
         return str(self.payload.get("call_id"))
 
 
 def parse(line: bytes) -> Line | None:
-    """A line read; None if it does not have that form."""
+    """A parsed line; None if it does not have the form of one."""
     fields = files.parse_object(line) or {}
     payload = fields.get("payload")
     if not isinstance(payload, dict):
         return None
     at = entries.seconds(fields.get("timestamp"))
-    # Half of what Codex cuts off is added: the time is not before the moment that it is for.
+    # Codex rounds down to milliseconds; with one added, the time is never too early.
     return Line(str(fields.get("type")), str(payload.get("type")), payload, at and at + 0.001)
 
 
 def about(path: str) -> dict[str, Any]:
-    """What the first line of a rollout says about the thread; empty if there is no such file any more."""
+    """The description of the thread in the first line of a rollout; empty if the file no longer exists."""
     try:
         with open(path, "rb") as file:
             first = parse(file.readline())
@@ -141,7 +141,7 @@ def about(path: str) -> dict[str, Any]:
 
 
 def read(path: str, begin: int = 0) -> Story:
-    """The story from a byte on, at which no turn may be open."""
+    """The story from the byte `begin` on; no turn may be open there."""
     try:
         with open(path, "rb") as file:
             file.seek(begin)
@@ -202,14 +202,14 @@ def story(lines: Iterable[bytes], size: int = 0) -> Story:
 
 
 class Turns:
-    """Reads the lines of a rollout in their order, as events. `open` is the turn that runs."""
+    """Reads the lines of a rollout, in their order, as events. `open` is the running turn."""
 
     def __init__(self) -> None:
         self.open: str | None = None
         self._last: dict[str, Event] = {}
 
     def event(self, line: Line) -> Event | None:
-        """The event in a line; None if there is none that matters, or another line was about the same."""
+        """The event in a line; None if it has no event that matters, or the same one as the line before."""
         event = self._read(line)
         if event is None:
             return None
@@ -249,9 +249,9 @@ class Turns:
 
 
 def _failure(error: Any) -> tuple[str | None, str | None]:
-    """The error of a turn, in the words of the model's server if there are any, and its reason in ours.
+    """The error of a turn, in the words of the model's server if known, and its `reason`.
 
-    A limit of a plan or an API key is what the model's server answers with the status 429 (0.171.0).
+    The model's server reports a limit of a plan or an API key with the status 429 (0.171.0).
     """
     if not error:
         return None, None
@@ -267,7 +267,7 @@ def _failure(error: Any) -> tuple[str | None, str | None]:
 
 
 def _reset(limits: Any) -> float | None:
-    """When an account can be used again, by the last report of the service: when the last full window ends."""
+    """When an account can be used again: the end of the last full window in the service's report."""
     windows = [limits.get(name) for name in ("primary", "secondary")] if isinstance(limits, dict) else []
     full = [one for one in windows if isinstance(one, dict) and as_number(one.get("used_percent")) >= 100]
     return max((as_number(one.get("resets_at")) for one in full), default=0.0) or None
@@ -281,7 +281,7 @@ def output(path: str, call: str, begin: int = 0) -> str | None:
             file.seek(begin)
             found = [parse(line) for line in file if mark in line]
     except FileNotFoundError:
-        return None  # archived meanwhile
+        return None  # it has been archived
     outputs = [line.payload.get("output") for line in found if line and line.type in OUTPUTS and line.call == call]
     return entries.as_text(outputs[0]) if outputs else None
 
@@ -296,7 +296,7 @@ def given(payload: dict[str, Any]) -> dict[str, Any]:
 def facts(events: Iterable[Event]) -> list[Fact]:
     """The events as facts.
 
-    A turn is accepted when it begins, since some (of a goal) have no prompt. A prompt within a turn joins it.
+    A turn is accepted when it begins, since the turns of a goal have no prompt. A prompt within a turn joins it.
     """
     found: list[Fact] = []
     for event in events:
@@ -317,10 +317,10 @@ def joined(at: float, text: str, turn: str | None) -> list[Fact]:
 
 
 def newest(path: str, count: int, unfinished: Collection[str | None] | None, span: int = 1 << 16) -> list[Entry]:
-    """The last assistant texts, as `replies`, read from the end of the file.
+    """The last assistant texts, like `replies`, read from the end of the file.
 
     Args:
-        unfinished: these turns are one that has not ended, whose texts are left out; None leaves out nothing.
+        unfinished: the turns of Codex that have not ended, whose texts are omitted; None: omit nothing.
         span: how many bytes are read at first.
     """
     with open(path, "rb") as file:
@@ -328,7 +328,7 @@ def newest(path: str, count: int, unfinished: Collection[str | None] | None, spa
         while True:
             begin = file.seek(max(0, size - span))
             found = story(file.read(size - begin).split(b"\n")[1 if begin else 0 : -1])
-            # What comes before the first beginning may belong to any turn.
+            # Events before the first beginning may belong to any turn.
             first = next((i for i, event in enumerate(found.events) if event.kind == "began"), len(found.events))
             without = () if unfinished is None else (*unfinished, found.open)
             texts = replies(found.events[first if begin else 0 :], without, count)

@@ -1,7 +1,7 @@
-"""Ending a session, and the commands that it or one of its turns has left running.
+"""Ends a session, and the commands that it or one of its turns has left running.
 
-Those are known by the mark in their environment. `turn/interrupt` ends the command that runs with
-its process group, or nothing at all; never a command in a session of its own or in the background.
+The commands are found by the mark in their environment. `turn/interrupt` ends the running command and its process
+group, or nothing at all; it never ends a command in its own process session or in the background.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def stop(session: Session) -> None:
                 with connection:  # this interrupts what runs, ends its commands, and unloads the thread
                     connection.call("thread/archive", threadId=session.private["thread"])
         except (Refused, Lost):
-            pass  # it is gone, or another Codex has it
+            pass  # the thread is gone, or another Codex has it
         except Silent:
             daemon.end_hung(place)
     end_commands(session)
@@ -52,20 +52,20 @@ def end_commands(session: Session) -> None:
 
 
 def end_commands_of_turn(session: Session, connection: Connection, threads: Iterable[str], began: float) -> None:
-    """End what a turn that is over by now has left running in these threads; commands of earlier turns go on.
+    """End the commands that a finished turn has left running in these threads, but not those of earlier turns.
 
     Args:
-        began: when it began.
+        began: when the turn began.
     """
 
     def commands(of_turn: bool) -> list[tuple[int, str]]:
-        # The clock is read for each after the search: the time between would make a process older than it is.
+        # The clock is read again for each process: an earlier reading would make the process seem older than it is.
         ages = [(process, thread_lock.started_at(process[0], time.time())) for process in descendants.found(session)]
         return [process for process, at in ages if (at is not None and at >= began - _TICKS) is of_turn]
 
     if not commands(of_turn=False):
         for id in threads:
-            try:  # this ends all commands of a thread, of whatever turn, also those without the mark
+            try:  # this ends all commands of a thread, of any turn and also those without the mark
                 connection.call("thread/backgroundTerminals/clean", threadId=id)
             except (Refused, Lost, Silent):
                 pass  # a version that cannot

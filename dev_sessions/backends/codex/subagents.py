@@ -1,8 +1,8 @@
-"""The subagents that a session's agent has started: threads of their own, each with a rollout of its own.
+"""The subagents that a session's agent has started; each has its own thread and rollout.
 
-Codex ends a turn when its agent has answered, even if subagents are still at work, and these end without waking the
-agent (0.146, 0.171). For us the turn ends with them: `Whole` puts that into the events of the session's thread.
-Nothing else in a subagent's rollout counts as the session's.
+Codex ends a turn when its agent has answered, even if subagents are still working, and these end without waking the
+agent (0.146, 0.171). For us the turn ends when they end: `Whole` changes the events of the session's thread
+accordingly. Everything else in a subagent's rollout is ignored.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Thread(NamedTuple):
     """A thread of a session: its own, or that of a subagent.
 
     Attributes:
-        id: Codex's id of it.
+        id: Codex's id for it.
         path: its rollout.
         begin: the byte from which the rollout was read; no turn was open there.
-        story: what is in the rollout from there on.
-        own: it is the session's own.
+        story: the content of the rollout from there on.
+        own: it is the session's own thread.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Thread(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A turn of a subagent: from when to when. One that `died` with its server ended with its last event."""
+    """The time of a subagent's turn. A turn that `died` with its server ended with its last event."""
 
     began: float
     ended: float
@@ -47,12 +47,12 @@ class Span(NamedTuple):
 
 
 def family(home: str, begins: Mapping[str, int], story: Story) -> list[Thread]:
-    """The subagents of a thread, and theirs.
+    """The subagents of a thread, and their subagents.
 
     Args:
         home: the CODEX_HOME.
-        begins: those known from before, and the byte from which their rollouts are to be read.
-        story: of the thread itself.
+        begins: the subagents already known, with the byte from which to read their rollouts.
+        story: the content of the thread's own rollout.
     """
     found: dict[str, Thread] = {}
     wanted = [*begins, *story.agents]
@@ -67,14 +67,14 @@ def family(home: str, begins: Mapping[str, int], story: Story) -> list[Thread]:
 
 
 def spans(agents: Iterable[Thread], working: Container[str]) -> list[Span]:
-    """The turns of subagents, in the order of their beginnings. Those of `working` (ids of threads) go on."""
+    """The turns of subagents, in the order of their beginnings. Those of the threads `working` have not ended."""
     found: list[Span] = []
     for agent in agents:
         began: float | None = None
         for event in agent.story.events:
             if event.kind not in ("began", "ended"):
                 continue
-            # A rollout with a copy of the parent's history holds that up to the turn in which the subagent started.
+            # A copy of the parent's history in a rollout ends with the turn in which the subagent was started.
             if began is not None:
                 found.append(Span(began, event.at, event.outcome == INTERRUPTED))
             began = event.at if event.kind == "began" else None
@@ -86,16 +86,16 @@ def spans(agents: Iterable[Thread], working: Container[str]) -> list[Span]:
 
 
 class Whole:
-    """The events of a session's thread, with the work of its subagents.
+    """The events of a session's thread, including the work of its subagents.
 
-    A turn ends when all subagents have ended that worked while it, or each other, was going on. What the agent begins
-    meanwhile (it is sent a message), or because of them, is part of that turn. What a subagent begins later, for a
-    person in Codex's terminal, belongs to none.
+    A turn ends when every subagent has ended whose work overlaps with the turn, or with the work of another such
+    subagent. A turn of Codex that begins before that, or because of a subagent, is part of the same turn. Later work of
+    a subagent, for a person in Codex's terminal, belongs to no turn.
 
     Attributes:
-        events: as of a thread without subagents, without the end of a turn that goes on.
-        open: the ids of Codex's turns that are one turn which has not ended; none if all have.
-        began: when that began, or the turn before if none is open.
+        events: like those of a thread without subagents; a turn that has not ended in this sense has no end.
+        open: the ids of the turns of Codex that together are the open turn; empty if none is open.
+        began: when the open turn began, or the last one if none is open.
     """
 
     def __init__(self, events: Iterable[Event], spans: Sequence[Span], agents: Sequence[Thread] = ()) -> None:
@@ -118,7 +118,7 @@ class Whole:
             return
         if event.kind == "began":
             if self._end is None:
-                self.open = []  # what was open then was cut by the end of its server
+                self.open = []  # the turn that was open before ended with its server
             self._end = None
             self.open.append(event.turn)
             if len(self.open) > 1:
@@ -127,14 +127,14 @@ class Whole:
         self.events.append(event._replace(turn=self.open[0]) if event.turn in self.open else event)
 
     def _over(self, at: float) -> float:
-        """When the work of subagents at that time, and all that they begin until its end, is over."""
+        """When the subagents that work at that time, and all whose work overlaps with theirs, have ended."""
         for span in self._spans:
             if not span.died and span.began <= at < span.ended:
                 at = span.ended
         return at
 
     def _close(self) -> None:
-        """Add the end of the turn, if it has come."""
+        """Add the end of the turn, if it has ended."""
         end = self._end
         if end is None or self._over(end.at) == _FOREVER:
             return
@@ -150,9 +150,9 @@ class Whole:
 
 
 def subagent(thread: Thread) -> Subagent | None:
-    """Which subagent a thread is, by its role (most have none) and by its place among the agents or its nickname.
+    """The subagent of a thread, with its role (if any) and its path among the agents or its nickname.
 
-    None if it is the session's own.
+    None for the session's own thread.
     """
     if thread.own:
         return None

@@ -1,11 +1,11 @@
-"""A session's thread: how it is started and loaded again, and what it gets from its project and environment.
+"""Starts and loads a session's thread, with the settings that it gets from its project and environment.
 
-What is given to a thread as `config` is lost when the server unloads it (after a minute at rest) or ends, so the
-environment of its commands is kept in the session's folder (0600) and given again whenever the thread is loaded.
+A thread loses its `config` when the server unloads it (after a minute at rest) or ends, so the environment of its
+commands is kept in the session's folder (0600) and passed again whenever the thread is loaded.
 
-A project's `.codex` (configuration, hooks, rules, MCP servers) is used by Codex only if the folder is trusted in its
-config.toml, its AGENTS.md always. When a thread that may write is started, Codex notes the folder as trusted there by
-itself, unless it is called untrusted (0.146.0 to 0.171.0).
+Codex uses a project's `.codex` (configuration, hooks, rules, MCP servers) only if its config.toml says that the folder
+is trusted; it always uses AGENTS.md. When a thread that may write is started, Codex itself records the folder as
+trusted, unless it is recorded as untrusted (0.146.0 to 0.171.0).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from ..base import Launch, Session
     from .connection import Connection
 
-# The end of a refusal before a message is sent; `revive`, which sends none, removes it.
+# The end of an error that is raised before a message is sent; `revive`, which sends none, removes it.
 UNSENT = "; nothing was sent"
-# In Codex's words: when it asks, and what its sandbox lets a command do.
+# Codex's names for when it asks, and for what its sandbox lets a command do.
 _POLICIES = {
     "full": ("never", "danger-full-access"),
     "edit": ("on-request", "workspace-write"),
@@ -50,7 +50,7 @@ def launch(launch: Launch) -> None:
     launch.keep({"home": home})
     environ = dict(launch.environment)
     if environ.get("CODEX_HOME"):
-        environ["CODEX_HOME"] = home  # a relative one is another folder for the agent
+        environ["CODEX_HOME"] = home  # a relative path would name another folder for the agent
     keep_environment(session, environ)
     place = paths.place_of(session.replace(record={**session.record, "backend": {"home": home}}))
     with daemon.ensure(place, session.record["key"], program, environ, launch.timeout) as connection:
@@ -64,7 +64,7 @@ def launch(launch: Launch) -> None:
         try:
             account = connection.call("account/read", refreshToken=False)
             if account.get("requiresOpenaiAuth") and not account.get("account"):
-                # A server with a broken configuration works with defaults, of the login too. This refuses then.
+                # A server with a broken configuration uses the default login, too; this call then fails.
                 connection.call("config/read")
                 raise LaunchFailed("Codex is not logged in", next="codex login, then run the same command again")
             level = _trust(connection, launch, home)
@@ -72,16 +72,16 @@ def launch(launch: Launch) -> None:
             thread = connection.call("thread/start", launch.timeout, cwd=launch.path, **terms)["thread"]
             about = {"thread": thread["id"], "rollout": thread.get("path"), "program": program, "trust_level": level}
             launch.keep({"home": home, **about})
-            # A thread is written down when it gets its name: before that, no other connection can read it.
+            # Codex writes a thread to disk when it gets its name; before that, no other connection can read it.
             name = f"{session.id}: {session.record.get('description') or 'dev-sessions'}"
             connection.call("thread/name/set", threadId=thread["id"], name=name)
         except Refused as error:
-            why = f"Codex starts no thread: {error.message}"
+            why = f"Codex cannot start a thread: {error.message}"
             raise LaunchFailed(why, next="fix what it reports, then run the same command again") from error
 
 
 def _trust(connection: Connection, launch: Launch, home: str) -> str | None:
-    """How Codex is to treat the folder in this thread, "trusted" or "untrusted"; None: as it does by itself.
+    """The trust level of the folder for this thread, "trusted" or "untrusted"; None leaves it to Codex.
 
     Args:
         home: CODEX_HOME.
@@ -95,13 +95,13 @@ def _trust(connection: Connection, launch: Launch, home: str) -> str | None:
         return _UNTRUSTED
     if names:
         launch.say(f"accepted {launch.path} as trusted, with its {', '.join(names)}")
-    return _TRUSTED if launch.trust else None  # with full permissions Codex notes it by itself
+    return _TRUSTED if launch.trust else None  # with full permissions Codex records it itself
 
 
 def _recorded_trust(connection: Connection, path: str) -> str | None:
-    """What the user's configuration says about the folder: "trusted", "untrusted" or nothing."""
+    """The folder's trust level in the user's configuration: "trusted", "untrusted" or None."""
     answer = connection.call("config/read", cwd=path, includeLayers=True)
-    # Codex looks for the folder, the project, and the main worktree of that.
+    # Codex checks the folder, the project, and the project's main worktree.
     root = git.project_of(path)
     folders, link = [path, root], os.path.join(root, ".git")
     if os.path.isfile(link):
@@ -116,7 +116,7 @@ def _recorded_trust(connection: Connection, path: str) -> str | None:
 
 
 def _terms(environ: Mapping[str, str], path: str, level: str | None, permissions: Any, model: Any) -> dict[str, Any]:
-    """How a thread works. Codex writes that down only with a turn, and forgets it for a thread without one."""
+    """The settings of a thread. Codex stores them only with a turn, and loses them for a thread without one."""
     config: dict[str, Any] = {
         # The thread's commands get the session's environment, and nothing of the server's own.
         "shell_environment_policy": {"inherit": "none", "ignore_default_excludes": True, "set": dict(environ)},
@@ -135,7 +135,7 @@ def _terms(environ: Mapping[str, str], path: str, level: str | None, permissions
 
 
 def load(session: Session, connection: Connection) -> None:
-    """Have the thread loaded in that server, as it was started.
+    """Load the thread in that server, with its original settings.
 
     Raises:
         DeliveryFailed: another Codex has it, or it is gone.
@@ -150,12 +150,12 @@ def load(session: Session, connection: Connection) -> None:
             raise _busy_elsewhere(session) from error
         raise DeliveryFailed(
             f"Codex cannot load the thread of {session.id}: {error.message}{UNSENT}",
-            next=f"dev-sessions last-message {session.id} for what it said, dev-sessions kill {session.id} to clean up",
+            next=f"dev-sessions last-message {session.id} to read it, dev-sessions kill {session.id} to clean up",
         ) from error
 
 
 def call(session: Session, connection: Connection, method: str, **params: Any) -> Any:
-    """A request about the thread, which is loaded first if it is not.
+    """Make a request about the thread, which is loaded first if needed.
 
     Raises:
         Refused, Lost, Silent, DeliveryFailed: see `Connection.call` and `load`.
@@ -171,7 +171,7 @@ def call(session: Session, connection: Connection, method: str, **params: Any) -
 
 
 def status(thread: str, connection: Connection, method: str = "thread/read", **params: Any) -> Status:
-    """What that server says a thread does, by the thread's id."""
+    """The status of a thread, as that server reports it."""
     try:
         answer = connection.call(method, threadId=thread, **params)
     except Refused:
@@ -182,15 +182,16 @@ def status(thread: str, connection: Connection, method: str = "thread/read", **p
 def _busy_elsewhere(session: Session) -> DeliveryFailed:
     return DeliveryFailed(
         f"{session.id} is busy elsewhere: another Codex has its thread open{UNSENT}",
-        next="leave that Codex (it lets go of the thread a minute after its last turn), then try again",
+        next="quit that Codex (it releases the thread a minute after its last turn), then try again",
     )
 
 
 def connect(session: Session, timeout: float) -> Connection:
-    """A connection to the server of a session's home, which is started again if it has ended.
+    """A connection to the server of a session's home, which is restarted if it has ended.
 
     Raises:
-        DeliveryFailed: another Codex has the thread. LaunchFailed: there is no server, and none could be started.
+        DeliveryFailed: another Codex has the thread.
+        LaunchFailed: no server is running, and none could be started.
     """
     place, holder = paths.place_of(session), thread_lock.held_by(session)
     try:
@@ -210,7 +211,7 @@ def connect(session: Session, timeout: float) -> Connection:
 
 
 def program_of(session: Session) -> str:
-    """The program with which the session was started, or the one that is installed now if that is gone."""
+    """The program that the session was started with, or the installed one if that is gone."""
     program = str(session.private.get("program") or "")
     return program if os.access(program, os.X_OK) else PROGRAM.find(session.environ)
 
@@ -227,5 +228,5 @@ def keep_environment(session: Session, environ: Mapping[str, str]) -> None:
 
 
 def settings_path(session: Session) -> str:
-    """The file that holds the session's environment, secrets included."""
+    """The file with the session's environment, including secrets."""
     return os.path.join(session.folder.agent_path, "thread.json")

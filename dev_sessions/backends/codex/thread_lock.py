@@ -1,6 +1,7 @@
-"""Which process holds a thread: Codex locks `<home>/thread-writer-locks/<thread>.lock` (flock) while it has it loaded.
+"""Finds the process that holds a thread.
 
-A turn runs only in a process that holds its thread, and a process that has ended holds nothing.
+A Codex that has loaded a thread locks `<home>/thread-writer-locks/<thread>.lock` (flock). A turn runs only in a process
+that holds its thread, and a process that has ended holds nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 # A process holds it, and the system does not show which. This Codex (0.146) locks nothing: only its server knows.
 SOMEBODY, UNKNOWN = 0, -1
-# The inode of the first pid namespace (PROC_PID_INIT_INO of Linux), in which every process can be seen.
+# The inode of the first pid namespace (PROC_PID_INIT_INO of Linux), where all processes are visible.
 _FIRST_NAMESPACE = 0xEFFFFFFC
 
 
 def held_by(session: Session, thread: str | None = None, path: str | None = None) -> int | None:
-    """Which process holds a thread of the session (by default its own), see `holder`."""
+    """The process that holds a thread of the session (by default its own); see `holder`."""
     private, daemon = session.private, paths.place_of(session).daemon()
     if thread is None:
         thread, path = str(private["thread"]), paths.rollout_path(session)
@@ -32,8 +33,8 @@ def held_by(session: Session, thread: str | None = None, path: str | None = None
 def holder(home: str, thread: str, rollout: str | None = None, likely: int | None = None) -> int | None:
     """Pid of the process that holds the thread, or `SOMEBODY`, or `UNKNOWN`; None if there is none.
 
-    With a Codex that locks nothing, it is the process that has the file `rollout` open. The process `likely` is looked
-    at first: the kernel takes some 10 ms to list all locks.
+    With a Codex that does not lock, it is the process that has the file `rollout` open. The process `likely` is checked
+    first, since the kernel takes about 10 ms to list all locks.
     """
     folder = os.path.join(home, "thread-writer-locks")
     path = os.path.join(folder, f"{thread}.lock")
@@ -48,7 +49,7 @@ def holder(home: str, thread: str, rollout: str | None = None, likely: int | Non
 
 
 def started_at(pid: int, now: float) -> float | None:
-    """When a process was started, by the clock as it is set `now`; None if the system does not show it."""
+    """When a process was started, in terms of the current clock (`now`); None if the system does not show it."""
     started = processes.start_time(pid)
     try:
         with open("/proc/uptime", encoding="ascii") as file:
@@ -59,7 +60,7 @@ def started_at(pid: int, now: float) -> float | None:
 
 
 def _about_open(pid: str, path: str) -> list[list[bytes]]:
-    """What the system shows of the descriptors with which a process has a file open: lines of words, see proc(5)."""
+    """The system's information about a process's descriptors of a file, as lines of words; see proc(5)."""
     lines: list[list[bytes]] = []
     try:
         descriptors = os.listdir(f"/proc/{pid}/fd")
@@ -71,7 +72,7 @@ def _about_open(pid: str, path: str) -> list[list[bytes]]:
                 with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as file:
                     lines += [line.split() for line in file]
         except OSError:
-            continue  # closed meanwhile
+            continue  # just closed
     return lines
 
 
@@ -91,7 +92,7 @@ def _writer(path: str | None) -> int | None:
 
 
 def _in_table(inode: int) -> int | None:
-    """The holder of the lock in the kernel's table, which can be read without delaying anybody."""
+    """The holder of the lock in the kernel's table, which can be read without taking the lock."""
     try:
         with open("/proc/locks", "rb") as file:
             table = file.read()
@@ -106,7 +107,7 @@ def _in_table(inode: int) -> int | None:
 
 
 def _sees_all() -> bool:
-    """False in a container or sandbox, where the table of locks leaves out processes outside; or without a table."""
+    """True if the table of locks shows all processes: not in a container or sandbox, and not without a table."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino == _FIRST_NAMESPACE and os.path.exists("/proc/locks")
     except OSError:
@@ -114,7 +115,7 @@ def _sees_all() -> bool:
 
 
 def _try_lock(path: str) -> int | None:
-    """Hold the lock for a moment ourselves, as one of many readers."""
+    """Find out by taking the lock for a moment, shared with other readers."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

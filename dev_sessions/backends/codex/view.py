@@ -1,7 +1,7 @@
-"""What can be known of a session's threads, its own and its subagents': from their rollouts, and asked at one read.
+"""Reads the threads of a session, its own and its subagents', from their rollouts and from the app-server.
 
-The beginning of a long rollout is read from a file of ours, so a long session is as quick to read as a short one.
-Nothing is started, and nothing is loaded.
+The beginning of a long rollout comes from a file of ours, so a long session is as quick to read as a short one. No
+process is started and no thread is loaded.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 # A server that hangs must not hang a reader. Seconds.
 _ASK_SECONDS = 2.0
-# A server may call a thread idle for some 50 ms after its turn has begun. Seconds.
+# A server may report a thread as idle for about 50 ms after its turn has begun. Seconds.
 _SETTLED = 1.0
-# How often a server is asked again about a subagent that was just joined; mostly twice is enough (5 ms each).
+# How often a server is asked again about a subagent that was just joined; twice is usually enough (5 ms each).
 _STATUS_READS = 6
-# Our file is written anew only when the rollout has grown by so much. Bytes.
+# Our file is rewritten only when the rollout has grown by this much. Bytes.
 _WORTH = 200_000
-# How often a rollout is read again that grows while those of subagents are read.
+# How often a rollout is read again if it grows while those of subagents are read.
 _TRIES = 5
 
 
 class Look:
-    """What the system and the app-servers report about threads during one read. Use as a context manager.
+    """Asks the system and the app-servers about threads during one read. Use as a context manager.
 
-    It has one connection to each server, made when it is needed first.
+    It has one connection to each server, made when first needed.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Look:
                 connection.close()
 
     def runner(self, session: Session, thread: Thread) -> int | None:
-        """The process that runs the open turn of a thread, see `thread_lock.holder`; None if there is none."""
+        """The process that runs the open turn of a thread (see `thread_lock.holder`); None if there is none."""
         holder = thread_lock.held_by(session, thread.id, thread.path) if thread.story.open is not None else None
         if holder is None:
             return None
@@ -65,27 +65,27 @@ class Look:
             return holder if status is not None and status.kind == "active" else None
         if holder <= 0:
             return holder
-        # A process that was started after the turn began does not run it: the one that did has ended.
+        # A process that was started after the turn began does not run it; the one that did has ended.
         started = thread_lock.started_at(holder, now)
         if started is not None and started <= next(event.at for event in reversed(events) if event.kind == "began"):
             return holder
-        # But the clock may have been set meanwhile, so the server is asked, if it can be.
+        # But the clock may have been changed, so the server is asked, if possible.
         status = self.status(session, thread.id, holder)
         runs = started is None if status is None else status.kind in ("active", "")
         return holder if runs else None
 
     def status(self, session: Session, thread: str, holder: int) -> Status | None:
-        """What a thread does, if the server that holds it can be asked."""
+        """The status of a thread, if the server that holds it can be asked."""
         from .protocol import status
 
         answer = self._ask(session, thread, holder, "thread/read")
         return None if answer is None else status(answer.get("thread", {}).get("status"))
 
     def waits(self, session: Session, thread: Thread) -> bool:
-        """True if a thread that has an open call waits for a person's answer; only its server knows that.
+        """True if a thread with an open call waits for a person's answer, which only its server knows.
 
-        The server itself does not know it of a subagent that nobody has joined (0.146, 0.171). So the subagent
-        is joined, which it does not notice; from then on the server knows, a moment later also what was asked before.
+        The server does not know this for a subagent that no client has joined (0.146, 0.171). So we join the
+        subagent, which does not affect it; a moment later the server knows about earlier questions, too.
         """
         holder = self.runner(session, thread) if thread.story.calls else None
         status = None if holder is None else self.status(session, thread.id, holder)
@@ -96,7 +96,7 @@ class Look:
         return any(one is not None and one.waiting for one in later)
 
     def requests(self, session: Session, thread: str) -> list[Request]:
-        """The open requests of a thread that waits, as `waits` has just found."""
+        """The open requests of a thread for which `waits` has just returned True."""
         from . import questions
         from .connection import Lost, Silent
 
@@ -107,7 +107,7 @@ class Look:
             return []
 
     def runs_commands(self, session: Session, thread: Thread) -> bool:
-        """True unless commands of a thread's turns are known to have ended, as they have once it is not loaded."""
+        """True if commands of a thread's turns may still be running; they end when it is unloaded."""
         holder = thread_lock.held_by(session, thread.id, thread.path)
         if holder is None:
             return False
@@ -139,14 +139,14 @@ class Look:
 
 
 class View(NamedTuple):
-    """What is known of a session's threads.
+    """The threads of a session.
 
     Attributes:
-        facts: of the whole session; the work of its subagents is part of its turns.
+        facts: those of the whole session; the work of its subagents is part of its turns.
         own: its own thread.
-        subagents: its subagents; `working` are those that are at work now.
-        open: Codex's turns that are the one turn which has not ended; none if all have. `began` is when that began.
-        scripts: scripts have run commands, in a part of the rollout that was not read.
+        subagents: its subagents; `working` are those that are working now.
+        open: the turns of Codex that together are the open turn, which began at `began`; empty if none is open.
+        scripts: scripts have run commands in a part of the rollout that was not read.
     """
 
     facts: list[Fact]
@@ -159,13 +159,13 @@ class View(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What is known of a session without its rollouts.
+    """The part of a session that is in our own file, so that its rollouts need not be read from the beginning.
 
     Attributes:
-        size: the byte of the rollout up to which the facts are known.
-        facts: those facts, without old ones that nothing depends on (see `keep_past`).
-        clients: our ids of the messages that Codex has taken up to there.
-        subagents: those up to there, and the byte of their rollout up to which nothing more is needed.
+        size: the byte of the rollout where this part ends.
+        facts: the facts in it, without old ones that nothing depends on (see `keep_past`).
+        clients: our ids of the messages that Codex has taken in it.
+        subagents: the subagents in it, each with the byte from which its rollout must still be read.
         scripts: see `View`.
     """
 
@@ -177,7 +177,7 @@ class Past(NamedTuple):
 
 
 def read(session: Session, path: str, look: Look | None = None) -> View:
-    """What is in the rollout `path` of a session's thread and in those of its subagents."""
+    """Read the rollout `path` of a session's thread, and those of its subagents."""
     if look is None:
         with Look() as look:
             return read(session, path, look)
@@ -188,12 +188,12 @@ def read(session: Session, path: str, look: Look | None = None) -> View:
         for agent in subagents.family(session.private["home"], dict(known.subagents), own.story):
             runs = look.runner(session, agent) is not None
             if agent.story.open is not None and not runs:
-                # The process that ran it wrote its end before it let go of the thread.
+                # The process that ran it wrote its end before it released the thread.
                 agent = agent._replace(story=rollout.read(agent.path, agent.begin))
             agents.append(agent)
             working += [agent] if runs else []
         if own.story.open is not None or not agents or rollout.read(path, own.story.size).size == own.story.size:
-            break  # else the agent may have gone on before a subagent was seen to have ended
+            break  # otherwise the agent may have gone on before we saw that a subagent had ended
     spans = subagents.spans(agents, [agent.id for agent in working])
     whole = Whole(own.story.events, spans, agents)
     facts = [*known.facts, *rollout.facts(whole.events)]
@@ -201,14 +201,14 @@ def read(session: Session, path: str, look: Look | None = None) -> View:
 
 
 def working(session: Session, path: str) -> list[Thread]:
-    """The threads of a session in which a turn runs now: its own first."""
+    """The threads of a session in which a turn is running, its own first."""
     with Look() as look:
         seen = read(session, path, look)
         return [*([seen.own] if look.runner(session, seen.own) is not None else ()), *seen.working]
 
 
 def client_id(session: Session, number: int) -> str:
-    """Our id of a message, which Codex keeps with it."""
+    """Our id of a message, which Codex stores with it."""
     return f"{session.record['key']}/{number}"
 
 
@@ -218,10 +218,10 @@ def clients(session: Session, story: rollout.Story) -> set[str]:
 
 
 def past(session: Session, always: bool = False) -> Past:
-    """What is known of a session without its rollouts; nothing, if the folder is to be read as a whole.
+    """The part of a session that is in our own file; empty if the folder is to be read as a whole.
 
     Args:
-        always: even then.
+        always: read the file even then.
     """
     value = files.read_json(_past_path(session)) if always or not session.folder.whole else None
     if not isinstance(value, dict) or not isinstance(value.get("size"), int):
@@ -233,18 +233,18 @@ def past(session: Session, always: bool = False) -> Past:
 
 
 def keep_past(session: Session, path: str) -> rollout.Story:
-    """Note what the rollout holds so far, if no turn runs. Returns the newest part of it. Called by writers only."""
+    """Store the content of the rollout so far, if no turn is running; returns its newest part. For writers only."""
     with Look() as look:
         seen = read(session, path, look)
         story = seen.own.story
-        # Our file holds no goal and no commands that run on: a thread with a goal is always read from its beginning.
+        # Our file has no goals and no running commands, so a thread with a goal is always read from its beginning.
         over = not seen.open and not seen.working and story.goal is None
         if not over or story.size - seen.own.begin <= _WORTH:
             return story
         left = [one for one in (seen.own, *seen.subagents) if one.story.left]
         if any(thread_lock.held_by(session, one.id, one.path) is not None for one in left):
             return story
-    # Nothing that came later depends on the facts of messages that were compacted.
+    # Later facts do not depend on the facts of compacted messages.
     messages, facts = session.folder.messages(), seen.facts
     if messages and session.folder.past.stamp():
         oldest = min(message.created for message in messages)
