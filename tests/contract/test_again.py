@@ -169,14 +169,14 @@ def test_kill(desk: Desk, said: dict[str, Any], r: str) -> None:
     assert [one["session"] for one in desk.client.kill(["lux-sup"], request_id=r)] == ["lux-sup"]
 
 
-def test_a_kill_that_met_nobody_kills_nobody_later(desk: Desk, r: str) -> None:
+def test_a_repeated_kill_that_matched_no_session_kills_none_later(desk: Desk, r: str) -> None:
     assert desk.client.kill(request_id=r, all=True) == []
     id = desk.create()
     assert desk.client.kill(request_id=r, all=True) == []
     assert desk.client.status(id)["status"] == "idle"
 
 
-def test_a_kill_that_was_cut_ends_what_it_meant(desk: Desk, r: str) -> None:
+def test_an_interrupted_kill_is_completed_by_the_same_request(desk: Desk, r: str) -> None:
     meant = [desk.create(), desk.create()]
     frames = desk.frames("kill", r, all=True)
     cut = next(frames).value
@@ -189,21 +189,21 @@ def test_a_kill_that_was_cut_ends_what_it_meant(desk: Desk, r: str) -> None:
     assert [row["id"] for row in desk.client.list()] == [newer]
 
 
-def test_another_caller_has_requests_of_its_own(desk: Desk, r: str) -> None:
+def test_request_ids_of_different_callers_are_independent(desk: Desk, r: str) -> None:
     id = desk.create()
     inside = Desk(desk.lab, {"DEV_SESSIONS_ID": id, "DEV_SESSIONS_DEPTH": "1"})
     assert inside.client.kill(request_id=r, all=True) == []
     assert [one["session"] for one in desk.client.kill(request_id=r, all=True)] == [id]
 
 
-def test_what_failed_is_tried_again(desk: Desk, r: str) -> None:
+def test_a_failed_request_is_tried_again(desk: Desk, r: str) -> None:
     with pytest.raises(errors.SessionNotFound):
         desk.client.kill(["fizz-top"], request_id=r)
     id = desk.create(id="fizz-top")
     assert [one["session"] for one in desk.client.kill([id], request_id=r)] == [id]
 
 
-def test_what_only_reads_is_read_again(desk: Desk, r: str) -> None:
+def test_a_reading_request_is_read_again(desk: Desk, r: str) -> None:
     id = desk.create()
     reads: dict[str, dict[str, Any]] = {
         **{op: {} for op in ("list", "names", "pending", "events")},

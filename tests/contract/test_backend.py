@@ -449,14 +449,14 @@ def test_launch_returns_when_the_agent_is_ready(desk: Desk) -> None:
     assert session.private, "stop has to find the agent again by what was kept"
 
 
-def test_before_launch_and_after_the_creator_a_session_is_told_apart(desk: Desk) -> None:
+def test_a_session_being_created_differs_from_one_whose_creator_died(desk: Desk) -> None:
     session = desk.session()
     assert desk.state(session).status == "working"  # its creator lives: it is being created
     session.record["creator"] = {"pid": os.getpid(), "started": "another process"}
     assert desk.state(session).status == "exited"
 
 
-def test_launch_works_in_the_folder_with_the_environment_that_it_is_given(desk: Desk, tmp_path: Path) -> None:
+def test_launch_uses_the_given_folder_and_environment(desk: Desk, tmp_path: Path) -> None:
     odd = tmp_path / 'it\'s a "folder" with ünicode'
     odd.mkdir()
     mark = "a 'quoted' $value\n with a line feed"
@@ -466,7 +466,7 @@ def test_launch_works_in_the_folder_with_the_environment_that_it_is_given(desk: 
     assert (turn.reply or "").rstrip() == f"{odd}\n{mark}\n{session.record['key']}"
 
 
-def test_an_agent_that_dies_at_its_start_is_a_launch_failure_with_its_last_words(desk: Desk) -> None:
+def test_an_agent_that_dies_at_its_start_is_a_launch_failure_with_its_output(desk: Desk) -> None:
     session = desk.session()
     with pytest.raises(LaunchFailed, match="no licence"):
         desk.launch(session, environ=desk.kit.dies_at_start)
@@ -476,7 +476,7 @@ def test_an_agent_that_dies_at_its_start_is_a_launch_failure_with_its_last_words
 
 
 @those(lambda kit: kit.asks_at_start)
-def test_an_agent_that_asks_at_its_start_stays_and_says_what_it_asks(desk: Desk) -> None:
+def test_an_agent_that_asks_at_its_start_is_kept_and_its_question_reported(desk: Desk) -> None:
     session = desk.session()
     with pytest.raises(WaitingForInput, match="Is that so"):
         desk.launch(session, environ=desk.kit.asks_at_start)
@@ -487,7 +487,7 @@ def test_an_agent_that_asks_at_its_start_stays_and_says_what_it_asks(desk: Desk)
     assert "Is that so?" in state.question.text
 
 
-def test_stop_ends_the_agent_and_all_that_it_left_running(desk: Desk) -> None:
+def test_stop_ends_the_agent_and_everything_it_left_running(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.background("setsid python3 -c 'import time; time.sleep(600)'"))
     desk.settled(session)
@@ -554,14 +554,14 @@ def test_the_same_text_twice_is_two_turns_in_order(desk: Desk) -> None:
     assert (state.turns[0].ended or 0) <= (state.turns[1].ended or 0)
 
 
-def test_the_same_text_again_after_the_first_is_over(desk: Desk) -> None:
+def test_the_same_text_again_after_the_first_turn(desk: Desk) -> None:
     session = desk.start()
     for number in (1, 2):
         assert desk.send(session, desk.kit.reply("same")) == number
         assert outcomes(desk.settled(session)) == [(one, "completed", "same") for one in range(1, number + 1)]
 
 
-def test_a_message_without_a_receipt_is_unknown_and_not_given_twice(desk: Desk) -> None:
+def test_a_message_without_a_receipt_is_unknown_and_not_delivered_twice(desk: Desk) -> None:
     session = desk.start()
     with pytest.raises(DeliveryUnknown):
         desk.send(session, prompt := desk.kit.silent("a") + desk.kit.reply("late"), timeout=0.2)
@@ -579,7 +579,7 @@ def test_a_message_without_a_receipt_is_unknown_and_not_given_twice(desk: Desk) 
     conversation.close()
 
 
-def test_a_message_to_a_busy_agent_is_not_given_twice(desk: Desk) -> None:
+def test_a_message_to_a_busy_agent_is_not_delivered_twice(desk: Desk) -> None:
     """The same request again, after its sender has died before it could note that the agent had the message."""
     session = desk.start()
     prompts = [desk.kit.hold("a", desk.kit.reply("one")), desk.kit.reply("two")]
@@ -595,7 +595,7 @@ def test_a_message_to_a_busy_agent_is_not_given_twice(desk: Desk) -> None:
     assert desk.attempts == [1, 2]
 
 
-def test_a_turn_that_fails_says_why(desk: Desk) -> None:
+def test_a_failed_turn_has_its_error(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.fail("no credit"))
     (turn,) = desk.settled(session).turns
@@ -616,7 +616,7 @@ def test_an_agent_that_dies_ends_its_turn_and_its_session(desk: Desk) -> None:
 
 
 @those(lambda kit: not kit.own_process)
-def test_a_server_that_dies_ends_its_turns_and_is_back_for_the_next(desk: Desk) -> None:
+def test_a_server_that_dies_ends_its_turns_and_is_restarted_for_the_next(desk: Desk) -> None:
     session, other = desk.start(), desk.start()
     desk.send(other, desk.kit.hold("never"))
     desk.send(session, desk.kit.die())
@@ -630,7 +630,7 @@ def test_a_server_that_dies_ends_its_turns_and_is_back_for_the_next(desk: Desk) 
     assert desk.state(other).status == "idle"
 
 
-def test_an_open_question_is_seen_whole_and_gone_when_answered(desk: Desk) -> None:
+def test_an_open_question_is_complete_until_it_is_answered(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.reply("thanks"))
     state = desk.until(session, lambda state: state.status == "waiting_for_input")
@@ -647,7 +647,7 @@ def test_an_open_question_is_seen_whole_and_gone_when_answered(desk: Desk) -> No
     assert outcomes(state)[0] == (1, "completed", "thanks")
 
 
-def test_work_in_the_background_is_counted_until_it_is_over(desk: Desk, tmp_path: Path) -> None:
+def test_background_work_is_counted_until_it_ends(desk: Desk, tmp_path: Path) -> None:
     session, gate = desk.start(), tmp_path / "gate"
     os.mkfifo(gate)
     desk.send(session, desk.kit.background(f"cat '{gate}'") + desk.kit.reply("left it"))
@@ -658,7 +658,7 @@ def test_work_in_the_background_is_counted_until_it_is_over(desk: Desk, tmp_path
     assert outcomes(state) == [(1, "completed", "left it")]
 
 
-def test_many_sessions_are_observed_at_once_each_for_itself(desk: Desk) -> None:
+def test_many_sessions_are_observed_at_once(desk: Desk) -> None:
     first, second = desk.start(), desk.start()
     desk.send(second, desk.kit.hold("a"))
     seen = desk.backend.observe([first, second, first])
@@ -670,7 +670,7 @@ def test_many_sessions_are_observed_at_once_each_for_itself(desk: Desk) -> None:
 # sources
 
 
-def test_sources_name_what_exists(desk: Desk) -> None:
+def test_sources_are_existing_paths_and_processes(desk: Desk) -> None:
     session = desk.start()
     sources = desk.backend.sources(session)
     assert sources.paths
@@ -691,7 +691,7 @@ def test_a_change_wakes_a_waiter_without_a_tick(desk: Desk) -> None:
 # history
 
 
-def test_history_is_the_last_texts_oldest_first(desk: Desk) -> None:
+def test_history_returns_the_last_texts_oldest_first(desk: Desk) -> None:
     session = desk.start()
     assert desk.backend.history(session, 5, False) == []
     for text in ("one", "two", "three"):
@@ -702,7 +702,7 @@ def test_history_is_the_last_texts_oldest_first(desk: Desk) -> None:
     assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["one", "two", "three"]
 
 
-def test_history_leaves_out_the_running_turn(desk: Desk) -> None:
+def test_history_omits_the_running_turn(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.reply("before"))
     desk.settled(session)
@@ -714,7 +714,7 @@ def test_history_leaves_out_the_running_turn(desk: Desk) -> None:
     assert [entry.text for entry in desk.backend.history(session, 9, False)] == ["before", "half"]
 
 
-def test_history_outlives_the_agent(desk: Desk) -> None:
+def test_history_works_after_the_agent_has_exited(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.reply("last words"))
     desk.settled(session)
@@ -730,7 +730,7 @@ def talk(conversation: Conversation) -> list[tuple[str, str]]:
     return [(entry.role, entry.text) for entry in conversation.new() if entry.kind == "message"]
 
 
-def test_a_conversation_goes_on_where_the_last_look_ended(desk: Desk) -> None:
+def test_a_conversation_continues_after_the_last_entry_read(desk: Desk) -> None:
     session = desk.start()
     conversation = desk.backend.conversation(session)
     assert talk(conversation) == []
@@ -747,7 +747,7 @@ def test_a_conversation_goes_on_where_the_last_look_ended(desk: Desk) -> None:
         each.close()
 
 
-def test_a_conversation_wakes_whoever_watches_its_paths(desk: Desk) -> None:
+def test_a_conversation_wakes_a_watcher_of_its_paths(desk: Desk) -> None:
     session = desk.start()
     conversation = desk.backend.conversation(session)
     desk.send(session, desk.kit.hold("a") + desk.kit.reply("late"))
@@ -763,7 +763,7 @@ def test_a_conversation_wakes_whoever_watches_its_paths(desk: Desk) -> None:
     conversation.close()
 
 
-def test_a_conversation_outlives_the_agent_and_its_entries_know_their_turn(desk: Desk) -> None:
+def test_a_conversation_outlives_the_agent_and_its_entries_have_their_turn(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.reply("last words"))
     turn = desk.settled(session).turns[0]
@@ -819,7 +819,7 @@ def test_interrupt_ends_the_running_turn(desk: Desk) -> None:
 
 
 @those(lambda kit: isinstance(kit, CodexKit))
-def test_interrupt_ends_what_the_turn_has_started_and_nothing_of_an_earlier_one(desk: Desk) -> None:
+def test_interrupt_ends_commands_of_the_turn_but_not_of_earlier_ones(desk: Desk) -> None:
     assert isinstance(desk.backend, Interrupts)
     session = desk.start()
     desk.send(session, desk.kit.background("exec python3 -c 'import time; time.sleep(600)'"))
@@ -881,7 +881,7 @@ def test_an_answer_goes_to_exactly_its_question(desk: Desk) -> None:
 
 
 @able_to("respond")
-def test_a_permission_is_given_once_or_refused_with_a_reason(desk: Desk) -> None:
+def test_a_permission_is_granted_once_or_denied_with_a_reason(desk: Desk) -> None:
     assert isinstance(desk.backend, Responds)
     session = desk.start(permissions="ask")
     for answer, reply in ((Answer("allow"), None), (Answer("deny", "not yet"), "not yet"), (Answer("deny"), None)):
@@ -898,7 +898,7 @@ def test_a_permission_is_given_once_or_refused_with_a_reason(desk: Desk) -> None
 
 
 @able_to("respond")
-def test_a_person_who_was_first_is_told_of_and_nothing_is_sent(desk: Desk) -> None:
+def test_an_answer_after_a_persons_is_refused_and_not_sent(desk: Desk) -> None:
     assert isinstance(desk.backend, Responds)
     session = desk.start()
     desk.send(session, desk.kit.ask("Which one?", "this", "that") + desk.kit.hold("on", "[[replytool]]"))
@@ -916,7 +916,7 @@ def test_a_person_who_was_first_is_told_of_and_nothing_is_sent(desk: Desk) -> No
 
 
 @those(lambda kit: isinstance(kit, CodexKit))
-def test_a_person_and_we_in_the_same_instant(desk: Desk) -> None:
+def test_a_person_and_we_answer_at_the_same_time(desk: Desk) -> None:
     """Whoever was first: one answer is taken, and `respond` says whether it was ours."""
     assert isinstance(desk.backend, Responds)
     assert isinstance(desk.kit, CodexKit)
@@ -939,7 +939,7 @@ def test_a_person_and_we_in_the_same_instant(desk: Desk) -> None:
 
 
 @those(lambda kit: isinstance(kit, CodexKit))
-def test_a_question_dies_with_its_server(desk: Desk) -> None:
+def test_a_question_is_closed_when_its_server_ends(desk: Desk) -> None:
     assert isinstance(desk.backend, Responds)
     session = desk.start()
     desk.send(session, desk.kit.ask("Which one?", "this", "that"))
@@ -961,7 +961,7 @@ def test_a_question_dies_with_its_server(desk: Desk) -> None:
 
 
 @able_to("interrupt")
-def test_every_waiter_hears_of_an_interrupt(desk: Desk) -> None:
+def test_an_interrupt_wakes_every_waiter(desk: Desk) -> None:
     """One that waits on the sources alone, while another interrupts."""
     assert isinstance(desk.backend, Interrupts)
     session = desk.start()
@@ -985,7 +985,7 @@ def test_interrupt_of_an_agent_at_rest_changes_nothing(desk: Desk) -> None:
 
 
 @able_to("revive")
-def test_a_revived_agent_goes_on_and_the_turn_that_was_cut_is_interrupted(desk: Desk) -> None:
+def test_a_revived_agent_goes_on_and_its_open_turn_is_interrupted(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.reply("before"))
     desk.settled(session)
@@ -1006,7 +1006,7 @@ def test_a_revived_agent_goes_on_and_the_turn_that_was_cut_is_interrupted(desk: 
 
 
 @able_to("revive")
-def test_a_revived_agent_has_the_environment_and_folder_that_it_had(desk: Desk, tmp_path: Path) -> None:
+def test_a_revived_agent_keeps_its_environment_and_folder(desk: Desk, tmp_path: Path) -> None:
     place = tmp_path / "it's a place"
     place.mkdir()
     session = desk.start(path=str(place), environ={"MARK": "a 'kept' $value\n of two lines"})
@@ -1018,7 +1018,7 @@ def test_a_revived_agent_has_the_environment_and_folder_that_it_had(desk: Desk, 
 
 
 @able_to("revive")
-def test_what_an_earlier_life_left_running_is_ended_first(desk: Desk) -> None:
+def test_revive_first_ends_what_the_agent_left_running(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.background("setsid python3 -c 'import time; time.sleep(600)'"))
     desk.settled(session)
@@ -1030,7 +1030,7 @@ def test_what_an_earlier_life_left_running_is_ended_first(desk: Desk) -> None:
 
 
 @able_to("revive")
-def test_an_agent_that_is_not_revived_leaves_nothing_running_and_loses_nothing(desk: Desk) -> None:
+def test_a_failed_revive_leaves_nothing_running_and_loses_nothing(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.reply("before"))
     desk.settled(session)
@@ -1046,7 +1046,7 @@ def test_an_agent_that_is_not_revived_leaves_nothing_running_and_loses_nothing(d
 
 
 @able_to("revive")
-def test_a_question_of_an_earlier_life_is_closed(desk: Desk) -> None:
+def test_revive_closes_an_earlier_question(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.ask("Which one?", "this", "that"))
     desk.until(session, lambda state: state.status == "waiting_for_input")
@@ -1094,7 +1094,7 @@ def test_a_thread_that_its_server_has_unloaded_sleeps_only_with_a_message_queued
 
 
 @those(lambda kit: isinstance(kit, CodexKit))
-def test_an_archived_thread_is_taken_out_and_a_deleted_one_is_told(desk: Desk) -> None:
+def test_an_archived_thread_is_restored_and_a_deleted_one_reported(desk: Desk) -> None:
     session = desk.start()
     desk.send(session, desk.kit.reply("before"))
     desk.settled(session)
@@ -1124,7 +1124,7 @@ def test_a_thread_that_another_codex_has_open_is_not_revived(desk: Desk) -> None
 
 
 @able_to("goal")
-def test_a_goal_is_work_of_no_message_until_it_is_paused(desk: Desk) -> None:
+def test_a_goal_is_work_without_a_message_until_it_is_paused(desk: Desk) -> None:
     assert isinstance(desk.backend, Goals)
     session = desk.start()
     assert desk.backend.goal(session) is None
@@ -1165,7 +1165,7 @@ def test_interrupt_pauses_a_goal_that_would_go_on(desk: Desk) -> None:
 
 
 @those(lambda kit: isinstance(load(kit.name), Listens))
-def test_what_an_agent_at_work_complains_of_is_heard(desk: Desk) -> None:
+def test_errors_of_a_working_agent_are_noticed(desk: Desk) -> None:
     assert isinstance(desk.backend, Listens)
     session = desk.start()
     assert desk.backend.listen(session, soon=False) is None  # at rest
@@ -1185,7 +1185,7 @@ def test_what_an_agent_at_work_complains_of_is_heard(desk: Desk) -> None:
 
 
 @able_to("attach")
-def test_attach_names_a_command_for_that_session(desk: Desk) -> None:
+def test_attach_returns_a_command_for_that_session(desk: Desk) -> None:
     assert isinstance(desk.backend, Attaches)
     session = desk.start()
     argv = desk.backend.attach_command(session)
@@ -1193,7 +1193,7 @@ def test_attach_names_a_command_for_that_session(desk: Desk) -> None:
     assert any(desk.kit.address(session) in word for word in argv)
 
 
-def test_a_prompt_of_a_person_is_a_turn_of_no_message(desk: Desk) -> None:
+def test_a_persons_prompt_is_a_turn_without_a_message(desk: Desk) -> None:
     session = desk.start()
     typed = desk.kit.hold("a", desk.kit.reply("typed"))
     desk.kit.type(desk.lab, session, typed)

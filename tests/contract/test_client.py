@@ -83,11 +83,11 @@ def test_create_returns_the_public_record(desk: Desk) -> None:
     assert record["capabilities"] == ["attach", "interrupt", "respond", "revive"]
 
 
-def test_create_says_in_what_state_the_session_is(desk: Desk) -> None:
+def test_create_returns_the_status(desk: Desk) -> None:
     assert desk.client.create(cli="fake", path=str(desk.lab.project))["status"] == "idle"
 
 
-def test_create_allocates_ids_that_differ(desk: Desk) -> None:
+def test_create_allocates_different_ids(desk: Desk) -> None:
     first, second = desk.create(), desk.create()
     assert first != second
     for id in (first, second):
@@ -104,7 +104,7 @@ def test_create_refuses_an_id_that_is_taken(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("id", ["Fizz", "1a", "a-", "a b", "../x", "", "a" * 65, "a/b", "ä"])
-def test_create_refuses_an_id_that_is_none(desk: Desk, id: str) -> None:
+def test_create_refuses_an_invalid_id(desk: Desk, id: str) -> None:
     with pytest.raises(errors.UsageError):
         desk.create(id=id)
     assert desk.client.list() == []
@@ -170,7 +170,7 @@ def test_create_gives_up_on_an_agent_that_never_gets_ready(desk: Desk) -> None:
     assert desk.client.list() == []
 
 
-def test_create_answers_for_trust_and_says_so_or_leaves_the_project_out(desk: Desk) -> None:
+def test_create_accepts_the_folder_or_starts_without_the_projects_files(desk: Desk) -> None:
     desk.create(env={"FAKE_START": "trust"})
     assert [note for note in desk.notes() if "trusted" in note]
     desk.create(env={"FAKE_START": "trust"}, trust=False)
@@ -180,7 +180,7 @@ def test_create_answers_for_trust_and_says_so_or_leaves_the_project_out(desk: De
         desk.create(trust="no")
 
 
-def test_an_agent_that_asks_at_its_start_stays_for_a_person(desk: Desk) -> None:
+def test_an_agent_that_asks_at_its_start_is_kept(desk: Desk) -> None:
     with pytest.raises(errors.WaitingForInput) as caught:
         desk.create(id="lux-sup", env={"FAKE_START": "dialog: Accept the terms?"})
     assert caught.value.data["session"] == "lux-sup"
@@ -230,7 +230,7 @@ def test_send_wait_and_read(desk: Desk) -> None:
     assert desk.client.wait([id]) == outcomes
 
 
-def test_wait_is_woken_by_the_agents_events_alone(desk: Desk) -> None:
+def test_the_agents_events_wake_a_wait(desk: Desk) -> None:
     """The safety tick of ten minutes never comes: end, question, death and a kill have to wake it."""
     for prompt, act, word in (
         ("[[hold: a]]", lambda id: desk.release(id, "a"), "completed"),
@@ -254,7 +254,7 @@ def test_wait_for_nothing_sent_is_idle(desk: Desk) -> None:
     assert (outcome["outcome"], outcome["turn"], outcome["turns"]) == ("idle", None, [])
 
 
-def test_wait_for_several_in_the_order_of_their_ends(desk: Desk) -> None:
+def test_wait_returns_several_in_the_order_of_their_ends(desk: Desk) -> None:
     first, second = desk.create(), desk.create()
     for id in (first, second):
         desk.client.send(id, "[[hold: a]]")
@@ -287,7 +287,7 @@ def test_wait_for_one_turn_only(desk: Desk) -> None:
         desk.client.wait([id], turn=7)
 
 
-def test_wait_for_what_was_left_in_the_background(desk: Desk, tmp_path: Path) -> None:
+def test_wait_for_background_work(desk: Desk, tmp_path: Path) -> None:
     id, gate = desk.create(), tmp_path / "gate"
     os.mkfifo(gate)
     desk.client.send(id, f"[[bash_bg: cat '{gate}']][[reply: left it]]")
@@ -325,7 +325,7 @@ def test_a_message_that_joins_the_running_turn_ends_with_it(desk: Desk) -> None:
     ]
 
 
-def test_send_without_a_receipt_says_so_and_may_be_repeated(desk: Desk) -> None:
+def test_a_send_without_a_receipt_may_be_repeated(desk: Desk) -> None:
     id = desk.create()
     impatient = desk.with_environ(DEV_SESSIONS_RECEIPT_TIMEOUT="0.2")
     with pytest.raises(errors.DeliveryUnknown) as caught:
@@ -339,7 +339,7 @@ def test_send_without_a_receipt_says_so_and_may_be_repeated(desk: Desk) -> None:
     assert desk.client.last_message(id, 5) == ["late"]
 
 
-def test_a_long_message_goes_by_file(desk: Desk) -> None:
+def test_a_long_message_is_sent_as_a_file(desk: Desk) -> None:
     id = desk.create()
     text = "ä\n" * 100_000
     assert desk.client.send(id, text)["via"] == "file"
@@ -347,7 +347,7 @@ def test_a_long_message_goes_by_file(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", None, "\ud800", "x" * (5 * 1024 * 1024 + 1)])
-def test_send_refuses_what_is_no_message(desk: Desk, text: str | None) -> None:
+def test_send_refuses_an_invalid_message(desk: Desk, text: str | None) -> None:
     id = desk.create()
     with pytest.raises(errors.UsageError):
         desk.client.send(id, text)
@@ -377,7 +377,7 @@ def test_send_while_a_question_is_open_sends_nothing(desk: Desk) -> None:
     assert [turn["turn"] for turn in desk.client.wait([id])[0]["turns"]] == [1]
 
 
-def test_queued_messages_are_turns_of_their_own_in_order(desk: Desk) -> None:
+def test_queued_messages_get_their_own_turns_in_order(desk: Desk) -> None:
     id = desk.create()
     desk.client.send(id, "[[hold: a]][[reply: one]]")
     receipts = [desk.client.send(id, f"[[reply: {text}]]", queue=True) for text in ("two", "three")]
@@ -411,7 +411,7 @@ def test_send_may_end_the_running_turn_first(desk: Desk) -> None:
     assert desk.client.wait([id], turn=1)[0]["outcome"] == "interrupted"
 
 
-def test_interrupt_says_what_it_ended(desk: Desk) -> None:
+def test_interrupt_returns_what_it_ended(desk: Desk) -> None:
     id = desk.create()
     nothing = {"session": id, "interrupted": [], "status": "idle", "was": "idle", "outcome": None}
     assert desk.client.interrupt(id) == nothing
@@ -421,7 +421,7 @@ def test_interrupt_says_what_it_ended(desk: Desk) -> None:
     assert desk.client.wait([id])[0]["outcome"] == "interrupted"
 
 
-def test_what_a_backend_cannot_do_is_unsupported(desk: Desk) -> None:
+def test_a_missing_capability_is_unsupported(desk: Desk) -> None:
     id = desk.create(cli="fake-bare")
     desk.client.send(id, "[[hold: a]]")
     for verb in (desk.client.interrupt, desk.client.attach):
@@ -435,7 +435,7 @@ def test_what_a_backend_cannot_do_is_unsupported(desk: Desk) -> None:
     assert [turn["outcome"] for turn in outcome["turns"]] == ["completed"]
 
 
-def test_ask_is_send_and_wait_and_the_reply(desk: Desk) -> None:
+def test_ask_sends_waits_and_returns_the_reply(desk: Desk) -> None:
     id = desk.create()
     answer = desk.client.ask(id, "[[reply: first]][[reply: last]]", request_id="r-1")
     assert answer == {
@@ -459,7 +459,7 @@ def test_ask_is_send_and_wait_and_the_reply(desk: Desk) -> None:
     assert id in caught.value.data["next"]
 
 
-def test_last_message_while_a_turn_runs_is_of_the_turns_before(desk: Desk) -> None:
+def test_last_message_omits_the_running_turn(desk: Desk) -> None:
     id = desk.create()
     desk.client.ask(id, "[[reply: before]]")
     desk.client.send(id, "[[reply: half]][[hold: a]]")
@@ -471,7 +471,7 @@ def test_last_message_while_a_turn_runs_is_of_the_turns_before(desk: Desk) -> No
         desk.client.last_message(id, 0)
 
 
-def test_list_filters_and_sorts_the_last_used_first(desk: Desk) -> None:
+def test_list_filters_and_sorts_by_last_use(desk: Desk) -> None:
     first, second, third = desk.create(group="g"), desk.create(group="g"), desk.create()
     desk.client.send(first, "[[hold: a]]")
     rows = desk.client.list()
@@ -492,7 +492,7 @@ def test_a_dead_agent_stays_listed_as_exited(desk: Desk) -> None:
     assert desk.client.status(id)["error"]
 
 
-def test_attach_gives_the_command(desk: Desk) -> None:
+def test_attach_returns_the_command(desk: Desk) -> None:
     id = desk.create()
     answer = desk.client.attach(id)
     assert answer["session"] == id
@@ -503,7 +503,7 @@ def test_attach_gives_the_command(desk: Desk) -> None:
         desk.client.attach(id)
 
 
-def test_kill_ends_agent_and_record_and_keeps_the_folder(desk: Desk) -> None:
+def test_kill_ends_the_agent_removes_the_record_and_archives_the_folder(desk: Desk) -> None:
     first, second = desk.create(), desk.create()
     pids = [desk.lab.pid(id) for id in (first, second)]
     desk.client.send(first, "[[hold: never]]")
@@ -546,7 +546,7 @@ def test_logs_are_entries_one_at_a_time(desk: Desk) -> None:
     ]
 
 
-def test_followed_logs_are_told_while_the_turn_runs_and_end_with_the_session(desk: Desk) -> None:
+def test_followed_logs_arrive_during_the_turn_and_end_with_the_session(desk: Desk) -> None:
     id = desk.create()
     desk.client.send(id, "[[reply: half]][[hold: a]][[reply: whole]]")
     entries = desk.client.logs(id, follow=True)
@@ -565,7 +565,7 @@ def test_events_of_all_or_of_some(desk: Desk) -> None:
         list(desk.client.events(["nobody"]))
 
 
-def test_inspect_tells_more_than_list(desk: Desk) -> None:
+def test_inspect_returns_more_than_list(desk: Desk) -> None:
     id = desk.create(description="d")
     (row,) = desk.client.list()
     found = desk.client.inspect(id)
@@ -573,13 +573,13 @@ def test_inspect_tells_more_than_list(desk: Desk) -> None:
     assert found["folder"] == str(desk.lab.folder(id))
 
 
-def test_names_are_those_of_the_registry(desk: Desk) -> None:
+def test_names_come_from_the_registry(desk: Desk) -> None:
     assert desk.client.names() == []
     id = desk.create(description="fix it", group="g")
     assert desk.client.names() == [{"id": id, "description": "fix it", "group": "g"}]
 
 
-def test_kill_by_condition_tells_of_each_as_it_ends(desk: Desk) -> None:
+def test_kill_by_condition_yields_each_result(desk: Desk) -> None:
     one, two, other = desk.create(group="g"), desk.create(group="g"), desk.create()
     killed = desk.client.kill(group="g")
     assert killed == [event for event in desk.events if "outcome" in event]

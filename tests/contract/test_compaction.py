@@ -114,7 +114,7 @@ def files_of(lab: Lab, id: str) -> int:
     return len([path for path in found if path.is_file() and "agent" not in path.parts])
 
 
-def test_its_folder_holds_as_few_files(lab: Lab, pair: tuple[str, str]) -> None:
+def test_its_folder_has_as_few_files(lab: Lab, pair: tuple[str, str]) -> None:
     new, old = pair
     assert json.loads((lab.folder(old) / "past.json").read_text())["through"] > OLD
     assert files_of(lab, old) == files_of(lab, new)
@@ -143,7 +143,7 @@ def test_a_sender_opens_no_more(lab: Lab, counted: Opened, pair: tuple[str, str]
     assert old["past.jsonl"] <= 2
 
 
-def test_what_is_old_is_still_known(lab: Lab, pair: tuple[str, str]) -> None:
+def test_old_turns_are_still_known(lab: Lab, pair: tuple[str, str]) -> None:
     _, old = pair
     first = json.loads(lab.ok("wait", old, "--turn", "1", "--json"))
     assert (first["outcome"], first["turns"][0]["reply"]) == ("completed", "reply 1")

@@ -129,7 +129,7 @@ def refused(answered: tuple[int, list[Any]], status: int, *words: str) -> dict[s
     return error
 
 
-def test_a_call_that_may(served: Served, service: Echo) -> None:
+def test_an_allowed_call(served: Served, service: Echo) -> None:
     assert served.post() == (200, [{"result": {"op": "echo", "number": 1}}])
     for host in ("localhost:1", "127.0.0.1", "[::1]:6767", "HOST.docker.internal:6767", "My.Box"):
         assert served.post(Host=host)[0] == 200
@@ -141,7 +141,7 @@ def test_a_call_that_may(served: Served, service: Echo) -> None:
 @pytest.mark.parametrize(
     "shown", [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer é"]
 )
-def test_without_the_token_nothing(served: Served, service: Echo, shown: str | None) -> None:
+def test_a_call_without_the_token_is_refused(served: Served, service: Echo, shown: str | None) -> None:
     error = refused(served.post(Authorization=shown), 401, "token", "DEV_SESSIONS_GATEWAY_TOKEN_FILE")
     assert error["code"] == "unreachable"
     assert service.asked == []
@@ -156,17 +156,17 @@ def test_a_caller_without_the_token_is_refused_before_its_body_is_read(served: S
 
 
 @pytest.mark.parametrize("host", [None, "", "evil.example", "localhost.evil.example", "evil.example:6767", "0.0.0.0"])
-def test_a_name_that_is_not_ours(served: Served, service: Echo, host: str | None) -> None:
+def test_an_unknown_host_name_is_refused(served: Served, service: Echo, host: str | None) -> None:
     refused(served.post(Host=host), 403, "does not accept as its name", "DEV_SESSIONS_GATEWAY_HOSTS")
     assert service.asked == []
 
 
-def test_two_names_at_once(served: Served) -> None:
+def test_two_host_names_are_refused(served: Served) -> None:
     refused(served.post(Host="localhost\r\nHost: localhost"), 403)
 
 
 @pytest.mark.parametrize("origin", ["http://localhost", "null", "", "https://evil.example"])
-def test_a_page_in_a_browser(served: Served, service: Echo, origin: str) -> None:
+def test_a_request_from_a_web_page_is_refused(served: Served, service: Echo, origin: str) -> None:
     refused(served.post(Origin=origin), 403, "web page")
     status, _ = served.send(head("OPTIONS", "/v1/call", {"Origin": origin, "Content-Length": None}))
     assert status == 501
@@ -174,12 +174,12 @@ def test_a_page_in_a_browser(served: Served, service: Echo, origin: str) -> None
 
 
 @pytest.mark.parametrize("length", [None, "", "-1", "+5", "1e3", "0x10", "5, 5", "٣"])
-def test_an_invalid_length(served: Served, service: Echo, length: str | None) -> None:
+def test_an_invalid_content_length_is_refused(served: Served, service: Echo, length: str | None) -> None:
     refused(served.post(Content_Length=length, **{"Content-Length": None}), 411, "Content-Length")
     assert service.asked == []
 
 
-def test_two_lengths_and_chunks(served: Served, service: Echo) -> None:
+def test_two_lengths_or_chunks_are_refused(served: Served, service: Echo) -> None:
     """What one server takes for a body another takes for the next request: neither is let in."""
     two = f"{len(ASK)}\r\nContent-Length: 3"
     refused(served.post(**{"Content-Length": two}), 411)
@@ -255,7 +255,7 @@ def test_bytes_that_are_not_http(served: Served, service: Echo, content: bytes) 
     assert served.post()[0] == 200
 
 
-def test_other_places(served: Served) -> None:
+def test_other_paths_are_not_found(served: Served) -> None:
     for path in ("/", "/v1/call/", "/v1/../v1/call", "/v2/call", "/v1/call?x=1", "/v1/health"):
         refused(served.post(path=path), 404, "nothing at")
     refused(served.send(head("GET", "/v1/call", {"Content-Length": None})), 404)
@@ -579,7 +579,7 @@ def test_without_a_token_nothing_is_sent(served: Served) -> None:
     assert b"".join(impostor.got) == b""
 
 
-def test_something_else_has_the_port_after_a_cut(service: Echo) -> None:
+def test_another_program_has_the_port_after_a_lost_connection(service: Echo) -> None:
     """The error names the request, whose outcome is unknown."""
     first, found = Served(service), []
 
@@ -599,7 +599,7 @@ def test_something_else_has_the_port_after_a_cut(service: Echo) -> None:
     assert found[0].data["request_id"] == "r-1"
 
 
-def test_the_gateway_is_asked_for_its_proof_again_after_a_cut(service: Echo) -> None:
+def test_the_gateway_must_prove_itself_again_after_a_lost_connection(service: Echo) -> None:
     """It ends while a request waits, and something else has its port first, then the gateway again."""
     first = Served(service)
     frames: list[Frame] = []
@@ -641,13 +641,13 @@ PLACES = ["/etc", "{}", "{}/other", "{}/work/..", "{}/work/inside/../../other", 
 
 
 @pytest.mark.parametrize("path", [*PLACES, "{}/work-not", "{}/work/link/../other", "", "~", "inside", "{}/work/\0"])
-def test_a_path_elsewhere_is_refused(host: Served, tmp_path: Path, path: str) -> None:
+def test_a_path_outside_the_allowed_folder_is_refused(host: Served, tmp_path: Path, path: str) -> None:
     (answered,) = host.call("create", "r", cli="claude", permissions="full", path=path.format(tmp_path))
     assert answered["error"]["code"] == "usage", answered
     assert not (tmp_path / "state" / "sessions").exists()
 
 
-def test_a_path_outside_is_not_even_looked_for(host: Served, tmp_path: Path) -> None:
+def test_an_error_does_not_reveal_whether_a_path_outside_exists(host: Served, tmp_path: Path) -> None:
     """Whether something is there is nobody's business."""
     there, missing = (
         host.call("create", name, cli="claude", permissions="full", path=str(tmp_path / name))[0]["error"]["message"]
@@ -656,12 +656,12 @@ def test_a_path_outside_is_not_even_looked_for(host: Served, tmp_path: Path) -> 
     assert there.replace("other", "missing") == missing
 
 
-def test_a_path_inside_is_taken(host: Served, tmp_path: Path) -> None:
+def test_a_path_inside_is_accepted(host: Served, tmp_path: Path) -> None:
     (answered,) = host.call("create", "r", cli="claude", permissions="full", path=str(tmp_path / "work" / "inside"))
     assert "is not installed" in answered["error"]["message"]  # it got as far as the agent
 
 
-def test_a_folder_that_is_swapped_after_it_was_checked(host: Served, tmp_path: Path) -> None:
+def test_a_folder_that_is_replaced_after_the_check_is_refused(host: Served, tmp_path: Path) -> None:
     """The program that is asked for its version, after the check and before the start, plants the link."""
     inside = tmp_path / "work" / "inside"
     program = tmp_path / "claude"
@@ -681,7 +681,7 @@ def test_a_folder_that_is_swapped_after_it_was_checked(host: Served, tmp_path: P
     assert list((tmp_path / "state" / "sessions").iterdir()) == []
 
 
-def test_the_callers_own_folder_confines_it_too(host: Served, tmp_path: Path) -> None:
+def test_the_callers_own_folder_is_a_limit_too(host: Served, tmp_path: Path) -> None:
     """He says where his workspace is: a link that was planted there after he looked leads nowhere."""
     caller = {"parent": None, "depth": 0, "root": str(tmp_path / "work" / "inside")}
     for path in (tmp_path / "work", tmp_path / "work" / "link"):
@@ -701,7 +701,7 @@ def test_an_invalid_caller(host: Served, tmp_path: Path, wrong: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("id", ["--help", "-rf", "../../etc", "a b", "$(id)", "a;b", "\n", "\0"])
-def test_ids_that_look_like_something_else_are_ids(host: Served, id: str) -> None:
+def test_an_id_may_look_like_something_else(host: Served, id: str) -> None:
     one, several = {"id": id}, {"ids": [id]}
     calls = {"status": one, "send": {**one, "text": "x"}, "kill": several, "wait": several, "logs": one, "attach": one}
     for op, params in calls.items():

@@ -117,7 +117,7 @@ def spoilt(op: str, source: random.Random) -> tuple[dict[str, Any], str]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("op", OPERATIONS)
-def test_whatever_is_wrong_is_named_and_nothing_is_done(transport: Any, op: str) -> None:
+def test_an_invalid_parameter_is_named_and_nothing_is_done(transport: Any, op: str) -> None:
     source = random.Random(f"{op} 13")
     near = isinstance(transport, Service)
     for _ in range(ROUNDS):
@@ -133,7 +133,7 @@ def test_whatever_is_wrong_is_named_and_nothing_is_done(transport: Any, op: str)
 
 @pytest.mark.soak
 @pytest.mark.parametrize("op", OPERATIONS)
-def test_odd_values_of_the_right_types_are_answered(transport: Any, op: str) -> None:
+def test_odd_values_of_the_right_types_get_an_answer(transport: Any, op: str) -> None:
     """They come to some error that we know (or to a result, where nothing has to be there)."""
     source = random.Random(f"{op} 31")
     for _ in range(ROUNDS):
@@ -145,7 +145,7 @@ def test_odd_values_of_the_right_types_are_answered(transport: Any, op: str) -> 
 
 
 @pytest.mark.parametrize("op", [None, 1, [], {}, "", "fly", "\ud800", "x" * 10_000, "kill ", "KILL", "__class__"])
-def test_what_is_not_an_operation(transport: Any, op: Any) -> None:
+def test_an_unknown_operation_is_refused(transport: Any, op: Any) -> None:
     error = error_of(transport, op, {})
     assert error.code in ("usage", "protocol")
     assert "unexpected" not in error.message
@@ -153,14 +153,14 @@ def test_what_is_not_an_operation(transport: Any, op: Any) -> None:
 
 
 @pytest.mark.parametrize("id", ["", "x" * 1001, "\ud800", None, 5, []])
-def test_what_is_not_a_request_id(transport: Any, id: Any) -> None:
+def test_an_invalid_request_id_is_refused(transport: Any, id: Any) -> None:
     error = error_of(transport, "list", {}, id)
     assert error.code in ("usage", "protocol")
     assert "id" in error.message
 
 
 @pytest.mark.parametrize("params", [None, [], "x", 5, [["id", "a"]]])
-def test_what_are_not_parameters(transport: Any, params: Any) -> None:
+def test_parameters_of_a_wrong_type_are_refused(transport: Any, params: Any) -> None:
     assert error_of(transport, "list", params).code in ("usage", "protocol")
 
 
@@ -184,7 +184,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("op", OPERATIONS)
-def test_the_verbs_of_the_client_take_what_is_declared(op: str) -> None:
+def test_the_verbs_of_the_client_take_the_declared_parameters(op: str) -> None:
     given = dict(inspect.signature(getattr(Client, op)).parameters)
     assert given.pop("self")
     given.pop("request_id", None)
@@ -230,7 +230,7 @@ def test_a_client_refuses_before_anything_is_sent() -> None:
     assert asked[0].params == {"all": True, "older_than": "1h"}  # what has its default does not travel
 
 
-def test_what_travels_means_what_was_said() -> None:
+def test_encoded_parameters_keep_their_meaning() -> None:
     for op, params in (("kill", {"all": True, "ids": None}), ("wait", {"ids": [], "interval": 1.0, "timeout": 0})):
         assert checked(op, to_send(op, params)) == checked(op, params)
 

@@ -206,7 +206,7 @@ def kinds(root: type[errors.DevSessionsError] = errors.DevSessionsError) -> list
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
-def test_an_error_comes_back_as_its_class(over: Make, kind: type[errors.DevSessionsError]) -> None:
+def test_an_error_arrives_as_its_class(over: Make, kind: type[errors.DevSessionsError]) -> None:
     sent = kind("it is so: ä\nand so", next="dev-sessions list", session="a", turn=3, deep={"x": [None]})
     client = Client(over(Scripted(lambda request: iter([Frame("error", sent.to_wire())]))))
     with pytest.raises(errors.DevSessionsError) as caught:
@@ -225,7 +225,7 @@ def test_an_error_of_an_unknown_code_keeps_it(over: Make) -> None:
     assert caught.value.to_wire() == answer
 
 
-def test_every_error_has_a_code_of_its_own() -> None:
+def test_every_error_has_its_own_code() -> None:
     codes = [kind.code for kind in kinds()]
     assert len(set(codes)) == len(codes) >= 14
 
@@ -333,7 +333,7 @@ def test_a_line_that_is_not_a_frame_is_refused(line: bytes) -> None:
         decode_frame(line)
 
 
-def test_a_frame_is_one_line_whatever_is_in_it() -> None:
+def test_a_frame_is_always_one_line() -> None:
     line = encode_frame(Frame("result", {"text": "a\nb\u2028c\r\nd"}))
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")

@@ -192,7 +192,7 @@ def test_a_person_in_the_same_terminal(codex_lab: CodexLab) -> None:
         lab.keys(id, "C-u")  # a "y" that came too late for the question is a person's draft
 
 
-def test_a_question_dies_with_its_server(codex_lab: CodexLab) -> None:
+def test_a_question_is_closed_when_its_server_ends(codex_lab: CodexLab) -> None:
     lab = codex_lab
     id = lab.create("--permissions", "ask")
     lab.ok("send", id, f"{ASKING}[[replytool]]")

@@ -208,7 +208,7 @@ def test_no_agent_knows_another():
             assert not (others & agents) - {mine}, name
 
 
-def test_nobody_but_the_table_of_backends_knows_an_agent():
+def test_only_the_table_of_backends_names_an_agent():
     for name in MODULES:
         if room(name) != "backends":
             found = [dotted for dotted, _ in imported(name) if dotted.startswith("dev_sessions.backends.")]
@@ -217,7 +217,7 @@ def test_nobody_but_the_table_of_backends_knows_an_agent():
 
 
 @pytest.mark.parametrize("foreign", ONE_ROOM)
-def test_one_room_each(foreign):
+def test_each_library_is_used_in_one_package(foreign):
     users = {name for name in MODULES for dotted, _ in imported(name) if dotted.partition(".")[0] == foreign}
     assert users <= ONE_ROOM[foreign]
 
@@ -233,13 +233,13 @@ def used_in(name):
     return [(ast.unparse(node), node.lineno) for node in nodes]
 
 
-def test_the_environment_is_read_in_one_room():
+def test_the_environment_is_read_in_one_module():
     wanted = {"os.environ", "os.getenv", "os.environb", "os.putenv", "os.unsetenv"}
     found = {(name, line) for name in MODULES for _, line in uses(name, wanted)}
     assert {(name, line) for name, line in found if name != "config"} == set()
 
 
-def test_printing_and_exiting_is_up_to_the_command_line():
+def test_only_the_command_line_prints_and_exits():
     found = [
         (name, used, line)
         for name in MODULES
@@ -262,7 +262,7 @@ def test_nothing_sleeps():
     assert found == []
 
 
-def test_no_shell_is_asked_to_run_anything():
+def test_nothing_runs_in_a_shell():
     wanted = {"os.system", "os.popen", "eval", "exec"}
     assert [(name, line) for name in MODULES for _, line in uses(name, wanted)] == []
     shell = [
@@ -298,7 +298,7 @@ def test_no_branch_on_the_name_of_an_agent_outside_the_backends():
 
 
 @pytest.mark.parametrize("name", ["model", "fold", "turns", "names", "wire", "operations", "errors"])
-def test_the_ground_has_no_input_or_output(name):
+def test_the_lowest_layer_has_no_input_or_output(name):
     foreign = {
         dotted.partition(".")[0]
         for dotted, line in imported(name)
@@ -314,7 +314,7 @@ def test_files_stay_small(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_every_module_says_what_it_is(name):
+def test_every_module_has_a_docstring(name):
     assert ast.get_docstring(TREES[name])
 
 

@@ -151,7 +151,7 @@ def test_nothing_is_mounted_that_the_host_runs_or_relies_on(session: Session, ho
     assert {path for path, mode in mounted.items() if mode == ["ro"]} == read_only
 
 
-def test_programs_of_the_project_are_not_found_by_what_runs_on_the_host(session: Session, host: Path) -> None:
+def test_programs_of_the_project_are_not_run_on_the_host(session: Session, host: Path) -> None:
     venv, link = host / "venv" / "bin", host.parent / "link"
     venv.mkdir(parents=True)
     link.symlink_to(venv)

@@ -172,7 +172,7 @@ def turns(frames: list[tuple[str, Frame]]) -> list[list[str]]:
     return list(found.values())
 
 
-def test_each_turn_is_told_in_the_same_order(held: tuple[list[Line], Path]) -> None:
+def test_each_turn_is_reported_in_the_same_order(held: tuple[list[Line], Path]) -> None:
     recorded = [(kind(row["frame"], row["asked"]), row["frame"]) for row in RECORDED if row["line"] == 1]
     assert turns(told(held[0][1:2])) == turns(recorded)
 
@@ -315,7 +315,7 @@ def test_sigterm_lets_the_running_turn_end(server: Server) -> None:
     assert not os.path.lexists(server.socket)
 
 
-def test_an_interrupted_goal_goes_on_with_the_next_look(server: Server) -> None:
+def test_an_interrupted_goal_goes_on_after_the_next_read(server: Server) -> None:
     server.live()
     with Line(server.socket) as line:
         thread = thread_of(line, server)
@@ -331,7 +331,7 @@ def test_an_interrupted_goal_goes_on_with_the_next_look(server: Server) -> None:
         line.ask("thread/goal/set", threadId=thread, status="paused")
 
 
-def test_what_was_steered_in_is_written_down_when_the_turn_gets_to_it(server: Server) -> None:
+def test_a_steered_message_is_logged_when_the_turn_takes_it(server: Server) -> None:
     server.live()
     with Line(server.socket) as line:
         thread = thread_of(line, server)

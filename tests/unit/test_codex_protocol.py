@@ -154,5 +154,5 @@ NETWORK = {"message": "Reconnecting... waiting for network", "additionalDetails"
         ("warning", {"error": NETWORK, "willRetry": True}, None),
     ],
 )
-def test_what_is_a_complaint(method: str, params: dict[str, object], found: str | None) -> None:
+def test_complaints(method: str, params: dict[str, object], found: str | None) -> None:
     assert protocol.complaint(protocol.Notice(method, {"threadId": "t", **params}), "t") == found

@@ -126,7 +126,7 @@ def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path: Path, ve
 
 
 @pytest.mark.parametrize("name", ["question", "permission"])
-def test_the_open_call_holds_the_question(version: str, name: str) -> None:
+def test_the_open_call_contains_the_question(version: str, name: str) -> None:
     found = story(version, f"{name}.jsonl")
     (call,) = found.calls
     question = questions.of_call(call)

@@ -36,21 +36,21 @@ def other(lock: Path) -> Iterator[int]:
         one.kill()
 
 
-def test_the_likely_one_has_it(tmp_path: Path, other: int) -> None:
+def test_the_likely_process_holds_it(tmp_path: Path, other: int) -> None:
     assert thread_lock.holder(str(tmp_path), "t", None, other) == other
 
 
-def test_another_one_has_it(tmp_path: Path, other: int) -> None:
+def test_another_process_holds_it(tmp_path: Path, other: int) -> None:
     for likely in (os.getpid(), 2**22 + 1, None):
         assert thread_lock.holder(str(tmp_path), "t", None, likely) in (other, thread_lock.SOMEBODY)
 
 
-def test_one_that_has_the_file_open_does_not_have_the_thread(tmp_path: Path, lock: Path) -> None:
+def test_a_process_with_the_file_open_does_not_hold_the_thread(tmp_path: Path, lock: Path) -> None:
     with lock.open():
         assert thread_lock.holder(str(tmp_path), "t", None, os.getpid()) is None
 
 
-def test_a_process_that_has_let_go_does_not_have_it(tmp_path: Path, lock: Path) -> None:
+def test_a_process_that_released_the_thread_does_not_hold_it(tmp_path: Path, lock: Path) -> None:
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert thread_lock.holder(str(tmp_path), "t", None, os.getpid()) == os.getpid()
@@ -63,7 +63,7 @@ def test_a_process_may_hold_one_thread_of_two(tmp_path: Path, lock: Path, other:
     assert thread_lock.holder(str(tmp_path), "u", None, other) is None
 
 
-def test_who_holds_a_thread(tmp_path: Path) -> None:
+def test_the_holder_of_a_thread(tmp_path: Path) -> None:
     assert thread_lock.holder(str(tmp_path), "t") == thread_lock.UNKNOWN  # a Codex that locks nothing
     folder = tmp_path / "thread-writer-locks"
     folder.mkdir()
@@ -92,7 +92,7 @@ def test_looking_at_a_lock_leaves_it_free(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_a_codex_that_locks_nothing_has_its_rollout_open(tmp_path: Path) -> None:
+def test_a_codex_without_locks_has_its_rollout_open(tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl"
     path.touch()
     assert thread_lock.holder(str(tmp_path), "t", str(path)) in (None, thread_lock.UNKNOWN)

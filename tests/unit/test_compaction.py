@@ -218,7 +218,7 @@ EVERYTHING += "person take_back die revive revive time".split()
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nobody_can_tell_it_from_one_that_was_never_compacted(tmp_path, seed):
+def test_a_compacted_session_looks_like_one_that_never_was(tmp_path, seed):
     life = Life(seed, tmp_path, EVERYTHING)
     for step in range(250):
         cuts = life.cuts
@@ -250,7 +250,7 @@ LIVES = {
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kinds", LIVES.values(), ids=LIVES.keys())
-def test_it_stays_small_in_any_life(tmp_path, kinds):
+def test_it_always_stays_small(tmp_path, kinds):
     life = Life(1, tmp_path, kinds.split())
     most = [0, 0]
     while len(life.walk.messages) < MESSAGES:
@@ -283,7 +283,7 @@ def differs(value, expected):
     return None if value == expected else f"{value} is not {expected}"[:2000]
 
 
-def test_readers_never_see_a_half_way_state(tmp_path):
+def test_readers_never_see_a_partial_state(tmp_path):
     life = Life(1, tmp_path, ["send", "end"])
     while len(life.walk.messages) < 100:
         for kind in ("send", "end"):

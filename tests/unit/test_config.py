@@ -141,7 +141,7 @@ def test_the_workspace_of_a_container():
         config.gateway({"DEV_SESSIONS_SANDBOX": "1", "HOST_PATH": "w"})
 
 
-def test_the_agents_environment_is_the_callers_without_what_is_the_callers_own():
+def test_an_agent_gets_the_callers_environment_without_its_own_variables():
     caller = {
         "PATH": "/bin",
         "HOME": "/home/user",
@@ -176,7 +176,7 @@ def test_the_agents_environment_is_the_callers_without_what_is_the_callers_own()
 
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_MAX_RETRIES", "CODEX_HOME"])
-def test_variables_that_a_user_sets_for_agents_reach_them(name):
+def test_an_agent_gets_variables_that_a_user_sets_for_it(name):
     caller = {name: "x", "LC_CTYPE": "C.UTF-8"}
     assert config.agent_environment(caller) == caller
 

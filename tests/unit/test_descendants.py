@@ -50,7 +50,7 @@ def made(tmux: Tmux, name: str) -> tuple[int, int]:
     return int(server), int(pane)
 
 
-def test_all_is_ended_with_the_server(session: Session, tmux: Tmux) -> None:
+def test_everything_ends_with_the_server(session: Session, tmux: Tmux) -> None:
     server, pane = made(tmux, "work")
     assert [pid for pid, _ in descendants.found(session)] == [pane]  # a server may hold sessions of others
     descendants.end_all(session, (), (signal.SIGTERM, 5.0))

@@ -101,7 +101,7 @@ def test_options_in_documents_exist(document: str) -> None:
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)) <= every, line
 
 
-def test_readme_tells_of_every_command_and_no_other() -> None:
+def test_readme_lists_exactly_the_existing_commands() -> None:
     told = {}
     for cell, text in rows(README.read_text(), "command"):
         for span in words(cell):
@@ -247,7 +247,7 @@ def test_the_service_uses_the_parameters_that_are_declared() -> None:
         assert parameters == set(re.findall(r'params(?:\.get\(|\[)"(\w+)"', source)), module
 
 
-def test_examples_of_the_wire_are_of_the_wire() -> None:
+def test_examples_of_the_wire_format_are_valid() -> None:
     examples = re.findall(r"```ndjson\n(.*?)```", PROTOCOL.read_text(), re.DOTALL)
     requests, answers = (block.encode().splitlines(keepends=True) for block in examples)
     assert [wire.encode_request(wire.decode_request(line)) for line in requests] == requests
@@ -279,7 +279,7 @@ def test_variables_in_documents_are_read_somewhere(document: str) -> None:
         assert f'"{name}"' in sources or f"{name}=" in sources, name
 
 
-def test_every_variable_that_is_read_is_told() -> None:
+def test_every_variable_that_is_read_is_documented() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "dev_sessions").rglob("*.py"))
     assert set(re.findall(r"\bDEV_SESSIONS_\w+", sources)) <= set(re.findall(r"DEV_SESSIONS_\w+", PROTOCOL.read_text()))
 
@@ -294,7 +294,7 @@ def test_shell_examples_are_marked_as_such_so_that_they_are_run() -> None:
             )
 
 
-def test_lines_that_no_test_runs_stand_in_an_example() -> None:
+def test_lines_that_no_test_runs_are_in_an_example() -> None:
     lines = {command(line) for block in examples().values() for line in block.splitlines()}
     assert NOT_RUN.keys() <= lines
     assert all(not line.startswith("dev-sessions") for line in NOT_RUN)

@@ -79,7 +79,7 @@ def test_two_clones_at_once_fetch_each_version_once(place: Place) -> None:
         assert place.run(clone, "--print", "claude") == (0, f"{agents}/claude-2/claude\n")
 
 
-def test_what_is_damaged_or_was_cut_is_fetched_anew(place: Place) -> None:
+def test_a_damaged_or_partial_download_is_fetched_again(place: Place) -> None:
     assert place.run("one", "--print", "claude")[0] == 0
     (place.cache / "claude-2" / "claude").unlink()
     (place.cache / ".fetch-of-a-killed-one").mkdir()
@@ -97,7 +97,7 @@ def test_another_package_than_the_pinned_one_is_refused(place: Place) -> None:
     assert [path.name for path in place.cache.iterdir()] == [".lock"]
 
 
-def test_a_clone_that_has_one_of_its_own_keeps_it(place: Place) -> None:
+def test_a_clone_with_its_own_agent_keeps_it(place: Place) -> None:
     assert place.run("one", "--print", "claude")[0] == 0
     own = place.path / "two" / ".agents" / "claude-2"
     shutil.copytree(place.cache / "claude-2", own)

@@ -80,7 +80,7 @@ def linux(tmp_path: Path) -> Machine:
     return Machine(tmp_path, "linux")
 
 
-def test_installed_twice_and_removed(linux: Machine) -> None:
+def test_it_can_be_installed_twice_and_removed(linux: Machine) -> None:
     for _ in range(2):
         unit.install(linux.plan, linux.environ)
         assert Path(linux.plan.path).read_bytes() == linux.plan.content

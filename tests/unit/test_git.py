@@ -35,7 +35,7 @@ def test_many_at_once_in_one_repository(checkout: Path, tmp_path: Path) -> None:
     assert len(run(checkout, "worktree", "list").splitlines()) == 1 + AT_ONCE
 
 
-def test_what_a_cut_attempt_left_is_taken_away(checkout: Path, tmp_path: Path) -> None:
+def test_leftovers_of_an_interrupted_attempt_are_removed(checkout: Path, tmp_path: Path) -> None:
     tree = tmp_path / "one"
     git.add_worktree(str(checkout), str(tree), ["one"], "HEAD")
     (tree / "half").touch()
@@ -44,7 +44,7 @@ def test_what_a_cut_attempt_left_is_taken_away(checkout: Path, tmp_path: Path) -
     assert run(checkout, "branch", "--format=%(refname:short)", "--list", "o*").split() == ["other"]
 
 
-def test_the_words_of_git(checkout: Path, tmp_path: Path) -> None:
+def test_the_error_quotes_git(checkout: Path, tmp_path: Path) -> None:
     with pytest.raises(DevSessionsError, match="nothing") as caught:
         git.add_worktree(str(checkout), str(tmp_path / "one"), ["one"], "nothing")
     assert f"git -C {checkout} worktree add -b one {tmp_path}/one nothing" in caught.value.data["next"]
@@ -72,7 +72,7 @@ def hook(checkout: Path, *lines: str) -> None:
     ],
     ids=" ".join,
 )
-def test_a_name_that_is_free(checkout: Path, tmp_path: Path, before: list[str]) -> None:
+def test_a_free_branch_name_is_used(checkout: Path, tmp_path: Path, before: list[str]) -> None:
     for line in before:
         run(checkout, *line.split())
     there = run(checkout, "for-each-ref", "refs/heads").splitlines()
@@ -90,7 +90,7 @@ def test_a_hook_that_fails_once_all_is_there(checkout: Path, tmp_path: Path) -> 
     assert (tmp_path / "one" / "made").exists()
 
 
-def test_nothing_is_left_of_one_that_cannot_be(checkout: Path, tmp_path: Path) -> None:
+def test_a_failed_worktree_leaves_nothing(checkout: Path, tmp_path: Path) -> None:
     (checkout / "f").write_text("x")
     run(checkout, "add", "f")
     run(checkout, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "f")
@@ -102,7 +102,7 @@ def test_nothing_is_left_of_one_that_cannot_be(checkout: Path, tmp_path: Path) -
     assert len(run(checkout, "branch").splitlines()) == 1
 
 
-def test_a_locked_worktree_of_a_cut_attempt_and_a_bare_repository(checkout: Path, tmp_path: Path) -> None:
+def test_a_locked_worktree_of_an_interrupted_attempt_and_a_bare_repository(checkout: Path, tmp_path: Path) -> None:
     tree = str(tmp_path / "one")
     git.add_worktree(str(checkout), tree, ["one"], "HEAD")
     run(checkout, "worktree", "lock", tree)

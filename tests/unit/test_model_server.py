@@ -300,7 +300,7 @@ def test_text_comes_before_a_hold_and_a_client_that_leaves_ends_it(server: Any) 
     assert server.waiting == []
 
 
-def test_wait_until_blocked_says_when_nothing_is(server: Any) -> None:
+def test_wait_until_blocked_reports_when_nothing_is(server: Any) -> None:
     assert not server.wait_until_blocked("nothing", 0.01)
 
 

@@ -59,7 +59,7 @@ def test_a_command_that_does_not_exist_is_named() -> None:
     assert "cannot run no-such-program-here" in done.stderr
 
 
-def test_without_a_command_it_tells_its_usage() -> None:
+def test_without_a_command_it_prints_its_usage() -> None:
     done = offline()
     assert done.returncode == 1
     assert done.stderr.startswith("usage: offline.py COMMAND")

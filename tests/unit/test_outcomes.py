@@ -112,7 +112,7 @@ def _outcome(state, turn=None, settled=False):
         ),
     }.values(),
 )
-def test_the_outcome_of_what_was_sent(state, asked, expected):
+def test_the_outcome_of_sent_messages(state, asked, expected):
     found = _outcome(state, **asked)
     if expected is None:
         assert found is None
@@ -130,7 +130,7 @@ def test_the_reply_after_work_has_settled_is_the_later_one():
     assert _outcome(state, settled=True)["turns"][0]["reply"] == "two"
 
 
-def test_an_outcome_says_why():
+def test_an_outcome_has_an_error():
     failed = _outcome(_state("idle", SECOND))
     assert (failed["error"], failed["reason"], failed["resets_at"]) == ("no model", "limit", 99.0)
     assert failed["turns"] == [
@@ -223,7 +223,7 @@ def test_a_goal_is_waited_for_while_the_agent_works_or_is_between_two_turns():
     assert wait(session, _state("idle", last=FIRST)) is None
 
 
-def test_an_active_goal_whose_turn_was_cut_has_stalled():
+def test_an_active_goal_whose_turn_was_interrupted_has_stalled():
     cut = Turn(0, "interrupted", 1.0, 2.0, error="the agent ended")
     session = _Session(_goal("active"))
     found = outcomes.GoalOver([session])(session, _state("idle", last=cut))
@@ -231,7 +231,7 @@ def test_an_active_goal_whose_turn_was_cut_has_stalled():
     assert found["error"] == f"the agent has stopped pursuing the goal (the agent ended); {RESUME}"
 
 
-def test_a_goal_that_is_cleared_meanwhile_or_never_was():
+def test_a_goal_that_was_cleared_or_never_set():
     session = _Session(_goal("active"), None)
     wait = outcomes.GoalOver([session])
     assert wait(session, _state("working", RUNS)) is None

@@ -82,7 +82,7 @@ def test_errors_and_notes_name_the_containers_paths() -> None:
     assert paths.homeward(Frame("event", {"note": "trusts /srv/w"})).value == {"note": "trusts /workspace"}
 
 
-def test_a_host_that_shares_all() -> None:
+def test_a_host_that_shares_everything() -> None:
     paths = Paths("/", "/", "/x")
     assert outward(paths, "y/z") == "/x/y/z"
     assert paths.homeward(Frame("result", {"path": "/x"})).value == {"path": "/x"}

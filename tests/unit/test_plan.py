@@ -178,7 +178,7 @@ KEYS = "cli, model, permissions, trust, description, path, template, vars, timeo
         (f"\njoin: greedy\n{one('')}", 2, "the template greedy needs a value for topic", "templates show greedy"),
     ],
 )
-def test_a_refusal_names_file_line_and_remedy(text: str, line: int, why: str, remedy: str) -> None:
+def test_an_error_names_file_line_and_remedy(text: str, line: int, why: str, remedy: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(text)
     assert caught.value.message == f"p.yaml:{line}: {why}"
@@ -187,7 +187,7 @@ def test_a_refusal_names_file_line_and_remedy(text: str, line: int, why: str, re
 
 
 @pytest.mark.parametrize(("text", "line"), [("branches:\n\t- name: a", 2), ("a: *b", 1), ("a: b\n\n- c", 3)])
-def test_what_is_not_yaml_is_refused_with_its_line(text: str, line: int) -> None:
+def test_invalid_yaml_is_refused_with_its_line(text: str, line: int) -> None:
     with pytest.raises(UsageError, match=rf"^p\.yaml:{line}: invalid YAML: \w+ ") as caught:
         read(text)
     assert caught.value.data["next"] == "correct the line"
@@ -225,7 +225,7 @@ branches:
     assert found.join.brief.values == {"replies": "(to come)", "style": "long"}
 
 
-def test_what_a_plan_does_not_say_is_as_on_the_command_line() -> None:
+def test_the_command_line_supplies_what_a_plan_omits() -> None:
     found = read("branches:\n  - {name: a, task: b}\n  - {name: A-_9, task: c, cli: }", settled=True, join="synthesis")
     assert (found.max_parallel, found.worktree) == (None, None)
     assert [(one.name, one.brief.text, one.timeout, one.settled) for one in found.branches] == [

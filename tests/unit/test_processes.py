@@ -197,6 +197,6 @@ def test_a_part_of_a_mark_does_not_match(tree):
     assert processes.family(0, b"UNIT_FAMILY") == []
 
 
-def test_a_family_never_holds_the_caller(tree):
+def test_a_family_never_includes_the_caller(tree):
     _, mark, _ = tree
     assert os.getpid() not in {pid for pid, _ in processes.family(os.getpid(), mark)}

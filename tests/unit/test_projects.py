@@ -9,7 +9,7 @@ from dev_sessions.backends import projects
 NAMES = (".agent", "AGENT.md")
 
 
-def test_what_is_there_is_named_from_the_folder_up(tmp_path: Path) -> None:
+def test_existing_files_are_found_from_the_folder_upwards(tmp_path: Path) -> None:
     folder = tmp_path / "top" / "sub"
     for place in (tmp_path, folder.parent, folder):
         (place / ".agent").mkdir(parents=True)

@@ -115,7 +115,7 @@ def test_the_lines_of_any_file_come_back_last_one_first(tmp_path_factory, pieces
     st.text(max_size=40) | st.text(st.sampled_from("0123456789e_+.Z "), max_size=6).map("2026-11-22T21:37:57.".__add__)
 )
 @example("2026-11-22T21:37:57.1e999Z")
-def test_a_time_is_a_number_whatever_it_says(text):
+def test_a_time_is_always_a_number(text):
     assert math.isfinite(transcript.stamp({"timestamp": text}))
 
 
@@ -135,7 +135,7 @@ def test_a_report_of_another_shape(event):
 
 
 @given(lines())
-def test_a_report_that_is_damaged_tells_nothing(content):
+def test_a_damaged_report_gives_no_fact(content):
     payload = Payload("x.json", 5.0, content)
     assert hooks.fact(payload, hooks.parse(payload)) is None
 
@@ -188,13 +188,13 @@ def check_screen(text):
 
 
 @given(st.text(max_size=100) | st.text(st.sampled_from("0123456789 ()SZ\n"), max_size=200))
-def test_any_words_can_stand_in_for_a_process(words):
+def test_any_text_can_be_a_process_note(words):
     found = processes.start_time_in(words)
     assert found is None or (found and found == found.strip())
 
 
 @given(lines() | st.sampled_from(VALUES).map(lambda value: json.dumps({"op": value, "v": value}).encode()))
-def test_what_is_no_request_and_no_frame_is_refused(line):
+def test_invalid_requests_and_frames_are_refused(line):
     with pytest.raises(ProtocolError):
         wire.decode_request(line)
     with pytest.raises(ProtocolError):

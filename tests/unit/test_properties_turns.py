@@ -542,7 +542,7 @@ TestSession.settings = settings(
 )
 
 
-def test_what_an_agent_held_when_it_died_unseen_gets_no_reply_of_a_later_life():
+def test_a_held_prompt_of_a_dead_agent_gets_no_later_reply():
     state = Session()
     state.begin()
     state.die(word=True)

@@ -45,7 +45,7 @@ def test_no_registry_yet(store):
     assert not os.path.exists(store.home)
 
 
-def test_what_is_written_is_read(store):
+def test_written_records_are_read_back(store):
     put(store, record("fizz-top", description="ü\n"), record("riven-jg"))
     assert store.load() == {"fizz-top": record("fizz-top", description="ü\n"), "riven-jg": record("riven-jg")}
     with store.change() as records:

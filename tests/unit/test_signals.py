@@ -11,7 +11,7 @@ import pytest
 from dev_sessions.system.signals import uninterrupted
 
 
-def test_it_takes_effect_at_the_end() -> None:
+def test_a_ctrl_c_takes_effect_at_the_end() -> None:
     before, reached = signal.getsignal(signal.SIGINT), []
 
     @uninterrupted()

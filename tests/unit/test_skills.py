@@ -86,7 +86,7 @@ def test_commands_and_options_in_skills_exist(file: Path) -> None:
         assert set(re.findall(r"(?<![\w-])(--[a-z][a-z-]*|-[a-zA-Z])(?![\w-])", unquoted)) <= options, name
 
 
-def test_what_is_not_here_yet_is_not_here() -> None:
+def test_features_that_do_not_exist_are_not_mentioned() -> None:
     assert not NOT_HERE_YET & COMMANDS.keys()
 
 

@@ -138,7 +138,7 @@ def test_hot_commands_import_nothing_heavy(home, command):
     assert [name for name in modules if name in HEAVY or name.partition(".")[0] in HEAVY] == []
 
 
-def test_an_unknown_session_is_told_fast_too(home):
+def test_an_unknown_session_is_reported_fast_too(home):
     code, _, modules = run(home, "status", "nobody")
     assert code == 3
     assert not set(modules) & set(HEAVY)

@@ -37,7 +37,7 @@ def test_check_fails_without_a_page(tmp_path: Path) -> None:
     assert not (tmp_path / "states.md").exists()
 
 
-def test_writing_mends_a_stale_page(tmp_path: Path) -> None:
+def test_writing_updates_a_stale_page(tmp_path: Path) -> None:
     stale = tmp_path / "states.md"
     stale.write_text("old")
     assert states("--page", str(stale)).returncode == 0
@@ -45,7 +45,7 @@ def test_writing_mends_a_stale_page(tmp_path: Path) -> None:
     assert stale.read_text() == PAGE.read_text()
 
 
-def test_every_row_stands_in_the_page_in_one_line() -> None:
+def test_every_row_is_one_line_of_the_page() -> None:
     lines = PAGE.read_text().splitlines()
     for row in ROWS:
         shown = f"`{row.wait}` ({row.code})"
@@ -55,6 +55,6 @@ def test_every_row_stands_in_the_page_in_one_line() -> None:
         ), row.name
 
 
-def test_every_situation_is_told_apart() -> None:
+def test_every_situation_has_its_own_description() -> None:
     told = [(row.part, row.situation, row.end) for row in ROWS]
     assert len(set(told)) == len(told)

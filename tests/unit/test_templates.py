@@ -22,12 +22,12 @@ def made(text: str) -> templates.Template:
     return templates.parse(text, "/x/t.md", "user")
 
 
-def test_those_that_ship() -> None:
+def test_the_shipped_templates() -> None:
     assert SHIPPED == ["consult", "handoff", "investigate", "review", "synthesis", "task"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_each_is_filled_to_the_last_place_and_ends_with_the_report(name: str, tmp_path: Path) -> None:
+def test_each_template_is_filled_completely_and_ends_with_the_report(name: str, tmp_path: Path) -> None:
     template = templates.find(name, str(tmp_path), str(tmp_path))
     assert template.source == "built-in"
     assert template.description
@@ -45,7 +45,7 @@ def test_each_is_filled_to_the_last_place_and_ends_with_the_report(name: str, tm
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_what_is_missing_or_unknown_is_named(name: str, tmp_path: Path) -> None:
+def test_missing_and_unknown_variables_are_named(name: str, tmp_path: Path) -> None:
     template = templates.find(name, str(tmp_path), str(tmp_path))
     required = sorted(one.name for one in template.variables if one.default is None)
     with pytest.raises(UsageError) as caught:
@@ -57,13 +57,13 @@ def test_what_is_missing_or_unknown_is_named(name: str, tmp_path: Path) -> None:
     assert caught.value.data["next"] == f"dev-sessions templates show {name}"
 
 
-def test_a_blank_value_of_a_required_variable_is_none() -> None:
+def test_a_blank_value_does_not_fill_a_required_variable() -> None:
     template = made(f"{HEAD}variables:\n  task: {{description: d}}\n---\n${{task}}\n")
     with pytest.raises(UsageError, match="needs a value for task"):
         template.check({"task": " \n"})
 
 
-def test_values_are_taken_as_they_are() -> None:
+def test_values_are_used_unchanged() -> None:
     template = made(f"{HEAD}variables:\n  a: {{description: d}}\n---\n[${{a}}] $${{a}} ${{id}} $5 $$\n")
     assert template.fill({"a": "${id} $${x} \\1 $a"}, FACTS) == "[${id} $${x} \\1 $a] ${a} fizz-top $5 $$\n"
 
@@ -90,14 +90,14 @@ def test_values_are_taken_as_they_are() -> None:
         (f"{HEAD}---\none\n${{nobody}}\n", 7, "${nobody} is not declared"),
     ],
 )
-def test_a_damaged_one_is_told_with_its_line(text: str, line: int, why: str) -> None:
+def test_an_invalid_template_is_reported_with_its_line(text: str, line: int, why: str) -> None:
     with pytest.raises(UsageError) as caught:
         made(text)
     assert caught.value.message.startswith(f"/x/t.md:{line}: "), caught.value.message
     assert why in caught.value.message
 
 
-def test_the_projects_goes_before_the_users_and_that_before_ours(tmp_path: Path) -> None:
+def test_the_projects_template_precedes_the_users_and_that_precedes_ours(tmp_path: Path) -> None:
     home, project = tmp_path / "home", tmp_path / "project"
     inside = project / "deep" / "down"
     inside.mkdir(parents=True)
@@ -119,7 +119,7 @@ def test_the_projects_goes_before_the_users_and_that_before_ours(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["nope", "../task", "Task", "", "a/b"])
-def test_one_that_is_not_there(name: str, tmp_path: Path) -> None:
+def test_a_missing_template(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there are consult, handoff") as caught:
         templates.find(name, str(tmp_path), str(tmp_path))
     assert caught.value.data["next"] == "dev-sessions templates list"

@@ -154,7 +154,7 @@ def test_a_new_session_runs_the_program_itself(tmux, environ, echo):
     assert os.path.samefile(Tmux(environ).expected_socket(), tmux.socket)
 
 
-def test_it_returns_where_the_program_is(tmux, environ):
+def test_it_returns_the_path_of_the_program(tmux, environ):
     other = Tmux(environ)
     socket, pane = other.new_session("where", ["/bin/sh", "-c", "exec cat"], "k")
     assert os.path.samefile(socket, tmux.socket)
@@ -162,7 +162,7 @@ def test_it_returns_where_the_program_is(tmux, environ):
     other.kill_session("where", "k")
 
 
-def test_names_match_exactly(tmux, echo):
+def test_session_names_match_exactly(tmux, echo):
     name, _ = echo
     assert tmux.has_session(name[:-1]) is False
     tmux.kill_session(name[:-1], "another key")

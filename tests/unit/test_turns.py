@@ -572,7 +572,7 @@ def test_whether_subagents_alone_are_at_work(facts, probe, delegated):
     assert reduce([ONE, TWO], facts, probe).delegated is delegated
 
 
-def test_the_turn_that_ended_last_is_not_a_part_of_one_that_subagents_hold_open():
+def test_the_last_turn_is_not_part_of_one_that_subagents_keep_open():
     before = reduce([ONE], LEFT, busy(10.3)).last
     facts = [*LEFT, woken(30, "w", "a"), over(33, "w", "on it", "c")]
     assert before is None
@@ -582,11 +582,11 @@ def test_the_turn_that_ended_last_is_not_a_part_of_one_that_subagents_hold_open(
     )
 
 
-def test_subagents_that_nobody_was_told_of_say_so():
+def test_subagents_without_a_report_are_named():
     assert reduce([ONE], LEFT, idle(30, 40)).turns[0].error == UNREPORTED
 
 
-def test_a_moment_at_which_subagents_run_is_not_one_of_rest():
+def test_an_agent_is_not_at_rest_while_subagents_run():
     facts = [*LEFT, woken(30, "w", "a"), over(33, "w", "done"), accepted(2, 40, "p2"), ended(45, "p2")]
     assert rests([ONE, TWO], facts) == [33, 45]
     assert rests([ONE], [ALIVE, TOOK, DONE, AGAIN]) == [19]
@@ -604,7 +604,7 @@ def test_a_reply_and_its_turn():
     assert state.turns == (Turn(1, COMPLETED, 10.0, 15.0, "It is fixed.", prompt="p1"),)
 
 
-def test_a_failure_tells_why():
+def test_a_failed_turn_has_an_error():
     state = reduce([ONE], [TOOK, ended(12, "p1", FAILED, error="API 400")], idle(12.1))
     assert (state.turns[0].reply, state.turns[0].error) == (None, "API 400")
 
@@ -613,19 +613,19 @@ def test_an_interrupt_is_dated_by_the_status():
     assert reduce([ONE], [TOOK], idle(11.5)).turns[0].ended == 11.5
 
 
-def test_those_that_joined_share_the_end_and_the_reply():
+def test_joined_messages_share_the_end_and_the_reply():
     facts = TABLE["two joined the running turn"][1]
     turns = reduce([ONE, TWO, THREE], facts, idle(35)).turns
     assert {(turn.ended, turn.reply) for turn in turns} == {(35, "all")}
 
 
-def test_those_that_followed_have_ends_of_their_own():
+def test_following_messages_have_their_own_ends():
     facts = TABLE["both that followed ended together"][1]
     turns = reduce([ONE, TWO, THREE], facts, idle(39)).turns
     assert [(turn.ended, turn.reply) for turn in turns] == [(35, None), (39, "both"), (39, "both")]
 
 
-def test_taken_without_a_word_gets_the_end_of_that_turn():
+def test_a_silently_joined_message_gets_the_end_of_that_turn():
     messages, facts, probe = TABLE["taken into the turn without a word"][:3]
     assert reduce(messages, facts, probe).turns[1] == Turn(2, COMPLETED, 20.0, 25, "one for both", prompt="p1")
 
@@ -637,7 +637,7 @@ def test_a_held_prompt_that_was_dropped_is_interrupted():
 
 
 @pytest.mark.parametrize("open_", ["a question", "a question, the status not changed yet"])
-def test_an_open_question_is_told(open_):
+def test_an_open_question_is_reported(open_):
     messages, facts, probe = TABLE[open_][:3]
     assert reduce(messages, facts, probe).question == ASKED
 
@@ -646,7 +646,7 @@ def test_an_open_question_is_told(open_):
     "settled",
     ["a question that was answered", "a question that a rule settled at once", "declined with Esc"],
 )
-def test_a_settled_question_is_not_told(settled):
+def test_a_settled_question_is_not_reported(settled):
     messages, facts, probe = TABLE[settled][:3]
     assert reduce(messages, facts, probe).question is None
 
@@ -663,7 +663,7 @@ def test_a_settled_question_is_not_told(settled):
         ([ended(31, "p2", reply="untold")], (0, COMPLETED, "untold")),
     ],
 )
-def test_the_turn_that_ended_last_whosoever_began_it(more, last):
+def test_the_last_turn_may_be_somebody_elses(more, last):
     facts = [accepted(1, 10.2, "p1"), ended(20, "p1", reply="one"), *more]
     found = reduce([message(1)], facts, busy(30) if facts[-1].kind == "accepted" else idle(32)).last
     assert (found.number, found.state, found.reply) == last
@@ -678,7 +678,7 @@ def test_a_persons_turn_that_was_stopped_is_the_last_one():
     assert (again.began, again.prompt) == (found.began, found.prompt)
 
 
-def test_a_dead_agent_asks_nothing():
+def test_a_dead_agent_has_no_open_question():
     for row in ("killed while it asks", "killed while a subagent asks"):
         messages, facts, probe = TABLE[row][:3]
         assert reduce(messages, facts, probe).question is None
@@ -704,7 +704,7 @@ def test_a_subagents_question_stays_until_it_is_answered(facts, probe, open_):
     assert list(reduce([ONE], [TOOK, *facts], probe).questions) == open_
 
 
-def test_what_the_agent_asked_stands_above_what_the_probe_saw():
+def test_a_reported_question_takes_precedence_over_the_probe():
     state = reduce([ONE], [TOOK, Fact("asked", 12, question=ASKED)], waiting(12.1, question=DIALOG))
     assert state.question == ASKED
 
@@ -717,12 +717,12 @@ def test_what_the_agent_asked_stands_above_what_the_probe_saw():
         ([TOOK, Fact("gone", 15, error="it quit")], gone(20, detail="no process"), "it quit"),
     ],
 )
-def test_why_it_exited(facts, probe, error):
+def test_the_error_of_an_exited_agent(facts, probe, error):
     state = reduce([ONE], facts, probe)
     assert (state.error, state.turns[0].error) == (error, error)
 
 
-def test_a_message_that_a_dead_agent_never_took_says_so():
+def test_a_message_that_a_dead_agent_never_took_has_an_error():
     turn = reduce([ONE], [ALIVE], gone(20)).turns[0]
     assert turn.ended == 10.1
     assert "before it took" in (turn.error or "")
@@ -747,18 +747,18 @@ def test_equal_texts_are_bound_in_the_order_of_sending():
     assert [turn.reply for turn in reduce(messages, facts, idle(21)).turns] == ["first", "second"]
 
 
-def test_a_prompt_typed_before_ours_was_on_its_way_is_not_ours():
+def test_a_prompt_from_before_our_attempt_is_not_ours():
     facts = [Fact("accepted", 9.0, text="text 1", prompt="theirs"), ended(9.5, "theirs", reply="for them")]
     assert reduce([ONE], facts, idle(9.6, 10.5)).turns[0].open
 
 
-def test_a_queued_message_is_not_bound_before_it_is_on_its_way():
+def test_a_queued_message_is_not_bound_before_its_attempt():
     queued = message(1, attempted=None, queued=True)
     state = reduce([queued], [accepted(1, 12, "x"), ended(13, "x")], idle(13))
     assert states(state) == [QUEUED]
 
 
-def test_an_interrupt_that_only_the_next_prompt_reveals_is_no_part_of_its_wait():
+def test_an_interrupt_that_the_next_prompt_reveals_is_not_in_its_batch():
     # Esc before any output leaves no word anywhere; the turn was over when the next message was made.
     before = reduce([ONE, message(2, receipt=None)], [TOOK], idle(12, 20.1))
     after = reduce([ONE, TWO], [TOOK, accepted(2, 20.3, "p2"), ended(25, "p2")], idle(25))
@@ -916,7 +916,7 @@ def stories(draw):
 
 
 @given(stories())
-def test_a_wait_before_during_or_after_speaks_of_the_same_turns(story):
+def test_a_wait_before_during_or_after_the_end_returns_the_same_turns(story):
     messages, facts = story
     if not messages:
         return
@@ -938,7 +938,7 @@ def test_a_wait_before_during_or_after_speaks_of_the_same_turns(story):
         (gone(11), EXITED),
     ],
 )
-def test_a_message_that_its_sender_never_handed_over(probe, state):
+def test_a_message_that_its_sender_never_delivered(probe, state):
     turn = reduce([ONE._replace(attempted=None, receipt=None)], [ALIVE], probe).turns[0]
     assert turn.state == state
     assert turn.open == (state == WORKING)
@@ -952,25 +952,25 @@ UP, UP_AGAIN = Fact("alive", 1.0), Fact("alive", 31.0)
 
 @pytest.mark.parametrize("word", [[UP_AGAIN], []], ids=["it says so", "without a word"])
 @pytest.mark.parametrize("probe", [Probe(31.5, True), idle(31.2, 31.5), busy(31.2, 31.5)], ids=["none", "idle", "busy"])
-def test_what_was_cut_is_interrupted_from_the_moment_on_at_which_it_is_revived(word, probe):
+def test_a_revival_interrupts_the_open_turn(word, probe):
     state = reduce([message(1)], [UP, accepted(1, 10.2, "p1"), REVIVED, *word], probe)
     assert (state.turns[0].state, state.turns[0].ended) == (INTERRUPTED, 30.0)
     assert "was restarted" in state.turns[0].error
 
 
-def test_a_turn_that_had_ended_stays_as_it_was():
+def test_a_revival_does_not_change_an_ended_turn():
     facts = [UP, accepted(1, 10.2, "p1"), ended(11, "p1", reply="done"), REVIVED, UP_AGAIN]
     assert reduce([message(1)], facts, idle(31.2)).turns[0][1:5] == (COMPLETED, 10.0, 11, "done")
 
 
-def test_a_message_that_was_not_taken_before_the_end_has_failed_and_a_queued_one_is_still_queued():
+def test_a_revival_fails_an_untaken_message_and_keeps_a_queued_one():
     messages = [message(1, receipt=None), message(2, receipt="started"), message(3, 25.0, attempted=None, queued=True)]
     state = reduce(messages, [UP, REVIVED, UP_AGAIN], idle(31.2, 31.5))
     assert states(state) == [FAILED, INTERRUPTED, QUEUED]
     assert "before it took the message" in state.turns[0].error
 
 
-def test_another_revival_later_changes_nothing_about_what_the_first_one_cut():
+def test_a_later_revival_does_not_change_turns_that_an_earlier_one_interrupted():
     messages = [message(1, receipt=None), message(2, receipt="started")]
     once, again = [UP, REVIVED, UP_AGAIN], [UP, REVIVED, UP_AGAIN, Fact("revived", 500.0), Fact("alive", 501.0)]
     first = reduce(messages, once, idle(31.2, 31.5)).turns
@@ -979,19 +979,19 @@ def test_another_revival_later_changes_nothing_about_what_the_first_one_cut():
 
 
 @pytest.mark.parametrize("late", [31.5, 30.0 + AWAKE_SECONDS])
-def test_the_word_of_a_revived_agent_may_come_after_its_first_prompt(late):
+def test_a_revived_agent_may_report_its_start_after_its_first_prompt(late):
     messages = [message(1), message(2, 31.1, attempted=31.1)]
     facts = [UP, accepted(1, 10.2, "p1"), REVIVED, accepted(2, 31.2, "p2"), Fact("alive", late)]
     assert states(reduce(messages, facts, busy(31.2, late))) == [INTERRUPTED, WORKING]
 
 
-def test_a_start_of_somebody_elses_later_on_ends_what_was_running():
+def test_a_later_start_by_somebody_else_ends_the_running_turn():
     messages = [message(1), message(2, 31.1, attempted=31.1)]
     facts = [UP, REVIVED, UP_AGAIN, accepted(2, 31.2, "p2"), Fact("alive", 31.0 + AWAKE_SECONDS)]
     assert states(reduce(messages[1:], facts, idle(31.0 + AWAKE_SECONDS)))[0] == EXITED
 
 
-def test_a_question_is_of_one_life_and_a_dialog_at_the_start_is_told_at_once():
+def test_a_revival_closes_questions_and_a_dialog_at_the_start_is_reported_at_once():
     facts = [UP, accepted(1, 10.2, "p1"), Fact("asked", 12.0, prompt="p1", question=ASKED), REVIVED]
     state = reduce([message(1)], facts, Probe(30.5, True, "waiting", 30.4, question=DIALOG))
     assert (state.status, state.question) == (WAITING, DIALOG)
@@ -1007,12 +1007,12 @@ def test_the_error_of_an_earlier_end_is_forgotten():
 # An agent that says it ends.
 
 
-def test_an_agent_that_says_it_ends_is_gone_at_once_though_its_process_takes_its_time():
+def test_an_agent_that_reports_its_end_has_exited_even_if_its_process_runs():
     facts = [UP, accepted(1, 10.2, "p1"), Fact("gone", 20.0, error="by a signal")]
     state = reduce([message(1)], facts, busy(10.3, 20.1))
     assert (state.status, states(state), state.error) == (EXITED, [EXITED], "by a signal")
 
 
-def test_one_that_runs_on_after_that_has_not_ended():
+def test_an_agent_that_still_runs_later_has_not_exited():
     facts = [UP, accepted(1, 10.2, "p1"), Fact("gone", 20.0, error="by a signal")]
     assert reduce([message(1)], facts, busy(10.3, 20.1 + ENDING_SECONDS)).status == WORKING

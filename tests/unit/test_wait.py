@@ -102,7 +102,7 @@ def report(id):
     draft.rename(facts(id) / "report.json")
 
 
-def test_an_event_has_its_own_session_looked_at_and_no_other_asked_for(waiting):
+def test_an_event_makes_only_its_own_session_be_read(waiting):
     found = []
     for _ in range(8):  # a tick, or time that brings about more, may fall into a step
         report("s-7")
@@ -119,19 +119,19 @@ def test_an_end_that_an_event_reports_is_found_at_once(waiting):
     assert first_outcome(waiting, 3) == "s-211"
 
 
-def test_a_tick_asks_for_some_of_many_in_turn(waiting):
+def test_each_safety_check_visits_some_sessions_in_turn(waiting):
     found = [asked(waiting) for _ in range(12)]
     assert 0 < min(len(sessions) for sessions in found) <= AT_ONCE
     assert len(set().union(*found)) == MANY
 
 
-def test_an_end_that_no_event_reports_is_found_by_the_tick(waiting):
+def test_a_safety_check_finds_an_end_without_an_event(waiting):
     AGENTS.ended.add("s-211")
     os.utime(facts("s-211"))  # as on a file system without events: the time of the folder is all that shows it
     assert first_outcome(waiting, 12) == "s-211"
 
 
-def test_what_cannot_be_watched_is_asked_for_by_every_tick(waiting):
+def test_every_safety_check_visits_what_cannot_be_watched(waiting):
     facts("s-3").rename(facts("s-3").with_name("elsewhere"))
     for _ in range(12):
         if "s-3" in asked(waiting):
@@ -140,7 +140,7 @@ def test_what_cannot_be_watched_is_asked_for_by_every_tick(waiting):
     assert all("s-3" in sessions for sessions in found if sessions)
 
 
-def test_a_source_that_comes_into_being_later_is_watched_from_then_on(waiting):
+def test_a_source_is_watched_once_it_exists(waiting):
     facts("s-3").rename(facts("s-3").with_name("elsewhere"))
     for _ in range(6):
         next(waiting)

@@ -71,7 +71,7 @@ def test_a_file_that_grows(watcher, tmp_path):
         assert watcher.wait(LONG) is True
 
 
-def test_a_file_that_another_one_replaces_is_watched_on(watcher, tmp_path):
+def test_a_replaced_file_is_still_watched(watcher, tmp_path):
     file = tmp_path / "status"
     for number in range(3):
         files.write_whole(str(file), b"new")
@@ -113,7 +113,7 @@ def test_it_names_what_changed(watcher, tmp_path):
         os.close(writing)
 
 
-def test_it_says_what_cannot_be_watched(watcher, tmp_path):
+def test_it_reports_what_cannot_be_watched(watcher, tmp_path):
     assert watcher.watch([str(tmp_path)])
     assert not watcher.watch([str(tmp_path), str(tmp_path / "missing")])
     assert not watcher.watch((), (), [str(tmp_path / "missing")])
@@ -125,7 +125,7 @@ def test_it_says_what_cannot_be_watched(watcher, tmp_path):
         assert not another.watch((), [(process.pid, started)])
 
 
-def test_it_leaves_descriptors_to_read_with(watcher):
+def test_it_leaves_descriptors_for_reading(watcher):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
@@ -138,7 +138,7 @@ def test_it_leaves_descriptors_to_read_with(watcher):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_all_counts_as_changed_if_there_were_more_events_than_the_system_keeps(watcher, tmp_path):
+def test_everything_counts_as_changed_after_lost_events(watcher, tmp_path):
     limit = Path("/proc/sys/fs/inotify/max_queued_events")
     loud, still = tmp_path / "loud", tmp_path / "still"
     for folder in (loud, still):
@@ -151,7 +151,7 @@ def test_all_counts_as_changed_if_there_were_more_events_than_the_system_keeps(w
     assert watcher.changed == {str(loud), str(still)}
 
 
-def test_a_change_between_arming_and_waiting_is_not_missed(watcher, tmp_path):
+def test_a_change_between_watching_and_waiting_is_not_missed(watcher, tmp_path):
     watcher.watch_path(str(tmp_path))
     (tmp_path / "a").write_text("x")
     (tmp_path / "b").write_text("x")
@@ -167,14 +167,14 @@ def test_a_running_wait_is_woken(watcher, tmp_path):
     timer.join()
 
 
-def test_another_folder_wakes_nobody(watcher, tmp_path):
+def test_another_folder_does_not_wake_it(watcher, tmp_path):
     (tmp_path / "watched").mkdir()
     watcher.watch_path(str(tmp_path / "watched"))
     (tmp_path / "other").write_text("x")
     assert watcher.wait(0.05) is False
 
 
-def test_a_path_may_come_into_being_later(watcher, tmp_path):
+def test_a_path_may_be_created_later(watcher, tmp_path):
     folder = tmp_path / "later"
     watcher.watch_path(str(folder))
     folder.mkdir()
@@ -243,7 +243,7 @@ child.wait()
         assert watcher.wait(LONG) is True
 
 
-def test_a_process_that_is_gone_wakes_nobody(watcher):
+def test_a_process_that_has_ended_does_not_wake_it(watcher):
     process, started = sleeper()
     with process:
         process.kill()

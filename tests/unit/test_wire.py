@@ -25,7 +25,7 @@ CALLERS = st.builds(Caller, st.none() | TEXTS.filter(bool), st.integers(0, 9), s
 
 
 @given(TEXTS, st.dictionaries(TEXTS, JSON, max_size=3), TEXTS, CALLERS)
-def test_a_request_and_back(op, params, id, caller):
+def test_a_request_survives_encoding(op, params, id, caller):
     line = wire.encode_request(Request(op, params, id, caller=caller))
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
@@ -33,7 +33,7 @@ def test_a_request_and_back(op, params, id, caller):
 
 
 @given(st.sampled_from(["event", "alive", "result", "error"]), JSON)
-def test_a_frame_and_back(kind, value):
+def test_a_frame_survives_encoding(kind, value):
     line = wire.encode_frame(Frame(kind, value))
     assert line.count(b"\n") == 1
     assert wire.decode_frame(line) == Frame(kind, value)
@@ -72,7 +72,7 @@ def test_lines_that_are_not_frames(line):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_and_back(kind):
+def test_an_error_survives_encoding(kind):
     error = kind("it went wrong: ü", next="dev-sessions list", session="fizz-top", turn=3)
     frame = wire.decode_frame(wire.encode_frame(Frame("error", error.to_wire())))
     found = errors.from_wire(frame.value)
@@ -81,12 +81,12 @@ def test_an_error_and_back(kind):
     assert found.data == {"next": "dev-sessions list", "session": "fizz-top", "turn": 3}
 
 
-def test_each_error_has_a_code_of_its_own():
+def test_each_error_has_its_own_code():
     assert len({kind.code for kind in KINDS}) == len(KINDS)
     assert all(issubclass(kind, errors.DevSessionsError) for kind in KINDS)
 
 
-def test_an_error_of_a_newer_side_keeps_its_code():
+def test_an_error_of_a_newer_version_keeps_its_code():
     found = errors.from_wire({"code": "from_next_year", "message": "m", "data": {"a": 1}})
     assert type(found) is errors.DevSessionsError
     assert (found.code, found.message, found.data) == ("from_next_year", "m", {"a": 1})
