@@ -119,7 +119,7 @@ def test_version(run: Commands) -> None:
     assert run("--version") == (0, f"dev-sessions {__version__}\n", "")
 
 
-def test_no_command_shows_the_help(run: Commands) -> None:
+def test_without_a_command_the_help_is_shown(run: Commands) -> None:
     done = run()
     assert done.code == 2
     assert done.out == ""
@@ -130,7 +130,7 @@ def test_no_command_shows_the_help(run: Commands) -> None:
 # create, kill
 
 
-def test_create_says_what_it_made(run: Commands) -> None:
+def test_create_prints_the_new_session(run: Commands) -> None:
     done = run("create", "--cli", "fake", "--id", "own-name")
     assert done == (0, "Created session own-name\n", "")
     assert run("kill", "own-name") == (0, "Killed session own-name\n", "")
@@ -169,7 +169,7 @@ def test_create_takes_a_relative_path_from_the_current_directory(run: Commands) 
     run.ok("kill", record["id"])
 
 
-def test_a_folder_by_other_names_is_the_folder_itself(run: Commands) -> None:
+def test_a_folder_may_have_several_names(run: Commands) -> None:
     lab = run.lab
     folder = lab.path / "folders" / "the real one"
     folder.mkdir(parents=True)
@@ -225,7 +225,7 @@ def test_create_twice_with_one_request_id_sends_its_file_once(run: Commands, tmp
 
 
 @pytest.mark.gateway
-def test_what_was_done_on_the_way_goes_to_stderr(run: Commands) -> None:
+def test_notes_go_to_stderr(run: Commands) -> None:
     done = run("create", "--cli", "fake", "--id", "trusting", "--env", "FAKE_START=trust")
     assert (done.code, done.out) == (0, "Created session trusting\n")
     assert done.err == f"dev-sessions: told the agent that {run.lab.project} is trusted\n"
@@ -241,7 +241,7 @@ def test_what_was_done_on_the_way_goes_to_stderr(run: Commands) -> None:
         ("--no-trust", False),
     ],
 )
-def test_who_takes_a_folder_that_is_not_trusted(run: Commands, options: str, takes: bool) -> None:
+def test_an_untrusted_folder_is_accepted_or_used_without_its_files(run: Commands, options: str, takes: bool) -> None:
     """What was left out is told on stderr, kept in the record, and the same again after a revive."""
     done = run("create", "--cli", "fake", "--env", "FAKE_START=trust", "--json", *options.split())
     id = done.json["id"]
@@ -252,7 +252,7 @@ def test_who_takes_a_folder_that_is_not_trusted(run: Commands, options: str, tak
     run.ok("kill", id)
 
 
-def test_trust_that_is_neither(run: Commands) -> None:
+def test_an_invalid_trust_option(run: Commands) -> None:
     done = run("create", "--cli", "fake", "--trust=maybe")
     assert (done.code, done.out) == (2, "")
 
@@ -280,7 +280,7 @@ def test_an_agent_that_asks_at_its_start(run: Commands) -> None:
     run.ok("kill", "asks-first")
 
 
-def test_a_killed_id_may_be_taken_again_by_hand(run: Commands) -> None:
+def test_a_killed_id_may_be_chosen_again(run: Commands) -> None:
     """Chosen by hand an id comes back at once; both lives are kept apart in the archive."""
     for life in ("First", "Second"):
         run.create("--id", "parser", "-d", life)
@@ -292,7 +292,7 @@ def test_a_killed_id_may_be_taken_again_by_hand(run: Commands) -> None:
     assert sorted(record["description"] for record in records) == ["First", "Second"]
 
 
-def test_a_killed_id_is_not_given_to_the_next(run: Commands, tmp_path: Path) -> None:
+def test_a_killed_id_is_not_allocated_again_soon(run: Commands, tmp_path: Path) -> None:
     """With all names but two taken by recent archives, the free ones are given, and then a number is appended."""
     free, home = {"zyra-mid", "zyra-sup"}, {"DEV_SESSIONS_HOME": str(tmp_path / "state")}
     for name in {f"{champion}-{role}" for champion in CHAMPIONS for role in ROLES} - free:
@@ -335,7 +335,7 @@ def test_send_prints_the_receipt(run: Commands, tmp_path: Path) -> None:
 
 
 @pytest.mark.gateway
-def test_send_queue_without_a_message_has_the_queue_delivered(run: Commands) -> None:
+def test_send_queue_without_a_message_delivers_the_queue(run: Commands) -> None:
     id = run.create()
     run.ok("send", id, "[[hold: a]]")
     run.ok("send", id, "[[reply: queued]]", "--queue")
@@ -417,7 +417,7 @@ def test_ask_that_fails_explains_on_stderr(run: Commands, talker: str) -> None:
 
 
 @pytest.mark.gateway
-def test_a_limit_is_told_with_the_time_of_its_reset(run: Commands) -> None:
+def test_a_limit_is_printed_with_the_time_of_its_reset(run: Commands) -> None:
     id = run.create()
     done = run("ask", id, "[[limit: 1800000000]]")
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1.8e9))
@@ -437,7 +437,7 @@ def test_a_limit_is_told_with_the_time_of_its_reset(run: Commands) -> None:
     run.ok("kill", id)
 
 
-def test_an_agent_that_cannot_go_on_by_itself_is_refused(run: Commands) -> None:
+def test_continue_at_reset_is_refused_for_other_agents(run: Commands) -> None:
     done = run("create", "--cli", "fake", "--continue-at-reset", "--json")
     assert (done.code, done.json["error"]["data"]["capability"]) == (4, "continue_at_reset")
 
@@ -455,7 +455,7 @@ def test_ask_that_times_out(run: Commands) -> None:
 
 
 @pytest.mark.gateway
-def test_ask_that_is_asked_back(run: Commands) -> None:
+def test_ask_returns_when_the_agent_asks(run: Commands) -> None:
     id = run.create()
     done = run("ask", id, "[[ask: Which one?|this|that]]")
     assert (done.code, done.out) == (6, "")
@@ -464,7 +464,7 @@ def test_ask_that_is_asked_back(run: Commands) -> None:
 
 
 @pytest.mark.gateway
-def test_a_reply_goes_to_a_pipe_as_it_is(run: Commands, talker: str) -> None:
+def test_a_reply_goes_to_a_pipe_unchanged(run: Commands, talker: str) -> None:
     assert run("ask", talker, "[[reply: \x1b[31mred\x1b[0m]]").out == "\x1b[31mred\x1b[0m\n"
 
 
@@ -497,7 +497,7 @@ def test_last_message_of_a_dead_agent(run: Commands, dead: str) -> None:
 
 
 @pytest.mark.gateway
-def test_status_says_one_word(run: Commands, idle: str, busy: str, asking: str, dead: str) -> None:
+def test_status_prints_one_word(run: Commands, idle: str, busy: str, asking: str, dead: str) -> None:
     for id, word, note in (
         (idle, "idle", ""),
         (busy, "working", ""),
@@ -586,7 +586,7 @@ def test_attach_needs_a_terminal_and_names_the_command(run: Commands, idle: str)
     assert done.err.splitlines()[-1] == f"next: in a terminal: {' '.join(answer['argv'])}"
 
 
-def test_attach_puts_a_terminal_on_the_session(run: Commands, talker: str) -> None:
+def test_attach_connects_a_terminal_to_the_session(run: Commands, talker: str) -> None:
     """A terminal of the lab's own tmux runs `attach`; what is typed there reaches the agent."""
     lab = run.lab
     lab.tmux("new-session", "-d", "-s", "person", "-x", "100", "-y", "30", *lab.argv("attach", talker))
@@ -602,7 +602,7 @@ def test_attach_puts_a_terminal_on_the_session(run: Commands, talker: str) -> No
 
 
 @pytest.mark.gateway
-def test_json_is_one_line_and_says_the_same_as_the_fields_table(run: Commands, idle: str, failed: str) -> None:
+def test_json_is_one_line_with_the_documented_fields(run: Commands, idle: str, failed: str) -> None:
     for words in (["list"], ["status", idle], ["last-message", idle], ["wait", idle], ["attach", idle]):
         done = run(*words, "--json")
         assert (done.code, done.err) == (0, "")

@@ -101,7 +101,7 @@ def test_session_ids(shell: Shell, command: str) -> None:
     assert shell.tab(f"{command} f") == ["fizz-top", "fiora-mid"]
 
 
-def test_more_ids_where_several_go(shell: Shell) -> None:
+def test_more_ids_are_offered_where_several_are_allowed(shell: Shell) -> None:
     assert shell.tab("wait fizz-top a") == ["ahri-mid"]
     assert shell.tab("kill fizz-top fiora-mid ") == ["fizz-top", "fiora-mid", "ahri-mid"]
     assert shell.tab("status x") == []
@@ -123,19 +123,19 @@ def test_more_ids_where_several_go(shell: Shell) -> None:
         ("logs fizz-top --fo", ["--follow"]),
     ],
 )
-def test_words(shell: Shell, line: str, offered: list[str]) -> None:
+def test_fixed_values_are_completed(shell: Shell, line: str, offered: list[str]) -> None:
     assert shell.tab(line) == offered
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99, "sessions": {}}', '{"format": 1, "sessions": 5}'])
-def test_a_damaged_registry_offers_nothing_and_says_nothing(shell: Shell, tmp_path: Path, content: str) -> None:
+def test_a_damaged_registry_offers_nothing_and_prints_nothing(shell: Shell, tmp_path: Path, content: str) -> None:
     (tmp_path / "sessions.json").write_text(content)
     assert shell.tab("status ", DEV_SESSIONS_HOME=str(tmp_path)) == []
     assert shell.tab("list --group ", DEV_SESSIONS_HOME=str(tmp_path)) == []
     assert os.listdir(tmp_path) == ["sessions.json"]
 
 
-def test_settings_that_cannot_be_followed_say_nothing(shell: Shell) -> None:
+def test_invalid_settings_print_nothing(shell: Shell) -> None:
     assert shell.tab("status f", DEV_SESSIONS_MAX_DEPTH="many") == []
     assert shell.tab("status f", DEV_SESSIONS_SANDBOX="1") == []
 
@@ -166,7 +166,7 @@ EVIL = (
 )
 
 
-def test_what_others_wrote_is_not_run_by_a_shell(shell: Shell, tmp_path: Path) -> None:
+def test_a_shell_does_not_run_what_others_wrote(shell: Shell, tmp_path: Path) -> None:
     """Groups and descriptions can be set through a gateway, and templates come with a project."""
     lab, values = shell.lab, ["good", *EVIL.split(" "), "$(touch RAN)", "`touch RAN`", "a b", "-x", "a\nb"]
     register(tmp_path, {f"a{number}": value for number, value in enumerate(values)}, f"the parser {EVIL}")
@@ -205,7 +205,7 @@ def test_install_completion_writes_into_this_home_alone(shell: Shell) -> None:
     assert "_dev_sessions_completion" in shown.stdout
 
 
-def test_bash_completes_with_the_command_that_is_installed(shell: Shell) -> None:
+def test_bash_completes_with_the_installed_command(shell: Shell) -> None:
     """The console script, found on PATH, as the shell runs it."""
     script = Path(sys.executable).parent / "dev-sessions"
     env = {**shell.lab.env, "COMP_WORDS": "dev-sessions status fi", "COMP_CWORD": "2"}

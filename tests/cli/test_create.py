@@ -51,7 +51,7 @@ def test_from_inside_tmux(lab: Lab) -> None:
     lab.tmux("-S", str(socket), "kill-server")
 
 
-def test_tmux_server_of_the_caller_is_gone(lab: Lab) -> None:
+def test_the_callers_tmux_server_has_ended(lab: Lab) -> None:
     """A stale TMUX variable, as an agent keeps it whose terminal was closed."""
     id = create(lab, env={"TMUX": f"{lab.path}/no such folder/default,1,0", "TMUX_PANE": "%0"})
     assert lab.ok("ask", id, "[[reply: Heard.]]") == "Heard."
@@ -83,7 +83,7 @@ def test_ids(lab: Lab) -> None:
     nothing_is_left(lab)
 
 
-def test_the_same_request_while_the_first_is_under_way(lab: Lab) -> None:
+def test_the_same_request_during_the_first(lab: Lab) -> None:
     """All answer with the same session, once it is ready: a retry, and one at the very same time."""
     words = ("create", "--cli", "fake", "-q", "--request-id", "r-1")
     first, second = lab.start(*words), lab.start(*words)

@@ -22,7 +22,7 @@ def taker(run: Any) -> str:
     return str(run.create())
 
 
-def test_cut_before_the_agent_could_take_it(lab: Lab, run: Any, taker: str) -> None:
+def test_a_delivery_interrupted_before_the_agent_could_take_it(lab: Lab, run: Any, taker: str) -> None:
     def words(kind: str) -> tuple[str, ...]:
         return ("send", taker, "--request-id", f"{kind}-before", f"[[cut: {kind} before]][[reply: never]]")
 
@@ -37,7 +37,7 @@ def test_cut_before_the_agent_could_take_it(lab: Lab, run: Any, taker: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_cut_after_the_agent_could_take_it(lab: Lab, run: Any, taker: str, kind: str) -> None:
+def test_a_delivery_interrupted_after_the_agent_could_take_it(lab: Lab, run: Any, taker: str, kind: str) -> None:
     words = ("send", taker, "--request-id", f"{kind}-after", f"[[cut: {kind} after]][[reply: {kind}]]")
     assert lab.run(*words).code == KINDS[kind]
     assert run.ok("wait", taker, "--timeout", str(6 * START_GRACE)) == "completed"

@@ -113,7 +113,7 @@ PARTS += ("messages/0001/attempt.json", "messages/0001/receipt.json", "facts", "
 
 
 @pytest.mark.parametrize("part", few(PARTS, "record.json", "messages/0001/message.json", "facts", "process", "."))
-def test_a_folder_that_is_half_deleted(place: Place, part: str) -> None:
+def test_a_half_deleted_folder(place: Place, part: str) -> None:
     path = place.folder(place.hurt) / part
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     unharmed(place)
@@ -138,7 +138,7 @@ FILES += ("messages/0001/unconfirmed.json", "messages/0001/text.md", "process", 
 
 
 @pytest.mark.parametrize("content", few(WRONG, "cut", "garbage", "null", "words for numbers"))
-def test_files_with_anything_in_them(place: Place, content: bytes) -> None:
+def test_files_with_any_content(place: Place, content: bytes) -> None:
     for file in FILES:
         path = place.folder(place.hurt) / file
         before = path.read_bytes() if path.exists() else None
@@ -155,7 +155,7 @@ def test_files_with_anything_in_them(place: Place, content: bytes) -> None:
     ended(place)
 
 
-def test_a_folder_in_the_place_of_each_file(place: Place) -> None:
+def test_a_folder_instead_of_each_file(place: Place) -> None:
     for file in FILES:
         path = place.folder(place.hurt) / file
         path.unlink(missing_ok=True)
@@ -165,7 +165,7 @@ def test_a_folder_in_the_place_of_each_file(place: Place) -> None:
     ended(place)
 
 
-def test_a_folder_in_the_place_of_the_registry(place: Place) -> None:
+def test_a_folder_instead_of_the_registry_file(place: Place) -> None:
     registry = place.state / "sessions.json"
     registry.unlink()
     registry.mkdir()
@@ -178,7 +178,7 @@ def test_a_folder_in_the_place_of_the_registry(place: Place) -> None:
     assert [path.name for path in place.state.glob("sessions.json.damaged-*/*")] == ["mine"]
 
 
-def test_what_a_rebuild_cannot_know_is_said(place: Place) -> None:
+def test_what_a_rebuild_cannot_know_is_reported(place: Place) -> None:
     folder = place.folder(place.hurt)
     (folder / "record.json").write_bytes(b'{"id": ')
     (place.state / "sessions.json").write_bytes(b"")
@@ -192,7 +192,7 @@ def test_what_a_rebuild_cannot_know_is_said(place: Place) -> None:
     unharmed(place)
 
 
-def test_what_dead_writers_left_is_in_nobodys_way(place: Place) -> None:
+def test_leftovers_of_dead_writers_do_no_harm(place: Place) -> None:
     folder = place.folder(place.hurt)
     (place.state / "sessions.json.77.0a1b2c3d.tmp").write_bytes(b"{")
     (folder / "messages" / ".0a1b2c3d4e5f6071").mkdir()
@@ -338,7 +338,7 @@ def test_a_full_disk(disk: DiskLab) -> None:
 
 
 @pytest.mark.parametrize("pages", [1, 2, 3, 4, 5, 7])
-def test_a_disk_that_gets_full_on_the_way(disk: DiskLab, pages: int) -> None:
+def test_a_disk_that_fills_up_during_a_command(disk: DiskLab, pages: int) -> None:
     disk.disk.fill(pages_left=pages)
     done = disk.run("create", "--cli", "fake", "-q")
     disk.disk.empty()

@@ -89,7 +89,7 @@ def claude(run: Any, tmp_path: Path) -> Claude:
     return Claude(run, tmp_path)
 
 
-def test_a_sound_one(claude: Claude) -> None:
+def test_undamaged_reports(claude: Claude) -> None:
     claude.at_rest()
 
 
@@ -106,7 +106,7 @@ NO_REPORTS = {
 
 
 @pytest.mark.parametrize("content", NO_REPORTS.values(), ids=NO_REPORTS.keys())
-def test_a_report_that_is_none_changes_nothing(claude: Claude, content: bytes) -> None:
+def test_an_invalid_report_changes_nothing(claude: Claude, content: bytes) -> None:
     claude.report("damaged.json", content, BEGAN + 10)
     claude.at_rest()
     claude.report("damaged.json", content, BEGAN + 1)
@@ -124,7 +124,7 @@ def test_a_folder_among_the_reports(claude: Claude) -> None:
     claude.at_rest()
 
 
-def test_a_report_that_was_not_finished(claude: Claude) -> None:
+def test_an_unfinished_report(claude: Claude) -> None:
     claude.report(".7d9f7a1e-7f5c-4c1e-9a51-6d2f2ff3f3e0", b'{"hook_event_name": "UserPromptSubmit"', BEGAN + 10)
     claude.at_rest()
 
@@ -147,7 +147,7 @@ ODD_REPORTS = (
 
 
 @pytest.mark.parametrize("fields", ODD_REPORTS, ids=range(len(ODD_REPORTS)))
-def test_a_report_of_odd_fields_is_no_surprise(claude: Claude, fields: dict[str, Any]) -> None:
+def test_a_report_with_odd_fields_is_handled(claude: Claude, fields: dict[str, Any]) -> None:
     claude.report("odd.json", json.dumps(fields).encode(), BEGAN + 10)
     claude.foreseen()
 
@@ -161,13 +161,13 @@ ODD_STATUS = (
 
 
 @pytest.mark.parametrize("fields", ODD_STATUS, ids=range(len(ODD_STATUS)))
-def test_an_odd_status_file_is_no_surprise(claude: Claude, fields: dict[str, Any]) -> None:
+def test_an_odd_status_file_is_handled(claude: Claude, fields: dict[str, Any]) -> None:
     claude.status_file.write_text(json.dumps({**claude.status, **fields}))
     claude.foreseen()
 
 
 @pytest.mark.parametrize("content", [*NO_REPORTS.values(), None], ids=[*NO_REPORTS, "a folder"])
-def test_a_status_file_that_is_none(claude: Claude, content: bytes | None) -> None:
+def test_an_invalid_status_file(claude: Claude, content: bytes | None) -> None:
     claude.status_file.unlink()
     claude.status_file.mkdir() if content is None else claude.status_file.write_bytes(content)
     claude.at_rest()

@@ -32,7 +32,7 @@ def test_the_reply_is_printed_and_nothing_is_left(run: Commands) -> None:
     assert run.lab.processes() == []
 
 
-def test_json_has_what_wait_says_and_the_reply(run: Commands) -> None:
+def test_json_has_the_fields_of_wait_and_the_reply(run: Commands) -> None:
     done = run("sync-delegate", "[[reply: all good]]", "--cli", "fake", "--json")
     assert done.err == ""
     assert set(done.json) == FIELDS
@@ -53,7 +53,7 @@ def test_the_task_from_a_file_with_all_of_creates_options(run: Commands, tmp_pat
 
 
 @pytest.mark.gateway
-def test_a_question_ends_it_and_the_session_waits_for_the_answer(run: Commands) -> None:
+def test_it_returns_at_a_question_and_the_session_waits_for_the_answer(run: Commands) -> None:
     done = run("sync-delegate", "[[ask: Which colour?|Red|Blue]][[replytool]]", "--cli", "fake")
     (id,) = ids(run)
     assert (done.code, done.out) == (6, "")
@@ -65,7 +65,7 @@ def test_a_question_ends_it_and_the_session_waits_for_the_answer(run: Commands) 
     run.ok("kill", id)
 
 
-def test_it_is_over_when_the_subagents_are(run: Commands, tmp_path: Path) -> None:
+def test_it_returns_when_the_subagents_have_ended(run: Commands, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     delegate = run.lab.start("sync-delegate", f"[[agent: cat '{gate}']][[reply: launched]]", "--cli", "fake")
@@ -85,14 +85,14 @@ def test_it_is_over_when_the_subagents_are(run: Commands, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("json", [(), ("--json",)])
-def test_a_command_that_it_left_running_is_named_as_it_ends(run: Commands, json: tuple[str, ...]) -> None:
+def test_a_command_left_running_is_named_when_the_session_ends(run: Commands, json: tuple[str, ...]) -> None:
     done = run("sync-delegate", "[[bash_bg: exec sleep 600]][[reply: served]]", "--cli", "fake", *json)
     assert done.code == 0
     assert "was ended, and with it these commands that it had left running: exec sleep 600" in done.err
     assert ids(run) == []
 
 
-def test_settled_waits_for_it_and_prints_what_the_agent_said_then(run: Commands, tmp_path: Path) -> None:
+def test_settled_waits_for_it_and_prints_the_later_reply(run: Commands, tmp_path: Path) -> None:
     task = f"[[bash_bg: until [ -e '{tmp_path}/go' ]; do sleep 0.05; done]][[reply: started]]"
     delegate = run.lab.start("sync-delegate", task, "--cli", "fake", "--settled")
     id = run.lab.until(lambda: next(iter(ids(run)), None), "the session")
@@ -114,7 +114,7 @@ def test_an_interrupt_ends_the_subagents(run: Commands) -> None:
     run.ok("kill", id)
 
 
-def test_a_failed_turn_leaves_the_session_and_says_so(run: Commands) -> None:
+def test_a_failed_turn_keeps_the_session(run: Commands) -> None:
     done = run("sync-delegate", "[[error: no more tokens]]", "--cli", "fake")
     (id,) = ids(run)
     assert (done.code, done.out) == (5, "")
@@ -131,7 +131,7 @@ def test_an_agent_that_dies_can_be_revived(run: Commands) -> None:
     run.ok("kill", id)
 
 
-def test_time_is_up_and_the_agent_goes_on(run: Commands) -> None:
+def test_after_a_timeout_the_agent_goes_on(run: Commands) -> None:
     done = run("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake", "--timeout", "0.2")
     (id,) = ids(run)
     assert done.code == 124
@@ -141,7 +141,7 @@ def test_time_is_up_and_the_agent_goes_on(run: Commands) -> None:
     run.ok("kill", id)
 
 
-def test_a_report_that_says_blocked_leaves_the_session(run: Commands) -> None:
+def test_a_blocked_report_keeps_the_session(run: Commands) -> None:
     done = run("sync-delegate", f"[[reply: {BLOCKED}]]", "--cli", "fake")
     (id,) = ids(run)
     assert done.code == 0
@@ -175,7 +175,7 @@ def test_a_template_is_filled_for_the_session(run: Commands) -> None:
         (["x", "--mode", "docker"], 4, "docker"),
     ],
 )
-def test_what_cannot_be_done_starts_nothing(run: Commands, words: list[str], code: int, why: str) -> None:
+def test_an_invalid_call_starts_nothing(run: Commands, words: list[str], code: int, why: str) -> None:
     done = run("sync-delegate", "--cli", "fake", *words)
     assert done.code == code, done
     assert why in done.err
@@ -184,7 +184,7 @@ def test_what_cannot_be_done_starts_nothing(run: Commands, words: list[str], cod
 
 
 @pytest.mark.gateway
-def test_ctrl_c_lets_the_agent_go_on_and_says_how_to_reach_it(run: Commands) -> None:
+def test_ctrl_c_lets_the_agent_go_on_and_prints_how_to_reach_it(run: Commands) -> None:
     with run.following("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake") as process:
         assert any("is working on it" in line for line in process.stderr or ())
         process.send_signal(signal.SIGINT)
@@ -198,7 +198,9 @@ def test_ctrl_c_lets_the_agent_go_on_and_says_how_to_reach_it(run: Commands) -> 
     run.ok("kill", id)
 
 
-def test_ctrl_c_before_the_agent_was_told_says_how_to_go_on(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_before_the_message_was_sent_prints_how_to_continue(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ("sync-delegate", "[[reply: told once]]", "--cli", "fake")
 
     def pressed(*_: object, **__: object) -> None:
@@ -216,7 +218,7 @@ def test_ctrl_c_before_the_agent_was_told_says_how_to_go_on(run: Commands, monke
 
 
 @pytest.mark.gateway
-def test_cut_and_run_again_with_its_request_id_it_goes_on_with_the_same_session(run: Commands) -> None:
+def test_repeated_with_its_request_id_it_continues_with_the_same_session(run: Commands) -> None:
     words = ("sync-delegate", "[[hold: on]][[reply: late]]", "--cli", "fake", "--request-id", "r-1")
     with run.following(*words) as process:
         assert any("is working on it" in line for line in process.stderr or ())
@@ -232,7 +234,7 @@ def test_cut_and_run_again_with_its_request_id_it_goes_on_with_the_same_session(
 
 
 @pytest.mark.gateway
-def test_handoff_prints_how_to_sit_down(run: Commands) -> None:
+def test_handoff_prints_how_to_attach(run: Commands) -> None:
     done = run("handoff", "[[reply: I go on]]", "--var", "goal=a parser", "--cli", "fake")
     (id,) = ids(run)
     assert done.code == 0

@@ -70,12 +70,12 @@ def test_a_machine_with_one_agent_is_fine(machine: Machine) -> None:
     assert not machine.state.exists()  # a look makes nothing
 
 
-def test_without_any_agent_it_is_not(machine: Machine) -> None:
+def test_a_machine_without_an_agent_has_a_problem(machine: Machine) -> None:
     env = {"DEV_SESSIONS_CLAUDE": str(machine.home / "none")}
     assert "not installed" in machine.found("claude", "problem", **env)["text"]
 
 
-def test_without_tmux_it_is_not_and_the_rest_is_still_told(machine: Machine) -> None:
+def test_without_tmux_there_is_a_problem_and_the_other_checks_still_run(machine: Machine) -> None:
     (machine.bin / "tmux").unlink()
     machine.env["PATH"] = str(machine.bin)
     _, findings = machine.findings()
@@ -83,7 +83,7 @@ def test_without_tmux_it_is_not_and_the_rest_is_still_told(machine: Machine) -> 
     assert {"claude", "disk"} <= {one["check"] for one in findings}
 
 
-def test_a_tmux_that_is_newer_than_the_server_that_runs(lab: Lab, machine: Machine) -> None:
+def test_a_tmux_newer_than_its_running_server(lab: Lab, machine: Machine) -> None:
     lab.tmux("new-session", "-d", "-s", "mine")
     assert "answers on" in machine.found("tmux server", "ok")["text"]
     (machine.bin / "tmux").unlink()
@@ -95,7 +95,7 @@ def test_a_tmux_that_is_newer_than_the_server_that_runs(lab: Lab, machine: Machi
     lab.tmux("kill-session", "-t", "=mine")
 
 
-def test_key_bindings_that_leave_no_key_to_submit_with(machine: Machine) -> None:
+def test_key_bindings_without_a_key_to_submit(machine: Machine) -> None:
     (machine.home / ".claude").mkdir()
     content = {"bindings": [{"context": "Chat", "bindings": {"enter": "chat:newline"}}]}
     (machine.home / ".claude/keybindings.json").write_text(json.dumps(content))
@@ -125,7 +125,7 @@ def test_the_supported_versions_are_named_and_an_older_one_has_a_remedy(machine:
     assert older["remedy"] == "npm install -g @anthropic-ai/claude-code"
 
 
-def test_signs_of_a_login_are_told_and_nothing_of_their_content(machine: Machine) -> None:
+def test_a_login_is_reported_without_its_content(machine: Machine) -> None:
     env = {"ANTHROPIC_API_KEY": ""}
     assert "log in" in machine.found("claude login", "note", **env)["remedy"]
     (machine.home / ".claude").mkdir()
@@ -137,7 +137,7 @@ def test_signs_of_a_login_are_told_and_nothing_of_their_content(machine: Machine
     assert "sesame" not in json.dumps(machine.findings(ANTHROPIC_API_KEY="sesame"))
 
 
-def test_skills_of_another_version_of_none_and_edited(machine: Machine) -> None:
+def test_outdated_missing_and_edited_skills(machine: Machine) -> None:
     remedy = "dev-sessions install-skill --global --claude"
     assert machine.found("claude skills", "note")["remedy"] == remedy
     assert machine._commands("install-skill", "--claude", env=machine.env).code == 0
@@ -154,7 +154,7 @@ def test_skills_of_another_version_of_none_and_edited(machine: Machine) -> None:
     assert found["remedy"] == remedy
 
 
-def test_a_damaged_registry_and_a_folder_of_nobody(machine: Machine) -> None:
+def test_a_damaged_registry_and_a_folder_without_a_session(machine: Machine) -> None:
     (machine.state / "sessions/fizz-top-0a1b2c3d/messages").mkdir(parents=True)
     machine.state.chmod(0o700)
     (machine.state / "sessions.json").write_text("{")
@@ -174,7 +174,7 @@ def test_a_state_folder_that_is_open_to_others(machine: Machine) -> None:
     assert machine.found("state folder", "problem")["remedy"] == f"chmod 700 {machine.state}"
 
 
-def test_gateway_mode_asks_the_gateway_and_leaves_the_host_alone(machine: Machine) -> None:
+def test_gateway_mode_checks_the_gateway_and_not_the_host(machine: Machine) -> None:
     env = {"DEV_SESSIONS_SANDBOX": "1", "DEV_SESSIONS_GATEWAY_URL": f"unix://{machine.home}/none"}
     found = machine.found("gateway", "problem", **env)
     assert "no gateway at" in found["text"]
@@ -183,7 +183,7 @@ def test_gateway_mode_asks_the_gateway_and_leaves_the_host_alone(machine: Machin
     assert not {one["check"] for one in findings} & {"tmux", "claude", "store", "sessions"}
 
 
-def test_a_socket_that_nobody_listens_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_without_a_listener(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     program = machine.program("codex", "codex-cli 0.171.0")
     home = machine.home / ".codex/app-server-control"
     home.mkdir(parents=True)
@@ -196,7 +196,7 @@ def test_a_socket_that_nobody_listens_on(machine: Machine, monkeypatch: pytest.M
     assert "nobody listens" in machine.found("codex socket", "note", **env)["text"]
 
 
-def test_an_agent_that_is_gone_is_told_with_its_remedy(run: Any, dead: str) -> None:
+def test_an_exited_agent_is_reported_with_its_remedy(run: Any, dead: str) -> None:
     done = run("doctor", "--json")
     texts = {one["text"]: one["remedy"] for one in done.json["findings"] if one["check"] == "sessions"}
     assert done.code == 1
@@ -210,7 +210,7 @@ def test_text_has_a_line_for_each_finding_and_one_for_its_remedy(machine: Machin
     assert "note     codex: not installed\n         remedy: npm install" in done.out
 
 
-def test_a_worktree_that_no_session_works_in_goes_by_its_remedy(machine: Machine) -> None:
+def test_the_remedy_for_an_unused_worktree_removes_it(machine: Machine) -> None:
     repository, left = machine.home / "repository", machine.state / "runs/one/worktrees/parser"
     machine.state.mkdir(mode=0o700)
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
@@ -224,7 +224,7 @@ def test_a_worktree_that_no_session_works_in_goes_by_its_remedy(machine: Machine
     assert not [one for one in machine.findings()[1] if one["check"] == "worktrees"]
 
 
-def test_a_terminal_of_a_session_that_is_on_no_record(lab: Lab, machine: Machine) -> None:
+def test_a_terminal_of_an_unknown_session(lab: Lab, machine: Machine) -> None:
     lab.tmux("new-session", "-d", "-s", "dev-fizz-top", ";", "set-option", "@dev_sessions_key", "fizz-top-0a1b2c3d")
     lab.tmux("new-session", "-d", "-s", "mine")
     found = machine.found("sessions", "note")

@@ -40,13 +40,13 @@ READS = (["list"], ["status", "a"], ["wait", "a"], ["last-message", "a"])
         ({"IS_SANDBOX": "0", "HOST_PATH": "/host"}, False),
     ],
 )
-def test_gateway_mode_is_told_by_the_variables(run: Commands, env: dict[str, str], wanted: bool) -> None:
+def test_variables_select_gateway_mode(run: Commands, env: dict[str, str], wanted: bool) -> None:
     assert config.gateway_wanted(env) is wanted
     if not wanted:
         assert run("list", "--json", env={"IS_SANDBOX": "", **env}).json == []
 
 
-def test_no_gateway_there_is_255_with_the_command_for_the_host(run: Commands, tmp_path: Path) -> None:
+def test_a_missing_gateway_is_255_with_the_command_for_the_host(run: Commands, tmp_path: Path) -> None:
     for url, command in (
         (f"unix://{tmp_path}/none", "dev-sessions gateway --socket"),
         ("http://127.0.0.1:1", "dev-sessions gateway --port 1"),
@@ -94,7 +94,7 @@ def test_reads_need_no_tmux(run: Commands, tmp_path: Path) -> None:
 # The state folder.
 
 
-def test_reads_of_a_fresh_machine_make_nothing(run: Commands, tmp_path: Path) -> None:
+def test_reads_on_a_fresh_machine_create_nothing(run: Commands, tmp_path: Path) -> None:
     state = tmp_path / "none"
     env = {"DEV_SESSIONS_HOME": str(state)}
     for words in READS:
@@ -215,7 +215,7 @@ def test_a_newer_registry_is_refused_not_touched(run: Commands, damaged: dict[st
     assert not list(registry.parent.glob("*.damaged-*"))
 
 
-def test_a_state_folder_that_cannot_be(run: Commands, tmp_path: Path) -> None:
+def test_an_invalid_state_folder(run: Commands, tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
     for home in (blocker, blocker / "below", Path("/proc/none")):

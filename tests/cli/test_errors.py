@@ -88,7 +88,7 @@ def test_an_option_without_its_value_names_the_help_of_its_command(run: Commands
 
 
 @pytest.mark.parametrize(("option", "value"), [("--timeout", "nan"), ("--interval", "nan"), ("--interval", "inf")])
-def test_a_number_that_is_none_is_a_wrong_call(run: Commands, idle: str, option: str, value: str) -> None:
+def test_an_invalid_number_is_a_wrong_call(run: Commands, idle: str, option: str, value: str) -> None:
     check(run("wait", idle, option, value), 2)
 
 
@@ -125,7 +125,7 @@ def test_one_unknown_among_several_is_exit_3(run: Commands, idle: str) -> None:
 
 
 @pytest.mark.gateway
-def test_what_a_backend_cannot_do_is_exit_4(run: Commands, bare: str) -> None:
+def test_a_missing_capability_is_exit_4(run: Commands, bare: str) -> None:
     check(run("interrupt", bare), 4, "fake-bare")
     check(run("attach", bare), 4, "fake-bare")
     check(run("send", bare, "x", "--interrupt"), 4, "fake-bare")
@@ -163,7 +163,7 @@ def test_no_receipt_in_time_names_the_request_id(run: Commands) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", b" \n\t "])
-def test_a_file_that_holds_no_message(run: Commands, idle: str, tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_a_message(run: Commands, idle: str, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "message"
     file.write_bytes(content)
     check(run("send", idle, "-f", str(file)), 2)
@@ -199,7 +199,7 @@ def test_an_empty_message(run: Commands, idle: str) -> None:
         ("DEV_SESSIONS_RECEIPT_TIMEOUT", "0"),
     ],
 )
-def test_a_variable_with_a_value_that_it_cannot_have(run: Commands, name: str, value: str) -> None:
+def test_an_invalid_value_of_a_variable(run: Commands, name: str, value: str) -> None:
     check(run("list", env={name: value}), 2, name)
 
 

@@ -133,7 +133,7 @@ def test_events_of_all_sessions_are_in_one_order(run: Commands, idle: str, dead:
 
 
 @pytest.mark.gateway
-def test_events_of_nobody(run: Commands) -> None:
+def test_events_without_sessions(run: Commands) -> None:
     done = run("events", "nobody")
     assert (done.code, done.out) == (3, "")
     assert "next: dev-sessions list" in done.err
@@ -172,7 +172,7 @@ def test_following_ends_with_the_last_of_them(run: Commands) -> None:
 
 
 @pytest.mark.gateway
-def test_following_all_tells_of_new_sessions_and_ends_with_ctrl_c(run: Commands, idle: str) -> None:
+def test_following_all_includes_new_sessions_and_ends_with_ctrl_c(run: Commands, idle: str) -> None:
     with run.following("events", "--follow") as process:
         turn_in(process, session=idle, turn=2)
         new = run.create()
@@ -187,7 +187,7 @@ def test_following_all_tells_of_new_sessions_and_ends_with_ctrl_c(run: Commands,
         assert "Traceback" not in process.stderr.read()
 
 
-def test_each_event_is_told_once_over_many_turns(run: Commands) -> None:
+def test_each_event_is_reported_once_over_many_turns(run: Commands) -> None:
     id = run.create()
     with run.following("events", "--follow", id) as process:
         for number in range(8):
@@ -205,7 +205,7 @@ def test_each_event_is_told_once_over_many_turns(run: Commands) -> None:
     )
 
 
-def test_a_folder_that_is_gone_ends_the_following(run: Commands) -> None:
+def test_a_removed_folder_ends_the_following(run: Commands) -> None:
     id = run.create()
     folder = run.lab.folder(id)
     with run.following("events", "--follow", id) as process:
@@ -217,7 +217,7 @@ def test_a_folder_that_is_gone_ends_the_following(run: Commands) -> None:
     run.ok("kill", id)
 
 
-def test_following_begins_before_anything_was_there(run: Commands) -> None:
+def test_following_may_begin_before_the_first_session(run: Commands) -> None:
     home = {"DEV_SESSIONS_HOME": str(run.lab.path / "first")}
     assert run("events", env=home) == (0, "", "")
     with run.following("events", "--follow", env=home) as process:

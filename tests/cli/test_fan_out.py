@@ -106,7 +106,7 @@ def test_json(run: Commands, task: Any) -> None:
     assert [row["group"] for row in run.json("list")] == [value["run"]]
 
 
-def test_stream_tells_each_as_it_comes(run: Commands, task: Any) -> None:
+def test_stream_prints_each_result_at_once(run: Commands, task: Any) -> None:
     slow, quick = task("slow", "[[hold: on]][[reply: one]]"), task("quick", "[[reply: two]]")
     with run.following("fan-out", slow, quick, *FAKE, "--stream") as process:
         assert process.stdout is not None
@@ -119,7 +119,7 @@ def test_stream_tells_each_as_it_comes(run: Commands, task: Any) -> None:
     assert [json.loads(line)["name"] for line in done.out.splitlines()] == ["slow"]
 
 
-def test_one_that_fails_costs_the_others_nothing(run: Commands, task: Any) -> None:
+def test_a_failed_branch_does_not_affect_the_others(run: Commands, task: Any) -> None:
     words = [task("bad", "[[limit]]"), task("dead", "[[die: gone]]"), task("good", "[[reply: fine]]")]
     done = run("fan-out", *words, *FAKE)
     assert done.code == 5
@@ -146,7 +146,7 @@ def test_a_question_is_answered_and_the_run_goes_on(run: Commands, task: Any) ->
     assert ids(run) == []
 
 
-def test_time_is_up_for_one(run: Commands, task: Any) -> None:
+def test_one_branch_times_out(run: Commands, task: Any) -> None:
     words = [task("long", "[[hold: on]][[reply: late]]"), task("short", "[[reply: fine]]")]
     done = run("fan-out", *words, *FAKE, "--timeout", "1")
     (id,) = ids(run)
@@ -251,7 +251,7 @@ def test_two_tasks_of_the_same_name_and_an_empty_one(run: Commands, task: Any, t
     assert (done.code, "b.md:1: the task is empty" in done.err) == (2, True)
 
 
-def test_so_many_at_once_and_no_more(run: Commands, task: Any) -> None:
+def test_the_number_of_branches_at_once_is_limited(run: Commands, task: Any) -> None:
     words = [task(name, "[[hold: on]][[reply: x]]") for name in ("a", "b", "c")]
     with led(run, *words, "--max-parallel", "2") as (process, path):
         run.lab.until(lambda: [branch_state(path, name).get("turn") for name in "ab"] == [1, 1], "two to work")
@@ -284,7 +284,9 @@ def is_done(run: Commands, path: Path, names: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("moment", [is_begun, is_in_create, is_told, is_done])
-def test_killed_at_any_moment_it_is_resumed_and_nothing_is_sent_twice(run: Commands, task: Any, moment: Any) -> None:
+def test_a_run_killed_at_any_moment_can_be_resumed_and_sends_nothing_twice(
+    run: Commands, task: Any, moment: Any
+) -> None:
     names = ["a", "b", "c"]
     words = [
         task("a", "[[reply: one]]"),
@@ -306,7 +308,7 @@ def test_killed_at_any_moment_it_is_resumed_and_nothing_is_sent_twice(run: Comma
     assert [prompts(run, id) for id in ids(run)] == [1, 1, 1]
 
 
-def test_a_state_that_cannot_be_written_ends_no_other_branch(run: Commands, task: Any) -> None:
+def test_an_unwritable_record_does_not_affect_other_branches(run: Commands, task: Any) -> None:
     words = [task("a", "[[hold: on]][[reply: one]]"), task("b", "[[hold: on]][[reply: two]]")]
     with led(run, *words) as (process, path):
         run.lab.until(lambda: is_told(run, path, ["a", "b"]), "all to be told")
@@ -324,7 +326,7 @@ def test_a_state_that_cannot_be_written_ends_no_other_branch(run: Commands, task
     assert (again.code, again.out) == (0, "## a: completed\n\none\n\n## b: completed\n\ntwo\n")
 
 
-def test_two_cannot_lead_one_run(run: Commands, task: Any) -> None:
+def test_a_run_cannot_run_in_two_processes(run: Commands, task: Any) -> None:
     with led(run, task("a", "[[hold: on]][[reply: x]]")) as (process, path):
         run.lab.until(lambda: branch_state(path, "a").get("turn"), "the turn")
         done = run("fan-out", "--resume", path.name)
@@ -349,7 +351,7 @@ def test_ctrl_c_once_lets_the_agents_go_on(run: Commands, task: Any) -> None:
     assert (again.code, again.out) == (0, "## a: completed\n\nlate\n\n## b: completed\n\nx\n")
 
 
-def test_ctrl_c_twice_ends_what_the_run_has_created(run: Commands, task: Any) -> None:
+def test_ctrl_c_twice_ends_the_sessions_of_the_run(run: Commands, task: Any) -> None:
     other = run.create()
     words = [task(name, "[[hold: on]][[reply: late]]") for name in ("a", "b")]
     with led(run, *words) as (process, path):
@@ -382,7 +384,7 @@ def git(top: Path, *words: str) -> str:
     return subprocess.run(["git", "-C", str(top), *words], check=True, capture_output=True, text=True).stdout
 
 
-def test_each_branch_in_a_worktree_of_its_own(run: Commands, task: Any, checkout: Path) -> None:
+def test_each_branch_has_its_own_worktree(run: Commands, task: Any, checkout: Path) -> None:
     """Also beside a branch that is called fan-out, and with a hook of the user's that fails in each new worktree."""
     git(checkout, "branch", "fan-out")
     hook = checkout / ".git" / "hooks" / "post-checkout"
@@ -410,7 +412,7 @@ def test_each_branch_in_a_worktree_of_its_own(run: Commands, task: Any, checkout
     assert "file.txt | 1 +" in shown.err
 
 
-def test_doctor_tells_of_a_worktree_once_no_session_works_in_it(run: Commands, task: Any, checkout: Path) -> None:
+def test_doctor_reports_an_unused_worktree(run: Commands, task: Any, checkout: Path) -> None:
     done = run(
         "fan-out", task("a", "[[reply: x]]"), *FAKE, "--worktree", "-p", str(checkout / "sub"), "--keep", "--json"
     )
@@ -453,7 +455,7 @@ def test_a_worktree_that_git_refuses(run: Commands, task: Any, checkout: Path) -
 
 
 @pytest.mark.gateway
-def test_consult_asks_each_and_misses_none(run: Commands) -> None:
+def test_consult_asks_every_agent(run: Commands) -> None:
     done = run("consult", "[[reply: 42]]", "--cli", "fake", "--cli", "claude", env={"PATH": os.defpath})
     assert done.code == 5
     assert "## fake: completed\n\n42" in done.out
@@ -468,7 +470,7 @@ def test_consult_asks_each_and_misses_none(run: Commands) -> None:
     assert run("consult").code == 2
 
 
-def test_on_a_terminal_a_table_is_drawn_anew(run: Commands, task: Any) -> None:
+def test_on_a_terminal_a_table_is_redrawn(run: Commands, task: Any) -> None:
     words = [task(name, "[[reply: x]]") for name in ("a", "b")]
     main, child = pty.openpty()
     termios.tcsetwinsize(child, (24, 80))

@@ -195,23 +195,23 @@ def put(words: list[str], ids: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.parametrize("words", ACCEPTED, ids=" ".join)
-def test_it_takes_the_hot_shapes(ids: dict[str, str], words: list[str]) -> None:
+def test_it_accepts_the_frequent_forms(ids: dict[str, str], words: list[str]) -> None:
     assert fast.parse(put(words, ids)) is not None
 
 
 @pytest.mark.parametrize("words", REFUSED, ids=" ".join)
-def test_it_leaves_the_rest_to_typer(ids: dict[str, str], words: list[str]) -> None:
+def test_it_leaves_all_other_forms_to_typer(ids: dict[str, str], words: list[str]) -> None:
     assert fast.parse(put(words, ids)) is None
 
 
 @pytest.mark.parametrize(
     "number", range(len(ACCEPTED + ODD)), ids=lambda number: ascii(" ".join((ACCEPTED + ODD)[number]))[:60]
 )
-def test_both_answer_the_same(answers: dict[str, list[Done]], number: int) -> None:
+def test_both_ways_give_the_same_answer(answers: dict[str, list[Done]], number: int) -> None:
     assert answers["fast"][number] == answers["typer"][number]
 
 
-def test_the_answers_are_answers(answers: dict[str, list[Done]]) -> None:
+def test_the_compared_answers_are_not_errors(answers: dict[str, list[Done]]) -> None:
     """Lest both be compared in being broken."""
     codes = [done.code for done in answers["fast"]]
     assert codes[:4] == [0, 0, 0, 0]

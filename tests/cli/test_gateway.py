@@ -83,7 +83,7 @@ def host() -> Iterator[Host]:
         made.end()
 
 
-def test_from_create_to_kill(host: Host) -> None:
+def test_a_session_from_create_to_kill(host: Host) -> None:
     (host.lab.project / "sub").mkdir()
     record = json.loads(host.ok("create", "--cli", "fake", "-p", f"{WORKSPACE}/sub", "--json"))
     id = record["id"]
@@ -103,7 +103,7 @@ def test_from_create_to_kill(host: Host) -> None:
     assert host.lab.run("list", "--json").json == []
 
 
-def test_five_megabytes_by_file(host: Host, tmp_path: Path) -> None:
+def test_a_message_of_five_megabytes(host: Host, tmp_path: Path) -> None:
     id, text = host.create(), "[[reply: got it]]" + "x\U0001f600" * 1_000_000
     (tmp_path / "brief.md").write_text(text)
     assert host.ok("ask", id, "--file", str(tmp_path / "brief.md")) == "got it"
@@ -111,7 +111,7 @@ def test_five_megabytes_by_file(host: Host, tmp_path: Path) -> None:
     host.ok("kill", id)
 
 
-def test_a_stream_comes_as_it_happens(host: Host) -> None:
+def test_a_stream_arrives_as_it_happens(host: Host) -> None:
     id = host.create()
     process = host.lab.start("logs", id, "--follow", env=host.env())
     assert process.stdout is not None
@@ -149,7 +149,7 @@ def test_attach_prints_the_line_for_the_host(host: Host) -> None:
     host.ok("kill", id)
 
 
-def test_paths_elsewhere(host: Host) -> None:
+def test_paths_outside_are_refused(host: Host) -> None:
     for path in ("/", f"{WORKSPACE}/..", "/etc"):
         done = host.run("create", "--cli", "fake", "-p", path)
         assert done.code == 2
@@ -163,7 +163,7 @@ def test_paths_elsewhere(host: Host) -> None:
     assert "--allow /etc" in done.err
 
 
-def test_who_created_it_is_told(host: Host) -> None:
+def test_a_session_records_who_created_it(host: Host) -> None:
     id = host.create(DEV_SESSIONS_ID="parent-jg", DEV_SESSIONS_DEPTH="2")
     record = host.lab.run("inspect", id, "--json").json
     assert (record["parent"], record["depth"]) == ("parent-jg", 3)
@@ -183,7 +183,7 @@ def outside(host: Host, tmp_path: Path) -> Iterator[str]:
     assert host.run("revive", id).err == f"error: no session called '{id}'\nnext: dev-sessions list\n"
 
 
-def test_sessions_in_other_folders_are_not_there(host: Host, outside: str) -> None:
+def test_sessions_in_other_folders_are_hidden(host: Host, outside: str) -> None:
     """Nothing of them is seen, and nothing is done to them, by id or by a condition."""
     for words in (
         *(["status"], ["send"], ["ask"], ["wait"], ["logs"], ["last-message"], ["inspect"], ["attach"], ["interrupt"]),
@@ -252,7 +252,7 @@ def test_over_tcp_with_the_token(host: Host) -> None:
     assert process.wait(30) == 0
 
 
-def test_something_else_on_the_gateways_port(host: Host) -> None:
+def test_another_program_on_the_gateways_port(host: Host) -> None:
     """Another user of the machine has taken it: no command sends the token or the message there."""
     token = host.lab.state / "gateway" / "token"
     with Impostor(lambda got: challenge_answer("0" * 32, "0" * 64)) as impostor:
@@ -274,7 +274,7 @@ def test_something_else_on_the_gateways_port(host: Host) -> None:
         assert b"secret" not in got
 
 
-def test_status_and_the_end(host: Host, tmp_path: Path) -> None:
+def test_status_and_stop(host: Host, tmp_path: Path) -> None:
     home = {"DEV_SESSIONS_HOME": str(tmp_path / "state")}
     done = host.lab.run("gateway", "status", env=home)
     assert done.code == 1
@@ -298,7 +298,7 @@ def test_status_and_the_end(host: Host, tmp_path: Path) -> None:
     assert host.lab.run("gateway", "status", env=home).code == 1
 
 
-def test_places_that_cannot_be(host: Host, tmp_path: Path) -> None:
+def test_invalid_addresses(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for words, code, why in (
         (["--socket", str(tmp_path / "file")], 2, "not a socket"),
@@ -352,7 +352,7 @@ def test_a_gateway_that_does_not_come_back(host: Host) -> None:
     host.ok("kill", id)
 
 
-def test_two_hundred_waits_and_those_who_vanish(host: Host) -> None:
+def test_two_hundred_waits_and_callers_that_vanish(host: Host) -> None:
     """Held in 60 MB; the callers go without a word, and so do their waits; the session goes on."""
     path = host.lab.tmux_folder / "many" / "socket"
     process = host.serve("--socket", str(path), "--allow", "/")

@@ -46,7 +46,7 @@ def clear_error(done: Done, code: int, *words: str) -> None:
         assert word in done.err, (word, done.err)
 
 
-def test_twice_at_once(lab: Lab) -> None:
+def test_two_kills_at_once(lab: Lab) -> None:
     """At least one says that it did it, the others that, or that there is no such session."""
     id = create(lab)
     done = [lab.finish(process) for process in [lab.start("kill", id) for _ in range(3)]]
@@ -101,7 +101,7 @@ def test_with_messages_queued(lab: Lab) -> None:
     assert [one["text"] for one in reports if one["kind"] == "accepted"] == ["[[hold: a]][[reply: never]]"]
 
 
-def test_list_all_the_while_others_come_and_go(lab: Lab) -> None:
+def test_list_while_sessions_come_and_go(lab: Lab) -> None:
     """Readers take no lock: whatever moment they hit, they answer, and truly."""
     id = create(lab)
     over = lab.path / "over"
@@ -140,7 +140,7 @@ def test_recycled_pid_is_never_signalled(lab: Lab, bystander: subprocess.Popen[b
     lab.until(lambda: not lab.processes(), "the end of what the agent had started")
 
 
-def test_neighbours_are_spared(lab: Lab) -> None:
+def test_other_tmux_sessions_are_not_affected(lab: Lab) -> None:
     """A person's tmux session on the same server, and another session, of names that begin alike."""
     first, second = create(lab, "--id", "one"), create(lab, "--id", "one-more")
     lab.tmux("new-session", "-d", "-s", "mine", "cat")

@@ -57,7 +57,7 @@ def test_kill_a_group(run: Commands) -> None:
 
 
 @pytest.mark.gateway
-def test_kill_what_was_not_used_for_long(run: Commands) -> None:
+def test_kill_sessions_not_used_for_long(run: Commands) -> None:
     old, fresh, busy, used = run.create(), run.create(), run.create("--group", "g"), run.create()
     older = run.create("--group", "g")
     run.ok("send", busy, "[[hold: never]]")
@@ -76,7 +76,7 @@ def test_kill_what_was_not_used_for_long(run: Commands) -> None:
 
 @pytest.mark.gateway
 @pytest.mark.parametrize("words", [[], ["--group", "g"], ["--older-than", "0m"]])
-def test_it_spares_whoever_asks_and_those_that_it_comes_from(run: Commands, words: list[str]) -> None:
+def test_it_spares_the_callers_session_and_its_parents(run: Commands, words: list[str]) -> None:
     root = run.create("--group", "g")
     child = run.create("--group", "g", env={"DEV_SESSIONS_ID": root, "DEV_SESSIONS_DEPTH": "1"})
     asker = run.create("--group", "g", env={"DEV_SESSIONS_ID": child, "DEV_SESSIONS_DEPTH": "2"})
@@ -90,12 +90,12 @@ def test_it_spares_whoever_asks_and_those_that_it_comes_from(run: Commands, word
     assert there(run) == {root, child}
 
 
-def test_who_asks_may_be_gone_from_the_registry(run: Commands) -> None:
+def test_the_callers_session_may_be_unknown(run: Commands) -> None:
     id = run.create()
     assert run.ok("kill", "--all", env={"DEV_SESSIONS_ID": "long-gone"}) == f"Killed session {id}"
 
 
-def test_one_that_cannot_be_killed_does_not_save_the_others(run: Commands) -> None:
+def test_a_failed_kill_does_not_stop_the_others(run: Commands) -> None:
     one, stuck, two = run.create("--id", "a-one"), run.create("--id", "b-stuck"), run.create("--id", "c-two")
     record = json.loads((run.lab.state / "sessions.json").read_text())["sessions"][stuck]
     path = run.lab.state / "sessions.json"
@@ -121,7 +121,7 @@ def test_one_that_cannot_be_killed_does_not_save_the_others(run: Commands) -> No
 
 
 @pytest.mark.parametrize("age", ["3", "h", "3y", "-1h", "1h30m", "1 h", "", "nan", "1e3h", "٣h"])
-def test_a_length_of_time_that_is_none(run: Commands, age: str) -> None:
+def test_an_invalid_age(run: Commands, age: str) -> None:
     done = run("kill", f"--older-than={age}")
     assert (done.code, done.out) == (2, "")
     assert "30m, 72h or 7d" in done.err
@@ -163,7 +163,7 @@ def test_wait_for_the_first_of_a_group(run: Commands) -> None:
     assert (found["session"], found["outcome"]) == (quick, "completed")
 
 
-def test_wait_for_nobody(run: Commands) -> None:
+def test_wait_without_sessions(run: Commands) -> None:
     done = run("wait", "--group", "nobody")
     assert (done.code, done.out) == (3, "")
     assert "nobody" in done.err

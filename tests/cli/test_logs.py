@@ -58,7 +58,7 @@ def upto(process: subprocess.Popen[str], wanted: str) -> list[str]:
 # logs
 
 
-def test_logs_label_who_speaks_and_in_which_turn(run: Commands, idle: str) -> None:
+def test_logs_label_each_entry_with_its_author_and_turn(run: Commands, idle: str) -> None:
     done = run("logs", idle)
     assert (done.code, done.err) == (0, "")
     assert done.out == (
@@ -80,7 +80,7 @@ def test_logs_for_programs_are_one_array(run: Commands, idle: str) -> None:
     assert [one["at"] for one in entries] == sorted(one["at"] for one in entries)
 
 
-def test_logs_of_a_session_that_has_said_nothing(run: Commands) -> None:
+def test_logs_of_an_empty_conversation(run: Commands) -> None:
     id = run.create()
     done = run("logs", id)
     assert (done.code, done.out) == (0, "")
@@ -97,7 +97,7 @@ def test_logs_of_a_dead_session(run: Commands, dead: str) -> None:
 
 
 @pytest.mark.gateway
-def test_logs_show_the_text_of_a_message_that_went_by_file(run: Commands) -> None:
+def test_logs_show_the_text_of_a_message_sent_as_a_file(run: Commands) -> None:
     id, text = run.create(), f"{'long ' * 30_000}[[reply: read]]"
     file = run.lab.path / "long.md"
     file.write_text(text)
@@ -107,7 +107,7 @@ def test_logs_show_the_text_of_a_message_that_went_by_file(run: Commands) -> Non
     assert (reply["text"], reply["turn"]) == ("read", 1)
 
 
-def test_what_a_person_types_is_no_turn_of_ours(run: Commands) -> None:
+def test_a_persons_prompt_is_not_one_of_our_turns(run: Commands) -> None:
     id = run.create()
     run.ok("ask", id, "[[reply: ours]]")
     run.lab.keys(id, "[[reply: theirs]]", "Enter")
@@ -172,7 +172,7 @@ def test_following_a_dead_session_ends_at_once(run: Commands, dead: str) -> None
 
 
 @pytest.mark.gateway
-def test_a_reader_that_has_had_enough_is_no_error(run: Commands, idle: str) -> None:
+def test_a_reader_that_closes_the_pipe_is_not_an_error(run: Commands, idle: str) -> None:
     argv = " ".join(run.lab.argv("logs", idle))
     done = subprocess.run(
         ["bash", "-c", f"{argv} | head -n 1; exit ${{PIPESTATUS[0]}}"], env=run.lab.env, capture_output=True
@@ -224,7 +224,7 @@ def test_inspect_is_aligned_lines(run: Commands, idle: str) -> None:
     assert len(columns) == 1
 
 
-def test_inspect_says_what_is_missing(run: Commands) -> None:
+def test_inspect_lists_missing_files(run: Commands) -> None:
     id = run.create()
     os.unlink(run.lab.folder(id) / "agent" / "start.sh")
     found = run.json("inspect", id)

@@ -53,7 +53,7 @@ def end(run: Commands) -> None:
     run.lab.until(lambda: not servers(run), "the end of the server")
 
 
-def test_readers_go_on_without_a_server_and_say_what_died(run: Commands, cut: str) -> None:
+def test_reads_work_without_a_server_and_report_its_end(run: Commands, cut: str) -> None:
     waited = run("wait", cut)
     assert waited[:2] == (5, "interrupted\n")
     assert DIED in waited.err
@@ -66,7 +66,7 @@ def test_readers_go_on_without_a_server_and_say_what_died(run: Commands, cut: st
     assert servers(run) == []
 
 
-def test_the_server_is_back_and_the_cut_turn_is_named(run: Commands, cut: str) -> None:
+def test_revive_restarts_the_server_and_names_the_interrupted_turn(run: Commands, cut: str) -> None:
     done = run("revive", cut)
     assert done[:2] == (0, f"Revived session {cut} (interrupted: turn 2)\n")
     assert "the Codex app-server was restarted" in done.err
@@ -77,14 +77,14 @@ def test_the_server_is_back_and_the_cut_turn_is_named(run: Commands, cut: str) -
     assert run("wait", cut)[:2] == (0, "completed\n")
 
 
-def test_three_at_once_start_one_server_and_one_life(run: Commands, cut: str) -> None:
+def test_three_revives_at_once_start_one_server(run: Commands, cut: str) -> None:
     done = [run.lab.finish(one) for one in [run.lab.start("revive", cut, "--json") for _ in range(3)]]
     assert sorted(one.json[0]["outcome"] for one in done) == ["alive", "alive", "revived"]
     assert len(servers(run)) == 1
     assert len(json.loads((run.lab.folder(cut) / "revivals.json").read_text())) == 1
 
 
-def test_all_after_a_boot(run: Commands, cut: str, home: Path) -> None:
+def test_revive_all_after_a_reboot(run: Commands, cut: str, home: Path) -> None:
     """Also those at rest; the first one that is revived brings the server back for all."""
     rested = run.ok("create", "--cli", "codex", "-q")
     run.ok("send", cut, "[[hold: never]]")
@@ -115,7 +115,7 @@ def test_a_server_older_than_the_support_window_is_refused_and_ended(run: Comman
 
 
 @pytest.mark.gateway
-def test_a_goal_that_its_server_took_along_stands_still(run: Commands, cut: str) -> None:
+def test_a_goal_is_not_pursued_after_its_server_has_ended(run: Commands, cut: str) -> None:
     run.ok("goal", cut, "[[hold: step]]")
     run.lab.until(lambda: run.ok("status", cut) == "working", "the goal's turn")
     end(run)

@@ -71,7 +71,7 @@ def test_an_old_request_is_answered_as_the_first_time(run: Commands, old: str) -
     assert len(list((run.lab.folder(old) / "agent" / "inbox").iterdir())) == before
 
 
-def test_the_whole_story_is_told(run: Commands, old: str) -> None:
+def test_all_turns_are_reported(run: Commands, old: str) -> None:
     events = [json.loads(line) for line in run.ok("events", old).splitlines()]
     messages = [event["turn"] for event in events if event["event"] == "message"]
     assert messages == list(range(1, max(messages) + 1))
@@ -93,7 +93,7 @@ def test_the_next_message_is_the_next_turn(run: Commands, old: str) -> None:
     assert run.ok("last-message", old) == "on and on"
 
 
-def test_after_its_end_it_is_still_told(run: Commands) -> None:
+def test_all_turns_are_reported_after_its_end(run: Commands) -> None:
     id = run.create()
     for number in range(20):
         run.ok("ask", id, f"[[reply: {number}]]")
@@ -104,7 +104,7 @@ def test_after_its_end_it_is_still_told(run: Commands) -> None:
     assert len(run.json("logs", id)) >= 40
 
 
-def test_turns_of_a_person_do_not_keep_it_from_being_put_behind(run: Commands) -> None:
+def test_a_persons_turns_do_not_prevent_compaction(run: Commands) -> None:
     id = run.create()
     for number in range(20):
         run.ok("ask", id, f"[[reply: {number}]]")
@@ -121,7 +121,7 @@ def lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def test_a_follower_is_told_everything_once_while_it_is_put_behind(run: Commands) -> None:
+def test_a_follower_gets_everything_once_during_compaction(run: Commands) -> None:
     id = run.create()
     with run.following("events", id, "--follow") as events:
         for number in range(1, 41):
@@ -142,7 +142,7 @@ def test_a_follower_is_told_everything_once_while_it_is_put_behind(run: Commands
     )
 
 
-def test_a_wait_for_an_old_turn_goes_on_while_that_is_put_behind(run: Commands) -> None:
+def test_a_wait_for_an_old_turn_survives_its_compaction(run: Commands) -> None:
     id, gate = run.create(), run.lab.path / "gate"
     os.mkfifo(gate)
     run.ok("ask", id, f"[[bash_bg: cat {gate}]][[reply: first]]")
@@ -173,7 +173,7 @@ class DiskLab(Lab):
         self.disk.close()
 
 
-def test_a_disk_that_is_too_full_for_the_past_takes_the_message() -> None:
+def test_a_message_is_sent_even_if_the_disk_is_too_full_to_compact() -> None:
     """Some messages are so long that the log takes far more room than one more message does."""
     with DiskLab() as lab:
         id = lab.ok("create", "--cli", "fake", "-q")

@@ -42,7 +42,7 @@ def reply(run: Commands, id: str) -> str:
 
 
 @pytest.mark.gateway
-def test_pending_tells_all_of_a_question(run: Commands, asked: str) -> None:
+def test_pending_prints_the_whole_question(run: Commands, asked: str) -> None:
     (one,) = run.json("pending")
     assert set(one) == FIELDS
     assert (one["session"], one["kind"], one["text"]) == (asked, "question", "Which colour?")
@@ -52,7 +52,7 @@ def test_pending_tells_all_of_a_question(run: Commands, asked: str) -> None:
     assert all(words in shown.out for words in (asked, one["id"], "Which colour?", "1. Red", "2. Blue"))
 
 
-def test_the_line_that_answers_names_the_question(run: Commands, asked: str) -> None:
+def test_the_suggested_answer_names_the_question(run: Commands, asked: str) -> None:
     """So that an answer to what was read is never one to what is asked by then."""
     (one,) = run.json("pending")
     line = f"dev-sessions respond {asked} --question {one['id']} --choose"
@@ -124,7 +124,7 @@ def test_answers_to_a_request_for_permission(run: Commands, wishes: str, answer:
         (["--answers", "-"], "invalid JSON"),
     ],
 )
-def test_what_is_no_answer_to_a_question(run: Commands, asked: str, answer: list[str], why: str) -> None:
+def test_invalid_answers_to_a_question(run: Commands, asked: str, answer: list[str], why: str) -> None:
     done = run("respond", asked, *answer)
     assert done.code == 2, done
     assert why in done.err
@@ -135,7 +135,7 @@ def test_what_is_no_answer_to_a_question(run: Commands, asked: str, answer: list
 
 
 @pytest.mark.gateway
-def test_a_question_that_is_gone(run: Commands, asked: str) -> None:
+def test_a_question_that_is_no_longer_open(run: Commands, asked: str) -> None:
     (one,) = run.json("pending")
     run.ok("respond", asked, "--choose", "1", "--question", one["id"])
     assert reply(run, asked) == "Red"
@@ -162,7 +162,7 @@ def test_several_questions_are_answered_one_by_one(run: Commands) -> None:
 
 
 @pytest.mark.gateway
-def test_the_same_request_answers_once(run: Commands, asked: str) -> None:
+def test_a_repeated_request_answers_once(run: Commands, asked: str) -> None:
     first = run.ok("respond", asked, "--choose", "1", "--request-id", "r-1", "--json")
     assert reply(run, asked) == "Red"
     run.ok("send", asked, "[[ask: Which colour?|Red|Blue]][[replytool]]")
@@ -172,7 +172,7 @@ def test_the_same_request_answers_once(run: Commands, asked: str) -> None:
     assert run.ok("status", asked) == "waiting_for_input"
 
 
-def test_what_was_answered_long_ago_is_forgotten(run: Commands, asked: str) -> None:
+def test_old_answers_are_dropped(run: Commands, asked: str) -> None:
     folder = run.lab.folder(asked) / "answers"
     folder.mkdir()
     for number in range(150):

@@ -50,7 +50,7 @@ def cut(run: Commands) -> str:
     return id
 
 
-def test_the_turn_that_was_cut_is_interrupted_and_the_next_one_works(run: Commands, cut: str) -> None:
+def test_the_open_turn_is_interrupted_and_the_next_one_works(run: Commands, cut: str) -> None:
     assert run("wait", cut)[:2] == (5, "exited\n")
     assert run("revive", cut) == (0, f"Revived session {cut} (interrupted: turn 2)\n", "")
     assert run.ok("status", cut) == "idle"
@@ -63,7 +63,7 @@ def test_the_turn_that_was_cut_is_interrupted_and_the_next_one_works(run: Comman
 
 
 @pytest.mark.gateway
-def test_json_tells_what_became_of_it(run: Commands, cut: str) -> None:
+def test_json_has_the_outcome(run: Commands, cut: str) -> None:
     (done,) = run.json("revive", cut)
     assert set(done) == FIELDS
     assert done == {"session": cut, "outcome": "revived", "status": "idle", "interrupted": [2], "queued": []}
@@ -85,7 +85,7 @@ def test_it_is_the_same_session_with_the_same_environment(run: Commands, cut: st
     assert run("ask", cut, "[[bash: echo $MARK]][[replytool]]").out == "a 'kept' value\n"
 
 
-def test_one_that_is_alive_is_left_alone(run: Commands, busy: str) -> None:
+def test_a_running_agent_is_not_touched(run: Commands, busy: str) -> None:
     before = run.json("inspect", busy)["pid"]
     assert run("revive", busy) == (0, f"Session {busy} is alive (working); nothing was changed\n", "")
     assert run.json("inspect", busy)["pid"] == before
@@ -94,7 +94,7 @@ def test_one_that_is_alive_is_left_alone(run: Commands, busy: str) -> None:
 
 
 @pytest.mark.gateway
-def test_two_at_once_start_one_agent(run: Commands, cut: str) -> None:
+def test_two_revives_at_once_start_one_agent(run: Commands, cut: str) -> None:
     done = [run.lab.finish(one) for one in [run.lab.start("revive", cut, "--json") for _ in range(3)]]
     assert [one.code for one in done] == [0, 0, 0]
     assert sorted(one.json[0]["outcome"] for one in done) == ["alive", "alive", "revived"]
@@ -102,7 +102,7 @@ def test_two_at_once_start_one_agent(run: Commands, cut: str) -> None:
     assert run("ask", cut, "[[reply: one voice]]").out == "one voice\n"
 
 
-def test_what_is_queued_gets_delivered(run: Commands) -> None:
+def test_queued_messages_are_delivered(run: Commands) -> None:
     id = run.create()
     run.ok("send", id, "[[hold: never]]")
     for text in ("second", "third"):
@@ -116,7 +116,7 @@ def test_what_is_queued_gets_delivered(run: Commands) -> None:
     assert outcomes == {1: "interrupted", 2: "completed", 3: "completed"}
 
 
-def test_a_message_that_was_not_confirmed_has_failed_and_never_comes_late(run: Commands) -> None:
+def test_an_unconfirmed_message_has_failed_and_is_never_delivered_later(run: Commands) -> None:
     id = run.create(env={"DEV_SESSIONS_RECEIPT_TIMEOUT": "0.2"})
     words = ("send", id, "[[late: a]][[reply: late]]", "--request-id", "r1")
     assert (
@@ -136,7 +136,7 @@ def test_a_message_that_was_not_confirmed_has_failed_and_never_comes_late(run: C
     assert run.json("last-message", id) == ["on"]
 
 
-def test_a_question_dies_with_its_agent(run: Commands) -> None:
+def test_a_question_is_closed_when_its_agent_ends(run: Commands) -> None:
     id = run.create()
     run.ok("send", id, "[[ask: Which one?|this|that]]")
     assert run("wait", id).code == 6
@@ -147,7 +147,7 @@ def test_a_question_dies_with_its_agent(run: Commands) -> None:
     assert run("wait", id)[:2] == (5, "interrupted\n")
 
 
-def test_it_may_die_and_be_revived_again(run: Commands, cut: str) -> None:
+def test_it_can_be_revived_again(run: Commands, cut: str) -> None:
     for turn in (3, 4):
         run.ok("revive", cut)
         run.ok("send", cut, "[[hold: never]]")
@@ -170,7 +170,7 @@ def eval_json(line: str) -> dict[str, object]:
 # What cannot be.
 
 
-def test_an_agent_that_dies_at_its_start_leaves_all_as_it_was(run: Commands, cut: str) -> None:
+def test_an_agent_that_dies_at_its_start_changes_nothing(run: Commands, cut: str) -> None:
     before = run.json("wait", cut)
     spoil(run, cut, "die: no licence")
     done = run("revive", cut)
@@ -198,7 +198,7 @@ def test_an_agent_that_asks_at_its_start_waits_for_input(run: Commands, cut: str
     assert run("ask", cut, "[[reply: on]]").out == "on\n"
 
 
-def test_one_that_is_killed_while_it_is_revived_is_gone(run: Commands, cut: str) -> None:
+def test_a_session_killed_during_its_revive_is_gone(run: Commands, cut: str) -> None:
     spoil(run, cut, "mute")
     before = run.lab.pid(cut)
     with run.following("revive", cut) as reviving:
@@ -210,7 +210,7 @@ def test_one_that_is_killed_while_it_is_revived_is_gone(run: Commands, cut: str)
     assert run("status", cut).code == 3
 
 
-def test_a_folder_that_is_gone_is_named(run: Commands, tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(run: Commands, tmp_path: Path) -> None:
     place = tmp_path / "work"
     place.mkdir()
     id = run.create("-p", str(place))
@@ -235,7 +235,7 @@ def test_a_killed_session_is_not_revived_and_the_error_says_where_it_is(run: Com
     assert "no session called 'nobody'" in done.err
 
 
-def test_a_backend_that_cannot_says_so(run: Commands) -> None:
+def test_an_agent_that_cannot_be_revived(run: Commands) -> None:
     id = run.ok("create", "--cli", "fake-bare", "-q")
     end(run, id)
     done = run("revive", id)
@@ -252,7 +252,7 @@ def test_ids_or_all(run: Commands, words: list[str]) -> None:
     assert "dev-sessions revive" in done.err
 
 
-def test_of_several_those_that_can_be_are_revived(run: Commands, cut: str) -> None:
+def test_a_failed_revive_does_not_stop_the_others(run: Commands, cut: str) -> None:
     other = run.create()
     end(run, other)
     spoil(run, cut, "die: no licence")
@@ -266,7 +266,7 @@ def test_of_several_those_that_can_be_are_revived(run: Commands, cut: str) -> No
 
 
 @pytest.mark.gateway
-def test_all_means_those_that_are_gone(run: Commands, cut: str, busy: str) -> None:
+def test_all_means_exited_agents(run: Commands, cut: str, busy: str) -> None:
     other = run.create()
     end(run, other)
     bare = run.ok("create", "--cli", "fake-bare", "-q")
@@ -285,7 +285,7 @@ def test_all_means_those_that_are_gone(run: Commands, cut: str, busy: str) -> No
 # The end of an agent.
 
 
-def test_send_to_one_that_is_gone_names_the_command_that_brings_it_back(run: Commands, cut: str) -> None:
+def test_send_to_an_exited_agent_names_revive(run: Commands, cut: str) -> None:
     done = run("send", cut, "x")
     assert done.code == 5
     (line,) = [line for line in done.err.splitlines() if line.startswith("next: ")]
@@ -294,7 +294,7 @@ def test_send_to_one_that_is_gone_names_the_command_that_brings_it_back(run: Com
     assert "first" in run.ok("logs", cut)
 
 
-def test_a_process_of_before_the_boot_is_nobodys(run: Commands) -> None:
+def test_a_process_from_before_the_boot_is_not_ours(run: Commands) -> None:
     """After a boot a pid may be another's, even with the same start time: that counts from the boot."""
     id = run.create()
     run.ok("ask", id, "[[reply: before the boot]]")

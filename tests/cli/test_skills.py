@@ -52,7 +52,7 @@ def aged(machine: Machine) -> None:
     (path.parent / skills.STAMP).write_text(json.dumps(stamp))
 
 
-def test_installs_for_the_agents_that_are_here(machine: Machine) -> None:
+def test_installs_for_the_installed_agents(machine: Machine) -> None:
     machine.has("codex")
     done = machine.run("install-skill")
     assert (done.code, done.err) == (0, "")
@@ -62,7 +62,7 @@ def test_installs_for_the_agents_that_are_here(machine: Machine) -> None:
     assert not machine.skill().exists()
 
 
-def test_says_that_no_agent_is_here_and_takes_claude(machine: Machine) -> None:
+def test_without_an_agent_it_installs_for_claude(machine: Machine) -> None:
     done = machine.run("install-skill")
     assert done.code == 0
     assert "no agent is installed here; using claude" in done.err
@@ -147,7 +147,7 @@ def test_an_edit_is_removed_by_force_and_into_a_backup(machine: Machine) -> None
     assert [path.name for path in (machine.home / ".claude/skills").iterdir()] == ["delegate"]
 
 
-def test_links_of_somebody_who_keeps_them_elsewhere_stay_links(machine: Machine, tmp_path: Path) -> None:
+def test_a_users_links_to_skills_stay_links(machine: Machine, tmp_path: Path) -> None:
     (machine.home / ".claude").mkdir()
     (tmp_path / "skills").mkdir()
     (machine.home / ".claude/skills").symlink_to(tmp_path / "skills")
@@ -162,7 +162,7 @@ def test_links_of_somebody_who_keeps_them_elsewhere_stay_links(machine: Machine,
     assert (tmp_path / "skills/handoff/SKILL.md").exists()
 
 
-def test_a_stamp_that_came_with_a_project_has_no_say_outside_of_its_folder(machine: Machine) -> None:
+def test_a_projects_stamp_does_not_count_outside_its_folder(machine: Machine) -> None:
     precious = machine.home / "precious"
     precious.write_text("known")
     for path in ("../../../precious", str(precious)):
@@ -196,7 +196,7 @@ FOLDER = ".claude/skills/delegate"
     "link", [".claude", ".claude/skills", FOLDER, f"{FOLDER}/SKILL.md", f"{FOLDER}/{skills.STAMP}"]
 )
 @pytest.mark.parametrize("there", [True, False])
-def test_a_project_whose_links_lead_out_of_it_is_refused(
+def test_a_project_with_links_that_leave_it_is_refused(
     machine: Machine, project: Path, tmp_path: Path, link: str, there: bool
 ) -> None:
     """Nothing behind them is read, written, made or removed, even where the stamp says that it is ours."""
@@ -231,9 +231,7 @@ def test_links_within_a_project_are_followed(machine: Machine, project: Path) ->
 
 
 @pytest.mark.parametrize("where", ["--global", "--local"])
-def test_a_stamp_has_no_say_about_what_is_behind_a_link(
-    machine: Machine, project: Path, tmp_path: Path, where: str
-) -> None:
+def test_a_stamp_does_not_count_for_a_link(machine: Machine, project: Path, tmp_path: Path, where: str) -> None:
     machine.run("install-skill", "--claude", where)
     folder = (project if where == "--local" else machine.home) / FOLDER
     (tmp_path / "notes.txt").write_text("notes")
@@ -250,7 +248,7 @@ def test_a_stamp_has_no_say_about_what_is_behind_a_link(
     assert sorted(path.name for path in folder.iterdir()) == ["endless", "notes", "sub"]
 
 
-def test_a_stamp_that_is_a_link_is_none(machine: Machine, tmp_path: Path) -> None:
+def test_a_stamp_that_is_a_link_does_not_count(machine: Machine, tmp_path: Path) -> None:
     machine.run("install-skill", "--claude")
     stamp = machine.skill().parent / skills.STAMP
     before = stamp.read_bytes()
@@ -282,7 +280,7 @@ def test_a_skill_that_is_no_regular_file_or_without_end_is_an_error(machine: Mac
 
 
 @pytest.mark.parametrize("flag", ["--check", "--diff", "--dry-run"])
-def test_looking_writes_nothing(machine: Machine, flag: str) -> None:
+def test_check_diff_and_dry_run_write_nothing(machine: Machine, flag: str) -> None:
     done = machine.run("install-skill", "--claude", flag)
     assert done.code == (0 if flag == "--dry-run" else 1)
     assert done.out.count("would be installed: ") == 4
@@ -309,7 +307,7 @@ def test_uninstall_leaves_other_skills_and_edits(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("path", [".claude", ".claude/skills", ".claude/skills/fan-out"])
-def test_a_file_that_is_in_the_way_is_an_error_with_a_remedy(machine: Machine, path: str) -> None:
+def test_a_file_instead_of_a_folder_is_an_error_with_a_remedy(machine: Machine, path: str) -> None:
     (machine.home / path).parent.mkdir(exist_ok=True, parents=True)
     (machine.home / path).write_text("a file")
     done = machine.run("install-skill", "--claude")
@@ -322,14 +320,14 @@ def test_a_file_that_is_in_the_way_is_an_error_with_a_remedy(machine: Machine, p
     assert len(value["error"]["data"]["files"]) == (2 if path.endswith("fan-out") else 0)
 
 
-def test_a_folder_where_nobody_may_write_is_an_error_with_a_remedy(machine: Machine) -> None:
+def test_a_read_only_folder_is_an_error_with_a_remedy(machine: Machine) -> None:
     done = machine.run("install-skill", "--claude", CLAUDE_CONFIG_DIR="/proc/self/nothing")
     assert (done.code, done.out) == (1, "")
     assert "error: cannot write /proc/self/nothing" in done.err
     assert "next: make it writable for you" in done.err
 
 
-def test_a_folder_instead_of_the_file_is_left_alone(machine: Machine) -> None:
+def test_a_folder_instead_of_the_file_is_kept(machine: Machine) -> None:
     (machine.skill() / "mine").mkdir(parents=True)
     done = machine.run("install-skill", "--claude")
     assert done.code == 1
@@ -337,7 +335,7 @@ def test_a_folder_instead_of_the_file_is_left_alone(machine: Machine) -> None:
     assert (machine.skill() / "mine").is_dir()
 
 
-def test_a_home_that_is_named_by_a_relative_path_is_told_whole(machine: Machine) -> None:
+def test_a_relative_home_is_shown_as_an_absolute_path(machine: Machine) -> None:
     done = machine.run("install-skill", "--claude", CLAUDE_CONFIG_DIR="conf")
     assert str(machine.lab.project / "conf/skills/delegate/SKILL.md") in done.out
 
@@ -352,11 +350,11 @@ def test_global_and_local_exclude_each_other(machine: Machine) -> None:
     assert machine.run("install-skill", "--global", "--local").code == 2
 
 
-def test_an_install_works_where_gateway_mode_is_asked_for(machine: Machine) -> None:
+def test_an_install_works_in_gateway_mode(machine: Machine) -> None:
     assert machine.run("install-skill", "--claude", DEV_SESSIONS_SANDBOX="1").code == 0
 
 
-def test_an_installed_skill_is_as_readable_as_what_its_owner_writes(machine: Machine) -> None:
+def test_an_installed_skill_is_as_readable_as_the_users_files(machine: Machine) -> None:
     before = os.umask(0o027)
     try:
         machine.run("install-skill", "--claude")
@@ -375,13 +373,13 @@ def test_show_prints_one_copy(machine: Machine) -> None:
     assert machine.run("skill", "show", "delegate", "--claude", "--codex").code == 2
 
 
-def test_show_names_the_skills_that_there_are(machine: Machine) -> None:
+def test_show_lists_the_available_skills(machine: Machine) -> None:
     done = machine.run("skill", "show", "nothing")
     assert done.code == 2
     assert all(name in done.err for name in NAMES)
 
 
-def test_an_install_that_was_cut_in_the_middle_is_finished_by_the_next(machine: Machine) -> None:
+def test_an_interrupted_install_is_finished_by_the_next(machine: Machine) -> None:
     """The stamp stands before the file: what was written, or not yet written, then is no edit."""
     machine.run("install-skill", "--claude")
     fresh = machine.skill().read_bytes()
@@ -394,7 +392,7 @@ def test_an_install_that_was_cut_in_the_middle_is_finished_by_the_next(machine: 
 
 
 @pytest.mark.parametrize("count", [1, 3, 6])
-def test_installs_that_are_killed_are_finished_by_the_next(machine: Machine, count: int) -> None:
+def test_killed_installs_are_finished_by_the_next(machine: Machine, count: int) -> None:
     env = machine.env | {"PATH": os.environ["PATH"]}
     running = [machine.lab.start("install-skill", "--claude", env=env) for _ in range(2)]
 
@@ -413,7 +411,7 @@ def test_installs_that_are_killed_are_finished_by_the_next(machine: Machine, cou
     assert list(machine.home.glob(".claude/skills/*")) == []
 
 
-def test_four_at_once_do_it_once(machine: Machine) -> None:
+def test_four_installs_at_once(machine: Machine) -> None:
     machine.run("install-skill", "--claude")
     aged(machine)
     env = machine.env | {"PATH": os.environ["PATH"]}

@@ -64,13 +64,13 @@ PRINTING = ["list", "list --json", "status ID", "last-message ID", "wait ID", "-
 
 @pytest.mark.gateway
 @pytest.mark.parametrize("words", PRINTING)
-def test_a_reader_that_has_had_enough(run: Commands, idle: str, words: str) -> None:
+def test_a_reader_that_closes_the_pipe(run: Commands, idle: str, words: str) -> None:
     done = shell(run, f"ds {words.replace('ID', idle)} | head -0; echo ${{PIPESTATUS[0]}}")
     assert done.stderr == ""
     assert done.stdout in ("0\n", "141\n")
 
 
-def test_a_reader_that_has_had_enough_help(run: Commands) -> None:
+def test_a_reader_that_closes_the_pipe_during_the_help(run: Commands) -> None:
     assert shell(run, "ds --help | head -1; ds create --help | head -1").stderr == ""
 
 
@@ -89,7 +89,7 @@ def test_a_full_disk_behind_stdout_is_an_error(run: Commands, idle: str) -> None
     assert done.stderr
 
 
-def test_colour_is_not_used_where_it_is_not_wanted(run: Commands, idle: str) -> None:
+def test_colour_can_be_disabled(run: Commands, idle: str) -> None:
     for words in (["list"], ["--help"], ["status", "nobody"], ["list", "--nonsense"]):
         assert "\x1b[" not in in_terminal(run, *words, NO_COLOR="1")[1]
         done = run.lab.run(*words, env={"FORCE_COLOR": "", "TERM": "xterm-256color"})
@@ -140,7 +140,7 @@ def broken(run: Commands, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     run.ok("kill", "broken", env=env)
 
 
-def test_what_nobody_foresaw_is_an_error_without_a_traceback(run: Commands, broken: dict[str, str]) -> None:
+def test_an_unexpected_error_has_no_traceback(run: Commands, broken: dict[str, str]) -> None:
     for words in (["status", "broken"], ["wait", "broken"], ["send", "broken", "x"]):
         done = run.lab.run(*words, env=broken)
         assert (done.code, done.out) == (1, "")
@@ -169,7 +169,7 @@ def test_a_home_that_cannot_be_entered(run: Commands, tmp_path: Path) -> None:
 
 
 @pytest.mark.gateway
-def test_a_message_of_bytes_that_are_no_text(run: Commands, idle: str) -> None:
+def test_a_message_that_is_not_utf_8(run: Commands, idle: str) -> None:
     done = shell(run, f"ds send {idle} $'\\xff\\xfe'")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith("next: ")
@@ -189,7 +189,7 @@ LOCALES = (
 
 @pytest.mark.gateway
 @pytest.mark.parametrize("locale", LOCALES, ids=lambda one: "-".join(one))
-def test_all_is_utf_8_in_any_locale(run: Commands, tmp_path: Path, locale: dict[str, str]) -> None:
+def test_everything_is_utf_8_in_any_locale(run: Commands, tmp_path: Path, locale: dict[str, str]) -> None:
     """Words, standard input, folders, what is queued; the agent's own characters too."""
     words, folder = "größer \U0001f600", tmp_path / "größer \U0001f600"
     folder.mkdir()

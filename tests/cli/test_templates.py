@@ -40,7 +40,7 @@ def test_show(run: Commands) -> None:
 
 
 @pytest.mark.gateway
-def test_render_here_and_as_a_session_gets_it(run: Commands, id: str) -> None:
+def test_render_here_and_for_a_session(run: Commands, id: str) -> None:
     here = run.ok("templates", "render", "task", "Fix it.", "--var", "check=make test")
     assert "Fix it." in here
     assert "make test" in here
@@ -78,7 +78,9 @@ def test_send_and_ask_and_create(run: Commands, id: str, tmp_path: Path) -> None
         (["x", "--template", "task", "--var", "check=@/nonexistent"], "cannot read /nonexistent"),
     ],
 )
-def test_what_does_not_fit_is_an_error_and_nothing_is_sent(run: Commands, id: str, words: list[str], why: str) -> None:
+def test_values_that_do_not_fit_are_an_error_and_nothing_is_sent(
+    run: Commands, id: str, words: list[str], why: str
+) -> None:
     done = run("send", id, *words)
     assert done.code == 2, done
     assert why in done.err
@@ -86,7 +88,7 @@ def test_what_does_not_fit_is_an_error_and_nothing_is_sent(run: Commands, id: st
     assert run.json("logs", id) == []
 
 
-def test_a_damaged_template_names_file_and_line_and_harms_no_other(run: Commands) -> None:
+def test_a_damaged_template_is_named_with_its_line_and_affects_no_other(run: Commands) -> None:
     folder = Path(run.lab.env["DEV_SESSIONS_HOME"], "templates")
     folder.mkdir()
     (folder / "mine.md").write_text("---\nname: mine\ndescription: d\n---\n${nobody}\n")
@@ -112,9 +114,7 @@ BOMB = f"[&a0 [x], {', '.join(f'&a{n} [' + f'*a{n - 1}, ' * 9 + ']' for n in ran
 
 
 @pytest.mark.parametrize("kind", ["bomb", "device", "pipe", "long", "nested"])
-def test_a_template_that_would_take_all_memory_or_never_end_is_an_error(
-    run: Commands, of_project: Path, kind: str
-) -> None:
+def test_a_huge_or_endless_template_is_an_error(run: Commands, of_project: Path, kind: str) -> None:
     path = of_project / "task.md"
     if kind == "device":
         path.symlink_to("/dev/zero")
@@ -131,9 +131,7 @@ def test_a_template_that_would_take_all_memory_or_never_end_is_an_error(
         assert (done.code, str(path) in done.err, why in done.err) == (2, True, True), done
 
 
-def test_a_template_of_the_project_is_named_as_such_whenever_it_is_used(
-    run: Commands, of_project: Path, id: str
-) -> None:
+def test_a_template_of_the_project_is_always_named_as_such(run: Commands, of_project: Path, id: str) -> None:
     told = f"the template task comes with this project: {of_project}/task.md, instead of the built-in one\n"
     (of_project / "task.md").write_text("---\nname: task\ndescription: d\x1b[31m\u202e\n---\n[[reply: theirs]]\x9b\n")
     (of_project / "own.md").write_text("---\nname: own\ndescription: d\n---\nx\n")

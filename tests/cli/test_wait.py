@@ -27,7 +27,7 @@ def blocked(run: Commands, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.gateway
-def test_the_word_and_the_code(run: Commands, idle: str, asking: str, failed: str, dead: str) -> None:
+def test_the_outcome_and_the_exit_code(run: Commands, idle: str, asking: str, failed: str, dead: str) -> None:
     new = run.create()
     for id, code, word, note in (
         (new, 0, "idle", ""),
@@ -46,7 +46,7 @@ def test_the_word_and_the_code(run: Commands, idle: str, asking: str, failed: st
 
 
 @pytest.mark.gateway
-def test_a_timeout_is_exit_124_and_the_word_is_working(run: Commands, busy: str) -> None:
+def test_a_timeout_is_exit_124_and_prints_working(run: Commands, busy: str) -> None:
     done = run("wait", busy, "--timeout", "0")
     assert done[:2] == (124, "working\n")
     assert "the agent goes on" in done.err
@@ -55,7 +55,9 @@ def test_a_timeout_is_exit_124_and_the_word_is_working(run: Commands, busy: str)
 
 
 @pytest.mark.gateway
-def test_several_have_a_line_each_and_the_worst_code(run: Commands, idle: str, failed: str, asking: str) -> None:
+def test_several_sessions_have_a_line_each_and_the_worst_code(
+    run: Commands, idle: str, failed: str, asking: str
+) -> None:
     done = run("wait", idle, failed)
     assert (done.code, sorted(done.out.splitlines())) == (5, sorted([f"{idle} completed", f"{failed} failed"]))
     assert run("wait", idle, asking).code == 6
@@ -94,7 +96,7 @@ def test_a_turn(run: Commands, idle: str) -> None:
 
 
 @pytest.mark.parametrize("turn", ["0", "-1"])
-def test_a_turn_that_cannot_be(run: Commands, idle: str, turn: str) -> None:
+def test_an_invalid_turn(run: Commands, idle: str, turn: str) -> None:
     done = run("wait", idle, "--turn", turn)
     assert (done.code, done.out) == (2, "")
 
@@ -142,14 +144,14 @@ def test_the_next_turn_fails_or_asks_or_the_agent_dies(run: Commands, dead: str,
 
 
 @pytest.mark.parametrize("words", [["--goal", "--next-turn"], ["--turn", "1", "--goal"], ["--settled", "--next-turn"]])
-def test_one_thing_to_wait_for(run: Commands, idle: str, words: list[str]) -> None:
+def test_conditions_exclude_each_other(run: Commands, idle: str, words: list[str]) -> None:
     done = run("wait", idle, *words)
     assert done.code == 2
     assert "exclude each other" in done.err
 
 
 @pytest.mark.gateway
-def test_a_goal_of_an_agent_that_pursues_none(run: Commands, idle: str) -> None:
+def test_goal_needs_an_agent_with_goals(run: Commands, idle: str) -> None:
     done = run("wait", idle, "--goal", "--json")
     assert (done.code, done.json["error"]["code"], done.json["error"]["data"]["capability"]) == (
         4,
@@ -224,7 +226,7 @@ def test_it_returns_when_the_session_is_killed(run: Commands) -> None:
 
 
 @pytest.mark.gateway
-def test_one_of_several_is_killed_meanwhile(run: Commands) -> None:
+def test_one_of_several_is_killed_during_the_wait(run: Commands) -> None:
     first, second = run.create(), run.create()
     for id in (first, second):
         run.ok("send", id, "[[hold: a]]")

@@ -68,7 +68,7 @@ def test_it_goes_on_where_it_was(lab: Lab) -> None:
 
 
 @only_in_soak
-def test_two_at_once_start_one_agent(lab: Lab) -> None:
+def test_two_revives_at_once_start_one_agent(lab: Lab) -> None:
     id = lab.create()
     answered(lab, id, "one")
     end(lab, id)
