@@ -1,4 +1,4 @@
-"""Finds the backend of an agent by name: our own backends, and those that other packages register.
+"""Finds the backend of an agent by its name, in this package or among those that other packages register.
 
 A package registers a backend with an entry point of the group ``dev_sessions.backends``; see `base.Backend`.
 """

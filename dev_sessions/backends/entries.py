@@ -1,4 +1,4 @@
-"""Functions that the readers of all agents' logs share: times, open tool calls, tool calls as entries."""
+"""Functions that the readers of all agents' logs share: for times, tool calls and entries."""
 
 from __future__ import annotations
 

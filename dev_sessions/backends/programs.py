@@ -1,4 +1,4 @@
-"""An agent's program on this machine: its path, its version, its home and skills folder.
+"""An agent's program on this machine: its path, its version, its home folder and its skills folder.
 
 It reads no secrets: to see whether there is a login, it only checks that the file or variable exists.
 """

@@ -1,4 +1,4 @@
-"""Runs a command line through Typer: lists all commands, and turns their functions into Typer commands.
+"""Declares all commands as Typer commands of their functions, and runs a command line through Typer.
 
 A function takes `out`, `client` if it needs one, and parameters whose annotations name options (`opt.Id`).
 """

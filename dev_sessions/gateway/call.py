@@ -1,4 +1,4 @@
-"""One connection to a gateway: checks the caller, reads the request, and passes on the answer as it arrives."""
+"""Serves one connection to a gateway: checks the caller, reads the request, passes on the answer as it arrives."""
 
 from __future__ import annotations
 

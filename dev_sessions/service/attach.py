@@ -1,4 +1,4 @@
-"""`attach`: connect a person's terminal to a session."""
+"""`attach`: the command that connects a person's terminal to a session."""
 
 from __future__ import annotations
 

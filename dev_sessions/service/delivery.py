@@ -1,4 +1,4 @@
-"""Delivers messages: records each under its request id, hands it to the agent, and notes the receipt."""
+"""Records a message under its request id, delivers it to the agent and notes the receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`events`: what we did and what agents reported, ordered by time; so far, and then as it happens."""
+"""`events`: our acts and the agents' reports, ordered by time, and optionally as they happen."""
 
 from __future__ import annotations
 

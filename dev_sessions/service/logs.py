@@ -1,4 +1,4 @@
-"""`logs`: the whole conversation of a session so far, and then as it goes on."""
+"""`logs`: the whole conversation of a session, and optionally as it goes on."""
 
 from __future__ import annotations
 

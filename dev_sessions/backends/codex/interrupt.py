@@ -1,4 +1,4 @@
-"""Ends a turn: the agent's own, those of its subagents, and the commands that they have left running.
+"""Ends the turns of an agent and its subagents, and the commands that they have left running.
 
 `turn/interrupt` ends the turn of one thread, but not those of its subagents (0.146, 0.171).
 """

@@ -1,4 +1,4 @@
-"""Listens to notices of the app-server that are in no log: that a thread asks something, and errors that it retries."""
+"""Listens to the app-server's notices of new questions and of errors that it retries, which are in no log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the rollout, Codex's log file of a thread, as events: for facts, replies, and the whole conversation.
+"""Reads the rollout, Codex's log file of a thread, as events.
 
 Codex writes it before the app-server reports anything (0.169.0: a turn's end about 10 ms before `turn/completed`), and
 also when no client is connected. Lines as of 0.146 to 0.171: `{"timestamp", "type", "payload"}`.

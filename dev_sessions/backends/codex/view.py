@@ -1,4 +1,4 @@
-"""Reads the threads of a session, its own and its subagents', from their rollouts and from the app-server.
+"""Reads the threads of a session and its subagents from their rollouts and from the app-server.
 
 The beginning of a long rollout comes from a file of ours, so a long session is as quick to read as a short one. No
 process is started and no thread is loaded.
