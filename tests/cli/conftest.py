@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 @contextlib.contextmanager
 def captured(redirect: Any) -> Iterator[io.TextIOWrapper]:
-    """A stream with a file behind it, since results go straight to the descriptor."""
+    """A stream backed by a file, since results are written to the descriptor."""
     with tempfile.TemporaryFile("w+b", buffering=0) as file:
         stream = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)  # type: ignore[arg-type]
         with redirect(stream):
@@ -123,7 +123,7 @@ def idle(run: Commands) -> str:
 
 @pytest.fixture(scope="module")
 def busy(run: Commands) -> str:
-    """A session in the middle of its first turn, for good."""
+    """A session in the middle of its first turn, which does not end."""
     id = run.create("--group", "shared")
     run.ok("send", id, "[[hold: never]]")
     return id
@@ -149,7 +149,7 @@ def failed(run: Commands) -> str:
 
 @pytest.fixture(scope="module")
 def dead(run: Commands) -> str:
-    """A session whose agent said one thing, and died in its second turn."""
+    """A session whose agent replied once, and died in its second turn."""
     id = run.create()
     run.ok("ask", id, "[[reply: last words]]")
     run.ok("send", id, "[[die: out of memory]]")

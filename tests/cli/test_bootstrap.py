@@ -1,4 +1,4 @@
-"""`make bootstrap` and `make install-skills` on a new machine; what is there already is found, not fetched."""
+"""`make bootstrap` and `make install-skills` on a new machine; existing programs are used, not fetched."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_install_skills_passes_its_arguments_on(newcomer: Newcomer) -> None:
 
 
 def test_the_targets_of_the_recipes_call_the_command_with_what_is_given(newcomer: Newcomer) -> None:
-    """Words of a person's go through as they are."""
+    """The user's arguments are passed unchanged."""
     (newcomer.venv / "bin" / "dev-sessions").unlink()
     newcomer.program("../venv/bin/dev-sessions", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     quoted = """it's "$HOME" and `pwd`; all of $(ls) it"""

@@ -242,7 +242,7 @@ def test_notes_go_to_stderr(run: Commands) -> None:
     ],
 )
 def test_an_untrusted_folder_is_accepted_or_used_without_its_files(run: Commands, options: str, takes: bool) -> None:
-    """What was left out is told on stderr, kept in the record, and the same again after a revive."""
+    """The omitted files are listed on stderr and in the record, and stay omitted after a revive."""
     done = run("create", "--cli", "fake", "--env", "FAKE_START=trust", "--json", *options.split())
     id = done.json["id"]
     assert (done.code, done.json["left_out"]) == (0, None if takes else [".fake"]), done
@@ -281,7 +281,7 @@ def test_an_agent_that_asks_at_its_start(run: Commands) -> None:
 
 
 def test_a_killed_id_may_be_chosen_again(run: Commands) -> None:
-    """Chosen by hand an id comes back at once; both lives are kept apart in the archive."""
+    """A chosen id can be reused at once; the archive keeps both sessions apart."""
     for life in ("First", "Second"):
         run.create("--id", "parser", "-d", life)
         assert run.ok("ask", "parser", f"[[reply: {life}.]]") == f"{life}."
@@ -293,7 +293,7 @@ def test_a_killed_id_may_be_chosen_again(run: Commands) -> None:
 
 
 def test_a_killed_id_is_not_allocated_again_soon(run: Commands, tmp_path: Path) -> None:
-    """With all names but two taken by recent archives, the free ones are given, and then a number is appended."""
+    """If recent archives have all names but two, these two are allocated, then names with a number."""
     free, home = {"zyra-mid", "zyra-sup"}, {"DEV_SESSIONS_HOME": str(tmp_path / "state")}
     for name in {f"{champion}-{role}" for champion in CHAMPIONS for role in ROLES} - free:
         (tmp_path / "state" / "archive" / f"{name}-00000000").mkdir(parents=True)

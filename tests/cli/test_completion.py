@@ -1,4 +1,4 @@
-"""Shell completion: what TAB offers in a real bash, and that it never says more than that."""
+"""Shell completion: what TAB offers in a real bash, and that it prints nothing else."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def register(state: Path, groups: dict[str, str | None], description: str) -> No
 
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
-    """With three sessions on record; completion must not look at their agents."""
+    """A shell with three sessions on record; completion must not read their agents' state."""
     with Lab(name="completion") as lab:
         lab.state.mkdir()
         groups = {"fizz-top": "blue", "fiora-mid": None, "ahri-mid": "black"}

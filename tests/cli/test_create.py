@@ -34,7 +34,7 @@ def nothing_is_left(lab: Lab) -> None:
 
 
 def test_from_inside_tmux(lab: Lab) -> None:
-    """On the caller's own server, where `tmux attach` finds it; commands from outside reach it all the same."""
+    """The session is on the caller's own server, where `tmux attach` finds it; commands from outside reach it too."""
     socket = lab.tmux_folder / "other server"
     lab.tmux("-f", "/dev/null", "-S", str(socket), "new-session", "-d", "-s", "mine")
     pane = lab.tmux("-S", str(socket), "display-message", "-p", "-t", "=mine:", "#{pid},#{session_id} #{pane_id}")
@@ -84,7 +84,7 @@ def test_ids(lab: Lab) -> None:
 
 
 def test_the_same_request_during_the_first(lab: Lab) -> None:
-    """All answer with the same session, once it is ready: a retry, and one at the very same time."""
+    """A retry and a simultaneous request both return the same session once it is ready."""
     words = ("create", "--cli", "fake", "-q", "--request-id", "r-1")
     first, second = lab.start(*words), lab.start(*words)
     lab.until(lambda: list(lab.state.glob("sessions/*/record.json")), "a record")

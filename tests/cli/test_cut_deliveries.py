@@ -1,4 +1,4 @@
-"""A delivery that ends in an error of any kind leaves no turn that is waited for without end.
+"""A failed delivery leaves no turn that a `wait` would wait for forever.
 
 `status`, `wait` and a retry by the same request id agree on it: the agent has the message, or it has not.
 """

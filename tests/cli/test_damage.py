@@ -51,7 +51,7 @@ class Place:
 
 
 def plain(argv: tuple[str, ...], done: Done) -> None:
-    """Whatever happened was foreseen, and an error says what to do next."""
+    """Check that the outcome is a known error with its remedy."""
     assert "unexpected" not in done.err, (argv, done)
     assert "Traceback" not in done.err, (argv, done)
     if done.err.startswith("error: "):
@@ -214,7 +214,7 @@ def test_leftovers_of_dead_writers_do_no_harm(place: Place) -> None:
 
 
 def later(folder: Path, seconds: float) -> None:
-    """Have all that a session has written be that much later."""
+    """Make everything that a session has written that much later."""
 
     def moved(value: Any) -> Any:
         names = ("at", "since", "created", "attempted", "created_at", "ready_at")
@@ -265,7 +265,7 @@ def test_a_clock_set_back_after_a_sender_died(place: Place) -> None:
 
 
 class DiskLab(Lab):
-    """A lab whose state stands on a small disk of its own."""
+    """A lab whose state folder is on a small disk of its own."""
 
     def __init__(self) -> None:
         super().__init__(name="disk")

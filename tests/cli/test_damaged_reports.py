@@ -1,4 +1,4 @@
-"""What Claude Code reports, damaged: its hooks' files, its status file, its transcript. This process stands for it."""
+"""Claude Code's reports, status file and transcript, damaged. This process plays the agent."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Claude:
         assert self("list").code == 0
 
     def foreseen(self) -> None:
-        """Whatever it makes of it, it is no surprise."""
+        """Check that the outcome is a known one."""
         for argv in (["status", "fizz-top"], ["wait", "fizz-top", "--timeout", "0"], ["last-message", "fizz-top"]):
             assert "unexpected" not in self(*argv).err, argv
         assert self("list").code == 0
@@ -192,7 +192,7 @@ def test_a_transcript_with_an_odd_line(claude: Claude, line: bytes) -> None:
 
 @pytest.mark.parametrize("seconds", [3600, 86_400 * 400])
 def test_a_clock_set_back(claude: Claude, seconds: float) -> None:
-    """All that the agent has said is of the future."""
+    """All reports of the agent are in the future."""
     for path in claude.facts.iterdir():
         at = path.stat().st_mtime + seconds
         os.utime(path, (at, at))
@@ -205,7 +205,7 @@ def test_a_clock_set_back(claude: Claude, seconds: float) -> None:
 
 
 def test_a_clock_set_back_during_an_interrupt(claude: Claude) -> None:
-    """No report tells of an interrupt: it is concluded from a Claude that has been at rest for a while."""
+    """Claude does not report an interrupt: we conclude it once Claude has been at rest for a while."""
     (claude.facts / "2.json").unlink()
     for path in claude.facts.iterdir():
         os.utime(path, (BEGAN + 7200, BEGAN + 7200))

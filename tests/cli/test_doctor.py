@@ -1,4 +1,4 @@
-"""doctor: what it finds on machines with one thing wrong, and that each problem has its remedy."""
+"""doctor: its findings on machines with one problem each, and the remedies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dev_sessions.backends.claude import version
 
 
 class Machine:
-    """A home with agents that only tell their version, and with what a test does to it."""
+    """A home with agents that only print their version; each test changes it."""
 
     def __init__(self, lab: Lab, commands: Any, home: Path) -> None:
         self.home, self.state, self.bin, self._commands = home, home / "state", home / "bin", commands

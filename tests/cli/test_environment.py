@@ -1,4 +1,4 @@
-"""What the commands make of their surroundings: the state folder, the umask, gateway variables, a missing tmux."""
+"""The environment of the commands: the state folder, the umask, gateway variables, a missing tmux."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong: the exit code, one sentence, and the command to run next; nothing on stdout, never a traceback."""
+"""Errors: the exit code, one sentence and the next command; nothing on stdout, never a traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check(done: Done, code: int, *words: str) -> None:
-    """An error as it has to be."""
+    """Check that the output is a proper error."""
     assert done.code == code, done
     assert done.out == ""
     first, *_, last = done.err.splitlines()

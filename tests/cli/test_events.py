@@ -1,4 +1,4 @@
-"""`events`: every act and every fact once, in the order of their times, as they stand or as they come."""
+"""`events`: every act and every fact once, ordered by time, so far and as they happen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fan-out` and `consult`: many sessions at once, whatever becomes of one, and of the command itself."""
+"""`fan-out` and `consult`: many sessions at once, even if one fails or the command is interrupted."""
 
 from __future__ import annotations
 
@@ -434,7 +434,7 @@ def test_a_worktree_that_cannot_be_made(run: Commands, task: Any, tmp_path: Path
 
 
 def test_a_worktree_that_git_refuses(run: Commands, task: Any, checkout: Path) -> None:
-    """The remedy is what has to be mended, then the run goes on; nothing is left meanwhile."""
+    """The remedy names the problem to fix, then the run goes on; until then nothing is left."""
     hook = checkout / ".git" / "hooks" / "post-checkout"
     hook.write_text("#!/bin/sh\nrm -r sub; echo no tools here; exit 3\n")
     hook.chmod(0o755)

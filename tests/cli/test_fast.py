@@ -1,4 +1,4 @@
-"""The fast path answers exactly as Typer does, and leaves to Typer what it does not know."""
+"""The fast path answers exactly like Typer, and leaves unknown forms to it."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def ids(run: Commands, idle: str, busy: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def answers(run: Commands, ids: dict[str, str]) -> dict[str, list[Done]]:
-    """What each of the two answers to all of `ACCEPTED` and `ODD`."""
+    """The answers of both ways to all of `ACCEPTED` and `ODD`."""
     import json
 
     from lab import Done
@@ -212,7 +212,7 @@ def test_both_ways_give_the_same_answer(answers: dict[str, list[Done]], number: 
 
 
 def test_the_compared_answers_are_not_errors(answers: dict[str, list[Done]]) -> None:
-    """Lest both be compared in being broken."""
+    """Otherwise two broken answers could be equal."""
     codes = [done.code for done in answers["fast"]]
     assert codes[:4] == [0, 0, 0, 0]
     assert {0, 2, 3, 124} <= set(codes)

@@ -1,4 +1,4 @@
-"""`gateway`: a process that serves, one that calls it from somewhere else, and what becomes of both."""
+"""`gateway`: a process that serves, and commands that call it from elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Host:
         self._serving: list[subprocess.Popen[str]] = []
 
     def serve(self, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a gateway, and return when it has said where it listens."""
+        """Start a gateway; returns when it has printed its addresses."""
         words = words or ("--socket", str(self.socket), "--allow", str(self.lab.path))
         process = self.lab.start("gateway", *words, env=env)
         self._serving.append(process)
@@ -184,7 +184,7 @@ def outside(host: Host, tmp_path: Path) -> Iterator[str]:
 
 
 def test_sessions_in_other_folders_are_hidden(host: Host, outside: str) -> None:
-    """Nothing of them is seen, and nothing is done to them, by id or by a condition."""
+    """They cannot be listed or changed, by id or by a condition."""
     for words in (
         *(["status"], ["send"], ["ask"], ["wait"], ["logs"], ["last-message"], ["inspect"], ["attach"], ["interrupt"]),
         *(["kill"], ["revive"], ["events"], ["goal"], ["respond"]),
@@ -253,7 +253,7 @@ def test_over_tcp_with_the_token(host: Host) -> None:
 
 
 def test_another_program_on_the_gateways_port(host: Host) -> None:
-    """Another user of the machine has taken it: no command sends the token or the message there."""
+    """Another user of the machine listens there: no command sends it the token or the message."""
     token = host.lab.state / "gateway" / "token"
     with Impostor(lambda got: challenge_answer("0" * 32, "0" * 64)) as impostor:
         there = {"DEV_SESSIONS_GATEWAY_URL": impostor.url, "DEV_SESSIONS_GATEWAY_TOKEN_FILE": str(token)}
@@ -315,7 +315,7 @@ def test_invalid_addresses(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_wait_goes_on_over_a_restart(host: Host) -> None:
-    """The gateway is killed with -9, and comes back: the agents have not noticed, and the wait ends with its turn."""
+    """The gateway is killed with -9 and restarted: the agents are not affected, and the wait ends with its turn."""
     path = host.lab.tmux_folder / "restarted" / "socket"
     words, there = ("--socket", str(path), "--allow", "/"), {"DEV_SESSIONS_GATEWAY_URL": f"unix://{path}"}
     first = host.serve(*words)
@@ -353,7 +353,7 @@ def test_a_gateway_that_does_not_come_back(host: Host) -> None:
 
 
 def test_two_hundred_waits_and_callers_that_vanish(host: Host) -> None:
-    """Held in 60 MB; the callers go without a word, and so do their waits; the session goes on."""
+    """They need at most 60 MB; when the callers vanish, their waits end, and the session goes on."""
     path = host.lab.tmux_folder / "many" / "socket"
     process = host.serve("--socket", str(path), "--allow", "/")
     id = host.create()

@@ -1,4 +1,4 @@
-"""`kill` in the middle of other commands, and whom it hits."""
+"""`kill` during other commands, and which processes it ends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def clear_error(done: Done, code: int, *words: str) -> None:
 
 
 def test_two_kills_at_once(lab: Lab) -> None:
-    """At least one says that it did it, the others that, or that there is no such session."""
+    """At least one reports success; the others report success, or that there is no such session."""
     id = create(lab)
     done = [lab.finish(process) for process in [lab.start("kill", id) for _ in range(3)]]
     assert {one.code for one in done} <= {0, 3}, done
@@ -62,7 +62,7 @@ def test_two_kills_at_once(lab: Lab) -> None:
 
 
 def test_while_a_wait_is_open(lab: Lab) -> None:
-    """Both a `wait` for a running turn and one for several sessions end, with a word, and soon."""
+    """A `wait` for a running turn and one for several sessions both end soon, with an outcome."""
     id, other = create(lab), create(lab)
     for one in (id, other):
         lab.ok("send", one, "[[hold: a]][[reply: never]]")
@@ -88,7 +88,7 @@ def test_while_a_wait_is_open(lab: Lab) -> None:
 
 
 def test_with_messages_queued(lab: Lab) -> None:
-    """The courier ends too, and delivers nothing any more."""
+    """The courier ends too and delivers nothing more."""
     id = create(lab)
     lab.ok("send", id, "[[hold: a]][[reply: never]]")
     for number in range(2):
@@ -102,7 +102,7 @@ def test_with_messages_queued(lab: Lab) -> None:
 
 
 def test_list_while_sessions_come_and_go(lab: Lab) -> None:
-    """Readers take no lock: whatever moment they hit, they answer, and truly."""
+    """Readers take no lock, and still answer correctly at any moment."""
     id = create(lab)
     over = lab.path / "over"
     command = " ".join(lab.argv())
@@ -127,7 +127,7 @@ def test_list_while_sessions_come_and_go(lab: Lab) -> None:
 
 
 def test_recycled_pid_is_never_signalled(lab: Lab, bystander: subprocess.Popen[bytes]) -> None:
-    """The session's `process` file names a pid that is somebody else's by now: that one lives, the agent ends."""
+    """The session's `process` file names a pid that another process has now: only the agent ends."""
     id = create(lab)
     path = lab.folder(id) / "process"
     agent, words = path.read_text().split("\n", 1)
@@ -155,7 +155,7 @@ def test_other_tmux_sessions_are_not_affected(lab: Lab) -> None:
 
 
 def test_with_a_person_attached(lab: Lab) -> None:
-    """The kill goes through, and the person's terminal is given back."""
+    """The session ends, and the person gets the terminal back."""
     id = create(lab)
     argv = json.loads(lab.ok("attach", id, "--json"))["argv"]
     person = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`kill` and `wait` by condition: whole groups, everything, whatever has not been used for long."""
+"""`kill` and `wait` by condition: groups, all sessions, sessions not used for long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`logs` and `inspect`: what is told of a session, whole and labelled, alive or dead, as it stands or as it goes on."""
+"""`logs` and `inspect` of live and dead sessions, so far and as they go on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ INSPECTED = {
 
 
 def line(process: subprocess.Popen[str]) -> str:
-    """The next line of a command that goes on."""
+    """The next line of a command that is still running."""
     assert process.stdout
     return process.stdout.readline().rstrip("\n")
 

@@ -34,7 +34,7 @@ def home(lab: Lab, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def cut(run: Commands, home: Path) -> Iterator[str]:
-    """A session in the middle of its second turn, of which the server has just been killed."""
+    """A session in the middle of its second turn, whose server has just been killed."""
     id = run.ok("create", "--cli", "codex", "-q")
     run.ok("ask", id, "[[reply: first]]")
     run.ok("send", id, "[[reply: half]][[hold: never]]")
@@ -85,7 +85,7 @@ def test_three_revives_at_once_start_one_server(run: Commands, cut: str) -> None
 
 
 def test_revive_all_after_a_reboot(run: Commands, cut: str, home: Path) -> None:
-    """Also those at rest; the first one that is revived brings the server back for all."""
+    """Sessions at rest too; the first one that is revived restarts the server for all."""
     rested = run.ok("create", "--cli", "codex", "-q")
     run.ok("send", cut, "[[hold: never]]")
     run.ok("send", cut, "[[reply: from the queue]]", "--queue")

@@ -1,4 +1,4 @@
-"""A session of many turns: as quick as a new one, in as few files, and nothing of it is forgotten."""
+"""A session of many turns: as quick as a new one, with as few files, and with nothing lost."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_wait_for_an_old_turn_survives_its_compaction(run: Commands) -> None:
 
 
 class DiskLab(Lab):
-    """A lab whose state stands on a small disk of its own."""
+    """A lab whose state folder is on a small disk of its own."""
 
     def __init__(self) -> None:
         super().__init__(name="past-disk")

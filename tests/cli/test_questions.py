@@ -1,4 +1,4 @@
-"""`pending` and `respond`: what is said, and what is refused."""
+"""`pending` and `respond`: their output and their errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_pending_prints_the_whole_question(run: Commands, asked: str) -> None:
 
 
 def test_the_suggested_answer_names_the_question(run: Commands, asked: str) -> None:
-    """So that an answer to what was read is never one to what is asked by then."""
+    """So an answer to one question cannot go to a later one."""
     (one,) = run.json("pending")
     line = f"dev-sessions respond {asked} --question {one['id']} --choose"
     assert line in run("pending").out
@@ -185,7 +185,7 @@ def test_old_answers_are_dropped(run: Commands, asked: str) -> None:
 
 
 def test_twenty_questions_of_eight_sessions(run: Commands) -> None:
-    """Each is told of once, and each answer goes to its own."""
+    """Each is listed once, and each answer goes to its own question."""
     ids = [run.create() for _ in range(8)]
     for place, id in enumerate(ids):
         asked = ";".join(f"{id} number {n}?|A|B" for n in range(3 if place < 4 else 2))

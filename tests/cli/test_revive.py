@@ -1,4 +1,4 @@
-"""`revive`: an agent that is gone is started again on its conversation."""
+"""`revive`: restarts an agent that has exited, with its conversation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIELDS = {"session", "outcome", "status", "interrupted", "queued"}
 
 
 def end(run: Commands, id: str) -> None:
-    """The agent is killed, and all know it."""
+    """Kill the agent and wait until its session has exited."""
     os.kill(run.lab.pid(id), signal.SIGKILL)
     run.lab.until(lambda: run.ok("status", id) == "exited", "the end of the agent")
 
@@ -28,7 +28,7 @@ def agents(run: Commands, id: str) -> int:
 
 
 def spoil(run: Commands, id: str, start: str) -> None:
-    """Have the agent run into something at its next start."""
+    """Make the agent fail at its next start."""
     script = run.lab.folder(id) / "agent" / "start.sh"
     script.write_text(f"export FAKE_START={shlex.quote(start)}\n{script.read_text()}")
 
@@ -295,7 +295,7 @@ def test_send_to_an_exited_agent_names_revive(run: Commands, cut: str) -> None:
 
 
 def test_a_process_from_before_the_boot_is_not_ours(run: Commands) -> None:
-    """After a boot a pid may be another's, even with the same start time: that counts from the boot."""
+    """After a boot another process may have the same pid and start time, which counts from the boot."""
     id = run.create()
     run.ok("ask", id, "[[reply: before the boot]]")
     path = run.lab.folder(id) / "process"

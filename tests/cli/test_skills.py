@@ -1,4 +1,4 @@
-"""install-skill and skill show: files on disk, words and exit codes."""
+"""install-skill and skill show: files on disk, output and exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = ["delegate", "dev-sessions", "fan-out", "handoff"]
 
 
 class Machine:
-    """A home without agents, and one with programs that are called like them."""
+    """A home without agents, or with programs of the same names."""
 
     def __init__(self, lab: Lab, commands: Any, home: Path) -> None:
         self.lab, self._commands, self.home, self.bin = lab, commands, home, home / "bin"
@@ -44,7 +44,7 @@ def machine(lab: Lab, run: Any, tmp_path_factory: pytest.TempPathFactory) -> Mac
 
 
 def aged(machine: Machine) -> None:
-    """Have another version's skill installed: other text, and a stamp that says it is ours."""
+    """Install another version's skill: a different text, with a stamp that marks it as ours."""
     path = machine.skill()
     older = path.read_bytes().replace(b"# Delegate", b"# Delegate, long ago")
     path.write_bytes(older)
@@ -199,7 +199,7 @@ FOLDER = ".claude/skills/delegate"
 def test_a_project_with_links_that_leave_it_is_refused(
     machine: Machine, project: Path, tmp_path: Path, link: str, there: bool
 ) -> None:
-    """Nothing behind them is read, written, made or removed, even where the stamp says that it is ours."""
+    """Their targets are not read, written, created or removed, even if the stamp marks them as ours."""
     secret = b"login me password secret\n"
     stamp = json.dumps({"version": "0", "files": {"SKILL.md": [skills._digest(secret)]}}).encode()
     (tmp_path / "outside").mkdir()
@@ -380,7 +380,7 @@ def test_show_lists_the_available_skills(machine: Machine) -> None:
 
 
 def test_an_interrupted_install_is_finished_by_the_next(machine: Machine) -> None:
-    """The stamp stands before the file: what was written, or not yet written, then is no edit."""
+    """The stamp is written before the file, so a file that was not written yet does not count as edited."""
     machine.run("install-skill", "--claude")
     fresh = machine.skill().read_bytes()
     for there in (b"of the version before", b"of the version that was cut"):

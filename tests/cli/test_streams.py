@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def shell(run: Commands, script: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """A line of shell in which `ds` is the program."""
+    """Run a line of shell in which `ds` is the program."""
     ds = f'ds() {{ "{run.lab.argv()[0]}" -m dev_sessions "$@"; }}; '
     done = subprocess.run(
         ["bash", "-c", ds + script],
@@ -128,7 +128,7 @@ def test_notes_and_descriptions_cannot_steer_a_terminal(run: Commands) -> None:
 
 @pytest.fixture(scope="module")
 def broken(run: Commands, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Where a command meets what nobody foresaw: the session `broken`, whose agent said nonsense."""
+    """A lab with the session `broken`, whose agent reports nonsense, which causes an unexpected error."""
     state = tmp_path_factory.mktemp("broken")
     env = {"DEV_SESSIONS_HOME": str(state)}
     run.create("--id", "broken", env=env)
@@ -208,7 +208,7 @@ def test_everything_is_utf_8_in_any_locale(run: Commands, tmp_path: Path, locale
 
 
 def test_the_courier_outlives_the_command_and_leaves_no_output(run: Commands) -> None:
-    """A caller that reads our output to its end must not be held by the courier."""
+    """The courier must not keep a caller waiting that reads our output to its end."""
     id = run.create()
     run.ok("send", id, "[[hold: a]]")
     done = shell(run, f"ds send {id} '[[reply: queued]]' --queue 2>&1 | cat")

@@ -1,4 +1,4 @@
-"""`templates`, and `--template` of the commands that say something to a session."""
+"""`templates`, and `--template` of the commands that send messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def id(run: Commands) -> Iterator[str]:
 
 
 def said(run: Commands, id: str) -> str:
-    """What the session was told last."""
+    """The last message of the session."""
     return [entry["text"] for entry in run.json("logs", id) if entry["role"] == "user"][-1]
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_template_is_named_with_its_line_and_affects_no_other(run: Com
 
 @pytest.fixture
 def of_project(run: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the templates of a project that commands are run in."""
+    """The templates folder of the project in which the commands run."""
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git/HEAD").touch()
     monkeypatch.setattr(run.lab, "project", tmp_path)

@@ -1,4 +1,4 @@
-"""`wait`: the words, the exit codes, and what makes it return."""
+"""`wait`: its output, its exit codes, and what makes it return."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_an_invalid_turn(run: Commands, idle: str, turn: str) -> None:
 
 @pytest.mark.parametrize("interval", [1e-9, 5e-324])
 def test_an_interval_has_a_floor(run: Commands, busy: str, interval: float) -> None:
-    """Whoever asks for a shorter one, in Python or through a gateway: it looks no more often."""
+    """Nobody can make it check more often, in Python or through a gateway."""
     assert run("wait", busy, "--interval", str(interval)).code == 2
     asked = Request("wait", {"ids": [busy], "interval": interval, "timeout": 0.3}, "r")
     frames = [frame.kind for frame in Service(config.load(run.lab.env)).handle(asked)]
@@ -176,7 +176,7 @@ def test_settled_waits_for_the_background(run: Commands, tmp_path: Path) -> None
 
 
 def waited(run: Commands, id: str, *words: str, act: object = None) -> Done:
-    """What a `wait` that is blocked prints after an act; no safety tick helps it."""
+    """The output of a blocked `wait` after an act; its interval is too long to help."""
     waiting = run.lab.start("wait", id, "--interval", "600", *words)
     blocked(run, waiting)
     assert callable(act)

@@ -1,4 +1,4 @@
-"""Repeated requests: an operation that acts returns its first result, and acts on nothing newer.
+"""Repeated requests: an operation that acts returns its first result and does not act again.
 
 A gateway also keeps answers in memory. Here each request reaches the service itself, as after a restart.
 """

@@ -63,7 +63,7 @@ SETTLED = 7.0
 
 
 class Kit(NamedTuple):
-    """How one backend's agent is scripted, and what it is like.
+    """The script of one backend's agent, and its properties.
 
     Attributes:
         dies_at_start, asks_at_start: environments in which it does; None if it never asks.
@@ -119,7 +119,7 @@ class Kit(NamedTuple):
 
     @staticmethod
     def may(text: str) -> str:
-        """The agent asks for permission, where it has to, and says what came of it."""
+        """The agent asks for permission, if it must, and replies with the result."""
         return f"[[may: {text}]][[replytool]]"
 
     @staticmethod
@@ -132,12 +132,12 @@ class Kit(NamedTuple):
 
     @staticmethod
     def silent(name: str) -> str:
-        """A prompt that the agent takes without saying so until `name` is released."""
+        """A prompt that the agent takes without reporting it until `name` is released."""
         return f"[[late: {name}]]"
 
     @staticmethod
     def unreachable() -> str:
-        """A prompt for which the agent's model is not to be reached."""
+        """A prompt during which the agent's model is unreachable."""
         return "[[unreachable]]"
 
     @staticmethod
@@ -156,17 +156,17 @@ class Kit(NamedTuple):
 
     @property
     def dead(self) -> str:
-        """What is said of a session whose agent was killed."""
+        """The error of a session whose agent was killed."""
         return "exited" if self.own_process else "idle"
 
     @property
     def cut(self) -> str:
-        """What is said of a turn whose agent was killed."""
+        """The error of a turn whose agent was killed."""
         return "exited" if self.own_process else "interrupted"
 
     @contextmanager
     def spoiled(self, session: Session) -> Iterator[None]:
-        """The agent runs into something when it is started again."""
+        """Make the agent fail at its next start."""
         script = Path(session.folder.agent_path, "start.sh")
         kept = script.read_text()
         script.write_text(f"export FAKE_START='{self.dies_at_start['FAKE_START']}'\n{kept}")
@@ -175,7 +175,7 @@ class Kit(NamedTuple):
 
 
 class CodexKit(Kit):
-    """The stand-in of the program `codex`, with a CODEX_HOME, and so a server, for each test."""
+    """The fake program `codex`, with its own CODEX_HOME, and so its own server, for each test."""
 
     __slots__ = ()
 
@@ -223,7 +223,7 @@ class CodexKit(Kit):
 
     @contextmanager
     def poised(self, session: Session, label: str) -> Iterator[Callable[[], None]]:
-        """A person who has seen the question and needs but to press the key."""
+        """A person who has seen the question and only needs to press the key."""
         with self._line(session) as line:
             line.ask("thread/resume", threadId=self.address(session), excludeTurns=True)
             asked = line.notice("item/tool/requestUserInput")
@@ -314,7 +314,7 @@ class Desk:
         return Launch(**{**wanted, **more})
 
     def revive(self, session: Session, **more: Any) -> None:
-        """Start the agent again, as the service does; `environ` is what it gets if its own is lost."""
+        """Restart the agent as the service does; it gets `environ` if its own environment is lost."""
         assert isinstance(self.backend, Revives)
         session.folder.set_revivals([*session.folder.revivals(), time.time()])
         self.backend.revive(self.plan(session, **more))
@@ -504,7 +504,7 @@ def test_stop_of_a_session_that_never_started(desk: Desk) -> None:
 
 
 def alive(desk: Desk, session: Session) -> list[int]:
-    """Pids of all that belongs to a session."""
+    """The pids of all processes of a session."""
     mark = f"DEV_SESSIONS_KEY={session.record['key']}".encode()
     return [pid for pid, _ in processes.family(0, mark)]
 
@@ -580,7 +580,7 @@ def test_a_message_without_a_receipt_is_unknown_and_not_delivered_twice(desk: De
 
 
 def test_a_message_to_a_busy_agent_is_not_delivered_twice(desk: Desk) -> None:
-    """The same request again, after its sender has died before it could note that the agent had the message."""
+    """The same request again; its first sender died before it could note that the agent had the message."""
     session = desk.start()
     prompts = [desk.kit.hold("a", desk.kit.reply("one")), desk.kit.reply("two")]
     for prompt in prompts:
@@ -679,7 +679,7 @@ def test_sources_are_existing_paths_and_processes(desk: Desk) -> None:
 
 
 def test_a_change_wakes_a_waiter_without_a_tick(desk: Desk) -> None:
-    """`Desk.until` waits on the sources alone; here the change comes from another thread while it waits."""
+    """`Desk.until` waits for the sources alone; here another thread makes the change meanwhile."""
     session = desk.start()
     desk.send(session, desk.kit.hold("a", desk.kit.reply("done")))
     releasing = threading.Timer(0.1, desk.kit.release, (session, "a"))
@@ -726,7 +726,7 @@ def test_history_works_after_the_agent_has_exited(desk: Desk) -> None:
 
 
 def talk(conversation: Conversation) -> list[tuple[str, str]]:
-    """Who said what since the last call."""
+    """The role and text of each entry since the last call."""
     return [(entry.role, entry.text) for entry in conversation.new() if entry.kind == "message"]
 
 
@@ -843,7 +843,7 @@ def test_interrupt_ends_commands_of_the_turn_but_not_of_earlier_ones(desk: Desk)
 
 @able_to("interrupt")
 def test_a_turn_that_goes_on_was_not_interrupted(desk: Desk) -> None:
-    """The agent has taken the order, and does not follow it."""
+    """The agent accepts the interrupt but does not stop."""
     assert isinstance(desk.backend, Interrupts)
     session = desk.start()
     desk.send(session, "[[deaf: on]]" + desk.kit.reply("done"))
@@ -917,7 +917,7 @@ def test_an_answer_after_a_persons_is_refused_and_not_sent(desk: Desk) -> None:
 
 @those(lambda kit: isinstance(kit, CodexKit))
 def test_a_person_and_we_answer_at_the_same_time(desk: Desk) -> None:
-    """Whoever was first: one answer is taken, and `respond` says whether it was ours."""
+    """Exactly one answer counts, and `respond` reports whether it was ours."""
     assert isinstance(desk.backend, Responds)
     assert isinstance(desk.kit, CodexKit)
     session = desk.start()
@@ -962,7 +962,7 @@ def test_a_question_is_closed_when_its_server_ends(desk: Desk) -> None:
 
 @able_to("interrupt")
 def test_an_interrupt_wakes_every_waiter(desk: Desk) -> None:
-    """One that waits on the sources alone, while another interrupts."""
+    """The waiter watches only the sources while somebody else interrupts."""
     assert isinstance(desk.backend, Interrupts)
     session = desk.start()
     desk.send(session, desk.kit.hold("never"))

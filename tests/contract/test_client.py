@@ -28,7 +28,7 @@ NO_LIMIT = {"reason": None, "resets_at": None}
 
 
 class Desk:
-    """A client of a lab, what it was told, and the sessions that it made."""
+    """A client of a lab, its events, and the sessions that it created."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -231,7 +231,7 @@ def test_send_wait_and_read(desk: Desk) -> None:
 
 
 def test_the_agents_events_wake_a_wait(desk: Desk) -> None:
-    """The safety tick of ten minutes never comes: end, question, death and a kill have to wake it."""
+    """With an interval of ten minutes, only an end, a question, a death or a kill can wake it."""
     for prompt, act, word in (
         ("[[hold: a]]", lambda id: desk.release(id, "a"), "completed"),
         ("[[hold: a]][[error: no]]", lambda id: desk.release(id, "a"), "failed"),

@@ -1,4 +1,4 @@
-"""A session of thousands of turns costs no more than one of twenty: as few files, and as few of them opened."""
+"""A session of thousands of turns costs no more than one of twenty: as few files, and as few opened."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def counted(lab: Lab) -> Opened:
 
 
 def long_past(folder: Path) -> None:
-    """What thousands of turns have left: a line for each message, and for each of its reports."""
+    """The log of thousands of turns: a line for each message and for each report."""
     folder_of_facts, at = folder / "past.jsonl", 1_000_000.0
     with folder_of_facts.open("w") as file:
         for number in range(1, OLD + 1):
@@ -95,7 +95,7 @@ def pair(lab: Lab) -> Iterator[tuple[str, str]]:
             lab.ok("ask", id, f"[[reply: {number}]]")
 
     def alike() -> bool:
-        """What the last writer could put behind depends on how soon the agent was seen at rest."""
+        """How much the last writer could compact depends on when the agent was seen at rest."""
         if files_of(lab, old) == files_of(lab, new):
             return True
         for id in (new, old):

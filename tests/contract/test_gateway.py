@@ -1,4 +1,4 @@
-"""What a gateway lets in, and what it does to those who come with something else. Raw sockets on one side."""
+"""The requests that a gateway accepts, and how it refuses others. The client side is a raw socket."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HEADERS = {"Host": "localhost", "Authorization": f"Bearer {TOKEN}", "Content-Len
 
 
 class Echo:
-    """Answers with what it was asked; holds back where the request says so."""
+    """Answers with the request itself; waits if the request says so."""
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
@@ -65,7 +65,7 @@ class Served:
         self._serving.join()
 
     def send(self, content: bytes) -> tuple[int, list[Any]]:
-        """What comes back for these bytes: the status (0: nothing), and the lines of the body."""
+        """Send these bytes; returns the status (0: no answer) and the lines of the body."""
         with self.connect() as connection:
             try:
                 connection.sendall(content)
@@ -113,7 +113,7 @@ def one_for_all() -> Iterator[Served]:
 
 @pytest.fixture
 def served(one_for_all: Served, service: Echo) -> Iterator[Served]:
-    """A gateway in front of a service that nobody has used yet."""
+    """A gateway in front of a new service."""
     one_for_all.gateway.transport, one_for_all.gateway.once = service, Once()
     one_for_all.lines.clear()
     yield one_for_all
@@ -121,7 +121,7 @@ def served(one_for_all: Served, service: Echo) -> Iterator[Served]:
 
 
 def refused(answered: tuple[int, list[Any]], status: int, *words: str) -> dict[str, Any]:
-    """A refusal, as an error that a client can read."""
+    """Check that the answer is a refusal with an error that a client can read."""
     assert answered[0] == status, answered
     error: dict[str, Any] = answered[1][0]["error"]
     for word in words:
@@ -149,7 +149,7 @@ def test_a_call_without_the_token_is_refused(served: Served, service: Echo, show
 
 
 def test_a_caller_without_the_token_is_refused_before_its_body_is_read(served: Served) -> None:
-    """He says that he brings 30 MB, and is answered without having sent any."""
+    """The caller announces 30 MB and is refused before it has sent any of it."""
     with served.connect() as connection:
         connection.sendall(head("POST", "/v1/call", {"Authorization": None, "Content-Length": "30000000"}))
         refused(answer(connection), 401)
@@ -281,7 +281,7 @@ def test_the_log_quotes_no_message(served: Served) -> None:
 
 
 def test_silent_connections_do_not_block_others(served: Served) -> None:
-    """More of them than may be there at once: the oldest is hung up on, and who knows what he wants is served."""
+    """There are more than the limit: the oldest is disconnected, and a proper request is still served."""
     silent = [served.connect() for _ in range(listeners.MOST_PENDING + 8)]
     try:
         assert served.post()[0] == 200
@@ -357,7 +357,7 @@ def test_a_wait_ends_with_its_caller(served: Served, service: Echo) -> None:
 
 
 def test_a_repeated_wait_is_not_blocked_by_the_first_one(served: Served, service: Echo) -> None:
-    """The caller's connection was cut, and nobody has told us."""
+    """The caller has lost its connection, and the gateway does not know."""
     with served.connect() as forgotten:
         forgotten.sendall(request_bytes("wait", "r-3"))
         until(lambda: len(service.asked) == 1)
@@ -476,7 +476,7 @@ def test_a_body_other_than_the_signed_one(served: Served, service: Echo) -> None
 def test_a_challenge_that_is_refused(
     served: Served, service: Echo, headers: dict[str, str | None], status: int
 ) -> None:
-    """And whatever comes behind it is not read as a request."""
+    """The bytes after it are not read as a request."""
     refused(served.send(challenge(**headers) + head("POST", "/v1/call", {}) + ASK), status)
     assert service.asked == []
 
@@ -501,7 +501,7 @@ def test_a_connection_that_stops_after_the_challenge_is_dropped_first(served: Se
 
 
 def test_no_proofs_over_a_unix_socket(service: Echo, tmp_path: Path) -> None:
-    """A caller that may open it could use them to pass for the gateway on a port."""
+    """With such a proof, a caller of the socket could impersonate the gateway on a port."""
     gateway = Gateway(service, TOKEN, log=lambda line: None)
     gateway.listen(str(tmp_path / "s"))
     serving = threading.Thread(target=gateway.serve)
@@ -522,7 +522,7 @@ def client(port: int, **env: str) -> HttpTransport:
 
 
 def tries(port: int) -> list[DevSessionsError]:
-    """The errors of a call, and of asking for the gateway's health."""
+    """The errors of a call and of a health request."""
     found = []
     far = client(port, DEV_SESSIONS_GATEWAY_PATIENCE="0.1")
     for attempt in (far.health, lambda: list(far.handle(Request("send", {"text": "the secret message"}, "r-1")))):
@@ -600,7 +600,7 @@ def test_another_program_has_the_port_after_a_lost_connection(service: Echo) -> 
 
 
 def test_the_gateway_must_prove_itself_again_after_a_lost_connection(service: Echo) -> None:
-    """It ends while a request waits, and something else has its port first, then the gateway again."""
+    """The gateway ends while a request waits; another program takes its port, then the gateway comes back."""
     first = Served(service)
     frames: list[Frame] = []
     asking = threading.Thread(target=lambda: frames.extend(client(first.port).handle(Request("wait", {}, "r-1"))))
@@ -648,7 +648,7 @@ def test_a_path_outside_the_allowed_folder_is_refused(host: Served, tmp_path: Pa
 
 
 def test_an_error_does_not_reveal_whether_a_path_outside_exists(host: Served, tmp_path: Path) -> None:
-    """Whether something is there is nobody's business."""
+    """A caller must not learn whether the path exists."""
     there, missing = (
         host.call("create", name, cli="claude", permissions="full", path=str(tmp_path / name))[0]["error"]["message"]
         for name in ("other", "missing")
@@ -662,7 +662,7 @@ def test_a_path_inside_is_accepted(host: Served, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_replaced_after_the_check_is_refused(host: Served, tmp_path: Path) -> None:
-    """The program that is asked for its version, after the check and before the start, plants the link."""
+    """The agent's program replaces the folder with a link when it is asked for its version."""
     inside = tmp_path / "work" / "inside"
     program = tmp_path / "claude"
     program.write_text(f"#!/bin/sh\nmv {inside} {inside}.away; ln -s {tmp_path}/other {inside}; echo 2.1.332\n")
@@ -682,7 +682,7 @@ def test_a_folder_that_is_replaced_after_the_check_is_refused(host: Served, tmp_
 
 
 def test_the_callers_own_folder_is_a_limit_too(host: Served, tmp_path: Path) -> None:
-    """He says where his workspace is: a link that was planted there after he looked leads nowhere."""
+    """The caller names its workspace: a link that leads out of it is refused."""
     caller = {"parent": None, "depth": 0, "root": str(tmp_path / "work" / "inside")}
     for path in (tmp_path / "work", tmp_path / "work" / "link"):
         params = {"cli": "claude", "permissions": "full", "path": str(path)}

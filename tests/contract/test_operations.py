@@ -1,4 +1,4 @@
-"""What every operation refuses, whichever way the request came."""
+"""The requests that every operation refuses, over each transport."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def transport(request: pytest.FixtureRequest, service: Service, tmp_path_factory
 
 
 def error_of(transport: Any, op: Any, params: Any, id: Any = "r") -> errors.DevSessionsError:
-    """The one error that a request comes to, whether the near side or the far one finds it."""
+    """The error of a request, whether the client or the service finds it."""
     try:
         *_, last = list(transport.handle(Request(op, params, id)))
     except errors.DevSessionsError as error:
@@ -134,7 +134,7 @@ def test_an_invalid_parameter_is_named_and_nothing_is_done(transport: Any, op: s
 @pytest.mark.soak
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_odd_values_of_the_right_types_get_an_answer(transport: Any, op: str) -> None:
-    """They come to some error that we know (or to a result, where nothing has to be there)."""
+    """The answer is a known error, or a result if the operation needs no session."""
     source = random.Random(f"{op} 31")
     for _ in range(ROUNDS):
         declared = OPERATIONS[op].parameters
@@ -236,6 +236,6 @@ def test_encoded_parameters_keep_their_meaning() -> None:
 
 
 def test_an_empty_state_folder_stays_empty(service: Service, tmp_path: Path) -> None:
-    """After all this: none of it has started or written anything."""
+    """Runs last: none of the requests has started or written anything."""
     state = Path(service._settings.home)
     assert not (state / "sessions").exists() or not list((state / "sessions").iterdir())

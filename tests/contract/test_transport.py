@@ -1,4 +1,4 @@
-"""The contract of a transport: the same body over the service in this process, one that encodes all, and gateways."""
+"""The contract of a transport: in this process, with everything encoded, and through gateways."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dev_sessions.wire import (
 
 
 class CodecTransport:
-    """What a transport over a wire does: everything passes as bytes, and the far side answers a bad request too."""
+    """A transport over a wire: everything passes as bytes, and the service answers invalid requests too."""
 
     def __init__(self, service: Any) -> None:
         self._service = service
@@ -52,7 +52,7 @@ class CodecTransport:
 
 
 class Scripted:
-    """A service that answers with the frames it is given, or with what it was asked."""
+    """A service that answers with given frames, or with the request itself."""
 
     def __init__(self, answer: Callable[[Request], Iterator[Frame]]) -> None:
         self._answer = answer
@@ -70,7 +70,7 @@ TOKEN = "s3cret"
 
 
 class Exchange:
-    """A gateway that any number of services take turns behind."""
+    """A gateway whose service can be exchanged."""
 
     def __init__(self, address: str | tuple[str, int]) -> None:
         self._service: Any = None
@@ -172,7 +172,7 @@ def test_events_come_in_order_and_before_the_final_frame(over: Make) -> None:
 
 
 def test_an_event_arrives_when_it_happens(over: Make) -> None:
-    """A transport that collects the frames first would keep the reader of a `wait` in the dark."""
+    """A transport must not collect the frames before it yields them."""
     seen = threading.Event()
 
     def answer(request: Request) -> Iterator[Frame]:
@@ -271,7 +271,7 @@ def test_an_unknown_session_is_not_found(over: Make, service: Service) -> None:
 
 @pytest.mark.parametrize("op", [op for op in OPERATIONS if op not in ("list", "names", "events", "pending")])
 def test_a_request_that_lacks_parameters_gets_a_final_frame(over: Make, service: Service, op: str) -> None:
-    """Of another version, or of a program: it is answered, not left hanging with a broken connection."""
+    """A request of another version or program gets an answer, not a broken connection."""
     frame = final(over(service).handle(Request(op, {}, "r")))
     assert frame.kind == "error"
     assert frame.value["message"]

@@ -1,4 +1,4 @@
-"""What every bubblewrap box of the tests is made of: a system to run programs in, and nothing else of the machine."""
+"""The parts of the tests' bubblewrap sandboxes: a system to run programs in, and nothing else of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A talk with an app-server in which everything occurs that dev-sessions relies on; and its recording.
+"""An exchange with an app-server that contains everything that dev-sessions relies on, and its recording.
 
     python tests/fakes/codex_exchange.py CODEX tests/data/codex-VERSION
 
@@ -126,7 +126,7 @@ def _born(stage: Stage, line: Line, policy: str, sandbox: str) -> str:
 
 
 def _early(line: Line, other: Line, stage: Stage) -> None:
-    """A thread that nobody has named cannot be read by others."""
+    """Other clients cannot read a thread without a name."""
     unnamed = line.ask("thread/start", cwd=stage.project)["result"]["thread"]["id"]
     other.ask("thread/resume", threadId=unnamed, excludeTurns=True)
     line.ask("thread/archive", threadId=unnamed)
@@ -209,7 +209,7 @@ def _permission(line: Line, thread: str) -> None:
 
 
 def _unreachable(stage: Stage, line: Line) -> None:
-    """A model that is not there: the real one is sent where nobody listens, the fake one is told so."""
+    """An unreachable model: the real program gets an address without a listener, the fake one a directive."""
     nowhere = {"model_providers.offline.base_url": "http://127.0.0.1:9/v1"}
     started = line.ask("thread/start", cwd=stage.project, approvalPolicy="never", config=nowhere)
     thread = str(started["result"]["thread"]["id"])

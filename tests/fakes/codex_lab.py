@@ -101,7 +101,7 @@ class CodexLab(Lab):
         return sum(line["payload"].get("type") == "task_complete" for line in self.rollout(id))
 
     def prompts(self, id: str) -> list[str]:
-        """What a person or we have said in a Codex session, in order, taken from its rollout."""
+        """All prompts of a Codex session, in order, from its rollout."""
         found = []
         for line in self.rollout(id):
             payload = line["payload"]
@@ -116,13 +116,13 @@ class CodexLab(Lab):
         return self.running("app-server")
 
     def sit_down(self, id: str) -> None:
-        """Put a person's terminal on a session; `keys` and `screen` are its keyboard and its screen."""
+        """Attach a person's terminal to a session; `keys` and `screen` are its keyboard and its screen."""
         self.tmux("new-session", "-d", "-s", f"dev-{id}", "-x", "120", "-y", "50", " ".join(self.argv("attach", id)))
         # The line below its input box, or what it shows while it works or asks.
         self.until(lambda: "gpt-5 default ·" in self.screen(id) or "esc to" in self.screen(id), "the TUI")
 
     def type(self, id: str, text: str) -> None:
-        """Type a line as the person who sat down."""
+        """Type a line as the attached person."""
         self.tmux("send-keys", "-t", f"=dev-{id}:", "-l", text)
         self.until(lambda: f"› {text}"[:60] in self.screen(id), f"{text} in the input box")
         self.keys(id, "Enter")

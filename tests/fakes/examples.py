@@ -1,4 +1,4 @@
-"""The shell examples in all that people and agents read, and those of their lines that no test runs."""
+"""The shell examples in all documents, and the lines of them that no test runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lab whose commands all go through gateways, as those of a container do.
+"""A lab whose commands all go through gateways, like those of a container.
 
 The tests of the commands that have the mark `gateway` run a second time like this: paths, streams, news, cuts, request
 ids, exit codes, and each command once. The code behind the seam is the same for both ways, and

@@ -205,7 +205,7 @@ class Lab:
         return [json.loads(line) for line in lines[:-1]]
 
     def prompts(self, id: str) -> list[str]:
-        """What a person or we have said in a Claude session, in order, taken from its transcript."""
+        """All prompts of a Claude session, in order, from its transcript."""
         found = []
         for entry in self.transcript(id):
             content = (entry.get("message") or {}).get("content")

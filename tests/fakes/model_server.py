@@ -162,7 +162,7 @@ def message_file(text: str) -> str | None:
 
 
 def is_side_request(body: dict[str, Any]) -> bool:
-    """Whether the CLI asks for itself (title, summary, probe, classifier), not for a turn."""
+    """True if the CLI makes the request for itself (title, summary, probe, classifier), not for a turn."""
     forced = (body.get("tool_choice") or {}).get("type") in ("tool", "any")
     return not body.get("tools") or forced or body.get("max_tokens", 1024) <= 16
 

@@ -1,4 +1,4 @@
-"""The same offline model in another tongue: OpenAI's Responses API, as Codex speaks it (server-sent events).
+"""The same offline model with OpenAI's Responses API, as Codex uses it (server-sent events).
 
 `model_server.py` scripts it by the same directives. What Codex has no tool for, its shell does: `read`, `write` (by
 `apply_patch`, which Codex takes for a file change) and `sha`. `ask` is `request_user_input`.
@@ -168,7 +168,7 @@ class Answer:
             self.handler.send_json({"error": error}, status)
 
     def limit(self, resets_at: int | None) -> None:
-        """What ChatGPT's service answers when the plan's usage is used up."""
+        """The answer of ChatGPT's service when the plan's limit is reached."""
         told = {} if resets_at is None else {"resets_at": resets_at}
         error = {"type": "usage_limit_reached", "message": "scripted limit", "plan_type": "plus"}
         headers = {"x-codex-primary-used-percent": "100.0", "x-codex-primary-window-minutes": "300"}

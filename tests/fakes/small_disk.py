@@ -1,4 +1,4 @@
-"""A small file system of its own for a folder, which can be filled and made read-only (Linux).
+"""A small file system for a folder, which can be filled and made read-only (Linux).
 
 It is a tmpfs in a mount namespace: nobody else sees it, and it goes with the last process in there. Root can make one,
 and whoever may make user namespaces. As a program:

@@ -1,4 +1,4 @@
-"""How much the tests try that prove more the longer they run: a little in `make test`, all of it in `make soak`.
+"""The size of the tests that prove more the longer they run: small in `make test`, full in `make soak`.
 
 A test that uses `size` has the mark `soak`, by which `make soak` finds it. One with the mark `soak(only=True)` runs
 there alone; a smaller one beside it shows the same in `make test`.

@@ -1,4 +1,4 @@
-"""Texts and values that are hard on whoever reads them: for the property tests.
+"""Difficult texts and values for the property tests.
 
 `texts()` are messages as people and programs may send them; `VALUES` and `lines()` are what damage, or another version
 of an agent, may leave where we read JSON.
@@ -47,7 +47,7 @@ def deviations(value: Any) -> Iterator[Any]:
 
 
 def lines() -> st.SearchStrategy[bytes]:
-    """Lines that are no JSON object, or no useful one: without line feeds of their own."""
+    """Lines that are not JSON objects, or not useful ones; they contain no line feeds."""
     nested = st.sampled_from([b"[", b'{"timestamp":', b'{"message":[']).map(lambda sign: sign * 5_000)
     odd = st.sampled_from(VALUES).map(lambda value: json.dumps(value).encode())
     numbers = st.sampled_from([b'{"timestamp": ' + b"9" * 5000 + b"}", b"1e999", b"-0", b"0x1", b"NaN"])

@@ -1,4 +1,4 @@
-"""The floors and rooms of the package, kept by a walk over the syntax of every module."""
+"""The layers of the package, checked in the syntax of every module."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def typing_only(name):
 
 
 def room(dotted):
-    """The room of a module of ours: its first part."""
+    """The top-level package of a module."""
     return (dotted.removeprefix("dev_sessions").lstrip(".") or "__init__").partition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""The fake app-server says what the real one has said, and holds to the same rules."""
+"""The fake app-server sends what the real one was recorded to send, and follows the same rules."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ Shape = Any
 
 
 def kind(frame: Frame, asked: str | None) -> str:
-    """What a frame is about; frames of a kind are of one shape."""
+    """The kind of a frame; all frames of a kind have the same shape."""
     if "error" in frame:
         return f"{asked}: refused"
     params = frame.get("params") or {}
@@ -122,7 +122,7 @@ def assert_like(found: Shape, recorded: list[Shape], where: str) -> None:
 
 @pytest.fixture(scope="module")
 def held() -> Iterator[tuple[list[Line], Path]]:
-    """The talk that was recorded with the real program, held with the fake one."""
+    """The recorded exchange with the real program, repeated with the fake one."""
     with tempfile.TemporaryDirectory(prefix="ds-") as folder:
         made = Server(Path(folder))
         try:
@@ -196,7 +196,7 @@ def keys(found: list[Frame], part: str, join: Callable[..., set[str]]) -> set[st
 
 
 def test_rollouts_have_recorded_lines(held: tuple[list[Line], Path]) -> None:
-    """Nothing that the real one does not write, and all that was worth keeping in the shorter recordings."""
+    """The fake one writes only lines that the real one writes, and all kinds in the shorter recordings."""
     short = [DATA / f"{name}.jsonl" for name in ("crash", "question", "permission", "turns")]
     kept, whole = lines(*short), lines(DATA / "rollout.jsonl", *short)
     written = lines(*held[1].glob("*sessions/**/rollout-*.jsonl"))

@@ -1,4 +1,4 @@
-"""Which process holds a thread."""
+"""The process that holds a thread."""
 
 from __future__ import annotations
 

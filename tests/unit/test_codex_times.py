@@ -1,4 +1,4 @@
-"""Times as Codex writes them: cut to milliseconds."""
+"""Codex's times, which are cut off at milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting old turns behind: it happens in any life of a session, and nobody can tell that it has.
+"""Compaction can happen at any time in a session, and no reader can see that it has.
 
 The same agent, the same acts: one session is compacted after each delivery, as `hand_over` does it, the other never.
 """
@@ -29,7 +29,7 @@ Walk = _properties.Session
 
 
 class Scripted:
-    """A backend whose agent's reports are facts already; its probe stands in a file."""
+    """A backend whose agent reports facts directly; its probe is in a file."""
 
     def observe(self, sessions):
         return [

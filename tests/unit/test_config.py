@@ -1,4 +1,4 @@
-"""The settings of a run, as the environment tells them."""
+"""The settings of a run, read from the environment."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_everything_ends_with_the_server(session: Session, tmux: Tmux) -> None:
 
 
 def test_a_tmux_server_that_a_process_in_a_container_names_is_not_asked(session: Session, tmux: Tmux) -> None:
-    """Its socket would be one of the host's: another server, or one that has our tmux run commands."""
+    """The socket could be another server's on the host, which could make our tmux run commands."""
     _, pane = made(tmux, "work")
     contained = session.replace(record={**session.record, "mode": "docker"})
     descendants.end_all(contained, (), (signal.SIGTERM, 5.0))

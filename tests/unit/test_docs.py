@@ -1,4 +1,4 @@
-"""The documents say what is so: commands, options, files, codes and fields that they mention are those of the code."""
+"""The documents match the code: the commands, options, files, codes and fields that they mention exist."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 
 def words(cell: str) -> set[str]:
-    """What stands in code marks in a cell."""
+    """The code words in a cell."""
     return set(re.findall(r"`([^`]+)`", cell))
 
 

@@ -1,4 +1,4 @@
-"""What the readers of the agents' logs share."""
+"""The functions that the readers of the agents' logs share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files: whole or not at all, private, and a clear word when the disk does not take them."""
+"""Files are written whole or not at all, private, and with a clear error if the disk is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway as a service: what is written, and what becomes of it where there is no user bus."""
+"""The gateway as a service: its unit file, and the error without a user bus."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_agent_of_launchd() -> None:
 
 
 class Machine:
-    """One whose service manager writes down what it is told, and fails at the words that it is given."""
+    """A machine whose service manager records its calls, and fails for the given ones."""
 
     def __init__(self, folder: Path, platform: str) -> None:
         self.log, self.failing = folder / "log", folder / "failing"

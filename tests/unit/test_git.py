@@ -118,7 +118,7 @@ MINE = ["-c", "user.name=a", "-c", "user.email=a@b"]
 
 
 def trap(folder: Path, ran: Path) -> None:
-    """What a repository can have git run: file monitor, hooks, a filter, and a program for differences."""
+    """The programs that a repository can make git run: file monitor, hooks, a filter, a diff program."""
     program = folder.parent / "trap"
     program.write_text(f"#!/bin/sh\necho $0 >>{ran}\ncat\n")
     program.chmod(0o755)

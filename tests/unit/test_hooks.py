@@ -1,4 +1,4 @@
-"""What Claude Code is told to report, and how its reports read: the command run by a real shell, recorded payloads."""
+"""Claude Code's hooks and their reports: the command run by a real shell, and recorded payloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Session ids: which are made, which are accepted."""
+"""Session ids: which are generated, and which are accepted."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""scripts/offline.py: a command that has no network but its own loopback, or is told so."""
+"""scripts/offline.py: a command without a network except its own loopback, or with a note that it has one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session has behind it: one log instead of a file each, of which nothing is lost."""
+"""The compacted past of a session: one log, with nothing lost."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_a_writer_killed_at_any_step_damages_nothing(folder, tmp_path, behind):
 
 @pytest.mark.parametrize("cut", [0, 1, 40, -30, -1, None], ids=str)
 def test_a_truncated_log_can_be_appended_to(folder, cut):
-    """What the cut took is gone; nothing else is, now or later, and no number is given twice."""
+    """Only the truncated part is lost, now and later, and no number is used twice."""
     folder.compact(2, 30.0)
     path = os.path.join(folder.path, "past.jsonl")
     content = pathlib.Path(path).read_bytes()

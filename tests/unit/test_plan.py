@@ -1,4 +1,4 @@
-"""Plans: what is read from YAML and task files, and what each broken one is refused with."""
+"""Plans from YAML and task files, and the errors for invalid ones."""
 
 from __future__ import annotations
 

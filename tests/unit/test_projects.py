@@ -1,4 +1,4 @@
-"""What a project brings along for an agent."""
+"""A project's own files for an agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session's folder and an agent's files with anything in them: every read answers, and what is whole still counts."""
+"""A session's folder and an agent's files with any content: every read answers, and valid parts still count."""
 
 from __future__ import annotations
 

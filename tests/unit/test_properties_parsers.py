@@ -1,4 +1,4 @@
-"""Whatever stands in an agent's files, reading it neither fails nor hangs, and what is well-formed still counts."""
+"""Any content of an agent's files can be read without failing or hanging, and valid parts still count."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_damage_between_the_lines_of_a_transcript(tmp_path_factory, name, damage
 
 @given(st.sampled_from(sorted(TRANSCRIPTS)), st.data())
 def test_a_transcript_cut_anywhere(tmp_path_factory, name, data):
-    """A writer that is not finished yet: what is whole is told, as it is told later."""
+    """The writer has not finished yet: complete lines are read, as they are later."""
     whole = TRANSCRIPTS[name]
     cut = data.draw(st.integers(0, len(whole)))
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"

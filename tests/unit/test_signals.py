@@ -1,4 +1,4 @@
-"""A Ctrl-C that has to wait."""
+"""A postponed Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/states.md says what the live tests check, and no more."""
+"""docs/states.md states exactly what the live tests check."""
 
 from __future__ import annotations
 

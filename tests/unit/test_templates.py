@@ -1,4 +1,4 @@
-"""Briefing templates: those that ship, those that are damaged, and what becomes of variables."""
+"""Briefing templates: shipped and invalid ones, and their variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tmux, driven for real: a private server with a shell script for a program."""
+"""Real tmux: a private server with a shell script as the program."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def tmux(environ):
 
 @pytest.fixture
 def echo(tmux, tmp_path):
-    """A session that shows and keeps what it is given: (tmux session's name, file of what it got)."""
+    """A session that shows and stores its input: (tmux session's name, file with the input)."""
     (tmp_path / "echo.py").write_text(ECHO)
     taken = tmp_path / "taken"
     name = f"echo-{tmp_path.name.replace('_', '-')[-40:]}"

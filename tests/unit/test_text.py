@@ -1,4 +1,4 @@
-"""Text of others: what is left of it for a terminal, and what YAML may hold."""
+"""Text of others: made safe for a terminal, and as YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session is doing, from acts, facts and a probe: every rule of `turns`, and every row of the state table."""
+"""The state of a session from acts, facts and a probe: every rule of `turns`, every row of the state table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIALOG = Question("dialog-5", "dialog", "Do you trust this folder?", (), 5.0)
 
 
 def message(number, created=None, **changes):
-    """Message `number`, made at `number` * 10 seconds, on its way at once, with a receipt."""
+    """Message `number`, created and attempted at `number` * 10 seconds, with a receipt."""
     created = number * 10.0 if created is None else created
     fields = {"attempted": created + 0.1, "receipt": "started", **changes}
     return Message(number, f"text {number}", "terminal", f"r{number}", created, **fields)
@@ -891,7 +891,7 @@ def test_a_dead_agent_leaves_no_turn_running(messages, facts):
 
 @st.composite
 def stories(draw):
-    """A session's life as it can happen: (messages, facts), each in the order of time."""
+    """A possible history of a session: (messages, facts), each ordered by time."""
     now, messages, facts, running, held = 1.0, [], [Fact("alive", 0.5)], None, []
     for step in draw(st.lists(st.sampled_from(["send", "end", "fail", "interrupt", "ask", "join"]), max_size=12)):
         now += draw(st.sampled_from([0.5, 3.0]))

@@ -1,4 +1,4 @@
-"""What a `wait` of many sessions reads while nothing happens, and that no change is missed for it."""
+"""What a `wait` of many sessions reads while nothing happens, and that it misses no change."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def agents():
 
 @pytest.fixture
 def waiting(tmp_path):
-    """A `wait` of many that has had its first look; each step of it is one wake."""
+    """A `wait` for many sessions that has read them once; each step is one wake-up."""
     AGENTS.__init__()
     context = Context(config.load({"DEV_SESSIONS_HOME": str(tmp_path), "HOME": str(tmp_path)}))
     texts = dict.fromkeys(("mode", "permissions", "path", "description"), "")
@@ -82,7 +82,7 @@ def waiting(tmp_path):
 
 
 def asked(steps):
-    """The sessions of which the system is asked something until the next wake; no outcome comes meanwhile."""
+    """The sessions that are visited until the next wake-up; no outcome arrives meanwhile."""
     AGENTS.asked.clear()
     assert next(steps) is None
     return set(AGENTS.asked)

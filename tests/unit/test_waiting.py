@@ -1,4 +1,4 @@
-"""One poll loop: woken by folders, files, descriptors and the ends of processes, and by nothing else."""
+"""The watcher wakes for folders, files, descriptors and ends of processes, and for nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watcher():
 
 
 def quiet(watcher):
-    """Nothing (more) is there to wake it."""
+    """Check that nothing (more) wakes it."""
     while watcher.wait(0.0):
         pass
     return not watcher.wait(0.05)

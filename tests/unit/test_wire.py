@@ -1,4 +1,4 @@
-"""What crosses a transport: requests, frames and errors come out as they went in."""
+"""Requests, frames and errors survive encoding and decoding."""
 
 from __future__ import annotations
 

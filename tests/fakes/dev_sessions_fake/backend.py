@@ -61,7 +61,7 @@ _CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "
 
 
 class BareBackend:
-    """The core verbs and nothing else: what the least able backend is."""
+    """A backend with the core verbs and no capabilities."""
 
     def check(self, environ: Mapping[str, str], environment: Mapping[str, str], permissions: str) -> None:
         Tmux(environ)
@@ -87,7 +87,7 @@ class BareBackend:
         tmux.release(_pane(session))
 
     def _see_through(self, launch: Launch, tmux: Tmux, late: bool) -> None:
-        """Deal with an agent that is not ready yet."""
+        """Wait for an agent that is not ready yet."""
         session, status = launch.session, _status(launch.session)
         if tmux.run("display-message", "-p", "-t", f"={_pane(session)}:", "#{pane_dead}", check=False).strip() != "0":
             # With its history: tmux scrolls the screen by a line to say that the pane is dead.
@@ -170,7 +170,7 @@ class BareBackend:
 
 
 class FakeBackend(BareBackend):
-    """All that a backend can do."""
+    """A backend with all capabilities."""
 
     def interrupt(self, session: Session, timeout: float) -> None:
         files.write_whole(_path(session, "interrupt"), b"")
@@ -206,7 +206,7 @@ class FakeBackend(BareBackend):
 
 
 class FakeConversation:
-    """What the agent took and what it said, by time."""
+    """The prompts and replies of the agent, by time."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -262,7 +262,7 @@ def _inbox_names(session: Session) -> list[str]:
 
 
 def _lives(session: Session) -> int:
-    """How many times the program has said that it is up."""
+    """How many times the program has reported its start."""
     return sum(fact["kind"] == "alive" for fact in _facts(session))
 
 
@@ -275,7 +275,7 @@ def _status(session: Session) -> dict[str, Any]:
 
 
 def _facts(session: Session) -> list[dict[str, Any]]:
-    """What the program said, in the order of its saying."""
+    """The program's reports, in their order."""
     return [json.loads(payload.content) for payload in sorted(session.folder.facts(), key=lambda one: one.name)]
 
 

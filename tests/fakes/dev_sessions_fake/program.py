@@ -44,7 +44,7 @@ _POINTER = "[file] "
 
 
 class Prompt(NamedTuple):
-    """What the agent was told; `inbox` names the file that it came in, `held` says that it came during a turn."""
+    """A prompt of the agent; `inbox` is the name of its file, and `held` means that it came during a turn."""
 
     text: str
     inbox: str | None
@@ -126,7 +126,7 @@ class Agent:
         time.sleep(TICK if time.monotonic() < self.said + 1.0 else SELDOM)
 
     def register(self) -> None:
-        """Tell who we are: the pid, and the system's line that tells when the process was started."""
+        """Write down the pid and the system's line with the start time of the process."""
         pid = os.getpid()
         try:
             with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
@@ -162,7 +162,7 @@ class Agent:
             self.typed.put(line.rstrip("\n"))
 
     def take(self) -> None:
-        """Take what has come in, and say so."""
+        """Take new prompts and report them."""
         for name in sorted(os.listdir(self.path("inbox"))):
             if name.endswith(".json"):
                 path = self.path("inbox", name)
@@ -197,7 +197,7 @@ class Agent:
             self.waiting.append(prompt._replace(held=True))
 
     def wake(self) -> None:
-        """Work left in the background is over: that makes a turn which nobody asked for."""
+        """Background work has ended, which begins a turn without a prompt."""
         over = next((left for left in self.background if left.child.poll() is not None), None)
         if over is not None and not self.waiting:
             self.background.remove(over)

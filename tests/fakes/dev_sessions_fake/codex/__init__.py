@@ -1,4 +1,4 @@
-r"""A stand-in for the program `codex` 0.171.0, with a script in the place of a model.
+r"""A fake of the program `codex` 0.171.0, with a script instead of a model.
 
     python -m dev_sessions_fake.codex --version
     python -m dev_sessions_fake.codex app-server --listen unix://[PATH]

@@ -1,4 +1,4 @@
-"""The command line of the stand-in, as far as anybody calls it."""
+"""The command line of the fake, as far as it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be asked of the server."""
+"""The methods of the server."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _loaded(server: Server, params: Fields) -> Thread:
 
 
 def _catch_up(thread: Thread, connection: Connection) -> None:
-    """What a new follower is told: the goal, which goes on by this, and what waits for an answer."""
+    """Send a new client the goal, which this continues, and the open requests."""
     goal, id = thread.goal, {"threadId": thread.id}
     if goal is None:
         connection.tell("thread/goal/cleared", id)

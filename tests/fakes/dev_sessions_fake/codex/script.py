@@ -1,4 +1,4 @@
-"""What a prompt tells the model to do, and ids and times as Codex writes them."""
+"""The directives in a prompt, and ids and times in Codex's form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The socket, the connections, and who is told what."""
+"""The socket, the connections, and the notices to clients."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class Server:
             act()
 
     def broadcast(self, method: str, params: Fields) -> None:
-        """What everybody is told."""
+        """Send a notice to all clients."""
         for connection in list(self.connections):
             connection.tell(method, params)
 

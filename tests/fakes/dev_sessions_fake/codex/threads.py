@@ -1,4 +1,4 @@
-"""A thread: what it was started with, its turn, its goal, who follows it."""
+"""A thread: its settings, its turn, its goal, its clients."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Thread:
     # What it says.
 
     def tell(self, method: str, **params: Any) -> None:
-        """Tell those who follow."""
+        """Send a notice to the thread's clients."""
         for connection in list(self.followers):
             connection.tell(method, {"threadId": self.id, **params})
 
