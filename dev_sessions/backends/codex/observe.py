@@ -13,7 +13,7 @@ from ...model import Fact, Probe
 from ...system import files, processes
 from ..session import Observation, Sources
 from . import paths, rollout, subagents, thread_lock, view
-from .view import Look
+from .view import Servers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 def observe(sessions: Sequence[Session]) -> list[Observation]:
     """See `base.Backend.observe`."""
-    with Look() as look:
-        return [_observe(session, look) for session in sessions]
+    with Servers() as servers:
+        return [_observe(session, servers) for session in sessions]
 
 
-def _observe(session: Session, look: Look) -> Observation:
+def _observe(session: Session, servers: Servers) -> Observation:
     now = time.time()
     if session.private.get("thread") is None:
         created = Probe(now, True, "busy", now) if session.being_created else None
@@ -40,13 +40,13 @@ def _observe(session: Session, look: Look) -> Observation:
     path = paths.rollout_path(session)
     if path is None:
         archived = paths.record_path(session)
-        facts = view.read(session, archived, look).facts if archived else [*view.past(session).facts]
+        facts = view.read(session, archived, servers).facts if archived else [*view.past(session).facts]
         return Observation(facts, Probe(now, False, detail="the thread was archived or deleted, or never written"))
-    seen = view.read(session, path, look)
+    seen = view.read(session, path, servers)
     open = seen.own.story.open
-    if open is not None and look.runner(session, seen.own) is None:
+    if open is not None and servers.runner(session, seen.own) is None:
         # The process that ran the turn wrote its end before it released the thread, so the end is there now, or never.
-        seen = view.read(session, path, look)
+        seen = view.read(session, path, servers)
         if seen.own.story.open == open and not seen.working:
             facts = _with_steered(session, seen)
             try:
@@ -58,33 +58,33 @@ def _observe(session: Session, look: Look) -> Observation:
     facts = _with_steered(session, seen)
     working = [seen.own, *seen.working] if seen.own.story.open is not None else seen.working
     if not working:
-        return Observation(facts, _at_rest(session, look, seen, facts, now))
+        return Observation(facts, _at_rest(session, servers, seen, facts, now))
     probe = Probe(now, True, "busy", max(thread.story.events[-1].at for thread in working))
-    asked = [fact for thread in working for fact in _asked(session, look, thread, seen, now)]
+    asked = [fact for thread in working for fact in _asked(session, servers, thread, seen, now)]
     if asked:
         probe = probe._replace(activity="waiting", since=max(fact.at for fact in asked))
     return Observation([*facts, *asked], probe)
 
 
-def _at_rest(session: Session, look: Look, seen: View, facts: list[Fact], now: float) -> Probe:
+def _at_rest(session: Session, servers: Servers, seen: View, facts: list[Fact], now: float) -> Probe:
     ended, story = max((fact.at for fact in facts), default=0.0), seen.own.story
     # Between two turns of a goal nothing runs for about 10 ms; after an interrupt it does not go on by itself.
     last = next((event.outcome for event in reversed(story.events) if event.kind == "ended"), "")
     active = story.goal is not None and story.goal.get("status") == "active"
-    if active and last != "interrupted" and look.pursues(session, seen.own):
+    if active and last != "interrupted" and servers.pursues(session, seen.own):
         return Probe(now, True, "busy", ended + 0.001)
     threads = [seen.own, *seen.subagents]
     left = [one for one in threads if one.story.left or one.story.scripts or (one.own and seen.scripts)]
-    return Probe(now, True, "idle", ended, background=any(look.runs_commands(session, one) for one in left))
+    return Probe(now, True, "idle", ended, background=any(servers.runs_commands(session, one) for one in left))
 
 
-def _asked(session: Session, look: Look, thread: Thread, seen: View, now: float) -> list[Fact]:
+def _asked(session: Session, servers: Servers, thread: Thread, seen: View, now: float) -> list[Fact]:
     """The open questions of a working thread. An open call may be a question, or a tool that is running."""
-    if not look.waits(session, thread):
+    if not servers.waits(session, thread):
         return []
     from . import questions
 
-    requests, calls = look.requests(session, thread.id), thread.story.calls
+    requests, calls = servers.requests(session, thread.id), thread.story.calls
     if any(one.call not in (call.id for call in calls) for one in requests):  # begun after the rollout was read
         calls = rollout.read(thread.path, thread.begin).calls
     found = [questions.question(one, calls, now) for one in requests] or [questions.of_call(thread.story.calls[-1])]

@@ -80,7 +80,7 @@ class Story(NamedTuple):
         size: the byte up to which it was read.
         goal: the last goal of the thread. A rollout does not show that it was cleared (0.169.0).
         left: the number of commands left running, without those of `scripts`. Some may have ended, since a rollout does
-            not show that they ended with their server, or at all (0.146): ask `view.Look.runs_commands`.
+            not show that they ended with their server, or at all (0.146): ask `view.Servers.runs_commands`.
         agents: the threads that it has started as its subagents.
         scripts: scripts have run commands.
     """

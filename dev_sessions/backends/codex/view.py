@@ -37,7 +37,7 @@ _WORTH = 200_000
 _TRIES = 5
 
 
-class Look:
+class Servers:
     """Asks the system and the app-servers about threads during one read. Use as a context manager.
 
     It has one connection to each server, made when first needed.
@@ -46,7 +46,7 @@ class Look:
     def __init__(self) -> None:
         self._open: dict[str, Connection | None] = {}
 
-    def __enter__(self) -> Look:
+    def __enter__(self) -> Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -176,17 +176,17 @@ class Past(NamedTuple):
     scripts: bool = False
 
 
-def read(session: Session, path: str, look: Look | None = None) -> View:
+def read(session: Session, path: str, servers: Servers | None = None) -> View:
     """Read the rollout `path` of a session's thread, and those of its subagents."""
-    if look is None:
-        with Look() as look:
-            return read(session, path, look)
+    if servers is None:
+        with Servers() as servers:
+            return read(session, path, servers)
     known = past(session)
     for _ in range(_TRIES):
         own = Thread(session.private["thread"], path, known.size, rollout.read(path, known.size), own=True)
         agents, working = [], []
         for agent in subagents.family(session.private["home"], dict(known.subagents), own.story):
-            runs = look.runner(session, agent) is not None
+            runs = servers.runner(session, agent) is not None
             if agent.story.open is not None and not runs:
                 # The process that ran it wrote its end before it released the thread.
                 agent = agent._replace(story=rollout.read(agent.path, agent.begin))
@@ -202,9 +202,9 @@ def read(session: Session, path: str, look: Look | None = None) -> View:
 
 def working(session: Session, path: str) -> list[Thread]:
     """The threads of a session in which a turn is running, its own first."""
-    with Look() as look:
-        seen = read(session, path, look)
-        return [*([seen.own] if look.runner(session, seen.own) is not None else ()), *seen.working]
+    with Servers() as servers:
+        seen = read(session, path, servers)
+        return [*([seen.own] if servers.runner(session, seen.own) is not None else ()), *seen.working]
 
 
 def client_id(session: Session, number: int) -> str:
@@ -234,8 +234,8 @@ def past(session: Session, always: bool = False) -> Past:
 
 def keep_past(session: Session, path: str) -> rollout.Story:
     """Store the content of the rollout so far, if no turn is running; returns its newest part. For writers only."""
-    with Look() as look:
-        seen = read(session, path, look)
+    with Servers() as servers:
+        seen = read(session, path, servers)
         story = seen.own.story
         # Our file has no goals and no running commands, so a thread with a goal is always read from its beginning.
         over = not seen.open and not seen.working and story.goal is None
