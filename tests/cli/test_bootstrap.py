@@ -10,7 +10,7 @@ import pytest
 from lab import ROOT, Lab
 
 SKILLS = {"delegate", "dev-sessions", "fan-out", "handoff"}
-# Installs, as npm does, an agent that only tells its version.
+# Installs, like npm, an agent that only prints its version.
 NPM = """#!/bin/sh
 echo "$@" >> "$HOME/npm.log"
 mkdir -p "$HOME/.local/bin"

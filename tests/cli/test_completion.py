@@ -28,7 +28,7 @@ class Shell:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        # The shell is the one that the command is called from: a bash here, whoever runs the tests.
+        # The shell is the one that calls the command: always a bash here.
         asked = " ".join(lab.argv("--show-completion"))
         done = subprocess.run(
             ["bash", "--norc", "-c", f"{asked}; exit $?"], env=lab.env, capture_output=True, text=True, timeout=60
@@ -181,7 +181,7 @@ def test_a_shell_does_not_run_what_others_wrote(shell: Shell, tmp_path: Path) ->
         told = lab.run(env={**env, **asked}).out
         assert re.fullmatch(r"_arguments '\*: :\(\(([\w\n .,/-]|\"[\w .-]+\"(:\"[\w .,/-]*\")?)*\)\)'\n", told), told
         assert ("the parser touch RAN" in told) == (words == "status a")
-        # zsh evaluates what it is told, and `_arguments` evaluates the list in that once more.
+        # zsh evaluates its input, and `_arguments` evaluates the list in it once more.
         for name in filter(shutil.which, ("bash", "zsh")):
             code = """_arguments() { a=${1#*'(('}; eval "a=( ${a%'))'} )"; }; eval $(cat); ls RAN"""
             done = subprocess.run([name, "-c", code], cwd=tmp_path, input=told, capture_output=True, text=True)

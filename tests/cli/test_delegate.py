@@ -74,7 +74,7 @@ def test_it_returns_when_the_subagents_have_ended(run: Commands, tmp_path: Path)
     assert run.json("status", id)["status"] == "working"
     assert run.json("status", id)["left"] == [{"kind": "agent", "text": f"cat '{gate}'"}]
     assert delegate.poll() is None
-    # A message meanwhile begins a turn of its own, which is over at once; one that is queued waits for all of it.
+    # A message sent meanwhile begins its own turn, which ends at once; a queued one waits until everything has ended.
     assert run.ok("send", id, "[[reply: aside]]") == "started (turn 2)"
     assert run.ok("wait", id, "--turn", "2") == "completed"
     assert run.ok("send", id, "[[reply: after]]", "--queue") == "queued (turn 3)"

@@ -67,7 +67,7 @@ def test_a_machine_with_one_agent_is_fine(machine: Machine) -> None:
     assert code == 0
     assert {one["check"] for one in findings} >= {"tmux", "claude", "store", "gateway", "disk", "state folder"}
     assert machine.found("codex", "note")["remedy"].startswith("npm install")
-    assert not machine.state.exists()  # a look makes nothing
+    assert not machine.state.exists()  # a read creates nothing
 
 
 def test_a_machine_without_an_agent_has_a_problem(machine: Machine) -> None:

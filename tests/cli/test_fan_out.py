@@ -127,7 +127,7 @@ def test_a_failed_branch_does_not_affect_the_others(run: Commands, task: Any) ->
     assert "## bad: failed" in done.out
     assert "used up\n\na limit of the account" in done.out
     assert "## dead: exited" in done.out
-    assert len(ids(run)) == 2  # they may be looked at
+    assert len(ids(run)) == 2  # they may be inspected
     assert all(id in done.err for id in ids(run))
     again = run("fan-out", "--resume", run_of(done))
     assert (again.code, again.out) == (5, done.out)  # nothing is tried again
@@ -481,7 +481,7 @@ def test_on_a_terminal_a_table_is_redrawn(run: Commands, task: Any) -> None:
         )
         os.close(child)
         shown = b""
-        with contextlib.suppress(OSError):  # how Linux tells the end of a terminal
+        with contextlib.suppress(OSError):  # how Linux reports the end of a terminal
             while part := screen.read(65536):
                 shown += part
         out, _ = process.communicate()

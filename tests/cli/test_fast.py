@@ -141,7 +141,7 @@ REFUSED = [
     ["LIST"],
     ["lis"],
 ]
-# What either of the two might read otherwise; whoever takes it, the answer has to be the same.
+# Forms that the two might read differently; the answer must be the same.
 ODD = [
     ["--version"],
     ["last-message", "ID", "-n", "\u0662"],

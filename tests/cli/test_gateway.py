@@ -131,7 +131,7 @@ def test_recipes(host: Host, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.md").write_text(f"[[reply: by {name}]]")
     tasks = [str(tmp_path / name) for name in ("a.md", "b.md")]
-    # A plan's folders are looked for before anything is started: those of the container.
+    # The folders of a plan, which are the container's, are checked before anything is started.
     here = {"CONTAINER_WORKSPACE": str(host.lab.project)}
     done = host.run("fan-out", *tasks, "--cli", "fake", "-p", str(host.lab.project), "--json", **here)
     assert [one["reply"] for one in done.json["branches"]] == ["by a", "by b"]
@@ -290,7 +290,7 @@ def test_status_and_stop(host: Host, tmp_path: Path) -> None:
     assert f"pid {process.pid} " in again.err
     process.kill()
     process.wait()
-    assert path.exists()  # what a dead gateway leaves is in nobody's way
+    assert path.exists()  # leftovers of a dead gateway do no harm
     process = host.serve("--socket", str(path), env=home)
     process.terminate()
     assert process.wait(30) == 0

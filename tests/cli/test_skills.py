@@ -314,7 +314,7 @@ def test_a_file_instead_of_a_folder_is_an_error_with_a_remedy(machine: Machine, 
     assert (done.code, done.out) == (1, "")
     assert "next: move it out of the way, then run the same command again" in done.err
     assert (machine.home / path).read_text() == "a file"
-    assert ("installed: " in done.err) == path.endswith("fan-out")  # what was done before is told
+    assert ("installed: " in done.err) == path.endswith("fan-out")  # it reports what was done before the error
     assert machine.skill().exists() == path.endswith("fan-out")
     value = machine.run("install-skill", "--claude", "--json").json
     assert len(value["error"]["data"]["files"]) == (2 if path.endswith("fan-out") else 0)

@@ -103,7 +103,7 @@ def test_a_reply_is_stripped_for_a_terminal_only(run: Commands) -> None:
     assert in_terminal(run, "last-message", id) == (0, "red and more\ttab reversed end\n")
     assert run.lab.ok("last-message", id) == told
     assert "red and more\ttab reversed end\n" in in_terminal(run, "logs", id)[1]
-    # JSON is the same for both: it means what was said, and steers nothing.
+    # JSON is the same for both: it keeps the text's meaning and contains no control characters.
     for words in (["last-message", id, "--json"], ["logs", id, "--json"], ["events", id]):
         code, shown = in_terminal(run, *words)
         assert (code, [sign for sign in shown if not sign.isprintable()]) == (0, ["\n"] * shown.count("\n"))

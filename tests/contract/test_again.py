@@ -129,7 +129,7 @@ def test_goal(codex: Desk, r: str) -> None:
     codex.client.goal(id, objective="[[hold: another]]")
     assert codex.client.goal(id, r, objective="[[hold: step]]") == first
     assert codex.client.goal(id, f"{r}-2", act="pause") == paused
-    now = codex.client.goal(id, r)  # a look changes nothing, and is taken again
+    now = codex.client.goal(id, r)  # a reading request changes nothing, and is repeated
     assert now is not None
     assert (now["objective"], now["status"]) == ("[[hold: another]]", "active")
     assert codex.client.goal(id, f"{r}-3", act="clear") is None

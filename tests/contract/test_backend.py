@@ -451,7 +451,7 @@ def test_launch_returns_when_the_agent_is_ready(desk: Desk) -> None:
 
 def test_a_session_being_created_differs_from_one_whose_creator_died(desk: Desk) -> None:
     session = desk.session()
-    assert desk.state(session).status == "working"  # its creator lives: it is being created
+    assert desk.state(session).status == "working"  # its creator is running: it is being created
     session.record["creator"] = {"pid": os.getpid(), "started": "another process"}
     assert desk.state(session).status == "exited"
 
@@ -1072,7 +1072,7 @@ def test_an_agent_sleeps_from_the_end_of_its_server_until_it_is_revived(desk: De
     desk.revive(cut)
     assert desk.kit.processes(cut) != before
     assert not desk.backend.sleeps(cut)
-    assert desk.backend.sleeps(rested)  # there is a server again, and it has not been told of this one
+    assert desk.backend.sleeps(rested)  # there is a new server, which has not loaded this one
     desk.revive(rested)
     assert not desk.backend.sleeps(rested)
     assert outcomes(desk.state(rested)) == [(1, "completed", "done")]
@@ -1140,7 +1140,7 @@ def test_a_goal_is_work_without_a_message_until_it_is_paused(desk: Desk) -> None
     assert paused["status"] == "paused"
     desk.until(session, lambda state: state.status == "idle")
     count = len(desk.backend.history(session, 999, False))
-    assert desk.backend.goal(session) == paused  # a look at it starts nothing
+    assert desk.backend.goal(session) == paused  # reading it starts nothing
     desk.send(session, desk.kit.reply("ours"))
     assert outcomes(desk.settled(session)) == [(1, "completed", "ours")]
     assert len(desk.backend.history(session, 999, False)) == count + 1

@@ -137,7 +137,7 @@ def test_a_sender_opens_no_more(lab: Lab, counted: Opened, pair: tuple[str, str]
     (_, new), (_, old) = (counted("send", id, "[[reply: one more]]") for id in pair)
     for id in pair:
         lab.ok("wait", id)
-    # How often it looks at the agent's reports until it has its receipt is a matter of luck.
+    # How often it reads the agent's reports until it has its receipt varies.
     sure = {"past.jsonl", "past.json", "sessions.json", "messages", "text.md", "message.json", "lock"}
     assert {name: old[name] for name in sure} == {name: new[name] for name in sure}
     assert old["past.jsonl"] <= 2

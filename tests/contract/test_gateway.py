@@ -70,7 +70,7 @@ class Served:
             try:
                 connection.sendall(content)
             except OSError:
-                pass  # it has hung up; what it said is there all the same
+                pass  # it has closed the connection; its answer is still there
             return answer(connection)
 
     def post(self, body: bytes = ASK, path: str = "/v1/call", **headers: str | None) -> tuple[int, list[Any]]:
@@ -568,7 +568,7 @@ def test_an_impostor_gets_neither_token_nor_message(lie: str) -> None:
         assert TOKEN.encode() not in got
         assert b"secret" not in got
         assert b"Authorization" not in got
-        assert got.count(b"\r\n\r\n") == 1  # and nothing behind it
+        assert got.count(b"\r\n\r\n") == 1  # and nothing after it
 
 
 def test_without_a_token_nothing_is_sent(served: Served) -> None:
@@ -621,7 +621,7 @@ def test_the_gateway_must_prove_itself_again_after_a_lost_connection(service: Ec
     assert frames[-1] == Frame("result", {"op": "wait", "number": 2})
 
 
-# Paths, with the real service behind it.
+# Paths, with the real service.
 
 
 @pytest.fixture

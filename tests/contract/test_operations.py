@@ -126,7 +126,7 @@ def test_an_invalid_parameter_is_named_and_nothing_is_done(transport: Any, op: s
         assert error.code == "usage", (op, params, error.message)
         assert error.data.get("next"), error.message
         assert len(error.message) < 2000
-        # What JSON has no word for is refused on the near side of a wire; the courier is not known on the far side.
+        # The client refuses what JSON cannot express; the courier does not exist for remote callers.
         far = not near and ("not JSON" in error.message or op == "courier" or "HOST_PATH" in error.message)
         assert far or (name in error.message and error.message.startswith(f"{op}: ")), (op, params, error.message)
 
@@ -192,7 +192,7 @@ def test_the_verbs_of_the_client_take_the_declared_parameters(op: str) -> None:
     assert given.keys() == declared.keys()
     for name, parameter in given.items():
         required = parameter.default is inspect.Parameter.empty
-        # The client's own: permissions, path, and a text that may be None but is to be said.
+        # The client's own rules: permissions, path, and a text that may be None but must be given.
         if (op, name) in (("create", "permissions"), ("create", "path"), ("send", "text")):
             continue
         assert required == declared[name].required, name

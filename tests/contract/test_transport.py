@@ -166,7 +166,7 @@ def test_events_come_in_order_and_before_the_final_frame(over: Make) -> None:
         Frame("result", [1]),
     ]
     frames = list(over(Scripted(lambda request: iter(script))).handle(Request("x", {}, "r")))
-    told = [frame for frame in frames if frame.kind != "alive"]  # of signs of life, a transport may leave some out
+    told = [frame for frame in frames if frame.kind != "alive"]  # a transport may omit keep-alives
     assert told == [script[0], *script[2:]]
     assert [frame.final for frame in told] == [False, False, True]
 
@@ -230,7 +230,7 @@ def test_every_error_has_its_own_code() -> None:
     assert len(set(codes)) == len(codes) >= 14
 
 
-# The real service behind it.
+# With the real service.
 
 
 def final(frames: Iterator[Frame]) -> Frame:

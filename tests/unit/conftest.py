@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, configuration, settings
 from soak import size
 
-# Hypothesis keeps a table of Unicode; else it would stand in the working folder.
+# Hypothesis writes a table of Unicode, by default into the working folder.
 configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"dev-sessions-hypothesis-{os.getuid()}")
 settings.register_profile(
     "unit",

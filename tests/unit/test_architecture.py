@@ -20,7 +20,7 @@ MODULES = {
 MODULES["__init__"] = ROOT / "__init__.py"
 TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MODULES.items()}
 
-# A room may use rooms of lower floors only; within one floor, what is said here.
+# A package may import only from lower layers, and within its own layer only what is listed here.
 FLOORS = [
     {
         "__init__",
@@ -90,7 +90,7 @@ ONLY = {
 # The composition root hands `cli` its client; it is imported when a command runs.
 UPWARD = {("cli", "app"), ("__main__", "cli")}
 
-# A module that stands in one room only.
+# Libraries that only one package may import.
 ONE_ROOM = {
     "filelock": {"system.locks"},
     "pexpect": {"terminal.screen"},
@@ -256,7 +256,7 @@ def test_in_the_command_line_only_one_module_writes():
 
 
 def test_nothing_sleeps():
-    # No event tells that a machine elsewhere is back.
+    # There is no event for a machine elsewhere that is back.
     asleep = [name for name in MODULES if name != "transport.http"]
     found = [(name, line) for name in asleep for _, line in uses(name, {"time.sleep", "sleep", "asyncio.sleep"})]
     assert found == []

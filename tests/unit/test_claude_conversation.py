@@ -121,7 +121,7 @@ def test_the_first_lines_may_stand_in_any_order(data: st.DataObject) -> None:
         assert told(shuffled) == told(source)
 
 
-# Who said it.
+# The author of the text.
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_texts_that_go_by_file(text):
 
 @pytest.mark.parametrize("end", [" ", "\n", "\n\n", " \n ", "\t", "\r\n"])
 def test_blanks_at_the_end_do_not_matter(end):
-    # Claude trims them, so that a receipt could not be told from another.
+    # Claude trims them, so two receipts would look the same.
     assert deliver.wire(f"hello{end}", PATH) == ("terminal", "hello")
 
 

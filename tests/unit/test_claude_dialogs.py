@@ -126,7 +126,7 @@ def test_an_empty_box_holds_no_message(name):
     ],
 )
 def test_claudes_suggestion_in_the_box_differs_from_a_draft(name, claudes):
-    # "Press up to edit queued messages" stands there, dim, while Claude holds some.
+    # The box shows "Press up to edit queued messages", dimmed, while Claude holds some.
     assert dialogs.only_placeholder(screen(f"{name}.styled")) == claudes
 
 
@@ -137,7 +137,7 @@ def test_the_hint_on_queued_messages_is_not_a_text(name):
 
 @of_each_version
 def test_a_box_in_shell_mode_is_not_empty(version):
-    # Whatever is typed behind "!" runs in a shell.
+    # Text after "!" runs in a shell.
     box = dialogs.input_box(screen(f"{version}/box-shell"))
     assert box != dialogs.input_box(screen(f"{version}/box-empty"))
     assert not dialogs.holds(box, "make clean")
@@ -246,7 +246,7 @@ def test_other_screens_hold_nothing(text):
 
 @of_each_version
 def test_the_box_of_a_message_without_letters(version):
-    # Nothing of it can be compared; that something stands in the box has to do.
+    # The text cannot be compared; it must be enough that the box is not empty.
     shown = screen(f"{version}/box-one-line").replace("fix the parser, please", "✓ ✓")
     assert dialogs.holds(dialogs.input_box(shown), "✓ ✓")
     assert not dialogs.holds(dialogs.input_box(screen(f"{version}/box-empty")), "✓ ✓")

@@ -116,7 +116,7 @@ def test_calls_with_the_same_input_are_counted(desk: Desk) -> None:
         desk.ask(name, "the same")
     assert desk.open("waiting") == "a b c"
     desk.through("b")
-    desk.result("c")  # which of the calls a question is about is not told
+    desk.result("c")  # a question does not name its call
     assert desk.open("waiting") == "a c"
     desk.result("a")
     assert desk.open("waiting") == "c"

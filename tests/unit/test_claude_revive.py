@@ -51,7 +51,7 @@ def test_an_agent_does_not_start_if_a_link_has_replaced_the_folder(session, tmp_
     for folder in (other / "work", checked):
         folder.mkdir(parents=True)
     script = starting.write_script(launch(session, {"PATH": os.defpath}, str(checked)), "/bin/pwd", (), False)
-    # Where it stands, and no other word: Claude's options are none of pwd's.
+    # Only the program, since pwd does not have Claude's options.
     with open(script, encoding="utf-8") as file:
         lines = file.read().replace("exec /bin/pwd ", "exec /bin/pwd -P # ")
     with open(script, "w", encoding="utf-8") as file:
@@ -84,7 +84,7 @@ def test_the_program_is_the_former_one_unless_the_caller_names_one(session, tmp_
     dead = session.replace(record={**session.record, "backend": {"program": before}}, environ=environ)
     assert starting.program_again(dead) == before
     assert starting.program_again(dead.replace(environ={**environ, "DEV_SESSIONS_CLAUDE": named})) == named
-    os.unlink(before)  # its release was removed meanwhile
+    os.unlink(before)  # its release has been removed
     assert starting.program_again(dead) == found
 
 

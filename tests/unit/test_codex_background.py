@@ -50,7 +50,7 @@ def test_a_command_is_left_until_its_end_is_written_down() -> None:
 def test_a_command_that_was_waited_for_is_not_left() -> None:
     exited = "Chunk ID: 1\nWall time: 0.1 seconds\nProcess exited with code 0\nOutput:\nout\n"
     assert counts(output(exited), over("1"), ENDED) == (0, 0)
-    again = [output(running("8")), output(running("8")), over("8")]  # looked at, then waited for
+    again = [output(running("8")), output(running("8")), over("8")]  # polled, then waited for
     assert counts(*again, ENDED) == (0, 0)
 
 

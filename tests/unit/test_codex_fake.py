@@ -19,7 +19,7 @@ import pytest
 from codex_exchange import Frame, Line
 
 DATA = Path(__file__).parents[1] / "data" / "codex-0.171.0"
-# What the real one says besides, and nobody of ours reads.
+# Other notices of the real one, which we do not read.
 LEFT_OUT = {
     "warning",
     "account/rateLimits/updated",

@@ -93,7 +93,7 @@ def ends(whole: Whole) -> list[tuple[str | None, float, str, str]]:
         ([Span(1.5, 4.0)], (4.0, "completed")),
         ([Span(1.5, 4.0), Span(1.6, 3.0)], (4.0, "completed")),
         ([Span(1.5, 4.0), Span(3.5, 6.0)], (6.0, "completed")),  # started by the other
-        ([Span(1.5, 4.0), Span(5.0, 6.0)], (4.0, "completed")),  # by nobody of this turn
+        ([Span(1.5, 4.0), Span(5.0, 6.0)], (4.0, "completed")),  # not by this turn
         ([Span(1.5, 4.0, interrupted=True)], (4.0, "interrupted")),
         ([Span(1.5, 1.8, interrupted=True)], (2.0, "completed")),  # by the agent itself
         ([Span(1.5, 3.0, interrupted=True), Span(1.6, 4.0)], (4.0, "completed")),

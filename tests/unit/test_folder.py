@@ -114,7 +114,7 @@ def test_damaged_acts_are_ignored(folder, content):
     for act in ("attempt", "receipt"):
         with open(os.path.join(folder.message_path(1), f"{act}.json"), "wb") as file:
             file.write(content)
-    # A note that was begun tells that much: the message may have reached the agent since it was made.
+    # A partial note shows that the message may have reached the agent since the note was begun.
     assert (folder.message(1).attempted, folder.message(1).receipt) == (10.0, None)
 
 

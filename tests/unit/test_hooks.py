@@ -98,7 +98,7 @@ def test_a_missing_folder_does_no_harm(tmp_path):
 
 
 def test_a_full_disk_does_no_harm_and_leaves_no_partial_file(tmp_path):
-    # A limit on the size of files stands for the disk that is full.
+    # A limit on the size of files simulates the full disk.
     command = f"ulimit -f 1; {hooks.settings(str(tmp_path), '/nowhere')['Stop'][0]['hooks'][0]['command']}"
     done = subprocess.run(["/bin/sh", "-c", command], input=b"x" * 100_000, capture_output=True, timeout=20)
     assert (done.returncode, done.stdout) == (0, b"")
@@ -411,7 +411,9 @@ def woken(pipe, word):
 def test_a_question_gets_the_answer_beside_its_pipe(waiting):
     process, pipe, _ = waiting
     pipe.with_name(f"{pipe.name}.json").write_text('{"yes": 1}')
-    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # whoever opens the pipe and dies does not end the waiting
+    os.close(
+        os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    )  # a process that opens the pipe and dies does not end the waiting
     assert process.poll() is None
     woken(pipe, b"answered\n")
     assert process.stdout.read() == b'{"yes": 1}'

@@ -36,7 +36,7 @@ def test_outward(workspace: Path) -> None:
     ):
         assert outward(paths, path) == there
     assert paths.outward(Request("list", {}, "r")).params == {}
-    assert outward(paths, "") == ""  # the service has a word for that
+    assert outward(paths, "") == ""  # the service has an error for that
 
 
 def test_paths_outside_the_workspace_are_refused(workspace: Path, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_homeward() -> None:
     found = paths.homeward(Frame("result", records)).value
     assert [one["path"] for one in found] == ["/workspace", "/workspace/sub", "/srv/w2", "/etc", None]
     said = {"text": "see /srv/w/a", "reply": "/srv/w", "turns": [{"reply": "/srv/w"}]}
-    assert paths.homeward(Frame("result", said)).value == said  # what an agent said is nobody's to change
+    assert paths.homeward(Frame("result", said)).value == said  # an agent's text is never changed
 
 
 def test_errors_and_notes_name_the_containers_paths() -> None:

@@ -49,17 +49,17 @@ class Agent:
         self.subagents = {}  # those that run: whether an end has listed them
         self.started = 0
         self.fresh = set()  # those that the running turn has started
-        self.ended = []  # those whose end it was not told yet
+        self.ended = []  # those whose end was not reported to it yet
         self.wakes = set()  # those whose end began the running turn
-        self.told = set()  # those whose end it was told in the running turn
+        self.told = set()  # those whose end was reported to it in the running turn
         self.known = set()  # or ever
         self.waiting = []  # [prompts, the subagents that hold off their end]
-        self.left = []  # those of whose subagents nothing will be told: (one of them, its answer, since when)
+        self.left = []  # those whose subagents will not be reported: (one of them, its answer, since when)
         self.held = []  # prompts, each (our number or None, text)
         self.asking = False
         self.subagents_ask = []  # ids of questions
         self.word_due_by = 0.0
-        self.cut = []  # what its last end has cut
+        self.cut = []  # the prompts that its last end interrupted
         self.answers = {}  # our number -> (state, reply): what really became of it
 
     def say(self, kind, now, **more):
@@ -167,7 +167,7 @@ class Agent:
         if told or self.held:
             self.say("ended", now, prompt=prompt, outcome=INTERRUPTED)
         self._answer(prompts, (INTERRUPTED, None))
-        self.subagents = dict.fromkeys(self.subagents, True)  # those that it started are nobody's now
+        self.subagents = dict.fromkeys(self.subagents, True)  # the ones that it started belong to no turn now
         for one in [one for one in self.waiting if one[1] <= self.known]:
             self._answer(one[0], (INTERRUPTED, None))
             self.waiting.remove(one)
@@ -461,7 +461,7 @@ class Session(RuleBasedStateMachine):
 
     def a_busy_agent_is_not_called_idle(self):
         agent = self.agent
-        # Nothing tells of the subagents of a turn that was interrupted, but for its word.
+        # Only its status shows the subagents of an interrupted turn.
         due = {name for one in agent.waiting for name in one[1]} & set(agent.ended)
         if agent.running or agent.subagents or due:
             asks = agent.asking or agent.subagents_ask
@@ -522,7 +522,7 @@ class Session(RuleBasedStateMachine):
                 elif turn.number in self.lost:
                     assert turn.state in (FAILED, EXITED)
                 elif (known := answers.get(turn.number)) is not None:
-                    # Nothing tells of an interrupt before the first word, if the agent has died since.
+                    # Nothing shows an interrupt before the first output if the agent has died since.
                     silent = (INTERRUPTED, EXITED) if known[0] in (INTERRUPTED, EXITED) else ()
                     assert turn.state in (known[0], *silent), turn
 

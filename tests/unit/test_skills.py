@@ -16,7 +16,7 @@ from dev_sessions.cli import input
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "skills").glob("*/*/SKILL.md"))
 NAMES = {"dev-sessions", "delegate", "handoff", "fan-out"}
-# Commands that the skills tell of and that are not in this tree yet. To be emptied, and then removed.
+# Commands in the skills that do not exist yet. To be emptied, then removed.
 NOT_HERE_YET: set[str] = set()
 
 COMMANDS = typer.main.get_command(input.app).commands  # type: ignore[attr-defined]

@@ -131,7 +131,7 @@ def stored(tmux, folder, texts):
     """Put texts into a tmux buffer by a file of commands, and read them from there."""
     script, out = Path(folder) / "set.tmux", Path(folder) / "out"
     out.write_bytes(b"")
-    # The rows of the file are told apart by a sign that no text has; an empty buffer cannot be.
+    # A character that no text contains separates the rows of the file; an empty buffer is impossible.
     script.write_text(
         "".join(
             f"set-buffer -b t -- {quoted(text + chr(1))}\nsave-buffer -a -b t {quoted(str(out))}\n" for text in texts

@@ -462,7 +462,7 @@ def test_an_unfinished_line_is_not_a_reply(tmp_path):
 
 
 def test_the_first_reply_of_a_cut_transcript_counts(tmp_path):
-    # Claude may have cut the beginning off (a compaction): no prompt stands before the text.
+    # Claude may have removed the beginning (a compaction): there is no prompt before the text.
     found = conversation.written_replies(write(tmp_path, assistant("one"), user("b"), assistant("two", id="m2")), 9)
     assert [(entry.text, entry.prompt) for entry in found] == [("one", None), ("two", "p1")]
 

@@ -673,7 +673,7 @@ def test_a_persons_turn_that_was_stopped_is_the_last_one():
     facts = [Fact("accepted", 10, text="a person's", prompt="p1")]
     found = reduce([], facts, idle(12)).last
     assert (found.number, found.state, found.began) == (0, INTERRUPTED, 10)
-    # That the end of it is told anew, as another turn begins, makes it no other turn.
+    # A second report of its end, when another turn begins, does not make it another turn.
     again = reduce([], [*facts, Fact("accepted", 40, text="another", prompt="p2")], busy(40)).last
     assert (again.began, again.prompt) == (found.began, found.prompt)
 
@@ -759,7 +759,7 @@ def test_a_queued_message_is_not_bound_before_its_attempt():
 
 
 def test_an_interrupt_that_the_next_prompt_reveals_is_not_in_its_batch():
-    # Esc before any output leaves no word anywhere; the turn was over when the next message was made.
+    # Esc before any output is not recorded; the turn had ended when the next message was created.
     before = reduce([ONE, message(2, receipt=None)], [TOOK], idle(12, 20.1))
     after = reduce([ONE, TWO], [TOOK, accepted(2, 20.3, "p2"), ended(25, "p2")], idle(25))
     assert [turn.number for turn in batch(before.turns)] == [2]
