@@ -17,7 +17,7 @@ def main() -> None:
     if sys.getfilesystemencoding() != "utf-8" and "utf8" not in sys._xoptions:
         _begin_again_in_utf8()
     sys.unraisablehook = _unraisable
-    gc.set_threshold(100_000)  # a command is over before its garbage is worth looking for
+    gc.set_threshold(100_000)  # a command ends before it is worth collecting its garbage
     try:
         from .cli import run
 
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _begin_again_in_utf8() -> NoReturn:
-    """Read words, paths and variables as UTF-8 in any locale: everything that we keep is UTF-8.
+    """Read arguments, paths and variables as UTF-8 in any locale, since everything that we store is UTF-8.
 
     With an option, which no child inherits; an agent would inherit the variable PYTHONUTF8.
     """

@@ -121,7 +121,7 @@ class Client:
         outcome = self.wait([id], turn=receipt["turn"], timeout=timeout)[0]
         if outcome["outcome"] == "timeout":
             raise TimedOut(
-                f"{id} has not finished turn {receipt['turn']} within {timeout:g} s; it goes on",
+                f"{id} did not finish turn {receipt['turn']} within {timeout:g} s; it goes on",
                 next=f"dev-sessions wait {id}",
                 session=id,
                 turn=receipt["turn"],
@@ -141,7 +141,7 @@ class Client:
         return texts
 
     def status(self, id: str) -> Json:
-        """What a session is doing."""
+        """The status of a session, its question and its background work. See `service.status.status`."""
         return self._call("status", locals())
 
     def pending(self, *, group: str | None = None) -> Rows:
@@ -175,7 +175,7 @@ class Client:
         return self._call("interrupt", locals())
 
     def revive(self, ids: Sequence[str] | None = None, all: bool = False, request_id: str | None = None) -> Rows:
-        """Start agents that have exited again. See `service.revive.revive`."""
+        """Restart agents that have exited. See `service.revive.revive`."""
         return self._rows("revive", locals())
 
     def goal(
@@ -200,11 +200,11 @@ class Client:
         group: str | None = None,
         older_than: str | None = None,
     ) -> Rows:
-        """End sessions, agents and records. See `service.kill.kill`."""
+        """End agents and archive their sessions. See `service.kill.kill`."""
         return self._rows("kill", locals())
 
     def logs(self, id: str, follow: bool = False) -> Iterator[Json]:
-        """The entries of a session's conversation as they are read, oldest first. See `service.logs.logs`."""
+        """The entries of a session's conversation, oldest first. See `service.logs.logs`."""
         return self._stream("logs", locals())
 
     def events(self, ids: Sequence[str] | None = None, follow: bool = False) -> Iterator[Json]:
@@ -216,15 +216,15 @@ class Client:
         return self._call("inspect", locals())
 
     def names(self) -> Rows:
-        """Id, description and group of every session, without looking at their agents."""
+        """Id, description and group of every session, without reading their agents' state."""
         return self._rows("names", locals())
 
     def attach(self, id: str) -> Json:
-        """The command that puts a terminal on a session."""
+        """The command that connects a terminal to a session."""
         return self._call("attach", locals())
 
     def courier(self, id: str) -> Json:
-        """Deliver what is queued for a session. Called by the detached courier process."""
+        """Deliver the queued messages of a session. Called by the detached courier process."""
         return self._call("courier", locals())
 
     # The arguments of a verb are its operation's parameters: each verb passes its `locals()`.
@@ -269,7 +269,7 @@ class Client:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A collection as JSON has it: a list or an object. Anything else, also a single text, is passed on and refused."""
+    """A collection as a JSON list or object. Anything else, such as a single text, is passed on and then refused."""
     if name in ("ids", "choose") and hasattr(value, "__iter__") and not isinstance(value, str):
         return [*value]
     return dict(value) if name == "env" and hasattr(value, "keys") else value

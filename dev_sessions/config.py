@@ -169,7 +169,7 @@ def git_environment() -> dict[str, str]:
 
 
 def gateway_wanted(env: Mapping[str, str]) -> bool:
-    """True if the environment asks that commands run on a host behind a gateway.
+    """True if the environment says that commands run on a host, through a gateway.
 
     `IS_SANDBOX` alone does not: it is Claude's own variable (it lets root skip permissions).
     """
@@ -189,7 +189,7 @@ class Gateway(NamedTuple):
         token: its token (`DEV_SESSIONS_GATEWAY_TOKEN`, or the content of `..._TOKEN_FILE`), or None.
         workspace: the container's folder that it shares with the host (`CONTAINER_WORKSPACE`).
         host_path: the same folder on the host (`HOST_PATH`), or None.
-        patience: seconds to wait for a connection that was cut (`DEV_SESSIONS_GATEWAY_PATIENCE`, 30).
+        patience: seconds to wait for a lost connection to come back (`DEV_SESSIONS_GATEWAY_PATIENCE`, 30).
     """
 
     url: str
@@ -275,7 +275,7 @@ def _token(env: Mapping[str, str]) -> str | None:
 
 
 def is_true(value: str | None) -> bool:
-    """True for the usual words for yes."""
+    """True for "1", "true", "yes" and "on"."""
     return (value or "").strip().lower() in _TRUE
 
 

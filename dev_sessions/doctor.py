@@ -66,7 +66,7 @@ def examine(environ: Mapping[str, str], cwd: str, sessions: Callable[[], list[di
         except DevSessionsError as error:
             found.append(Finding(name, "problem", error.message, error.data.get("next")))
         except OSError as error:
-            text = f"cannot look at {error.filename or name}: {error.strerror}"
+            text = f"cannot read {error.filename or name}: {error.strerror}"
             found.append(Finding(name, "problem", text, "make it readable for you"))
     return found
 
@@ -196,7 +196,7 @@ def _store(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _sessions(environ: Mapping[str, str], listed: Callable[[], list[dict[str, Any]]]) -> Iterator[Finding]:
-    """Records without an agent, agents without a record, worktrees and sockets that nobody uses."""
+    """Records without an agent, agents without a record, and unused worktrees and sockets."""
     known = listed()
     gone = [str(session["id"]) for session in known if session["status"] == "exited"]
     if gone:
@@ -213,7 +213,7 @@ def _sessions(environ: Mapping[str, str], listed: Callable[[], list[dict[str, An
                 yield Finding("sessions", "note", text, remedy)
     for program in skills.programs_here(environ):
         if path := program.stale_socket(environ):
-            text = f"nobody listens on the socket {path}; the next {program.name} session replaces it"
+            text = f"nothing listens on the socket {path}; the next {program.name} session replaces it"
             yield Finding(f"{program.name} socket", "note", text)
 
 

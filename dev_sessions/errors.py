@@ -106,7 +106,7 @@ class ProtocolError(DevSessionsError):
 
 
 def unexpected(error: Exception) -> DevSessionsError:
-    """The error for an exception that nobody expected."""
+    """The error for an unexpected exception."""
     return DevSessionsError(
         f"unexpected {type(error).__name__}: {error}",
         next="the same command with DEV_SESSIONS_DEBUG=1 shows where; please report it",

@@ -68,7 +68,7 @@ def add_worktree(top: str, path: str, branches: Sequence[str], commit: str) -> t
         The name that git accepted, and the output of a hook that failed after the checkout, or None.
 
     Raises:
-        DevSessionsError: git refuses, in its own words; nothing is left then.
+        DevSessionsError: git refuses; the message quotes git, and nothing is left.
     """
     shared = _asked(top, "rev-parse", "--git-common-dir")
     if shared is None:

@@ -35,14 +35,14 @@ _MOST = 1_000_000  # bytes; our files have a few thousand
 
 
 class Change(NamedTuple):
-    """What was done to one file, or would be.
+    """A change to one file, made or planned.
 
     Attributes:
-        agent, skill: whose copy of which skill it is.
+        agent, skill: the agent and the skill that the file belongs to.
         act: "installed", "updated", "unchanged", "kept" (edited), "foreign" (kept, since it is not ours), "replaced"
             (edited; `backup` has the edit), "removed", or "absent".
         diff: from the file to this version's copy.
-        backup: where the edited file went.
+        backup: the path of the backup of the edited file.
     """
 
     agent: str
@@ -72,7 +72,7 @@ def programs_here(environ: Mapping[str, str]) -> list[Program]:
 
 
 def chosen(names: Iterable[str], environ: Mapping[str, str]) -> tuple[list[Program], bool]:
-    """The agents named, else those of this machine, else Claude; and whether none was found."""
+    """The named agents, or else those on this machine, or else Claude; and True if none was named or found."""
     wanted = [program for program in own_programs() if program.name in set(names)]
     if wanted:
         return wanted, False
@@ -94,7 +94,7 @@ def names(agent: str) -> list[str]:
 
 
 def show(name: str, agent: str) -> str:
-    """The skill's text as this version has it.
+    """The text of a skill in this version.
 
     Raises:
         UsageError: there is no such skill.
@@ -135,16 +135,16 @@ def version_of(folder: str) -> str | None:
 
 
 def apply(program: Program, into: str, version: str, wishes: Wishes, project: str | None = None) -> Iterator[Change]:
-    """Bring the skills below the folder `into` to this version, or remove them; other skills are not touched.
+    """Update the skills below the folder `into` to this version, or remove them; other skills are not touched.
 
-    Only one process does so at a time.
+    Only one process at a time does this.
 
     Args:
         project: the folder that must hold everything that is read and written; None: links may lead anywhere.
 
     Raises:
-        DevSessionsError: a file cannot be read or written, and what came before it is done; or, before anything is
-            done, a link leads out of the project.
+        DevSessionsError: a file cannot be read or written (the changes before it were made), or a link leads out of
+            the project (no changes were made).
     """
     release = None
     try:
@@ -168,7 +168,7 @@ def apply(program: Program, into: str, version: str, wishes: Wishes, project: st
 
 
 def _refuse_outside(path: str, project: str | None) -> None:
-    """Raise if a path leads out of the project, whichever part of it is a link."""
+    """Raise an error if a path leads out of the project, through a link in any part of it."""
     if project is None:
         return
     real, root = os.path.realpath(path), os.path.realpath(project)
@@ -222,7 +222,7 @@ class _Skill:
         for change in changes:
             self._carry_out(change)
         if not wishes.uninstall:
-            # An edited file keeps the digest of what it was made from; it is still an edit next time.
+            # An edited file keeps its original digest, so it still counts as edited next time.
             kept = {change.path for change in changes if change.act == "kept"}
             final = {path: [_digest(new)] for path, new in wanted.items()}
             final |= {path: self.ours.get(path, []) for path in paths if self._full(path) in kept}
@@ -248,7 +248,7 @@ class _Skill:
         return os.path.join(self.folder, path)
 
     def _change(self, path: str, new: bytes | None, force: bool) -> Change:
-        """What has to be done so that the file at `path` has the content `new`; None: so that there is none."""
+        """The change that gives the file at `path` the content `new`; None: that removes it."""
         full, diff, backup = self._full(path), "", None
         if new is None and not self._own(os.path.dirname(path)):
             return Change(self.agent, self.name, full, "absent")
@@ -276,7 +276,7 @@ class _Skill:
         elif change.act == "removed":
             files.remove(change.path)
         if change.act in ("installed", "updated", "replaced"):
-            # A link of somebody who keeps such files elsewhere remains one.
+            # If the file is a user's link to another place, it stays a link.
             _write(os.path.realpath(change.path), self.wanted[os.path.relpath(change.path, self.folder)])
 
     def _stamp(self, version: str, known: dict[str, list[str]]) -> None:
@@ -294,7 +294,7 @@ def _write(path: str, content: bytes) -> None:
 
 
 def _digests(stamp: Any) -> dict[str, list[str]]:
-    """The digests in a stamp, by path. It may come with a project of others: paths out of its folder are left out."""
+    """The digests in a stamp, by path. A project's stamp is not trusted: paths outside its folder are omitted."""
     known = stamp.get("files") if isinstance(stamp, dict) else None
     return {
         path: digests

@@ -1,1 +1,1 @@
-"""How to hold a program with a terminal interface in tmux. Knows no agent."""
+"""Runs a program with a terminal interface in tmux. Does not know the agents."""

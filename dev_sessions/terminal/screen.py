@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .tmux import Tmux
 
 _BLOCK = re.compile(rb"%begin (\d+ \d+) 1\r?\n(.*?)%(end|error) \1 1\r?\n", re.DOTALL)
-# The client takes commands before that, but only then it is attached and gets `%output`.
+# The client accepts commands before this line, but only after it is it attached and gets `%output`.
 _ATTACHED = re.compile(rb"%session-changed (\$\d+) [^\n]*\n")
 _ANSWER_SECONDS = 10.0
 _NEEDED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TMUX_TMPDIR")
@@ -58,7 +58,7 @@ class Screen:
 
     def _attach(self, session: str) -> None:
         argv = self._tmux.command("-u", "-N", "-C", "attach-session", "-E", "-t", session, "-f", "ignore-size")
-        # A small environment to introduce itself with (see `tmux`), without TMUX: else tmux would refuse to nest.
+        # Only the variables that the client needs (see `tmux`), without TMUX: otherwise tmux would refuse to nest.
         environ = {name: value for name, value in self._tmux.environ.items() if name in _NEEDED}
         options: dict[str, Any] = {"echo": False, "timeout": _ANSWER_SECONDS, "maxread": 65536}
         self._client = pexpect.spawn(argv[0], argv[1:], env={**environ, "TERM": "dumb"}, **options)
@@ -104,7 +104,7 @@ class Screen:
         try:
             self._client.close(force=True)
         except pexpect.ExceptionPexpect:
-            pass  # it was sent SIGKILL; a busy machine takes its time
+            pass  # SIGKILL was sent; on a busy machine the end takes a while
 
     def command(self, line: str) -> str:
         """Run one tmux command on this connection and return what it printed.
@@ -152,7 +152,7 @@ class Screen:
     def _let_keys_through(self) -> None:
         """Leave modes in which keys do not reach the program: a person may have scrolled, or opened the clock.
 
-        `-q` leaves all modes (tmux 3.2 and newer). A pane whose input is off (`select-pane -d`) gets it on again.
+        `-q` leaves all modes (tmux 3.2 and newer). If the pane's input was disabled (`select-pane -d`), it is enabled.
         """
         if self._ask("#{pane_in_mode}#{pane_input_off}") == "00":
             return
@@ -184,8 +184,8 @@ class Screen:
         with open(script, "w", encoding="utf-8", newline="") as file:
             for piece in pieces:
                 file.write(f"set-buffer -b {buffer} -- {quoted(piece)}\npaste-buffer -p -d -b {buffer} -t {target}\n")
-        # Each command of the file answers with a block, and fewer of them run if one fails: a mark after them shows
-        # that all have run.
+        # Each command of the file answers with a block, but after a failure the others do not run. So a mark follows,
+        # which shows that all blocks have arrived.
         mark = f"{buffer}-{id(pieces)}"
         literal = re.sub(r"([\\*?\[\]{}])", r"\\\1", script)  # source-file takes patterns
         self._send(f"source-file {quoted(literal)}")

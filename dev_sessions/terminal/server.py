@@ -1,6 +1,6 @@
-"""Why a tmux server cannot be reached: its socket was removed, or its version differs from the client's.
+"""Finds out why a tmux server cannot be reached: its socket was removed, or its version differs from the client's.
 
-Asked only after a command has failed, or when a socket is missing (Linux: the kernel's list of sockets, and `/proc`).
+Used only after a command has failed, or when a socket is missing (Linux: the kernel's list of sockets, and `/proc`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def listener(tmux: Tmux) -> int | None:
 
 
 def removed(tmux: Tmux, reached: int | None) -> TmuxError | None:
-    """The error for a running server whose socket was removed, with the signal that makes the socket again.
+    """The error for a running server whose socket was removed, with the signal that makes it create the socket again.
 
     Args:
         reached: the process that answers on the socket, if there is one.
@@ -53,12 +53,12 @@ def removed(tmux: Tmux, reached: int | None) -> TmuxError | None:
     return TmuxError(
         f"the socket {path} was removed (by a cleaner of temporary files?); its tmux server still runs, with its "
         f"sessions, as process {lost[0]}",
-        next=f"{made}kill -USR1 {lost[0]} makes the socket again; then repeat the command",
+        next=f"{made}kill -USR1 {lost[0]} creates the socket again; then repeat the command",
     )
 
 
 def mismatched(tmux: Tmux, pid: int | None) -> TmuxError | None:
-    """The error for a server of another version than the client, as after an upgrade, with the ways out.
+    """The error for a server of another version than the client, such as after an upgrade, with the remedies.
 
     Args:
         pid: the server's process, if it was found.
@@ -78,7 +78,7 @@ def mismatched(tmux: Tmux, pid: int | None) -> TmuxError | None:
 
 
 def _listening_sockets(path: str) -> set[str]:
-    """The sockets that were bound to that path and listen, as `/proc/PID/fd` names them.
+    """The listening sockets that were bound to that path, as `/proc/PID/fd` names them.
 
     The kernel still lists a socket under its path when the path was removed.
     """

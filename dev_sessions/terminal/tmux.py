@@ -1,6 +1,6 @@
-"""One-shot tmux commands on one server.
+"""Runs single tmux commands on one server.
 
-Facts behind it (tmux 3.3a): a session is addressed `=NAME`, a pane `=NAME:` (without the colon pane commands fail,
+What tmux does (3.3a): a session is addressed as `=NAME`, a pane as `=NAME:` (without the colon pane commands fail, and
 without the `=` a prefix of another name matches). The server gives the environment of its first client to every later
 session. A user's tmux.conf may end a detached session at once (`destroy-unattached`), so we set our options in the
 command that makes it.
@@ -98,10 +98,10 @@ class Tmux:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other commands of ours from connecting, detaching, making or ending a session on this server.
+        """Keep our other commands from connecting, detaching, creating or ending a session on this server.
 
-        The lock is beside the server's socket, which all have in common. If we do not get it in time, we go on without
-        it: the crash that it prevents is rare, and its holder must be suspended.
+        The lock is next to the server's socket, which all commands share. If we do not get it in time, we go on without
+        it: its holder must be suspended, and the crash that the lock prevents is rare.
         """
         folder = os.path.dirname(self.expected_socket())
         release = None
@@ -159,7 +159,7 @@ class Tmux:
         return shown
 
     def release(self, name: str) -> None:
-        """Have the session end when its program does; `name` may also be the id of the program's pane."""
+        """Make the session end when its program ends; `name` may also be the id of the program's pane."""
         self.run("set-option", "-w", "-t", _target(name), "remain-on-exit", "off", check=False)
 
     def free_name(self, name: str) -> str:
@@ -210,8 +210,8 @@ def _options(target: str, key: str) -> tuple[str, ...]:
     return (
         *("set-option", "-t", target, _KEY, key),
         *(";", "set-option", "-p", "-t", target, _PANE_KEY, key),
-        # What the agent opens in tmux (windows here, sessions of its own) carries its mark. A client without a mark, as
-        # that of a person who attaches or opens a session, removes it.
+        # Everything that the agent opens in tmux (windows here, its own sessions) has its mark. A client without a
+        # mark, such as that of a person who attaches or opens a session, removes it.
         *(";", "set-environment", "-t", target, processes.KEY, key),
         *(";", "set-option", "-g", f"update-environment[{_INDEX}]", processes.KEY),
         *(";", "set-option", "-p", "-t", target, "synchronize-panes", "off"),

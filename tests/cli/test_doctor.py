@@ -193,7 +193,7 @@ def test_a_socket_without_a_listener(machine: Machine, monkeypatch: pytest.Monke
         listening.bind("app-server-control.sock")
         listening.listen()
         assert not [one for one in machine.findings(**env)[1] if one["check"] == "codex socket"]
-    assert "nobody listens" in machine.found("codex socket", "note", **env)["text"]
+    assert "nothing listens" in machine.found("codex socket", "note", **env)["text"]
 
 
 def test_an_exited_agent_is_reported_with_its_remedy(run: Any, dead: str) -> None:

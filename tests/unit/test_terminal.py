@@ -324,7 +324,7 @@ def test_the_error_for_a_removed_socket_names_the_signal(configured):
     with pytest.raises(TmuxError) as caught:
         configured.new_session("second", ["/bin/cat"], "k2")
     assert str(path) in caught.value.message
-    remedy = caught.value.data["next"].partition(" makes")[0]
+    remedy = caught.value.data["next"].partition(" creates")[0]
     subprocess.run(remedy, shell=True, check=True)
     until(lambda: os.path.exists(path), "the socket is there")
     assert configured.has_session("s") is True
@@ -332,7 +332,7 @@ def test_the_error_for_a_removed_socket_names_the_signal(configured):
     shutil.rmtree(os.path.dirname(path))
     why = unreachable(configured)
     assert why.data["next"].startswith("mkdir -m 700 -p ")
-    subprocess.run(why.data["next"].partition(" makes")[0], shell=True, check=True)
+    subprocess.run(why.data["next"].partition(" creates")[0], shell=True, check=True)
     until(lambda: configured.has_session("s"), "the socket is there again")
 
 
