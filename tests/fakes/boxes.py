@@ -15,5 +15,5 @@ def system() -> list[str]:
 
 
 def readable(path: str) -> list[str]:
-    """The words that put something of the machine into a box, if it is there; nobody can change it there."""
+    """The options of `bwrap` that mount paths of the machine read-only in a box, if they exist."""
     return ["--ro-bind-try", path, path]

@@ -253,7 +253,7 @@ def plan(lab: Lab, target: Path) -> None:
 
 
 def views(lab: Lab, target: Path) -> None:
-    """What has the keys instead of the box. Prints the cursor's row in each."""
+    """The views that take the keys instead of the box. Prints the cursor's row in each."""
     for name, keys, words in (
         ("history-search", ("C-r",), r"(?i)search"),
         ("menu-of-commands", ("/mo",), r"/model"),

@@ -39,7 +39,7 @@ class Stage(Protocol):
 
 
 class Line:
-    """One connection. What the server says is kept in `told`, in its order.
+    """One connection. The server's messages are kept in `told`, in their order.
 
     Args:
         socket: the server's.
@@ -77,7 +77,7 @@ class Line:
         return self.until(lambda frame: "method" not in frame and frame["id"] == self._count)
 
     def answer(self, request: Frame, result: Frame) -> None:
-        """Answer what the server asked."""
+        """Answer a request of the server."""
         self.say({"id": request["id"], "result": result})
 
     def until(self, wanted: Callable[[Frame], bool], since: int = 0) -> Frame:
@@ -279,7 +279,7 @@ def _kinds(lines: list[Frame]) -> list[Frame]:
 
 
 def _save(name: str, rows: list[Frame], lab: Any) -> None:
-    """Nothing of this machine, and of what is long only the beginning."""
+    """Save without anything of this machine, and with long texts cut off."""
     with Path(sys.argv[2], name).open("w") as file:
         for row in rows:
             shown = json.dumps(_cut(row), separators=(",", ":"), ensure_ascii=False)

@@ -86,7 +86,7 @@ class CodexLab(Lab):
         return super().create("--cli", "codex", *args, **options)
 
     def private(self, id: str) -> dict[str, Any]:
-        """What the backend has kept about a session."""
+        """The backend's private state of a session."""
         record = json.loads((self.folder(id) / "record.json").read_text())
         return dict(record["backend"])
 

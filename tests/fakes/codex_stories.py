@@ -1,4 +1,4 @@
-"""Short stories of the real Codex, recorded: what a rollout tells of them, and what the app-server says.
+"""Short recorded stories of the real Codex: their rollouts, and the app-server's messages.
 
     python tests/fakes/codex_stories.py CODEX tests/data/codex-VERSION
 

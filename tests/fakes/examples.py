@@ -36,7 +36,7 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 
 def examples() -> dict[str, str]:
-    """Every shell example, under a name of its own; what stands in several documents is here once."""
+    """Every shell example, with its own name; one that is in several documents is here once."""
     found: dict[str, str] = {}
     for path, text in documents().items():
         for number, (language, block) in enumerate(blocks(text), start=1):

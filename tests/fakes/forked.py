@@ -69,7 +69,7 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     import_all()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the commands
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped automatically
     while True:
         _, files, *_ = socket.recv_fds(orders, 1, 5)
         if not files:

@@ -62,5 +62,5 @@ def header(head: bytes, name: str) -> str:
 
 
 def challenge_answer(nonce: str, proof: str) -> bytes:
-    """What a gateway answers to a challenge."""
+    """A gateway's answer to a challenge."""
     return f"HTTP/1.1 204 No Content\r\nDev-Sessions-Nonce: {nonce}\r\nDev-Sessions-Proof: {proof}\r\n\r\n".encode()

@@ -103,7 +103,7 @@ class Lab:
         return env
 
     def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
-        """What a command runs in."""
+        """The environment of a command."""
         return {**self.env, **(more or {})}
 
     def trust(self, *folders: Path) -> None:
@@ -116,7 +116,7 @@ class Lab:
         (self.home / ".claude.json").write_text(json.dumps(first_run))
 
     def log_in(self) -> None:
-        """Have Claude find a subscription's login, which nobody checks, in the place of the API key."""
+        """Give Claude a subscription's login, which is not checked, instead of the API key."""
         token: dict[str, Any] = {"accessToken": "sk-ant-oat01-offline", "refreshToken": "sk-ant-ort01-offline"}
         token |= {"expiresAt": int((time.time() + 86_400) * 1000), "scopes": ["user:inference", "user:profile"]}
         credentials = self.home / ".claude" / ".credentials.json"
@@ -167,7 +167,7 @@ class Lab:
 
     @staticmethod
     def finish(process: subprocess.Popen[str], timeout: float = COMMAND_SECONDS) -> Done:
-        """The end of what `start` began."""
+        """Wait for the end of a command from `start`."""
         out, err = process.communicate(timeout=timeout)
         return Done(process.returncode, out, err)
 
@@ -305,13 +305,13 @@ class Lab:
 
 
 def is_waiting(pid: int) -> bool:
-    """True if a `wait` has had its first look: it rests, with the descriptor open that tells it of changes (Linux)."""
+    """True if a `wait` has read its sessions once and rests, with its descriptor for changes open (Linux)."""
     folder = Path(f"/proc/{pid}")
     try:
         opened = any("inotify" in os.readlink(link) for link in (folder / "fd").iterdir())
         return opened and "poll" in (folder / "wchan").read_text()
     except FileNotFoundError:
-        return False  # a descriptor, or the whole process, that went while we looked
+        return False  # the descriptor or the process has just gone
 
 
 def subagent(script: str, task: str = "a helper", **more: Any) -> str:
@@ -330,7 +330,7 @@ def branch_state(run: Path, name: str) -> dict[str, Any]:
 
 
 def codex_stand_in(lab: Lab, folder: Path) -> dict[str, str]:
-    """What makes commands take the scripted Codex, with a CODEX_HOME, and so a server, of its own in `folder`."""
+    """The variables for the scripted Codex, with its own CODEX_HOME, and so its own server, in `folder`."""
     home, program = folder / "codex-home", folder / "codex"
     home.mkdir()
     (home / "config.toml").touch()

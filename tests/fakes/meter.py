@@ -1,4 +1,4 @@
-"""What a command of ours opens, reads and is told, counted in its own process: the same on a busy machine.
+"""Counts in its own process what a command opens, reads and receives: the same on a busy machine.
 
     python tests/fakes/meter.py COUNTS ARGS...
 

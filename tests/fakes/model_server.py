@@ -72,9 +72,9 @@ _STEERED_IN = re.compile(
 )
 # The prompt with which Claude goes on by itself when a limit has reset.
 _CONTINUED = re.compile(r"^Your claude\.ai usage limit has reset\.")
-# What a subagent said when it ended, as the CLI passes it on to the agent that started it.
+# A subagent's last reply, as the CLI passes it to the agent that started it.
 _RESULT = re.compile(r"<task-notification>.*?<result>(.*?)</result>.*?</task-notification>", re.DOTALL)
-# What a Stop hook that makes the agent go on has said.
+# The output of a Stop hook that makes the agent go on.
 _HOOKED = re.compile(r"Stop hook feedback:\n(.*?)(?:</system-reminder>|\Z)", re.DOTALL)
 # How the CLI asks again when a response was blank; newer ones do so in a reminder.
 _BLANK = re.compile(r"previous response had no visible output")
@@ -83,7 +83,7 @@ _PATH = re.compile(r"(?<![\w.:/~-])/[^\s\"'`<>|;&()]*[\w-]")
 
 
 class Step(NamedTuple):
-    """One directive: what to do, and with what."""
+    """One directive: a verb and its argument."""
 
     verb: str
     argument: str
@@ -127,7 +127,7 @@ def find_prompt(body: dict[str, Any]) -> tuple[str, list[str]]:
         role, blocks = message["role"], _blocks(message["content"])
         if role == "assistant" and not any(block["type"] == "tool_use" for block in blocks):
             prompt, results = "", []  # An answer without a tool call ended the turn before.
-        # There is a role "system" too: the CLI's own notes, but what was typed meanwhile may stand there as well.
+        # The role "system" has the CLI's own notes, but may also have text that was typed meanwhile.
         for block in blocks if role in ("user", "system") else []:
             text = _PASTE_TAGS.sub("", block.get("text", ""))
             steered = _STEERED.match(text)
@@ -168,7 +168,7 @@ def is_side_request(body: dict[str, Any]) -> bool:
 
 
 def _verdict(body: dict[str, Any]) -> str | None:
-    """What to answer if the CLI asks whether its goal (`/goal`) is reached: it is once the agent has said "reached"."""
+    """The answer when the CLI asks whether its goal (`/goal`) is reached: yes once the agent has written "reached"."""
     schema = (body.get("output_config") or {}).get("format", {}).get("schema", {})
     if "ok" not in schema.get("properties", {}):
         return None
@@ -222,7 +222,7 @@ def tool_call(step: Step) -> tuple[str, dict[str, Any]]:
 
 
 def _limited(resets_at: int) -> dict[str, object]:
-    """The headers by which Anthropic tells a subscriber's client that the limit of five hours is used up."""
+    """The headers by which Anthropic reports that a subscriber has reached the limit of five hours."""
     prefix = "anthropic-ratelimit-unified-"
     return {
         f"{prefix}status": "rejected",
@@ -394,7 +394,7 @@ class ModelServer(ThreadingHTTPServer):
             return self._changed.wait_for(lambda: self._blocked[name] > 0, timeout)
 
     def answer(self, handler: _Handler, body: dict[str, Any]) -> None:
-        """Carry out what a request to the messages or the responses endpoint asks for."""
+        """Answer a request to the messages or the responses endpoint."""
         codex = handler.path.endswith("/responses")
         body = responses.as_messages(given := body) if codex else body
         request = Request(time.time(), handler.path, is_side_request(body), body)

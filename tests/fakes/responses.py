@@ -22,7 +22,7 @@ ADDED = (
     "<subagent_notification>",
 )
 ABORTED = "<turn_aborted>"
-# What Codex says at the beginning of a turn that nobody asked for; the goal's objective is its script.
+# Codex's text at the beginning of a turn without a prompt; the goal's objective is its script.
 GOAL = '<codex_internal_context source="goal">'
 # Longer than any command of a test that is not meant to go on in the background.
 YIELD_MS = 30_000
@@ -48,7 +48,7 @@ def as_messages(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tools(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tools on offer. What is made for newer models gets them in the input."""
+    """The tools on offer; a request for newer models has them in its input."""
     more = (item["tools"] for item in body.get("input") or () if item.get("type") == "additional_tools")
     return [*(body.get("tools") or ()), *(tool for tools in more for tool in tools)]
 
@@ -60,13 +60,13 @@ def _runs_scripts(body: dict[str, Any]) -> bool:
 
 
 def _block(item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Role and content block of one input item; no role for what the script does not care for."""
+    """Role and content block of one input item; no role if the script does not need it."""
     match item.get("type"):
         case "function_call" | "custom_tool_call":
             return "assistant", {"type": "tool_use"}
         case "function_call_output" | "custom_tool_call_output":
             return "user", {"type": "tool_result", "content": _output(item.get("output"))}
-        case "agent_message":  # from one agent to another (multi_agent_v2); what it says stands behind "Payload:"
+        case "agent_message":  # from one agent to another (multi_agent_v2); its text follows "Payload:"
             parts = item.get("content") or ()
             text = "".join(part.get("text") or part.get("encrypted_content") or "" for part in parts)
             text = text.partition("Payload:\n")[2]
@@ -82,7 +82,7 @@ def _block(item: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _output(value: Any) -> str:
-    """A tool's output without what Codex says around it."""
+    """A tool's output without Codex's text around it."""
     text = value if isinstance(value, str) else "".join(part.get("text", "") for part in value or ())
     return text.partition("\nOutput:\n")[2] or text
 

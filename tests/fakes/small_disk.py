@@ -43,7 +43,7 @@ class SmallDisk:
         self._holder.wait()
 
     def argv(self, folder: Path, command: list[str]) -> list[str]:
-        """What runs a command in there, in that working folder."""
+        """The argv that runs a command in the file system, in that working folder."""
         return [sys.executable, __file__, "enter", str(self._holder.pid), str(folder), *command]
 
     def read_only(self, wanted: bool) -> None:
@@ -60,7 +60,7 @@ class SmallDisk:
             file.write(bytes(max(0, free - pages_left) * PAGE))
 
     def empty(self) -> None:
-        """Remove what filled it."""
+        """Remove the files that fill it."""
         (self.path / "filler").unlink()
 
     def _answer(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-# Valid JSON, and not what stands there as a rule.
+# Valid JSON, but unusual in that place.
 VALUES: tuple[Any, ...] = (
     None,
     True,

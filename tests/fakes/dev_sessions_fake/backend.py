@@ -45,9 +45,9 @@ from dev_sessions.terminal.tmux import Tmux
 LIMIT = 100_000
 # How long the program may take to end by itself, and then at all. Seconds.
 STEPS = ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))
-# Between two looks where no event came. Seconds.
+# How often to check if no event comes. Seconds.
 TICK = 0.2
-# What a delivery of the real ones may end in, wherever it stands.
+# The errors that may end a delivery of a real backend, at any point.
 _CUTS = {
     "tmux": TmuxError("tmux send-keys: not in a mode"),
     "gone": ScreenGone("the tmux session has ended"),
@@ -314,7 +314,7 @@ def _probe(session: Session) -> Probe:
 
 
 def _cut(text: str, when: str) -> None:
-    """Break off a delivery, before or after the program can take it, as `[[cut: ERROR before]]` in its text says."""
+    """Interrupt a delivery before or after the program can take it, as `[[cut: ERROR before]]` in its text asks."""
     found = re.search(r"\[\[cut: (\w+) (\w+)\]\]", text)
     if found is None or found[2] != when:
         return

@@ -36,7 +36,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 TICK = float(os.environ.get("FAKE_TICK", "0.01"))
-# How often it looks when it has had nothing to say for a second: there may be dozens of it.
+# How often it polls after a second without output: there may be dozens of these processes.
 SELDOM = max(TICK, 0.05)
 VERBS = "agent ask bash bash_bg deaf delay die error hold join late limit may reply replytool"
 _DIRECTIVE = re.compile(rf"\[\[({'|'.join(VERBS.split())})(?::((?:(?!\]\]).)*))?\]\]", re.DOTALL)
@@ -64,7 +64,7 @@ class Prompt(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What runs in the background."""
+    """Work in the background."""
 
     child: subprocess.Popen[bytes]
     kind: str
@@ -79,7 +79,7 @@ class Interrupted(Exception):
 
 
 class Failed(Exception):
-    """The running turn has failed; `fields` are more of what is said about its end."""
+    """The running turn has failed; `fields` are added to the report of its end."""
 
     def __init__(self, error: str, **fields: Any) -> None:
         super().__init__(error)
@@ -278,7 +278,7 @@ class Agent:
                 self.die(argument)
 
     def ask(self, *questions: str, kind: str = "question") -> str:
-        """Ask all of these at once; returns what was answered, a line each."""
+        """Ask all of these at once; returns the answers, one per line."""
         self.asking = True
         self.status("waiting")
         ids = []
@@ -320,7 +320,7 @@ class Agent:
         os._exit(1)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait, and take what comes in meanwhile."""
+        """Wait, and take messages that arrive meanwhile."""
         while not condition():
             if self.running is not None and os.path.exists(self.path("interrupt")):
                 raise Interrupted

@@ -57,7 +57,7 @@ class Command:
         return os.pread(self._seen, _MOST, 0).decode(errors="replace")
 
     def item(self) -> dict[str, Any]:
-        """As the rollout has it."""
+        """The item in the form of the rollout."""
         code = self._process.returncode
         status = "in_progress" if code is None else "completed" if code == 0 else "failed"
         seconds = divmod((now_ms() - self.began) * 1_000_000, 1_000_000_000)
@@ -72,7 +72,7 @@ class Command:
         }
 
     def result(self) -> str:
-        """What the model is told."""
+        """The output for the model."""
         code = self._process.returncode
         how = f"running with session ID {self.number}" if code is None else f"exited with code {code}"
         wall = (now_ms() - self.began) / 1000
@@ -80,7 +80,7 @@ class Command:
         return f"{head}\nOriginal token count: 1\nOutput:\n{self.output()}"
 
     def shown(self) -> dict[str, Any]:
-        """As a background terminal."""
+        """The command in the form of a background terminal."""
         known = {"itemId": self.id, "processId": self.number, "command": self.text, "cwd": self._thread.cwd}
         return {**known, "osPid": None, "cpuPercent": None, "rssKb": None}
 
@@ -95,7 +95,7 @@ class Command:
 
 
 def as_item(id: str, text: str, cwd: str, status: str) -> dict[str, Any]:
-    """A command of which nothing more is known."""
+    """A command without any other information."""
     item: dict[str, Any] = {
         "type": "CommandExecution",
         "id": id,

@@ -94,7 +94,7 @@ def _catch_up(thread: Thread, connection: Connection) -> None:
 
 
 def _given(server: Server, id: str) -> tuple[Fields, Fields]:
-    """What is known of a thread, loaded or not, and its status."""
+    """A thread, loaded or not, and its status."""
     thread = server.threads.get(id)
     if thread is not None:
         return thread.given, thread.status

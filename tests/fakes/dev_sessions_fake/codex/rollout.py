@@ -1,4 +1,4 @@
-"""The rollout file of a thread, line by line as Codex 0.171.0 writes it, and the turns that it tells of."""
+"""The rollout file of a thread, line by line as Codex 0.171.0 writes it, and the turns in it."""
 
 from __future__ import annotations
 

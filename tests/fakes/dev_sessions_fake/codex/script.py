@@ -23,7 +23,7 @@ class Step(NamedTuple):
 
 
 def steps(text: str) -> list[Step]:
-    """What to do for a prompt."""
+    """The steps of a prompt."""
     pointer = _POINTER.match(text)
     if pointer:
         with open(pointer[1], encoding="utf-8", newline="") as file:

@@ -68,7 +68,7 @@ class Thread:
         self.server.broadcast("thread/status/changed", {"threadId": self.id, "status": self.status})
 
     def item(self, turn: str, item: Fields, began: int) -> None:
-        """An item is complete: it is written down and told."""
+        """Write a complete item to the rollout and report it."""
         self.rollout.item(turn, item, began)
         shown = shown_item(item, began, time.time_ns() // 1_000_000)
         ended = {"contentTokenCount": None, "completedAtMs": shown["completedAtMs"]}
@@ -83,7 +83,7 @@ class Thread:
         self.materialize()
         self.turn = Turn(self, text, client, goal)
         if goal:
-            self.turn.tell_beginning()  # at once: a goal that is paused now begins no turn that nobody knew of
+            self.turn.tell_beginning()  # at once, so that a goal that is paused now does not begin an unseen turn
         self.turn.start()
         return self.turn.id
 
@@ -190,7 +190,7 @@ def view(given: Fields, status: Fields) -> Fields:
 
 
 def settings(given: Fields) -> Fields:
-    """What `thread/start` and `thread/resume` tell besides the thread."""
+    """The settings in the answers of `thread/start` and `thread/resume`."""
     known = {"model": given["model"], "modelProvider": "offline", "serviceTier": None, "disabledPluginIds": []}
     known |= {"cwd": given["cwd"], "runtimeWorkspaceRoots": [given["cwd"]], "instructionSources": []}
     known |= {"approvalPolicy": given["policy"], "approvalsReviewer": "user", "activePermissionProfile": None}
@@ -208,7 +208,7 @@ def page(path: str, running: str | None, asked: Fields) -> Fields:
 
 
 def new(server: Server, params: Fields) -> Thread:
-    """What `thread/start` makes: it is written down only when it is named, or has its first turn."""
+    """A new thread for `thread/start`: it is written to disk only when it is named, or has its first turn."""
     id, now = new_id(), time.localtime()
     folder = os.path.join(server.home, "sessions", time.strftime("%Y/%m/%d", now))
     given = {
@@ -224,7 +224,7 @@ def new(server: Server, params: Fields) -> Thread:
 
 
 def stored(server: Server, id: str) -> Fields | None:
-    """What is kept of a thread that has been written down, archived or not."""
+    """The stored data of a thread on disk, archived or not."""
     try:
         with open(os.path.join(_own_folder(server.home, id), "thread.json"), encoding="utf-8") as file:
             return dict(json.load(file))
@@ -246,7 +246,7 @@ def _own_folder(home: str, id: str) -> str:
 
 
 def _held(home: str, id: str) -> int:
-    """The lock of whoever may write to a thread."""
+    """The lock of the process that may write to a thread."""
     folder = os.path.join(home, "thread-writer-locks")
     os.makedirs(folder, exist_ok=True)
     descriptor = os.open(os.path.join(folder, f"{id}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

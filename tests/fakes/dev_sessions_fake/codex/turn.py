@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .threads import Thread
 
-# For so long after the answer to turn/start a turn is not told of anywhere. Seconds.
+# For this long after the answer to turn/start, a turn is not visible anywhere. Seconds.
 _LAG = 0.02
 _TICK = 0.01
 _RETRY = 0.2
@@ -33,7 +33,7 @@ class Failed(Exception):
 
 
 class Asked:
-    """A request to whoever follows the thread, which waits for one answer. All of them are asked, the first wins."""
+    """A request to all clients of the thread; the first answer counts."""
 
     def __init__(self, thread: Thread, method: str, params: Fields) -> None:
         server = thread.server
@@ -86,7 +86,7 @@ class Turn(threading.Thread):
             self._until(lambda: all(self._thread.released(step.argument) for step in first if step.verb == "late"))
             self._stop.wait(_LAG)
             self._work(self._begin() or first)
-            return  # its end is told
+            return  # its end has been reported
         except Interrupted:
             outcome = "interrupted"
         except Failed as error:
@@ -95,7 +95,7 @@ class Turn(threading.Thread):
             self.finish(outcome, words)
 
     def tell_beginning(self) -> None:
-        """Write down and tell that it has begun. Under the server's lock."""
+        """Write to the rollout and report that the turn has begun. The caller holds the server's lock."""
         thread, given = self._thread, self._thread.given
         self._told, self._began = True, int(time.time())
         thread.rollout.event("task_started", turn_id=self.id, root_turn_id=self.id, started_at=self._began)
@@ -103,7 +103,7 @@ class Turn(threading.Thread):
         thread.be("active")
         thread.tell("turn/started", turn=shown_turn(self.id, "inProgress", self._began))
         if self._goal:
-            del self._given[0]  # the objective, which nobody has said
+            del self._given[0]  # the objective, which is not a prompt of anybody
 
     def _begin(self) -> list[Step] | None:
         with self._thread.server.lock:
@@ -141,7 +141,7 @@ class Turn(threading.Thread):
         return None
 
     def _take(self) -> list[Step] | None:
-        """Get to what was said to us; the script of the last of it."""
+        """Take the steered messages; returns the script of the last one."""
         given, self._given = self._given, []
         for text, client in given:
             began = now_ms()
@@ -153,7 +153,7 @@ class Turn(threading.Thread):
         return steps(given[-1][0]) if given else None
 
     def finish(self, outcome: str, words: str | None = None) -> None:
-        """Write down and tell the end. Under the server's lock."""
+        """Write to the rollout and report that the turn has ended. The caller holds the server's lock."""
         thread, now = self._thread, int(time.time())
         if thread.turn is not self:
             return
@@ -219,7 +219,7 @@ class Turn(threading.Thread):
         self._until(lambda: time.monotonic() >= again)
 
     def _cut(self) -> bool:
-        """The model has begun to answer, and something else was said to it."""
+        """The model has begun to answer when another message arrives."""
         return self._speaks and bool(self._given)
 
     def _reply(self, text: str) -> None:
