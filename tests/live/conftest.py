@@ -12,12 +12,16 @@ from codex_lab import CodexLab
 from lab import ROOT, Lab
 
 LIVE = Path(__file__).parent
+# These files take longest: they begin first, so that no worker has one of them left when the others are through.
+FIRST = ("states", "codex_daemon", "bench", "create", "codex_states", "trust", "questions", "outlives_the_turn")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if LIVE in item.path.parents:
             item.add_marker(pytest.mark.live)
+    order = {f"test_{name}": number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(FIRST)) if LIVE in item.path.parents else -1)
 
 
 @pytest.fixture(scope="module", autouse=True)
