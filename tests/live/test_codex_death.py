@@ -123,7 +123,7 @@ def test_what_was_archived_comes_back_and_what_was_deleted_does_not(codex_lab: C
     assert f"next: dev-sessions revive {id}" in lab.run("send", id, "hello").err
     done = lab.run("revive", id)
     assert done[:2] == (0, f"Revived session {id}\n")
-    assert "out of the archive" in done.err
+    assert "out of Codex's archive" in done.err
     assert lab.ok("ask", id, "[[reply: two]]") == "two"
     assert lab.run("last-message", id, "-n", "2", "--json").json == ["one", "two"]
     (path,) = lab.codex_home.glob(f"sessions/*/*/*/rollout-*-{thread}.jsonl")
