@@ -24,7 +24,10 @@ _LISTENING = 0x10000
 def unreachable(tmux: Tmux) -> TmuxError | None:
     """Why this server cannot be reached, with the remedy; None if there is no known reason."""
     pid = listener(tmux)
-    return removed(tmux, pid) or mismatched(tmux, pid)
+    why = removed(tmux, pid)
+    if why and (started := listener(tmux)) != pid:  # by another command, after we had looked
+        pid, why = started, removed(tmux, started)
+    return why or mismatched(tmux, pid)
 
 
 def listener(tmux: Tmux) -> int | None:

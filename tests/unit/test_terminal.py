@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
@@ -334,6 +335,26 @@ def test_the_error_for_a_removed_socket_names_the_signal(configured):
     assert why.data["next"].startswith("mkdir -m 700 -p ")
     subprocess.run(why.data["next"].partition(" creates")[0], shell=True, check=True)
     until(lambda: configured.has_session("s"), "the socket is there again")
+
+
+def test_a_server_started_in_between_is_not_reported_as_one_whose_socket_was_removed(configured):
+    """Another command starts it after we have looked for a listener and found none."""
+
+    class Late(Tmux):
+        looks = 0
+
+        @contextmanager
+        def alone(self):
+            with super().alone():
+                yield
+            self.looks += 1
+            if self.looks == 1:
+                Tmux(self.environ).new_session("s", ["/bin/cat"], "k")
+
+    late = Late(configured.environ)
+    assert unreachable(late) is None
+    assert late.looks > 1
+    assert configured.has_session("s") is True
 
 
 def test_the_error_for_another_version_names_both(configured, tmp_path):
