@@ -1,13 +1,13 @@
-"""Answering what Claude Code asks, through its own permission hook.
+"""Answers what Claude Code asks, through its own permission hook.
 
-The hook (see `hooks`) waits on a pipe that belongs to this one question, while the dialog is on the screen, if it is
-(see `questions`); either side may answer. A word through the pipe makes it print the answer, which is in a file beside
-the pipe. If a person says yes in the dialog, the hook does not learn of it and waits until the turn ends; with no, or
-Escape, it gets SIGTERM. A hook that was killed leaves the question to the dialog, with nobody at the other end of the
-pipe (2.1.221 to 2.1.332).
+The hook (see `hooks`) waits on a pipe that belongs to this one question. The dialog may be on the screen meanwhile (see
+`questions`); either side may answer. Our answer is in a file beside the pipe; a message through the pipe makes the hook
+print it. If a person says yes in the dialog, the hook does not notice and waits until the turn ends; if they say no or
+press Escape, it gets SIGTERM. If a hook is killed, the question can only be answered in the dialog, and nothing reads
+the pipe (2.1.221 to 2.1.332).
 
-An answer has to hold `updatedInput`: 2.1.330 ignores a bare "allow" to a plan. The transcript says who was first: by an
-attachment `hook_permission_decision` with the id of the tool call, once the call has its result.
+An answer must contain `updatedInput`: 2.1.330 ignores a bare "allow" for a plan. The transcript shows who answered
+first: once the call has its result, there is an attachment `hook_permission_decision` with the id of the tool call.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from ...model import Question
     from ..base import Answer, Session
 
-# After Claude has stopped waiting, how long the transcript may take to say whose answer it took. Seconds.
+# How long the transcript may take to show whose answer counted, after Claude has stopped waiting. Seconds.
 _LAG = 3.0
-# The tool call may reach the transcript so long after the question has reached us. Seconds.
+# How much later than the question the tool call may reach the transcript. Seconds.
 _SLACK = 2.0
-# Beginnings of the results of tools that a person has refused.
+# Beginnings of the results of tools that a person refused.
 _REFUSED = ("The user doesn't want to", "User rejected", transcript.INTERRUPT_NOTE)
 
 
@@ -48,9 +48,9 @@ def respond(session: Session, question: Question, answer: Answer, timeout: float
     output = {"hookEventName": "PermissionRequest", "decision": _decision(fields, answer)}
     folder = paths.questions(session.folder)
     names = set(os.listdir(folder))
-    for name in names:  # remove the answers that were taken: Claude's Stop hook reads through the folder
+    for name in names:  # remove the answers that were used: Claude's Stop hook searches the folder
         if name.endswith(".json") and name.removesuffix(".json") not in names:
-            with suppress(OSError):  # a container's Claude may have put a folder there
+            with suppress(OSError):  # the Claude in a container may have created a folder there
                 os.unlink(os.path.join(folder, name))
     files.write_json(os.path.join(folder, f"{question.id}.json"), {"hookSpecificOutput": output})
     _wake(session, question)
@@ -72,7 +72,7 @@ def _closed(session: Session, why: str) -> QuestionGone:
 
 
 def _wake(session: Session, question: Question) -> None:
-    """Tell the hook that the answer is there; one write, which a pipe takes whole or not at all."""
+    """Notify the hook that the answer is ready, with one write, which a pipe accepts completely or not at all."""
     try:
         pipe = questions.open_pipe(session.folder, question.id)
         try:
@@ -84,7 +84,7 @@ def _wake(session: Session, question: Question) -> None:
 
 
 def _decision(fields: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    """The answer as the hook has to print it."""
+    """The answer in the form that the hook must print."""
     given = fields.get("tool_input")
     given = given if isinstance(given, dict) else {}
     if answer.decision == "deny":
@@ -100,14 +100,14 @@ def _decision(fields: dict[str, Any], answer: Answer) -> dict[str, Any]:
 def _is_taken(
     session: Session, question: Question, fields: dict[str, Any], answer: Answer, since: float, timeout: float
 ) -> bool:
-    """Wait until Claude has gone on; True if it did so by our answer.
+    """Wait until Claude has continued; return True if our answer made it continue.
 
     Raises:
-        DeliveryUnknown: it still waits, or does not say.
+        DeliveryUnknown: it still waits, or the transcript does not show whose answer counted.
     """
     until, gone = time.monotonic() + timeout, None
     path = questions.transcript_of(fields)
-    # The status says something only about a question that is the only one, and the agent's own.
+    # The status shows whether a question was answered only if it is the only open one, and the agent's own.
     alone = question.agent is None and not questions.others_wait(session.folder, question.id)
     with Watcher() as watcher:
         while (now := time.monotonic()) < until:
@@ -122,7 +122,7 @@ def _is_taken(
             if ours is not None:
                 return ours
             if gone and now - gone > _LAG and answer.decision in ("allow", "always"):
-                return True  # it goes on as allowed, and does not say by whom before the tool has ended
+                return True  # allowed; the transcript shows by whom only after the tool has ended
             watcher.wait(0.5)
     raise DeliveryUnknown(
         f"{session.id} was given the answer and has not shown within {timeout:g} s what became of it",
@@ -132,8 +132,8 @@ def _is_taken(
 
 
 def is_ours(entries: list[dict[str, Any]], fields: dict[str, Any], answer: Answer, at: float) -> bool | None:
-    """True if the transcript says that the hook decided the call asked about, False if a person did; None: not yet."""
-    # The call: one of that tool without a result by then, the first one with the same input as a rule.
+    """True if the transcript shows that the hook decided about the call, False if a person did; None: not yet known."""
+    # The call: one of that tool that had no result by then, usually the first one with the same input.
     calls: dict[str, bool] = {}
     for event in transcript.tool_events(entries):
         if event.kind == "tool_use" and event.fields.get("name") == fields.get("tool_name") and event.at <= at + _SLACK:
@@ -150,7 +150,7 @@ def is_ours(entries: list[dict[str, Any]], fields: dict[str, Any], answer: Answe
 
 
 def _is_result_of(event: transcript.ToolEvent, answer: Answer) -> bool:
-    """True if a tool's result is what our answer brings about."""
+    """True if a tool's result matches our answer."""
     decided = event.entry.get("permissionDecision")
     if isinstance(decided, dict) and decided.get("source"):
         return bool(decided["source"] == "hook")

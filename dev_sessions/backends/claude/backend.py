@@ -139,13 +139,13 @@ class ClaudeBackend:
         found = tmux.session_of(pane, session.record["key"]) if pane else None
         if found is None and (why := unreachable(tmux)):
             raise why
-        # If a person has renamed the session or moved the pane, only the pane's id leads there.
+        # If a person has renamed the session or moved the pane, it can only be found by the pane's id.
         return tmux.command("attach-session", "-t", f"={name}" if found is None or found[1] == name else pane)
 
 
 @contextmanager
 def _keyboard(session: Session, only_ours: bool = True) -> Iterator[Screen]:
-    """The session's screen, of a Claude that reads keys; with `only_ours` the user's key bindings count."""
+    """The session's screen, while Claude reads keys; with `only_ours`, the user's bindings replace our keys."""
     from ...errors import AgentExited, ScreenGone, TmuxError
     from ...terminal.server import unreachable
     from . import keys
@@ -167,7 +167,7 @@ def _keyboard(session: Session, only_ours: bool = True) -> Iterator[Screen]:
 
 
 def _screen(session: Session) -> Screen:
-    """A view of the session; a client that tmux drops at its start, under load, is replaced while the agent lives."""
+    """A view of the session. If tmux, under load, drops the client at its start, start another while the agent runs."""
     from ...errors import ScreenGone, TmuxError
     from ...terminal.screen import Screen
     from ...terminal.server import unreachable

@@ -1,13 +1,14 @@
 """Claude Code in a container (`--mode docker`): what it is given, and how the files that it writes are read.
 
-The user writes a command, `clauded`, that takes what `claude` takes and runs it in a container. Claude reports, asks
-and writes its transcript in files, so the command has to mount some folders at the same path in the container, which
-`DEV_SESSIONS_MOUNTS` names; the rest works as it does natively. Claude's configuration is a folder below the
-session's: the files in which Claude says what it is doing are named by pids, which are the same in every container
-(2.1.330), and would overwrite each other in a shared one.
+The user writes a command, `clauded`, that takes the arguments of `claude` and runs it in a container. Claude writes its
+reports, questions and transcript to files, so the command must mount the folders in `DEV_SESSIONS_MOUNTS` at the same
+paths in the container; everything else works as it does natively. Claude's configuration folder is inside the session's
+folder: Claude's status files are named by pids, which are the same in every container (2.1.330), so they would
+overwrite each other in a shared folder.
 
-The agent in the container may write anything to that folder: a link to a file of the host, a pipe, a device. Below it
-no link is followed, and only regular files are read. Natively Claude's files are the user's own, who may use links.
+The agent in the container may write anything to that folder: a link to a file of the host, a pipe, a device. So links
+below it are not followed, and only regular files are read. Natively, Claude's files belong to the user, who may use
+links.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _TRANSCRIPT = re.compile(r"/projects/[^/]+/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]
 def outside(environment: Mapping[str, str], path: str) -> dict[str, str]:
     """The environment without the folders on PATH that are in the project: the agent can put programs there.
 
-    `clauded` runs on the host, and finds the programs that it calls by PATH.
+    `clauded` runs on the host and finds the programs that it calls by PATH.
     """
     places = environment.get("PATH", os.defpath).split(os.pathsep)
     kept = [place for place in places if os.path.isabs(place) and not _holds(path, place)]
@@ -46,7 +47,7 @@ def outside(environment: Mapping[str, str], path: str) -> dict[str, str]:
 
 
 def refuse_shared(program: str, environment: Mapping[str, str], path: str) -> None:
-    """Give the container nothing that the host runs or relies on.
+    """Raise if the container would get something that the host runs or relies on.
 
     Args:
         program: `clauded`.
@@ -54,7 +55,7 @@ def refuse_shared(program: str, environment: Mapping[str, str], path: str) -> No
         path: the project, which is mounted in the container.
 
     Raises:
-        LaunchFailed: the project holds such a thing, or cannot be mounted.
+        LaunchFailed: the project contains such a thing, or cannot be mounted.
     """
     home = environment["DEV_SESSIONS_HOME"]
     own = [os.path.join(home, name) for name in ("sessions", "archive")]
@@ -77,16 +78,16 @@ def refuse_shared(program: str, environment: Mapping[str, str], path: str) -> No
 
 
 def _holds(folder: str, path: str) -> bool:
-    """True if `path` is `folder` or below it, by its name or by the target of its links."""
+    """True if `path` is `folder` or below it, by its own name or after its links are resolved."""
     tops = (os.path.abspath(folder), os.path.realpath(folder))
     places = (os.path.abspath(path), os.path.realpath(os.path.dirname(path)), os.path.realpath(path))
     return any(os.path.commonpath((top, place)) == top for top in tops for place in places)
 
 
 def prepared(launch: Launch) -> Launch:
-    """The launch, with the container's variables in its environment; makes the folder of Claude's configuration.
+    """The launch, with the container's variables in its environment; creates the folder of Claude's configuration.
 
-    Only what Claude has to read or write is mounted: it cannot reach anything else in the session's folder.
+    Only what Claude must read or write is mounted; it cannot reach anything else in the session's folder.
     """
     folder = launch.session.folder
     own = paths.container_config(folder)
@@ -94,7 +95,7 @@ def prepared(launch: Launch) -> Launch:
     files.make_folder(own)
     if not os.path.lexists(first_run):
         files.write_json(first_run, _answered(launch) | {"hasCompletedOnboarding": True})
-    files.emptied(own, "sessions")  # the status files of an earlier life
+    files.emptied(own, "sessions")  # the status files of an earlier run
     mounts = [folder.facts_path, paths.questions(folder), own, launch.path]
     read_only = [folder.messages_path, paths.settings(folder)]
     lines = [f"{path}:{path}" for path in mounts] + [f"{path}:{path}:ro" for path in read_only]
@@ -103,7 +104,7 @@ def prepared(launch: Launch) -> Launch:
 
 
 def _answered(launch: Launch) -> dict[str, Any]:
-    """The user's own answers to Claude's first questions, so that they are not asked in each container again."""
+    """The user's own answers to Claude's first questions, so that it does not ask them again in each container."""
     environment = launch.environment
     folder = environment.get("CLAUDE_CONFIG_DIR") or config.user_home(environment)
     try:
@@ -127,14 +128,14 @@ def opened(path: str) -> IO[bytes]:
     """Open a file that Claude has written, for reading.
 
     Raises:
-        OSError: it is missing or not a regular file, or (in a container's folder) there is a link on the way to it.
-        ValueError: it is not a path.
+        OSError: it is missing or not a regular file, or (in a container's folder) there is a link in its path.
+        ValueError: it is not a valid path.
     """
     return os.fdopen(files.open_regular(path, _config_around(path)), "rb")
 
 
 def read(path: str) -> bytes | None:
-    """The content of a file that Claude has written; None where `opened` would raise."""
+    """The content of a file that Claude has written; None if `opened` would raise."""
     return files.read_regular(path, _config_around(path))
 
 
@@ -145,7 +146,7 @@ def read_json(path: str) -> Any:
 
 
 def listed(folder: str) -> list[str]:
-    """The names in a folder of Claude's; none if it is missing, or if there is a link on the way to it."""
+    """The names in one of Claude's folders; empty if it is missing, or if there is a link in its path."""
     try:
         descriptor = files.open_folder(folder, _config_around(folder))
     except (OSError, ValueError):
@@ -157,17 +158,17 @@ def listed(folder: str) -> list[str]:
 
 
 def _config_around(path: str) -> str | None:
-    """The configuration folder of a container that a path leads into; None if there is none."""
+    """The configuration folder of a container that contains `path`; None if `path` is not in one."""
     found = _CONFIG.match(path)
     return found[1] if found else None
 
 
 def is_transcript(path: str, config: str) -> bool:
-    """True if `path` is where a Claude with this configuration folder keeps a transcript (2.1.221 to 2.1.332)."""
+    """True if a Claude with this configuration folder would keep a transcript at `path` (2.1.221 to 2.1.332)."""
     return path.startswith(config) and _TRANSCRIPT.fullmatch(path, len(config)) is not None
 
 
 def may_read(path: str, transcript: str) -> bool:
-    """True if a file that a transcript names may be read: for a container's, only one in the same folder."""
+    """True if a file that a transcript names may be read: for a container, only one in the same folder."""
     config = _config_around(transcript)
     return config is None or _config_around(path) == config

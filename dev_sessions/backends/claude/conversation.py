@@ -1,8 +1,9 @@
 """The last replies of a Claude session, and its whole conversation, as entries.
 
-What a person or we have said is `user`. Everything else that Claude Code files under that role is not: results of
-tools, reminders, notes of an interrupt, the output of local commands, summaries, notices of background work (as of
-2.1.330; lines of an unknown kind are skipped). What subagents say among themselves is not part of the conversation.
+Only the messages that a person or dev-sessions sent are `user`. Claude Code records other things under that role too,
+and those are not: results of tools, reminders, notes about an interrupt, the output of local commands, summaries,
+notices of background work (as of 2.1.330; lines of an unknown kind are skipped). Messages between subagents are not
+part of the conversation.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 
     from ..session import Session
 
-# How many entries back a reported text may be that is in the transcript already.
+# How many of the latest entries are compared with a reported text, to see whether the transcript has it already.
 _RECENT = 200
-# Reports are stamped by the file system, the transcript by Claude. Seconds.
+# The file system sets the times of reports, Claude those of the transcript. Seconds.
 _SLACK = 2.0
-# How long the beginning of a transcript is, in seconds, and how much of it is held at most, in bytes (see `Ordered`).
+# How long the beginning of a transcript is, in seconds, and how many bytes of it are held at most (see `Ordered`).
 _BEGINNING, _HELD = 2.0, 256 * 1024
-# Beginnings of what Claude Code itself says in the user's role.
+# Beginnings of the texts that Claude Code itself records in the user's role.
 _NOTICES = (
     transcript.INTERRUPT_NOTE,
     "<task-notification>",
@@ -59,17 +60,17 @@ def replies(session: Session, count: int, running: bool) -> list[Entry]:
 
 
 def written_replies(path: str, count: int, skip: frozenset[str] = frozenset(), before: float = math.inf) -> list[Entry]:
-    """The last assistant texts of a transcript: no tool calls, no thinking, no API errors, nothing of subagents.
+    """The last assistant texts of a transcript: no tool calls, no thinking, no API errors, no texts of subagents.
 
-    Each text block of a model message counts as a text, as it does in the report of the Stop hook.
+    Each text block of a model message counts as one text, as in the report of the Stop hook.
 
     Args:
         count: how many at most.
-        skip: prompt ids of turns to leave out (those that still run).
-        before: leave out what was said from then on.
+        skip: prompt ids of turns to leave out (those that are still running).
+        before: leave out what was written at or after this time.
     """
     found: list[Entry] = []
-    pending: list[Entry] = []  # texts whose prompt is not known yet, newest first
+    pending: list[Entry] = []  # texts whose prompt is not yet known, newest first
     for line in transcript.reversed_lines(path):
         entry = files.parse_object(line) if b'"assistant"' in line or b'"promptId"' in line else None
         if entry is None or entry.get("isSidechain"):
@@ -91,12 +92,12 @@ def written_replies(path: str, count: int, skip: frozenset[str] = frozenset(), b
 
 
 def _with_reported(found: list[Entry], facts: list[Fact], whole: bool) -> list[Entry]:
-    """Add the reported replies that are not written: the Stop hook runs before the reply reaches the transcript.
+    """Add reported replies that are not in the transcript yet: the Stop hook runs before Claude writes them there.
 
-    The last reply of each life of the agent may be missing: it comes a moment later, or never if the agent was killed.
+    The last reply of each run may be missing: it is written a moment later, or never if the agent was killed.
 
     Args:
-        whole: the transcript holds no more than what was found.
+        whole: the transcript contains nothing besides `found`.
     """
     last: Fact | None = None
     for fact in (*facts, Fact("alive", math.inf)):
@@ -112,13 +113,13 @@ def _with_reported(found: list[Entry], facts: list[Fact], whole: bool) -> list[E
 
 
 def _is_reply(entry: Entry, end: Fact, begun: float) -> bool:
-    # A report names no prompt before the agent's first input since its start, and the transcript may not either.
+    # Before the agent's first input since its start, a report has no prompt id, and the transcript may have none.
     same_turn = entry.prompt == end.prompt if entry.prompt and end.prompt else entry.at >= begun
     return same_turn and entry.text.strip() == (end.reply or "").strip()
 
 
 class ClaudeConversation:
-    """See `base.Conversation`. A session has several transcripts if a person has said /clear."""
+    """See `base.Conversation`. A session has several transcripts if a person has used /clear."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -127,7 +128,7 @@ class ClaudeConversation:
         self._recent: deque[int] = deque(maxlen=_RECENT)  # hashes of the entries, which take little memory
         self._newest = 0.0
         self._looked = 0.0
-        self._starts: list[float] = []  # of the program, those that the entries have not reached
+        self._starts: list[float] = []  # of the program: the starts that the entries have not reached yet
         self._started = 0.0
 
     def new(self) -> Iterator[Entry]:
@@ -151,7 +152,7 @@ class ClaudeConversation:
         for line in lines:
             for entry in self._reader.read(line):
                 while self._starts and self._starts[0] < entry.at:
-                    # What was reported right before the agent's end may never have been written.
+                    # What was reported just before the agent ended may never have been written.
                     for lost in self._reported(max(0.0, self._newest - _SLACK), self._starts.pop(0)):
                         self._recent.append(_hash(lost))
                         yield lost
@@ -160,7 +161,7 @@ class ClaudeConversation:
                 yield entry
 
     def _reported(self, since: float, until: float = math.inf) -> Iterator[Entry]:
-        """What is in reports alone."""
+        """The entries that are only in reports."""
         for payload in self._session.folder.facts(since):
             if payload.at > until:
                 return
@@ -177,11 +178,11 @@ class ClaudeConversation:
                 yield entry
 
     def _find(self) -> None:
-        """Open the transcripts that were reported since the last call; without any, the one in the usual place."""
+        """Open the transcripts reported since the last call; if none was reported, the one in the usual place."""
         for payload, fields in hooks.reports(self._session, self._looked):
             self._looked = max(self._looked, payload.at - _SLACK)
             if fields.get("source") in ("startup", "resume") and payload.at > self._started:
-                if self._started:  # before the first start nothing can have been lost, though its report may be late
+                if self._started:  # nothing can be lost before the first start, though its report may be late
                     self._starts.append(payload.at)
                 self._started = payload.at
             path = transcript.named(self._session, fields)
@@ -196,10 +197,10 @@ def _hash(entry: Entry) -> int:
 
 
 class Ordered:
-    """The lines of a transcript as they come, but those of its beginning in the order of their times.
+    """The lines of a transcript in file order, except that those of its beginning are sorted by time.
 
-    2.1.221 may write the lines of a session's first second in any order: the answer may come before the prompt.
-    So nothing is given before the first prompt is there (or much was held, or nothing more comes).
+    2.1.221 may write the lines of a session's first second in any order: the answer may come before the prompt. So no
+    line is returned until the first prompt is there, or too much is held, or no more lines come.
     """
 
     def __init__(self, path: str) -> None:
@@ -228,11 +229,11 @@ class Ordered:
         self._prompted = self._prompted or (is_message and transcript.prompt_text(fields) is not None)
         at = transcript.stamp(fields)
         self._first, self._last = min(self._first, at or self._first), max(self._last, at)
-        # An attachment, whose time may be older than the time of its writing, stays behind the line before it.
+        # An attachment may have an older time than its line was written: it stays after the line before it.
         return self._last if not at or fields.get("type") == "attachment" else at
 
     def rest(self) -> Iterator[bytes]:
-        """The lines that are still held."""
+        """The lines that are still being held."""
         held, self._held = self._held or [], None
         return iter([line for _, line in sorted(held, key=lambda one: one[0])])
 
@@ -241,7 +242,7 @@ class Ordered:
 
 
 class Reader(EntryMaker):
-    """Turns the lines of a transcript into entries, one after the other."""
+    """Turns the lines of a transcript into entries, one at a time."""
 
     def read(self, line: bytes) -> Iterator[Entry]:
         fields = files.parse_object(line) or {}
@@ -263,7 +264,7 @@ class Reader(EntryMaker):
                 for block in transcript.blocks(fields):
                     yield from self._assistant(block, fields)
             case "attachment":
-                # A message that was given to the agent while its turn was running.
+                # A message that the agent received while its turn was running.
                 attached = transcript.attachment(fields, "queued_command")
                 if attached is not None:
                     yield from self._said(transcript.as_blocks(attached.get("prompt")), attached)
@@ -271,7 +272,7 @@ class Reader(EntryMaker):
                 yield self.entry("tool", str(fields.get("content", "")), kind="notice")
 
     def _said(self, blocks: list[dict[str, Any]], fields: dict[str, Any]) -> Iterator[Entry]:
-        """The entry of a message in the user's role: the user's own words, or a notice of Claude Code's."""
+        """The entry of a message in the user's role: the user's own words, or a notice from Claude Code."""
         blocks = [block for block in blocks if not str(block.get("text", "")).startswith(_REMINDER)]
         text, origin = _shown(blocks), fields.get("origin")
         if not text.strip():
@@ -317,7 +318,7 @@ def _images(blocks: list[dict[str, Any]]) -> int:
 
 
 def _shown(blocks: list[dict[str, Any]]) -> str:
-    """These blocks as text for a person."""
+    """The text of these blocks for a person."""
     return "\n".join(map(_shown_block, blocks))
 
 

@@ -1,8 +1,8 @@
-"""Delivering a message into Claude Code's input box, whole and once.
+"""Delivers a message into Claude Code's input box, completely and once.
 
-The receipt is Claude's own report (UserPromptSubmit) of a prompt equal to ours; without hooks, its transcript. The
-screen only steers: text is pasted into an empty box, and Enter is pressed only while the box shows our text. A key on
-a dialog would answer it. (Claude Code 2.1.221 to 2.1.332, tmux 3.3a.)
+The receipt is Claude's own report (UserPromptSubmit) of a prompt equal to ours; without hooks, it is the transcript.
+The screen only guides our keys: text is pasted into an empty box, and Enter is pressed only while the box shows our
+text. A key pressed in a dialog would answer it. (Claude Code 2.1.221 to 2.1.332, tmux 3.3a.)
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ if TYPE_CHECKING:
     from ...terminal.screen import Screen
     from ..base import Delivery, Session
 
-# Longer texts, and those of more pieces, go by file: 1000 pastes take Claude about 5 s, and the box outgrows the
-# screen.
+# Longer texts, and those with more pieces, are sent as a file: Claude needs about 5 s for 1000 pastes, and the box
+# becomes taller than the screen.
 _TERMINAL_LIMIT, _PIECES = 20_000, 1000
-# One paste of more than 2 line feeds or 700 to 802 characters reaches the model marked as pasted from elsewhere.
+# A single paste with more than 2 line feeds, or of 700 to 802 characters, reaches the model marked as pasted content.
 _PIECE = 600
-# Whole messages that end Claude: exit, quit, and the editor's commands, of which it knows :q, :q!, :wq and :wq!.
+# Whole messages that end Claude: exit, quit and the editor commands; Claude recognises :q, :q!, :wq and :wq!.
 _ENDS = re.compile(r"exit|quit|:\S*", re.IGNORECASE)
-# Words that make Claude treat the paste around them as pasted from elsewhere (2.1.332).
+# Words that make Claude mark the paste around them as pasted content (2.1.332).
 _MARKING = ("pasted_content", "ultraplan")
-# Between two pieces: before a line feed, and within ".png" and "[I" (see `pieces`).
+# Places to split a text: before a line feed, and inside ".png" and "[I" (see `pieces`).
 _SEAM = re.compile(r"(?=\n)|(?<=\.)(?=[\w\\])|(?<=\[)(?=[IO])")
 _SHORT = re.compile(rf"(?s).{{1,{_PIECE}}}(?=[\s\w]|\Z)")
 _SEAMLESS = re.compile(rf"[^\s\w]{{{_PIECE}}}")
-# A window of so many rows or fewer marks each pasted line feed as pasted content.
+# In a window of this many rows or fewer, Claude marks each pasted line feed as pasted content.
 _LOW = 10
-# How long to wait for a sign that Enter was read before checking it, and for the cursor to follow a key. Seconds.
+# How long to wait for a sign that Claude read Enter before checking again, and for the cursor to follow a key. Seconds.
 _ENTER_AGAIN, _FOLLOW = 0.3, 1.0
-# How long Claude may show no input box before a person has to act; how long it may take to leave its transcript for us;
-# how long to clear the box after a failure. Seconds.
+# How long Claude may show no input box before a person must act; how long it may take to close its transcript view when
+# we press the key; how long to clear the box after a failure. Seconds.
 _STILL, _LEAVING, _TIDY = 2.0, 10.0, 3.0
-# A menu that has just come ignores keys for a moment; two Escapes in an empty box open another one. Seconds.
+# A menu that has just opened ignores keys for a moment; two Escapes in an empty box open another menu. Seconds.
 _MENU_AGAIN = 1.0
 _ZERO_WIDTH_JOINER = "\u200d"
-# Invisible letters and marks; Claude drops them (2.1.330).
+# Invisible characters and marks, which Claude drops (2.1.330).
 _DROPPED = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
 
-# Joiners and variation selectors are dropped outside of emoji. `_PICTURE`: the part of Extended_Pictographic in use.
+# Joiners and variation selectors are dropped outside emoji. `_PICTURE`: the part of Extended_Pictographic in use.
 _JOINING = re.compile("[\ufe00-\ufe0f\u200d]")
 _PICTURE = (
     "[\U0001f300-\U0001f3fa\U0001f400-\U0001faff\u2600\u2601\u260e\u2611\u2620\u2639\u263a\u2640\u2642\u2665\u2695"
@@ -66,7 +66,7 @@ _EMOJI = re.compile(f"{_PICTURE}{_TONE}(?:\u200d{_PICTURE}{_TONE})*")
 
 
 def wire(text: str, path: str) -> Wire:
-    """How `text` travels: typed if the terminal accepts it unchanged, else as a line that points to the file `path`."""
+    """How `text` is sent: typed if the terminal accepts it unchanged, else as a line that points to the file `path`."""
     typed = text.rstrip()
     if len(typed) <= _TERMINAL_LIMIT and _survives(typed) and len(pieces(typed)) <= _PIECES:
         return Wire("terminal", typed)
@@ -80,11 +80,11 @@ def wire(text: str, path: str) -> Wire:
 
 
 def _survives(text: str) -> bool:
-    """True if Claude's input box takes `text` unchanged.
+    """True if Claude's input box accepts `text` unchanged.
 
-    It runs a text that begins with "/" or "!", quits at "exit", expands tabs, turns CR into LF, drops control and
-    format characters, joiners and variation selectors (but those within emoji), composes text that is not in NFC, and
-    puts tags around pasted text.
+    The box runs a text that begins with "/" or "!", quits at "exit", expands tabs, turns CR into LF, drops control and
+    format characters, drops joiners and variation selectors outside emoji, normalises text to NFC, and puts tags around
+    pasted text.
     """
     if text.lstrip().startswith(("/", "!")) or _ENDS.fullmatch(text.strip()) or _SEAMLESS.search(text):
         return False
@@ -99,23 +99,23 @@ def _survives(text: str) -> bool:
 
 
 def pieces(text: str) -> list[str]:
-    """`text` in pastes that Claude reads as nothing but text (2.1.221 to 2.1.332).
+    """`text` as pastes that Claude reads as plain text (2.1.221 to 2.1.332).
 
-    Each has at most `_PIECE` characters and one line feed, or it would be marked as pasted content. The line feed comes
-    first, so that no paste begins with "!": Claude would go into shell mode. No paste holds a dot and a word
-    behind it: one in which a path ends in ".png" (or another of a list) is replaced by the image, or inserted late,
-    behind the next ones. None ends in "[I" or "[O", which are cut off as reports of the terminal's focus. The last one
-    ends with a blank, which Claude trims: without it a trailing backslash would turn our Enter into a line feed, and a
-    trailing "@" would open a menu.
+    Each has at most `_PIECE` characters and one line feed, because a larger one would be marked as pasted content. The
+    line feed comes first, so that no paste begins with "!", which would start shell mode. No paste contains a dot
+    followed by a word: Claude replaces a paste in which a path ends in ".png" (or another ending on its list) by the
+    image, or inserts it late, after the next pastes. None ends in "[I" or "[O", which Claude cuts off as focus reports
+    of the terminal. The last one ends with a blank, which Claude trims: without it a trailing backslash would turn our
+    Enter into a line feed, and a trailing "@" would open a menu.
     """
     return [piece for part in _SEAM.split(f"{text} ") for piece in _SHORT.findall(part)]
 
 
 def clear(screen: Screen, text: str) -> None:
-    """Take `text` out of the input box.
+    """Remove `text` from the input box with Ctrl+U.
 
-    Ctrl+U does nothing to a running turn, unlike Escape and Ctrl+C, and nothing to an empty box: two Ctrl+C within a
-    second end Claude (2.1.330). It deletes what is before the cursor, which has to be in the last line.
+    Unlike Escape and Ctrl+C, Ctrl+U has no effect on a running turn or an empty box; two Ctrl+C within a second end
+    Claude (2.1.330). It deletes what is before the cursor, which must be in the last line.
     """
     screen.keys("C-e")
     for _ in range(2 * len(text.splitlines()) + 2):
@@ -123,7 +123,7 @@ def clear(screen: Screen, text: str) -> None:
 
 
 def deliver(session: Session, screen: Screen, delivery: Delivery) -> None:
-    """Hand a message over; see `base.Backend.deliver`."""
+    """Deliver a message; see `base.Backend.deliver`."""
     with Watcher() as watcher:
         watcher.watch_descriptor(screen.descriptor)
         watcher.watch_path(session.folder.facts_path)
@@ -131,20 +131,20 @@ def deliver(session: Session, screen: Screen, delivery: Delivery) -> None:
 
 
 class _Attempt:
-    """One attempt at a delivery."""
+    """One attempt to deliver a message."""
 
     def __init__(self, session: Session, screen: Screen, delivery: Delivery, watcher: Watcher) -> None:
         self._session, self._screen, self._delivery, self._watcher = session, screen, delivery, watcher
         self._text = delivery.message.wire
         self._deadline = time.monotonic() + delivery.timeout
         self._begun = delivery.message.attempted or time.time()
-        # A draft is stashed; the box was empty before our text.
+        # `_stashed`: a draft was stashed; `_emptied`: the box was empty before our text.
         self._stashed = self._emptied = False
 
     def run(self) -> None:
         box = self._box()
         if self._delivery.message.attempted is None or dialogs.holds(box, self._text):
-            # A second attempt at a message whose text is still in the box only lacks the Enter.
+            # If this is a second attempt and the text is still in the box, only Enter is missing.
             if not dialogs.holds(box, self._text):
                 self._write()
             if self._delivery.message.attempted is None:
@@ -153,10 +153,10 @@ class _Attempt:
         self._submit()
 
     def _box(self) -> dialogs.Box:
-        """What the input box shows; waits for the box.
+        """The content of the input box; waits until there is a box.
 
         Raises:
-            WaitingForInput: something else gets the keys, and a person has to leave it.
+            WaitingForInput: something else receives the keys, and a person must close it.
         """
         id, until, left, pressed = self._session.id, time.monotonic() + _STILL, False, 0.0
         while (box := dialogs.input_box(screen := self._screen.capture(), self._screen.row())) is None:
@@ -180,7 +180,7 @@ class _Attempt:
         return box
 
     def _write(self) -> None:
-        """Put our text into the box, or leave the box as it was.
+        """Put our text into the box, or leave the box unchanged.
 
         A person's draft is stashed: Claude restores it after our message is submitted.
         """
@@ -213,7 +213,7 @@ class _Attempt:
 
     def _empty(self, box: dialogs.Box) -> None:
         if box.text == "!":
-            self._screen.keys("BSpace")  # out of shell mode, with nothing typed in it
+            self._screen.keys("BSpace")  # leave shell mode, when nothing is typed in it
         elif self._left_by_us(box) and dialogs.is_last_row(self._screen.capture(), self._screen.row()):
             clear(self._screen, box.text)
         else:
@@ -222,9 +222,9 @@ class _Attempt:
             self._stashed = True
 
     def _tidy(self) -> None:
-        """Remove the text that came into the empty box, and restore the draft that was stashed.
+        """Remove our text from the box, and restore the stashed draft.
 
-        A person gets back with Ctrl+Y what they typed meanwhile.
+        A person can press Ctrl+Y to restore what they typed meanwhile.
         """
         self._deadline = time.monotonic() + _TIDY
         while self._emptied and (box := self._box()).text and not self._is_placeholder():
@@ -235,7 +235,7 @@ class _Attempt:
             self._screen.keys("C-s")
 
     def _left_by_us(self, box: dialogs.Box) -> bool:
-        """True if the box holds messages that an interrupt, or an interrupted command of ours, left there."""
+        """True if the box contains messages that an interrupt, or an interrupted command of ours, left there."""
         rest = shown = dialogs.squeezed(box.text)
         messages = self._session.folder.messages()
         texts = [dialogs.squeezed(message.wire) for message in messages if not message.queued or message.attempted]
@@ -244,12 +244,12 @@ class _Attempt:
         return bool(shown) and any(text.startswith(rest) for text in texts)
 
     def _paste(self) -> None:
-        """Put our text into the box, which is empty."""
+        """Paste our text into the empty box."""
         self._put()
         while not dialogs.holds(box := self._box(), self._text):
             ours = self._left_by_us(box)
             if ours and not dialogs.squeezed(self._text).startswith(dialogs.squeezed(box.text)):
-                # A slow Claude has only now read the paste of a sender before us.
+                # A slow Claude has only now read the paste of an earlier sender.
                 self._make_room()
                 self._put()
             elif not self._wait(1.0):
@@ -263,10 +263,10 @@ class _Attempt:
             files.remove(script)
 
     def _submit(self) -> None:
-        """Press Enter while the box shows our text, until the receipt is there."""
+        """Press Enter while the box shows our text, until there is a receipt."""
         pressed: float | None = None
         while True:
-            # Claude's queue is asked if no hook has reported for a while after Enter.
+            # If no hook has reported for a while after Enter, look in Claude's queue.
             late = pressed is not None and time.monotonic() - pressed >= _ENTER_AGAIN
             if received(self._session, self._text, self._begun, ask_queue=late):
                 return
@@ -280,16 +280,16 @@ class _Attempt:
         return dialogs.holds(dialogs.input_box(self._screen.capture(), self._screen.row()), self._text)
 
     def _enter_was_lost(self, pressed: float) -> bool:
-        """True if Claude has read a key after our Enter, and the text is still in the box.
+        """True if Claude has read a key pressed after our Enter, and the text is still in the box.
 
-        A slow Claude shows the text for a while after Enter; a second Enter too early would submit the draft that is
-        restored, or answer a dialog. Keys are read in order: once the cursor has followed a later key, Claude has read
+        A slow Claude shows the text for a while after Enter. A second Enter pressed too early would submit the restored
+        draft, or answer a dialog. Claude reads keys in order: once the cursor has followed a later key, Claude has read
         the Enter before it.
         """
         if time.monotonic() - pressed < _ENTER_AGAIN:
             return False
         before = self._screen.cursor()
-        self._screen.keys("C-a")  # does nothing in an empty box, where the arrow keys open menus
+        self._screen.keys("C-a")  # has no effect in an empty box, where the arrow keys open menus
         until = time.monotonic() + _FOLLOW
         while (moved := self._screen.cursor()) == before and time.monotonic() < until:
             self._wait(_FOLLOW)
@@ -297,7 +297,7 @@ class _Attempt:
         return moved != before and self._shows_ours()
 
     def _wait(self, seconds: float) -> bool:
-        """Wait until something moved, at most `seconds`; False once the bound has passed."""
+        """Wait for a change, at most `seconds`; return False once the delivery's time is over."""
         left = self._deadline - time.monotonic()
         self._watcher.wait(min(seconds, left))
         self._screen.drain()
@@ -326,10 +326,10 @@ class _Attempt:
 
 
 def received(session: Session, text: str, since: float, ask_queue: bool = True) -> bool:
-    """True if Claude has reported, since that time, that it took the prompt `text`.
+    """True if Claude has reported, since that time, that it accepted the prompt `text`.
 
     Args:
-        ask_queue: also check the queue of a Claude that reports a prompt only when its turn comes.
+        ask_queue: also look in the queue, for a Claude that reports a prompt only when its turn begins.
     """
     reports = hooks.reports(session)
     facts = hooks.facts(reports)
@@ -346,9 +346,9 @@ def received(session: Session, text: str, since: float, ask_queue: bool = True) 
 
 
 def _queued(session: Session, entry: dict[str, Any], text: str, since: float) -> bool:
-    """True if this line of the transcript says that the prompt was queued; it is then kept as the missing report.
+    """True if this line of the transcript shows that the prompt was queued; it is then stored as the missing report.
 
-    In 2.1.221, no hook reports that a prompt was taken while a turn was running.
+    In 2.1.221, no hook reports a prompt that Claude accepts while a turn is running.
     """
     at = transcript.stamp(entry)
     payload = Payload(f"queued-{int(at * 1000)}.json", at, json.dumps(entry).encode())
@@ -360,7 +360,7 @@ def _queued(session: Session, entry: dict[str, Any], text: str, since: float) ->
 
 
 def keep(session: Session, payload: Payload) -> None:
-    """Keep something that Claude has shown in another way as one of its reports."""
+    """Store something that Claude has shown in another way as one of its reports."""
     staged = os.path.join(session.folder.agent_path, payload.name)
     files.write_whole(staged, payload.content)
     os.utime(staged, (payload.at, payload.at))

@@ -1,9 +1,9 @@
 """Claude Code's input box and dialogs, recognised on its screen. Pure functions over the text of a capture.
 
-Used only where Claude offers no event: before its first hook, and for the input box. As of 2.1.221 to 2.1.332, classic
-renderer: the box is between two rules, and the upper one may end with the session's name; its first line begins with
-the prompt sign in the first column, the next ones with two blanks, and the cursor is in it. A dialog's selected option
-is marked with the same sign, indented.
+Used only where Claude offers no event: before its first hook, and for the input box. As of 2.1.221 to 2.1.332, with the
+classic renderer, the box is between two rules, and the upper rule may end with the session's name. Its first line
+begins with the prompt sign in the first column, the next ones with two blanks, and the cursor is in it. In a dialog,
+the same sign, indented, marks the selected option.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _LIMIT_COMMAND = f"{_PROMPT_SIGN} /rate-limit-options"
 _PLACEHOLDERS = ("Press up to edit queued messages",)
 _SELECTED = re.compile(r"^\s+❯\s|^❯ \d+\.")
 _OPTION = re.compile(r"^\s*(❯)?\s*(?:\d+\.\s+)?(\S.*?)\s*$")
-# 2.1.221 shows this instead of the middle of a text of more than 10,000 characters (without blanks here).
+# 2.1.221 shows this instead of the middle of a text of more than 10,000 characters (here without blanks).
 _TRUNCATED = re.compile(r"\[\.\.\.Truncatedtext#\d+\+\d+lines\.\.\.\]")
-# Below the last rule while the whole transcript is shown instead of the box, and the key that leaves it again.
+# Shown below the last rule while the whole transcript is shown instead of the box; and the key that closes it.
 _TRANSCRIPT = re.compile(r"^[─━]{3,}\n\s+Showing detailed transcript · ctrl\+o to toggle\b", re.MULTILINE)
 TRANSCRIPT_KEY = "C-o"
 _HINT = re.compile(r"Esc to (cancel|exit)|Enter to (confirm|select)|↑/↓", re.IGNORECASE)
 
 
 class Known(NamedTuple):
-    """A dialog that has a right answer for a session that nobody watches.
+    """A dialog with a known right answer for an unattended session.
 
     Attributes:
-        sign: words that only this dialog has.
-        answer: the beginning of the option to take.
+        sign: words that appear only in this dialog.
+        answer: the beginning of the option to choose.
         said: the message for the user.
         trust: it asks whether the folder is trusted.
     """
@@ -48,7 +48,7 @@ class Known(NamedTuple):
     trust: bool = False
 
 
-# A dialog of these may have "No, exit" as its default: the answer is selected, checked, and only then confirmed.
+# The default of some of these dialogs is "No, exit": the answer is selected, checked, and only then confirmed.
 KNOWN = (
     Known("Yes, I trust this folder", "Yes, I trust", "accepted Claude's trust dialog for {path}", trust=True),
     Known("Bypass Permissions mode", "Yes, I accept", "accepted Claude's warning about bypassing permissions"),
@@ -73,7 +73,7 @@ class Option(NamedTuple):
 
 
 class Box(NamedTuple):
-    """The input box: its text, and whether all of it is on the screen (a box can outgrow the screen).
+    """The input box: its text, and whether all of it is on the screen (a box can be taller than the screen).
 
     In shell mode the text begins with "!", which replaces the prompt sign.
     """
@@ -86,8 +86,8 @@ def input_box(screen: str, row: int | None = None) -> Box | None:
     """The input box, or None if none is shown.
 
     Args:
-        row: the cursor's, counted from 0 at the top: only a box with the cursor in it takes keys. None: the last box on
-            the screen, wherever the cursor is.
+        row: the cursor's, counted from 0 at the top: only a box that contains the cursor receives keys. None: the last
+            box on the screen, wherever the cursor is.
     """
     lines = screen.split("\n")
     rules = [index for index, line in enumerate(lines) if _RULE.fullmatch(line)]
@@ -103,7 +103,7 @@ def input_box(screen: str, row: int | None = None) -> Box | None:
         return None
     content = lines[max(top, 0) : bottom]
     if top < 0:
-        # The first line may have left the screen. A dialog looks alike, but has options below.
+        # The first line may have scrolled off the screen. A dialog looks similar, but has options below.
         is_dialog = any(_SELECTED.match(line) for line in lines[bottom + 1 :])
         return Box(_text(content), False) if any(map(str.strip, content)) and not is_dialog else None
     if top > 0 and not lines[top - 1].endswith(_RULE_SIGNS):
@@ -124,7 +124,7 @@ def _text(content: list[str]) -> str:
 
 
 def only_placeholder(styled: str) -> bool:
-    """True if the input box holds only a suggestion of Claude's, which is dim except for the sign under the cursor.
+    """True if the input box contains only a suggestion from Claude: dim except for the character at the cursor.
 
     Args:
         styled: a capture with its colour sequences.
@@ -162,12 +162,12 @@ def _bright(line: str) -> str:
 
 
 def squeezed(text: str) -> str:
-    """The letters, digits and ASCII signs of a text: a terminal may wrap, pad or fail to show everything else."""
+    """The letters, digits and ASCII signs of a text: a terminal may wrap or pad everything else, or not show it."""
     return "".join(sign for sign in text if sign.isalnum() or (sign.isascii() and sign.isprintable() and sign != " "))
 
 
 def holds(box: Box | None, text: str) -> bool:
-    """True if the input box holds `text`, as far as the box shows, and nothing else."""
+    """True if the input box contains `text` and nothing else, as far as its content is visible."""
     if box is None:
         return False
     shown, wanted = squeezed(box.text), squeezed(text)
@@ -176,7 +176,7 @@ def holds(box: Box | None, text: str) -> bool:
     first, *others = _TRUNCATED.split(shown)
     if not others:
         return shown == wanted if box.whole else bool(shown) and wanted.endswith(shown)
-    # The shown parts have to follow each other in the text, from its beginning (if that is shown) to its end.
+    # The visible parts must follow each other in the text, from its beginning (if that is visible) to its end.
     at = 0
     for part in (first, *others[:-1]):
         found = wanted.find(part, at)
@@ -198,7 +198,7 @@ def options(screen: str) -> list[Option]:
     before = takewhile(lambda line: _column(line) >= column, reversed(lines[:marked]))
     after = takewhile(lambda line: _column(line) >= column, lines[marked + 1 :])
     shown = [*reversed(list(before)), lines[marked], *after]
-    # A line that is indented deeper describes the option above it.
+    # A line with a deeper indent describes the option above it.
     matches = [_OPTION.match(line) for line in shown if _column(line) == column and not _HINT.search(line)]
     return [Option(match[2], match[1] is not None) for match in matches if match]
 
@@ -208,7 +208,7 @@ def _column(line: str) -> int:
 
 
 def known(screen: str) -> Known | None:
-    """The dialog on the screen, if we answer it: one of the table, or any that can simply be declined."""
+    """The dialog on the screen, if we answer it: one in the table, or any that can simply be declined."""
     shown = options(screen)
     if not shown:
         return None
@@ -223,9 +223,9 @@ def known(screen: str) -> Known | None:
 
 
 def is_limit_menu(screen: str) -> bool:
-    """True if the screen shows the choices that Claude offers by itself at a usage limit (2.1.332).
+    """True if the screen shows the choices that Claude offers automatically at a usage limit (2.1.332).
 
-    They result from a command of its own, whose echo is the line above them. Escape chooses the first: stop, and wait.
+    They are the output of a command, which Claude shows on the line above. Escape chooses the first: stop, and wait.
     """
     lines = [line.rstrip() for line in screen.split("\n") if line.strip()]
     echoes = [index for index, line in enumerate(lines) if line == _LIMIT_COMMAND]
@@ -234,12 +234,12 @@ def is_limit_menu(screen: str) -> bool:
 
 
 def is_dialog(screen: str) -> bool:
-    """True if the screen offers a choice."""
+    """True if the screen shows a choice."""
     return input_box(screen) is None and len(options(screen)) > 1
 
 
 def is_transcript(screen: str) -> bool:
-    """True if the whole transcript is shown instead of the input box; `TRANSCRIPT_KEY` leaves it."""
+    """True if the whole transcript is shown instead of the input box; `TRANSCRIPT_KEY` closes it."""
     return _TRANSCRIPT.search(screen) is not None
 
 

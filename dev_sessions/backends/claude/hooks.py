@@ -1,13 +1,14 @@
 """Claude Code's hooks: the settings for them, and the facts that their reports state.
 
-A hook is one line of `sh` inside the settings that the session is started with: it survives our upgrade or removal,
-costs about 5 ms, and neither blocks nor fails the agent (a hook that fails is shown on the user's screen; exit code 2
-of a UserPromptSubmit hook would block the prompt). The user's own hooks run beside ours and are not touched.
+A hook is one line of `sh` inside the settings with which the session is started. It keeps working when dev-sessions is
+upgraded or removed, costs about 5 ms, and neither blocks the agent nor causes an error in it (Claude shows a failed
+hook on the user's screen, and exit code 2 of a UserPromptSubmit hook would block the prompt). The user's own hooks run
+in addition to ours and are not changed.
 
-A teammate that Claude starts in a tmux pane of its own (agent teams, 2.1.221 to 2.1.332) is another process with
-another conversation, and it gets the same settings. Its hooks write nothing: a report counts only if it comes from the
-pane of the process that reported first, which is the one that we started. A `claude` that the agent runs from its Bash
-tool does not get the settings. Subagents, and teammates without a pane, report under the agent's own session id.
+A teammate that Claude starts in a separate tmux pane (agent teams, 2.1.221 to 2.1.332) is another process with another
+conversation, and it gets the same settings. Its hooks write nothing: a report counts only if it comes from the pane of
+the process that reported first, which is the one that we started. A `claude` that the agent runs from its Bash tool
+does not get the settings. Subagents, and teammates without a pane, report under the agent's own session id.
 
 Payload fields as of Claude Code 2.1.221 to 2.1.332, found by experiment.
 """
@@ -50,9 +51,9 @@ EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest"
 
 # The tags around a long pasted text in a prompt (2.1.283 and newer), and the line feeds that Claude adds before them.
 _PASTED = re.compile(r'\n{0,2}<pasted_content id="([0-9a-f]{4})">\n')
-# How Claude tells itself that a background task has ended.
+# The prompt in which Claude reports to itself that a background task has ended.
 _NOTIFIED = re.compile(r"\s*<task-notification>\s*<task-id>([^<]+)</task-id>")
-# The background tasks that Claude counts as work of the agent, and whose end it reports to itself.
+# The background tasks that Claude counts as the agent's work, and whose end it reports to itself.
 _AGENTS = ("subagent", "workflow")
 
 # The text of a plan's question while the plan itself is not known (2.1.330; see `transcript.plan`).
@@ -61,37 +62,38 @@ PLAN_UNKNOWN = "The agent has a plan and asks to go on."
 QUESTION_SECONDS = 14 * 86_400
 # Written into a question's pipe when the answer is in the file beside it.
 ANSWERED = "answered"
-# The type of a report that `interrupt` writes, since Claude makes none.
+# The type of a report that `interrupt` writes, because Claude does not write one.
 GIVEN_BACK = "prompt-given-back"
 
-# The end of a report's name if the agent's terminal was closed: such a terminal cannot be opened any more.
+# The end of a report's name if the agent's terminal was closed: such a terminal can no longer be opened.
 _HANGUP = "-hangup.json"
 _HANGUP_TEST = f"[ -e /proc/$PPID/fd/0 ] && ! (: </proc/$PPID/fd/0) && e={_HANGUP}; "
-# In the folder of the reports: the value of TMUX_PANE in the agent's own process; empty in most containers.
+# A file in the reports folder with the value of TMUX_PANE in the agent's own process; empty in most containers.
 _PANE = ".pane"
 _CLAIM = f'[ -e "$f/{_PANE}" ] || echo "$TMUX_PANE" >"$f/{_PANE}"; '
-# A hook that leaves its input unread may be reported as failed.
+# Claude may report a hook as failed if it does not read its input.
 _OURS_ONLY = f'read -r p <"$f/{_PANE}" && [ "$p" != "$TMUX_PANE" ] && exec cat >/dev/null; '
-# The kernel's random id costs no process to read; elsewhere the name is made from pid and time.
+# The kernel's random id can be read without starting a process; elsewhere the name is made from pid and time.
 _ID = "read -r u </proc/sys/kernel/random/uuid || u=$$-$(date +%s); "
 _WRITE = 'cat >"$f/.$u" && mv "$f/.$u" "$f/$u$e"'
-# A question waits on a pipe of its own. Opened for both directions, it neither blocks nor ends, whoever else opens it.
+# Each question waits on its own pipe. Because it is opened for reading and writing, it neither blocks nor ends, even if
+# others open it.
 _WAIT = (
     f'mkfifo "$q/$u"; exec 3<>"$q/$u" && {_WRITE} && read -r a <&3 && '
     f'[ "$a" = {ANSWERED} ] && cat "$q/$u.json"; rm -f "$q/$u"'
 )
-# Nothing runs in the background, or the question of the pipe `p` is not a subagent's. A quote within a text would
-# have a backslash before it.
+# Either nothing runs in the background, or the question of the pipe `p` is not a subagent's. A quote inside a text
+# would have a backslash before it.
 _IS_OVER = """&& { grep -q '"background_tasks":\\[\\]' "$f/$u$e" || ! grep -q '"agent_id":' "$f/${p##*/}.json"; } """
 _RELEASE = '; for p in "$q"/*; do [ -p "$p" ] %s&& echo over 1<>"$p"; done'
 
 
 def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
-    """The `hooks` part of the settings: each event's payload becomes one file in `facts_path`, moved in whole.
+    """The `hooks` part of the settings: each event's payload becomes a file in `facts_path`, moved there when complete.
 
-    A question's hook then waits for the answer, on a pipe of its own in `questions_path`: it costs no processor time,
-    and no answer can reach another question. The end of a turn releases the hooks that still wait, but not those of
-    subagents while anything runs in the background; the end of the session releases all.
+    The hook of a question then waits for the answer, on its own pipe in `questions_path`: it uses no processor time,
+    and no answer can reach another question. The end of a turn releases the hooks that still wait, except those of
+    subagents while anything runs in the background; the end of the session releases all of them.
     """
     before = f"f={shlex.quote(facts_path)}; q={shlex.quote(questions_path)}; umask 077; e=.json; {{ "
     report = f"{_OURS_ONLY}{_ID}{_WRITE}"
@@ -110,14 +112,14 @@ def settings(facts_path: str, questions_path: str) -> dict[str, Any]:
 
 
 def forget_pane(facts_path: str) -> None:
-    """Let the next agent that starts be the one whose reports count; `launch` calls it before each start."""
+    """Accept reports from the next agent that starts; `launch` calls this before each start."""
     files.remove(os.path.join(facts_path, _PANE))
 
 
 def reports(session: Session, since: float = 0.0) -> list[tuple[Payload, dict[str, Any]]]:
     """What Claude has reported since a time, each report with its fields.
 
-    In a container anybody could have written it: a transcript that is not in Claude's own folder is ignored.
+    In a container, any process could have written a report: a transcript outside Claude's own folder is ignored.
     """
     found = [(payload, parse(payload)) for payload in session.folder.facts(since)]
     if session.contained:
@@ -134,7 +136,7 @@ def parse(payload: Payload) -> dict[str, Any]:
 
 
 def text_of(fields: dict[str, Any], name: str) -> str | None:
-    """A text field; None if it is missing or not text."""
+    """A text field; None if it is missing or is not text."""
     value = fields.get(name)
     return value if isinstance(value, str) else None
 
@@ -145,14 +147,14 @@ def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def fact(payload: Payload, fields: dict[str, Any]) -> Fact | None:
-    """The fact that a hook's report states, or None."""
+    """The fact that a hook's report states, or None if it states none."""
     event = str(fields.get("hook_event_name") or fields.get("type"))
     if "agent_id" in fields and event != "PermissionRequest":
         return None  # a subagent's own report, such as the StopFailure of its turn (2.1.332)
     prompt = text_of(fields, "prompt_id")
     match event:
         case "SessionStart":
-            # A compaction in the middle of a turn, and /clear, start a "session" too; the program is the same.
+            # A compaction during a turn, and /clear, start a "session" too, in the same process.
             return Fact("alive", payload.at) if fields.get("source") in ("startup", "resume") else None
         case "SessionEnd":
             return _gone(payload, str(fields.get("reason", "other")))
@@ -172,7 +174,7 @@ def fact(payload: Payload, fields: dict[str, Any]) -> Fact | None:
         case "PermissionRequest":
             return _asked(payload, fields)
         case "queue-operation":
-            # A line of the transcript that `deliver` has kept as a report: the prompt is in Claude's queue.
+            # A line of the transcript that `deliver` stored as a report: the prompt is in Claude's queue.
             queued = text_of(fields, "content") if fields.get("operation") == "enqueue" else None
             return None if queued is None else Fact("accepted", payload.at, text=plain(queued), held=True)
         case _ if event == GIVEN_BACK:
@@ -181,16 +183,16 @@ def fact(payload: Payload, fields: dict[str, Any]) -> Fact | None:
 
 
 def facts(reports: Iterable[tuple[Payload, dict[str, Any]]]) -> list[Fact]:
-    """The facts that reports state."""
+    """The facts that these reports state."""
     return [found for payload, fields in reports if (found := fact(payload, fields)) is not None]
 
 
 def plain(text: str) -> str:
-    """A prompt as it was given: without the tags around pasted text, without the trailing blanks that Claude trims."""
+    """The original text of a prompt: without the tags around pasted text and the trailing blanks that Claude trims."""
     if "<pasted_content id=" not in text:
         return text.rstrip()
     kept, begin = [], 0
-    endless = set()  # ids without an end tag, which are not searched again and again
+    endless = set()  # ids without an end tag, so that they are searched only once
     while opening := _PASTED.search(text, begin):
         end = f'\n</pasted_content id="{opening[1]}">\n'
         at = -1 if opening[1] in endless else text.find(end, opening.end())
@@ -206,7 +208,7 @@ def plain(text: str) -> str:
 
 def _gone(payload: Payload, reason: str) -> Fact | None:
     if reason in ("clear", "resume"):
-        return None  # the program goes on, with another conversation
+        return None  # the program continues, with another conversation
     if payload.name.endswith(_HANGUP):
         why = "its terminal was closed: the tmux session, or the tmux server, has ended"
     elif reason == "other":
@@ -217,19 +219,19 @@ def _gone(payload: Payload, reason: str) -> Fact | None:
 
 
 def task_of(prompt: str) -> str | None:
-    """The background task that has ended, if Claude gave itself that prompt to say so (2.1.221 to 2.1.332)."""
+    """The background task that has ended, if Claude sent itself this prompt to report that (2.1.221 to 2.1.332)."""
     found = _NOTIFIED.match(prompt)
     return found[1] if found else None
 
 
 def launched(result: Any) -> str | None:
-    """The id of the subagent that a tool has started in the background, by the tool's result (2.1.221 to 2.1.332)."""
+    """The id of the subagent that a tool started in the background, from the tool's result (2.1.221 to 2.1.332)."""
     known = isinstance(result, dict) and result.get("status") == "async_launched"
     return text_of(result, "agentId") if known else None
 
 
 def _ended(payload: Payload, fields: dict[str, Any]) -> Fact:
-    """The end of a turn, with what runs on after it and the prompts that Claude will give itself (`/loop`)."""
+    """A turn's end, with the work that continues after it, and prompts that Claude will send itself (`/loop`)."""
     tasks = _objects(fields, "background_tasks")
     running = [
         Task(
@@ -243,8 +245,8 @@ def _ended(payload: Payload, fields: dict[str, Any]) -> Fact:
         Task(str(plan.get("id")), SCHEDULE, f"{plan.get('schedule')}: {plan.get('prompt')}")
         for plan in _objects(fields, "session_crons")
     ]
-    # A teammate counts as running whether or not it works, and while there is one, the status file says `busy`
-    # (2.1.332): which subagents work on is not known then.
+    # A teammate counts as running whether or not it works. While there is one, the status file shows `busy` (2.1.332),
+    # so it is not known which subagents are still working.
     known = "background_tasks" in fields and not any(task.get("type") == "teammate" for task in tasks)
     return Fact(
         "ended",
@@ -260,9 +262,9 @@ def _ended(payload: Payload, fields: dict[str, Any]) -> Fact:
 
 
 def reason(fields: dict[str, Any]) -> str | None:
-    """Why a turn failed, by the kind of error that reports and transcript share; the time of a reset is in the latter.
+    """Why a turn failed, by the kind of error in the report or transcript. Only the transcript has the reset time.
 
-    "rate_limit" is the answer 429: a limit of the plan's, or of an API key (2.1.221 to 2.1.332).
+    "rate_limit" is the answer 429: a limit of the plan or of an API key (2.1.221 to 2.1.332).
     """
     return LIMIT if fields.get("error") == "rate_limit" else None
 
@@ -277,18 +279,18 @@ def _asked(payload: Payload, fields: dict[str, Any]) -> Fact:
         repeatable=bool(always(fields)),
     )
     question = question._replace(agent=subagent(fields))
-    # Several may be open at once; `questions` says which still are.
+    # Several questions may be open at once; `questions` finds out which are still open.
     return Fact("asked", payload.at, prompt=text_of(fields, "prompt_id"), question=question, held=True)
 
 
 def subagent(fields: dict[str, Any]) -> Subagent | None:
-    """The subagent that a report comes from; None if it is the session's own agent."""
+    """The subagent that sent a report; None if the session's own agent sent it."""
     id = text_of(fields, "agent_id")
     return Subagent(id, text_of(fields, "agent_type") or "") if id else None
 
 
 def asked(id: str, tool: str, given: dict[str, Any], at: float, repeatable: bool = False) -> Question:
-    """The question that a tool call asks; `repeatable`: it may be allowed permanently (see `permissions`)."""
+    """The question that a tool call asks; `repeatable`: it can be allowed permanently (see `permissions`)."""
     if tool == "AskUserQuestion":
         parts = tuple(_part(item) for item in _objects(given, "questions"))
         labels = tuple(label for part in parts for label in part.options)
@@ -296,7 +298,7 @@ def asked(id: str, tool: str, given: dict[str, Any], at: float, repeatable: bool
     if tool == "ExitPlanMode":
         return Question(id, "plan", str(given.get("plan") or PLAN_UNKNOWN), ("allow", "deny"), at)
     choices = ("allow", "always", "deny") if repeatable else ("allow", "deny")
-    # The command or file first, and below it everything else that the tool is given.
+    # The command or file first, then every other input of the tool.
     name = next((name for name in ("command", "file_path", "url") if given.get(name)), None)
     if name is None:
         shown = json.dumps(given, ensure_ascii=False)

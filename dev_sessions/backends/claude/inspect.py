@@ -17,10 +17,10 @@ def places(session: Session, tmux: Tmux | None) -> Places:
     """See `base.Backend.places`.
 
     Args:
-        tmux: the server to ask for the session's present name; None if there is no tmux on this machine any more.
+        tmux: the server that knows the session's current name; None if tmux is no longer installed on this machine.
     """
     reports = hooks.reports(session)
-    # Before there is a transcript, all of its path is known but the name of the project's folder.
+    # Before the transcript exists, its whole path is known except the name of the project's folder.
     expected = os.path.join(paths.config_folder(session), "projects", "*", f"{session.private.get('uuid')}.jsonl")
     files = {
         "settings": paths.settings(session.folder),

@@ -1,10 +1,11 @@
-"""Ending a running turn of Claude Code, its subagents included.
+"""Ends a running turn of Claude Code and its subagents.
 
-Escape ends it within some 0.2 s; the status file shows that, and no hook reports it. Before any output Claude gives the
-prompt back into the input box, where it would be mixed into the next one: it is removed (2.1.330).
+Escape ends the turn within about 0.2 s; the status file shows that, and no hook reports it. If there was no output yet,
+Claude puts the prompt back into the input box, where it would be added to the next one, so it is removed (2.1.330).
 
-Escape does not end subagents, which run in the background; Ctrl-X Ctrl-K, pressed twice, does. Claude then reports that
-to itself in a turn of its own, which is ended too. Without subagents, these keys do nothing (2.1.221 to 2.1.332).
+Escape does not end subagents, which run in the background; Ctrl-X Ctrl-K, pressed twice, does. Claude then reports
+their end to itself in a separate turn, which is ended too. Without subagents, these keys have no effect (2.1.221 to
+2.1.332).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from ...terminal.screen import Screen
     from ..base import Session
 
-# Escape closes the top layer first (a menu, a question); only then it reaches the turn. Seconds between two. It is
-# pressed only once if Claude has no status file: twice in an empty input box, it opens a menu.
+# Escape first closes the top layer (a menu, a question); only the next Escape reaches the turn. Seconds between two. If
+# Claude has no status file, Escape is pressed only once: twice in an empty input box, it opens a menu.
 _AGAIN = 1.0
 _STOP_SUBAGENTS = ("C-x", "C-k", "C-x", "C-k")
 # How long Claude may take to begin the turn in which it reports to itself that its subagents were stopped. Seconds.
@@ -46,7 +47,7 @@ class _Interrupt:
         self._pressed = 0.0
         self._escaped = False  # the last key was Escape
         self._stopped: float | None = None  # when the subagents were stopped
-        self._taken_back = True  # no prompt can be in the input box since the last Escape
+        self._taken_back = True  # the input box cannot contain a prompt that the last Escape put back
 
     def run(self) -> None:
         with Watcher() as watcher:
@@ -61,10 +62,10 @@ class _Interrupt:
                 self._screen.drain()
 
     def _press(self) -> None:
-        """Press the next key, if it is time for it.
+        """Press the next key, unless it is too early for it.
 
         Raises:
-            TimedOut: nothing has helped.
+            TimedOut: the turn or its subagents did not end in time.
         """
         if time.monotonic() >= self._until:
             what = "the subagents" if self._state().delegated else "the turn"
@@ -76,19 +77,19 @@ class _Interrupt:
         if self._pressed and (activity is None or time.monotonic() - self._pressed < _AGAIN):
             return
         self._pressed = time.monotonic()
-        # An Escape that has not helped may have ended the agent's own work, and left its subagents.
+        # If an Escape had no visible effect, it may have ended the agent's own work but not its subagents.
         if (self._state().delegated or self._escaped) and dialogs.input_box(self._screen.capture()) is not None:
             self._stopped, self._escaped = time.time(), False
             self._screen.keys(*_STOP_SUBAGENTS)
         else:
             self._escaped, self._taken_back = True, False
-            # A question has keys of its own.
+            # A question has its own key bindings.
             self._screen.keys("Escape", exactly=activity == "waiting")
 
     def _at_rest(self) -> bool:
-        """True if no turn runs; without a status file, if the turn has ended or the prompt was given back.
+        """True if no turn runs. Without a status file: if the turn has ended or the prompt is back in the input box.
 
-        A Claude that waits for a limit to reset is idle: Escape ends that waiting too.
+        A Claude that waits for a limit to reset is idle too, but Escape must end that wait.
         """
         activity = observe.look(self._session).activity
         if activity is not None:
@@ -98,7 +99,7 @@ class _Interrupt:
         return marks[-1:] != ["accepted"] or (bool(self._pressed) and self._given_back() is not None)
 
     def _is_over(self) -> bool:
-        """True once nothing more of the turn will come, though Claude says that it does not run."""
+        """True if nothing more can happen in the turn. Called once Claude shows that the turn is not running."""
         session = self._session
         if not self._taken_back and (text := self._given_back()) is not None:
             deliver.clear(self._screen, text)
@@ -107,11 +108,11 @@ class _Interrupt:
         if time.monotonic() >= self._until:
             return True
         if observe.look(session).activity == "idle" and observe.observe(session).probe.activity == "busy":
-            return False  # how the turn ended is not known yet
+            return False  # it is not yet known how the turn ended
         since = self._stopped
         if since is None:
             return True
-        # Claude reports to itself that the subagents were stopped, in a turn that has to end too.
+        # Claude reports to itself that the subagents were stopped, in a turn that must end too.
         if any(fact.kind == "accepted" and fact.at > since for fact in observe.observe(session).facts):
             return self._state().status != WORKING
         return not 0 <= time.time() - since < _WAKING
@@ -121,7 +122,7 @@ class _Interrupt:
         return reduce(self._session.folder.messages(), seen.facts, seen.probe)
 
     def _given_back(self) -> str | None:
-        """The text in the input box, if it is a message of ours."""
+        """The text in the input box, if it is one of our messages."""
         box = dialogs.input_box(self._screen.capture(), self._screen.row())
         if box is None or not box.text:
             return None
@@ -130,10 +131,10 @@ class _Interrupt:
 
 
 def _report(session: Session) -> None:
-    """Keep the report that Claude does not make: it gives a prompt back only if its turn has ended before any output.
+    """Store the report that Claude does not write: it puts a prompt back only if the turn ended before any output.
 
-    Without it, everybody would have to wait until no other evidence can come any more. Nothing is kept if Claude holds
-    more prompts, since one of them may run by now.
+    Without it, all readers would have to wait until no other evidence can arrive. Nothing is stored if Claude has more
+    prompts in its queue, because one of them may be running already.
     """
     marks = [fact for fact in hooks.facts(hooks.reports(session)) if fact.kind in _MARKS]
     probe = observe.look(session)

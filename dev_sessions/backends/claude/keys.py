@@ -1,9 +1,8 @@
-"""Pressing keys on Claude Code: the user's own key bindings, dialogs, and an agent that was suspended by Ctrl-Z.
+"""Presses keys in Claude Code: handles the user's own key bindings, dialogs, and an agent suspended by Ctrl-Z.
 
-As of 2.1.221 to 2.1.332 Claude cannot be made to ignore the user's `keybindings.json`, and reads it again when it
-changes. The last binding of a key counts, in the contexts of the input box. Enter submits unless it is bound to
-something else, and then only another key may submit; a key that is unbound (null) has no action, but still edits the
-text.
+As of 2.1.221 to 2.1.332, Claude cannot be made to ignore the user's `keybindings.json`, and rereads it when it changes.
+Among the contexts of the input box, the last binding of a key counts. Enter submits unless it is bound to something
+else; then only another key may submit. A key that is unbound (null) has no action, but still edits the text.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from ...terminal.screen import Screen
     from ..base import Session
 
-# What we press, by tmux's name: Claude's name of the key, its action (None: it edits the text), and its description.
+# The keys that we press, by tmux's name: Claude's name of the key, its action (None: it edits the text), a description.
 _OURS: dict[str, tuple[str, str | None, str]] = {
     "Enter": ("enter", "chat:submit", "submits a message (chat:submit)"),
     "C-s": ("ctrl+s", "chat:stash", "stashes a draft (chat:stash)"),
@@ -40,19 +39,19 @@ _OURS: dict[str, tuple[str, str | None, str]] = {
     "BSpace": ("backspace", None, "deletes a character (backspace)"),
     "C-o": ("ctrl+o", "app:toggleTranscript", "leaves the view of the transcript (app:toggleTranscript)"),
 }
-# If no key leaves the transcript, none opens it either.
+# If no key closes the transcript, no key opens it either.
 _OPTIONAL = ("C-o",)
 _INSTEAD = {"C-a": ("Home", "home"), "C-e": ("End", "end")}
 _CONTEXTS = ("Chat", "Global")
 _ALIASES = {"control": "ctrl", "alt": "meta", "opt": "meta", "option": "meta", "return": "enter", "esc": "escape"}
-# The keys that a terminal can tell from others (tried): not Ctrl with h, i, j, m, not Shift or Ctrl with Enter, no F5.
+# Keys that a terminal can distinguish (tested): not Ctrl with h, i, j or m, not Shift or Ctrl with Enter, not F5.
 _SENDABLE = re.compile(r"ctrl\+[abefgklnopqrstuvwxy]|meta\+(?:[a-z]|enter)|tab|escape|enter")
 _TMUX_NAMES = {"tab": "Tab", "escape": "Escape", "enter": "Enter"}
 
 _DIALOG_KEY = re.compile(r"[0-9A-Za-z]|Enter|Escape|Tab|BTab|Space|BSpace|Up|Down|Left|Right")
-# How long the screen may take to follow a key; a dialog that has just come ignores keys for some 0.2 s. Seconds.
+# How long the screen may take to follow a key; a dialog that has just opened ignores keys for about 0.2 s. Seconds.
 _FOLLOWS = 2.0
-# How long a suspended Claude may take to have its terminal again. Seconds.
+# How long a suspended Claude may take to take over its terminal again. Seconds.
 _AWAKE = 5.0
 
 
@@ -70,15 +69,17 @@ def pressed(folder: str) -> dict[str, tuple[str, ...]]:
 
 
 def refuse_unusable(folder: str) -> None:
-    """Raises:
-    LaunchFailed: a Claude with that configuration could not be given messages.
+    """Refuse key bindings with which Claude could not receive messages.
+
+    Raises:
+        LaunchFailed: the folder has such bindings.
     """
     for trouble, remedy in troubles(folder):
         raise LaunchFailed(trouble, next=remedy)
 
 
 def troubles(folder: str) -> list[tuple[str, str]]:
-    """What is wrong with the user's key bindings, each with its remedy, for `doctor`."""
+    """The problems with the user's key bindings, each with its fix, for `doctor`."""
     _, missing = _read(folder)
     return [_trouble(folder, missing)] if missing else []
 
@@ -105,7 +106,7 @@ def _read(folder: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     for ours, (key, action, _) in _OURS.items():
         does = bound.get(key, action)
         if key not in begin_chords and (does == action or (does is None and key == "enter")):
-            continue  # as it is by default
+            continue  # it has its default binding
         others = [other for other, does in bound.items() if action and does == action]
         names = [sent for other in others if other not in begin_chords and (sent := _sent(other))]
         name, instead = _INSTEAD.get(ours, ("", ""))
@@ -119,7 +120,7 @@ def _read(folder: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
 
 
 def _bindings(content: Any) -> Iterator[tuple[str, str | None]]:
-    """Each key with its action, in the order in which they count; none from a file that Claude would not accept."""
+    """Each key with its action, in the order in which they count; nothing if Claude would not accept the file."""
     blocks = content.get("bindings") if isinstance(content, dict) else None
     for block in blocks if isinstance(blocks, list) else ():
         bindings = block.get("bindings") if isinstance(block, dict) and block.get("context") in _CONTEXTS else None
@@ -129,13 +130,13 @@ def _bindings(content: Any) -> Iterator[tuple[str, str | None]]:
 
 
 def _normal(key: str) -> str:
-    """One key press: its modifiers in one order, by their first names."""
+    """One key press in a normal form: its modifiers in one order, by their first names."""
     *modifiers, last = (_ALIASES.get(word, word) for word in key.split("+"))
     return "+".join([*sorted(modifiers), last])
 
 
 def _sent(key: str) -> tuple[str, ...] | None:
-    """A key, or a chord of several, by tmux's names; None if a terminal cannot send it."""
+    """A key, or a chord of several keys, by tmux's names; None if a terminal cannot send it."""
     names = []
     for press in key.split(" "):
         if not _SENDABLE.fullmatch(press):
@@ -146,7 +147,7 @@ def _sent(key: str) -> tuple[str, ...] | None:
 
 
 def press(session: Session, screen: Screen, question: Question, key: str) -> str:
-    """Press one key on a dialog; see `base.PressesKeys.press`."""
+    """Press one key in a dialog; see `base.PressesKeys.press`."""
     if not _DIALOG_KEY.fullmatch(key):
         raise UsageError(
             f"no key called {key!r}", next="a letter, a digit, Enter, Escape, Tab, Space, Up, Down, Left or Right"
@@ -169,7 +170,7 @@ def press(session: Session, screen: Screen, question: Question, key: str) -> str
             f"the key {key} has changed nothing on the screen of {session.id}:\n{dialogs.shown(after)}",
             next=f"dev-sessions attach {session.id}",
         )
-    until = time.monotonic() + ASK_GRACE  # for Claude to say that it does not wait any more
+    until = time.monotonic() + ASK_GRACE  # for Claude to show that it no longer waits
     with Watcher() as watcher:
         watcher.watch(*observe.sources(session))
         while time.monotonic() < until:
@@ -181,10 +182,10 @@ def press(session: Session, screen: Screen, question: Question, key: str) -> str
 
 
 def continue_suspended(session: Session, screen: Screen) -> None:
-    """Continue a Claude that a person has suspended (Ctrl-Z). Called before any key is pressed, under the lock.
+    """Continue a Claude that a person has suspended with Ctrl-Z. Called before any key is pressed, under the lock.
 
-    Its process does not stop, since a pane's program has no shell above it: Claude gives the terminal back, in the mode
-    for a shell, and reads no key until SIGCONT comes (2.1.221 to 2.1.332). A stopped process goes on by it too.
+    Its process does not stop, because a pane's program has no shell as its parent: Claude releases the terminal, in
+    the mode for a shell, and reads no key until SIGCONT (2.1.221 to 2.1.332). That also continues a stopped process.
     """
     process = session.folder.process()
     if process is None or not _is_suspended(process[0]):
@@ -199,7 +200,7 @@ def continue_suspended(session: Session, screen: Screen) -> None:
 
 
 def _is_suspended(pid: int) -> bool:
-    """True if that process is stopped, or its terminal gives whole lines, as for a shell, and not single keys."""
+    """True if that process is stopped, or its terminal is in line mode, as for a shell, and not in raw mode."""
     if processes.is_stopped(pid):
         return True
     try:

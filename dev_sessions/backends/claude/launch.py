@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _VARIABLE = "DEV_SESSIONS_CLAUDE"
 _ELSEWHERE = "the folder to work in leads elsewhere since it was checked"
-# The shell's start time, and the run of the system.
+# The shell's start time and the machine's boot.
 _STARTED = f"cat /proc/$$/stat 2>/dev/null || {processes.START_BY_PS}"
 _BOOTED = "cat /proc/sys/kernel/random/boot_id 2>/dev/null"
 
@@ -29,33 +29,33 @@ _MODES = {"full": "bypassPermissions", "edit": "acceptEdits", "ask": "default", 
 
 _VARIABLES = {
     "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
-    # An arrow key in an empty input box opens a view of all agents, and moves the session to a process elsewhere.
+    # An arrow key in an empty input box opens a view of all agents, and moves the session to another process.
     "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
-    # The plain lines for a screen reader (a setting of the user's) have no input box that could be recognised.
+    # The plain lines for a screen reader (a user's setting) have no recognisable input box.
     "CLAUDE_AX_SCREEN_READER": "0",
-    # A revived agent does not go on with an interrupted turn by itself.
+    # A revived agent does not continue an interrupted turn automatically.
     "CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "0",
-    # An old and long conversation is revived whole, without a question whether a summary is enough (2.1.330, which does
-    # not ask those who pay by an API key).
+    # Revive an old and long conversation as a whole, without the question whether a summary is enough (2.1.330, which
+    # does not ask users who pay with an API key).
     "CLAUDE_CODE_RESUME_THRESHOLD_MINUTES": "100000000",
     "CLAUDE_CODE_RESUME_TOKEN_THRESHOLD": "1000000000",
 }
 
-# Claude without what a project brings along: it reads none of the project's settings (hooks, statusLine, environment,
-# permissions), .mcp.json, CLAUDE.md, skills, agents and commands. In a folder that is not trusted Claude runs no hooks,
-# ours included, and an answer to its dialog would be remembered for a person's own Claude too. The variable keeps it
-# from asking (2.1.221 to 2.1.332).
+# Claude without the project's own files: it reads none of the project's settings (hooks, statusLine, environment,
+# permissions), .mcp.json, CLAUDE.md, skills, agents and commands. In a folder that is not trusted, Claude runs no
+# hooks, not even ours, and an answer to its dialog would also apply to a person's own Claude. The variable prevents
+# that question (2.1.221 to 2.1.332).
 _BARE_WORDS = ("--setting-sources", "user")
 _BARE_VARIABLES = {"CLAUDE_CODE_SANDBOXED": "1"}
-# The names of these things in a project.
+# The names of these files and folders in a project.
 PROJECT = (".claude", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md")
 
-# Keys as of 2.1.330; older versions skip what they do not know.
+# Keys as of 2.1.330; older versions skip unknown keys.
 _SETTINGS: dict[str, Any] = {
-    "tui": "default",  # the classic renderer, and no offer of the other
-    "editorMode": "normal",  # in vim mode a paste can be read as commands
+    "tui": "default",  # the classic renderer, without the offer to try the other one
+    "editorMode": "normal",  # in vim mode Claude may read a paste as commands
     "skipDangerousModePermissionPrompt": True,
-    "useAutoModeDuringPlan": False,  # else a model decides, in plan mode, which commands run unasked
+    "useAutoModeDuringPlan": False,  # otherwise a model decides, in plan mode, which commands run without asking
     "askUserQuestionTimeout": "never",
     "feedbackSurveyRate": 0,
     "feedbackDrafts": "off",
@@ -66,10 +66,10 @@ _SETTINGS: dict[str, Any] = {
 
 
 def program(environ: Mapping[str, str], contained: bool) -> str:
-    """The absolute path of `claude`, or of `clauded` for a container: by its variable, else the first on PATH.
+    """The absolute path of `claude`, or of `clauded` for a container: from its variable, otherwise the first on PATH.
 
     Raises:
-        LaunchFailed: there is none, or it cannot be run.
+        LaunchFailed: the program is missing or cannot be run.
     """
     if not contained:
         missing = LaunchFailed(
@@ -85,10 +85,10 @@ def program(environ: Mapping[str, str], contained: bool) -> str:
 
 
 def program_again(session: Session) -> str:
-    """The program to revive a session with: the one that the caller names, else the one that it was started with.
+    """The program with which to revive a session: the one that the caller names, otherwise the one it was started with.
 
     Raises:
-        LaunchFailed: there is none.
+        LaunchFailed: that program does not exist.
     """
     before = str(session.private.get("program") or "")
     named = session.environ.get(container.VARIABLE if session.contained else _VARIABLE)
@@ -96,7 +96,7 @@ def program_again(session: Session) -> str:
 
 
 def refuse_root(environ: Mapping[str, str], permissions: str) -> None:
-    """Claude Code refuses to skip permissions as root unless IS_SANDBOX allows it.
+    """Raise if Claude Code would refuse to skip permissions, as it does for root unless IS_SANDBOX allows it.
 
     Raises:
         LaunchFailed: it would refuse.
@@ -109,28 +109,28 @@ def refuse_root(environ: Mapping[str, str], permissions: str) -> None:
 
 
 def config_folder(environment: Mapping[str, str], path: str) -> str:
-    """The configuration folder of a Claude that is started in the folder `path`, by its environment."""
+    """The configuration folder of a Claude that is started in the folder `path` with this environment."""
     named = environment.get("CLAUDE_CONFIG_DIR")
     return os.path.join(path, named) if named else os.path.join(config.user_home(environment), ".claude")
 
 
 def write_script(launch: Launch, program: str, conversation: Sequence[str], bare: bool) -> str:
-    """Write the settings and the script that starts the agent; returns the script's path.
+    """Write the settings and the script that starts the agent; return the script's path.
 
-    The environment is in the script (0600) and is exported there: the tmux server would give its own first caller's
-    environment to every session, and everybody can read the words of a command line.
+    The script (mode 0600) contains the environment and exports it: the tmux server would give its first caller's
+    environment to every session, and all users can read a command line.
 
     Args:
         conversation: the options that name the conversation.
-        bare: without what the project brings along.
+        bare: start it without the project's own files.
     """
     folder = launch.session.folder
     os.makedirs(paths.questions(folder), mode=0o700, exist_ok=True)
-    # Messages that travel by file are read from our folder, which only the full mode would allow unasked.
+    # Messages sent as files are read from our folder: without this rule, Claude asks, except with full permissions.
     permissions = {"allow": [f"Read(/{folder.messages_path}/**)"], "disableAutoMode": "disable"}
     settings = {
         **_SETTINGS,
-        # Without it, a turn that a usage limit has stopped goes on hours later (2.1.234 and newer).
+        # Without this setting, a turn stopped by a usage limit continues hours later (2.1.234 and newer).
         "autoContinueAtUsageLimit": launch.continue_at_reset,
         "hooks": hooks.settings(folder.facts_path, paths.questions(folder)),
         "permissions": permissions,
@@ -146,16 +146,16 @@ def write_script(launch: Launch, program: str, conversation: Sequence[str], bare
         argv += _BARE_WORDS
         environment |= _BARE_VARIABLES
     if config.is_true(environment.get("IS_SANDBOX")):
-        environment["IS_SANDBOX"] = "1"  # the only value that Claude takes as yes (2.1.330)
+        environment["IS_SANDBOX"] = "1"  # the only value that Claude accepts as yes (2.1.330)
     process, here = shlex.quote(folder.process_path), shlex.quote(f"{launch.path}\n.")
     lines = [
         f"umask {processes.file_mask():04o}",
-        # Written by the process that becomes the agent: it is never unknown while it runs.
+        # Written by the process that becomes the agent, so the agent's pid is always known while it runs.
         f"(umask 077; {{ echo $$; {_STARTED}; {_BOOTED}; }} >{process}.tmp)",
         f"mv -f {process}.tmp {process}",
         *(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())),
         f"cd -- {shlex.quote(launch.path)} || exit 1",
-        # A link may have been made since the path was checked; this shell, and so the agent, is there by now.
+        # The path may have become a link since it was checked; this shell, and so the agent, is already in its folder.
         f'[ "$(pwd -P && echo .)" = {here} ] || {{ echo "{_ELSEWHERE}" >&2; exit 1; }}',
         f"exec {shlex.join(argv)}",
         "",
@@ -166,7 +166,7 @@ def write_script(launch: Launch, program: str, conversation: Sequence[str], bare
 
 
 def kept_environment(session: Session) -> dict[str, str] | None:
-    """The environment that the agent was started with, which only its script holds; None if that is lost."""
+    """The environment that the agent was started with, read from its script; None if the script is missing."""
     try:
         content = files.read(paths.script(session.folder))
         words = shlex.split(os.fsdecode(content or b""))

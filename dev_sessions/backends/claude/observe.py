@@ -1,10 +1,10 @@
 """The facts and the probe of a Claude session, read without asking the agent.
 
-They come from our hooks' reports, Claude's own status file, its process, and, only where these leave a question open,
-the end of its transcript.
+They come from our hooks' reports, Claude's own status file, its process and, only if these are not conclusive, from the
+end of its transcript.
 
-Claude Code's status file is `<config>/sessions/<pid>.json`: `status` is busy, idle, waiting or
-shell (idle, with a background command), `statusUpdatedAt` in milliseconds since the epoch.
+Claude Code's status file is `<config>/sessions/<pid>.json`: `status` is busy, idle, waiting or shell (idle, with a
+background command), and `statusUpdatedAt` is in milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from ...terminal.tmux import Tmux
     from ..session import Session
 
-# `statusUpdatedAt` may be older than the report that it follows by the time that a hook takes to write. Seconds.
+# `statusUpdatedAt` may be older than the report that it follows, by the time that a hook takes to write. Seconds.
 _SLACK = 2.0
-# Claude is idle some 0.1 s after it has reported the end of a turn. If it takes longer, it may have gone on. Seconds.
+# Claude is idle about 0.1 s after it has reported a turn's end. If it takes longer, it may have continued. Seconds.
 _AT_REST = 0.3
-# How long a status file may take to be written. Seconds.
+# How long Claude may take to write a status file. Seconds.
 _WRITING = 0.05
 _ACTIVITIES = {"busy": BUSY_ACTIVITY, "idle": IDLE, "shell": IDLE, "waiting": WAITING_ACTIVITY}
 
 
 def observe(session: Session) -> Observation:
-    """What the agent said and does; see `base.Backend.observe`."""
-    # The probe first: Claude reports a turn's end before it says that it is idle, so the reports of an idle Claude are
-    # among the facts that are read afterwards.
+    """What the agent reported and what it is doing; see `base.Backend.observe`."""
+    # Read the probe first: Claude reports a turn's end before it shows that it is idle, so if it is idle, its reports
+    # are among the facts that are read afterwards.
     probe = look(session)
     reports = hooks.reports(session)
     found = ((hooks.fact(payload, fields), fields) for payload, fields in reports)
@@ -56,7 +56,7 @@ def observe(session: Session) -> Observation:
 
 
 def look(session: Session) -> Probe:
-    """What can be seen of the agent's process now."""
+    """The current state of the agent's process."""
     now = time.time()
     process = session.folder.process()
     if process is None:
@@ -71,7 +71,7 @@ def look(session: Session) -> Probe:
     status = status_file(session, process)
     activity = _ACTIVITIES.get(str(status.get("status")))
     if activity is None:
-        # A dialog at the start comes before every hook and the status file, so `create` has left a notice about it.
+        # A dialog at the start precedes all hooks and the status file, so `create` has left a notice about it.
         notice = session.folder.notice()
         if notice is None:
             return Probe(now, True)
@@ -93,21 +93,21 @@ def _changed(status: dict[str, Any]) -> float:
 
 
 def status_file(session: Session, process: tuple[int, str]) -> dict[str, Any]:
-    """Claude's own file on that process, or on that session; empty if there is none of a living process."""
+    """Claude's own file about that process, or about that session; empty if no running process has one."""
     return _found_status(session, process)[1]
 
 
 def _found_status(session: Session, process: tuple[int, str]) -> tuple[str, dict[str, Any]]:
-    """The status file, as (path, content); without one, (the folder that it should come to, {})."""
+    """The status file, as (path, content); if there is none, (the folder where it would appear, {})."""
     folder = os.path.join(paths.config_folder(session), "sessions")
     if session.contained:
-        # Only this Claude writes to the folder, and the pid is one of its container.
+        # Only this Claude writes to the folder, and the pid is one inside its container.
         found = [value for path in _json_files(folder) if isinstance(value := _written(path), dict)]
         return folder, max(found, key=_changed, default={})
     path = os.path.join(folder, f"{process[0]}.json")
     if status := _status(path, process):
         return path, status
-    # `claude` may be a wrapper that runs the real one as its child. It, or the user's settings, may choose the folder.
+    # `claude` may be a wrapper that runs the real one as its child. It, or the user's settings, may set the folder.
     reported = transcript.find(session, hooks.reports(session))
     folder = os.path.join(transcript.config_of(reported) or paths.config_folder(session), "sessions")
     ids = {session.private.get("uuid"), os.path.basename(reported or "").removesuffix(".jsonl")}
@@ -123,7 +123,7 @@ def _json_files(folder: str) -> list[str]:
 
 
 def _status(path: str, alive: tuple[int, str]) -> dict[str, Any]:
-    """A status file, unless its process is gone; the process `alive` is known to run."""
+    """A status file, unless its process has ended; the process `alive` is known to run."""
     value = _written(path)
     if not isinstance(value, dict) or not isinstance(value.get("pid"), int):
         return {}
@@ -133,7 +133,7 @@ def _status(path: str, alive: tuple[int, str]) -> dict[str, Any]:
 
 
 def _written(path: str) -> Any:
-    """The content of a status file. Claude writes it in place: if it is not whole, it is read again."""
+    """The content of a status file. Claude writes it in place, so an incomplete one is read again."""
     content = container.read(path)
     value = None if content is None else files.parse_json(content)
     if content is None or value is not None:
@@ -149,7 +149,7 @@ def _written(path: str) -> Any:
 
 
 def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str | None) -> Probe:
-    """Without hooks, only the transcript, which lags behind the status, says how a turn ended and what is asked."""
+    """Without hooks, only the transcript shows how a turn ended and what Claude asks; it lags behind the status."""
     settled = _settled(probe, facts)
     if settled is not probe:
         return settled
@@ -157,7 +157,7 @@ def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str 
         return probe
     call = transcript.open_tool_call(transcript.since(path, probe.since - 60.0))
     if call is None:
-        # After a limit comes a menu, without a call of the model's.
+        # After a limit there is a menu without a tool call of the model.
         late = _is_late(probe) and not (facts and facts[-1].reason == LIMIT)
         return probe._replace(activity=BUSY_ACTIVITY, question=None) if late else probe
     name, given, at = call
@@ -165,12 +165,12 @@ def _without_hooks(probe: Probe, facts: list[Fact], session: Session, path: str 
 
 
 def _settled(probe: Probe, facts: list[Fact], entries: list[dict[str, Any]] | None = None) -> Probe:
-    """The probe, still `busy` while the report on how the last turn ended may be on its way.
+    """The probe, still `busy` while the report of how the last turn ended may not have arrived yet.
 
-    Claude does not wait for its StopFailure hook before it says that it is idle, and writes the transcript after that.
+    Claude shows that it is idle without waiting for its StopFailure hook, and writes the transcript after that.
 
     Args:
-        entries: those of the transcript, if the facts are not from there.
+        entries: those of the transcript, if the facts do not come from it.
     """
     marks = [fact for fact in facts if fact.kind in ("accepted", "started", "ended", "alive")]
     if probe.activity != IDLE or not _is_late(probe) or not marks or marks[-1].kind == "alive":
@@ -180,26 +180,26 @@ def _settled(probe: Probe, facts: list[Fact], entries: list[dict[str, Any]] | No
         return probe._replace(activity=BUSY_ACTIVITY)
     if entries is None or probe.since <= last.at + _AT_REST or transcript.has_ended(entries, last.at):
         return probe
-    # At the same turn: it may have gone on, and been interrupted.
+    # On the same turn: it may have continued and been interrupted.
     return probe._replace(activity=BUSY_ACTIVITY, since=last.at)
 
 
 def _is_late(probe: Probe) -> bool:
-    """True while the transcript may lag behind the status. A status of the future was stamped by a clock set back."""
+    """True while the transcript may lag behind the status. If the status is in the future, the clock was set back."""
     return -1.0 <= probe.now - probe.since < transcript.LAG
 
 
 def _unclear_since(facts: list[Fact], probe: Probe) -> float | None:
-    """From when on the hooks leave something open that the transcript says, or None.
+    """The time from which the transcript must complete the hooks' reports; None if the reports are complete.
 
-    No hook reports an interrupt, not even of a turn that had gone on after its end, nor what becomes of a prompt that
-    was taken while a turn was running, nor that a key stopped the subagents: a prompt like any other says so to the
-    agent.
+    No hook reports an interrupt (not even if the turn had continued after its end), what happens to a prompt that
+    Claude accepted while a turn was running, or that a key stopped the subagents: Claude reports that to itself in a
+    prompt that looks like any other.
     """
     ended = 0.0
     running: dict[str | None, float] = {}
     unclear: float | None = None
-    left: float | None = None  # since when subagents run
+    left: float | None = None  # the time since which subagents run
     for fact in facts:
         if fact.kind == "accepted":
             if running and unclear is None:
@@ -220,11 +220,11 @@ def _unclear_since(facts: list[Fact], probe: Probe) -> float | None:
 
 
 def _with_transcript(facts: list[Fact], written: list[Fact], reported: bool) -> list[Fact]:
-    """The facts of the reports and those of a stretch of the transcript, without what both say."""
+    """The facts of the reports and those of a section of the transcript, each only once."""
     if reported:
         ends = [fact for fact in facts if fact.kind == "ended"]
         written = [
-            # The stretch does not say what was started before it.
+            # The section does not show what was started before it.
             fact._replace(subagents=None) if fact.kind == "ended" else fact
             for fact in written
             if fact.kind in ("joined", "started", "returned", "stopped")
@@ -234,15 +234,15 @@ def _with_transcript(facts: list[Fact], written: list[Fact], reported: bool) -> 
 
 
 def _is_reported(end: Fact, ends: list[Fact]) -> bool:
-    """True if a hook has reported that end too. It names no prompt before the agent's first input."""
-    if end.outcome == INTERRUPTED:  # which no hook reports; the turn may have gone on after an end that one did
+    """True if a hook has reported that end too. The report has no prompt id before the agent's first input."""
+    if end.outcome == INTERRUPTED:  # no hook reports it; the turn may have continued after an end that a hook reported
         return any(one.prompt == end.prompt and one.at > end.at for one in ends)
     near = (one for one in ends if one.prompt is None and abs(one.at - end.at) < transcript.LAG)
     return any(one.prompt == end.prompt for one in ends) or any(near)
 
 
 def with_screen(session: Session, seen: Observation, tmux: Tmux) -> Observation:
-    """The observation with the screen's text in its question, if nothing is known of it but that it is a dialog.
+    """The observation, with the screen's text in its question if all that is known is that there is a dialog.
 
     Nobody has to answer the menu that Claude shows at a usage limit.
     """
@@ -260,7 +260,7 @@ def with_screen(session: Session, seen: Observation, tmux: Tmux) -> Observation:
     target = session.private.get("pane") or f"={paths.terminal(session)}:"
     screen = tmux.run("capture-pane", "-p", "-t", target, check=False)
     if dialogs.is_limit_menu(screen):
-        # Our settings have answered it, and the next delivery closes it. The report of the end may still come.
+        # Our settings have answered it, and the next delivery closes it. The report of the end may still arrive.
         return seen._replace(probe=probe._replace(activity=IDLE if last == "ended" else BUSY_ACTIVITY, question=None))
     if fresh:
         return seen
@@ -270,13 +270,13 @@ def with_screen(session: Session, seen: Observation, tmux: Tmux) -> Observation:
 
 
 def sources(session: Session) -> Sources:
-    """What to watch; see `base.Backend.sources`."""
+    """What to watch for changes; see `base.Backend.sources`."""
     folder, process = session.folder, session.folder.process()
     own = os.path.join(paths.config_folder(session), "sessions", f"{process[0]}.json") if process else ""
-    # Claude writes its status file in place (2.1.330); the folder, which it shares with all others, shows only that the
-    # file is new.
+    # Claude writes its status file in place (2.1.330). All Claudes share its folder, and a change of the folder only
+    # shows that there is a new file.
     watched = [own if not process or os.path.exists(own) else _found_status(session, process)[0]]
-    # Only the transcript says that Claude does not go on at the reset of a limit after all.
+    # Only the transcript shows that Claude will not continue at the reset of a limit after all.
     if session.continues and (written := transcript.find(session, [])):
         watched.append(written)
     arrivals = (folder.facts_path, folder.messages_path, folder.path)

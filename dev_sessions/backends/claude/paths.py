@@ -11,30 +11,30 @@ if TYPE_CHECKING:
 
 
 def settings(folder: Folder) -> str:
-    """The settings that Claude is started with."""
+    """The settings with which Claude is started."""
     return os.path.join(folder.agent_path, "settings.json")
 
 
 def script(folder: Folder) -> str:
-    """The script that starts Claude; it holds the agent's environment, secrets included."""
+    """The script that starts Claude; it contains the agent's environment, including secrets."""
     return os.path.join(folder.agent_path, "start.sh")
 
 
 def questions(folder: Folder) -> str:
-    """The folder of the pipes through which questions are answered, and of the answers."""
+    """The folder with the pipes through which questions are answered, and with the answers."""
     return os.path.join(folder.agent_path, "questions")
 
 
 def container_config(folder: Folder) -> str:
-    """The configuration folder of a Claude in a container."""
+    """The configuration folder for a Claude in a container."""
     return os.path.join(folder.agent_path, "claude")
 
 
 def config_folder(session: Session) -> str:
-    """The Claude configuration folder of the session: by its environment at first, then by its first report."""
+    """The Claude configuration folder of the session: from its environment at first, then from its first report."""
     return str(session.private.get("config") or "")
 
 
 def terminal(session: Session) -> str:
-    """The name that the tmux session had at its start: a person types `tmux attach -t dev-<id>`."""
+    """The initial name of the tmux session, with which a person can attach: `tmux attach -t dev-<id>`."""
     return str(session.private.get("terminal") or f"dev-{session.id}")

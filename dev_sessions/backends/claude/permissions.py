@@ -1,4 +1,4 @@
-"""The rules that Claude Code gets when a request is allowed permanently. Pure."""
+"""The rules for Claude Code when a request is allowed permanently. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# For tools that change files Claude offers a mode instead of a rule (2.1.221 to 2.1.330).
+# For tools that change files, Claude offers a mode instead of a rule (2.1.221 to 2.1.330).
 _CHANGES_FILES = ("Bash", "Edit", "MultiEdit", "NotebookEdit", "Write")
 _WILDCARDS = ("*", "?", "[", "{", "\\")
 
 
 def always(fields: dict[str, Any]) -> list[dict[str, Any]]:
-    """The permissions for the same request from now on, and nothing more, for as long as this agent lives.
+    """The permissions that allow only this same request from now on, while this agent runs.
 
-    Claude offers rules that it would keep in the project's settings, for every session there; or, for tools that change
-    files, a mode in which it asks about no change at all: a rule of ours is narrower. Empty if there is none, or
-    nothing is offered. An offer of another kind is taken whole.
+    Claude would store the rules that it offers in the project's settings, for every session there; ours apply to this
+    session only. For tools that change files, it offers a mode in which it does not ask about any change; our rule is
+    narrower. The result is empty if there is no such rule or Claude offers nothing. Offers of another kind are used
+    unchanged.
     """
     offers = fields.get("permission_suggestions")
     offered = [one for one in offers if isinstance(one, dict)] if isinstance(offers, list) else []

@@ -1,16 +1,16 @@
 """The questions of Claude Code that are still open (2.1.221 to 2.1.332, found by experiment).
 
-The hook that reports a question (see `hooks`) holds a pipe until it is answered. The other evidence depends on who
-asks:
+The hook that reports a question (see `hooks`) holds a pipe open until the question is answered. Other evidence depends
+on who asks:
 
-- The agent itself, or a subagent in the foreground (in 2.1.221, if the model wants it so): the dialog is on the screen
+- The agent itself, or a subagent in the foreground (in 2.1.221, if the model chooses that): the dialog is on the screen
   while the hook waits, and either side may answer. A yes in the dialog does not end the hook, but the status file
-  leaves `waiting`; a no, or Escape, ends it.
+  changes from `waiting`; a no, or Escape, ends the hook.
 - A subagent in the background (in 2.1.332, all of them): there is no dialog while the hook waits, and neither the
-  status nor the end of the agent's own turn says anything about the question. Stopping the subagent ends the hook. A
-  hook of the user's may answer first and does not end ours; the transcript of the subagent says so.
+  status nor the end of the agent's own turn shows anything about the question. Stopping the subagent ends the hook. If
+  a hook of the user answers first, ours does not end; the transcript of the subagent shows the answer.
 
-A hook that is killed leaves the question to the dialog, or brings the dialog up.
+If a hook is killed, its question can be answered in the dialog, which appears then if it was not shown before.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from ...model import Probe
     from ...state.folder import Folder, Payload
 
-# The tool call may have reached the transcript so long before the question reached us. Seconds.
+# How long before the question was reported the tool call may have reached the transcript. Seconds.
 _BEFORE = 60.0
-# Reports that end the questions of the agent itself.
+# Reports that end the agent's own questions.
 _ENDS = ("UserPromptSubmit", "Stop", "StopFailure")
 
 
 class _Asked(NamedTuple):
-    """A question as it was reported. `waits`: its hook waits for the answer; `killed`: it was ended from outside."""
+    """A reported question. `waits`: its hook waits for the answer; `killed`: its hook was killed by something else."""
 
     id: str
     at: float
@@ -54,11 +54,11 @@ class _Asked(NamedTuple):
 
 
 def open_pipe(folder: Folder, id: str) -> int:
-    """The pipe of a question's hook, for writing; the caller closes it. Opening it does not end the hook.
+    """Open the pipe of a question's hook for writing; the caller closes it. Opening it does not end the hook.
 
     Raises:
         FileNotFoundError: the hook has ended, or never ran.
-        OSError: it was killed.
+        OSError: the hook was killed.
     """
     path = os.path.join(paths.questions(folder), id)
     if not stat.S_ISFIFO(os.lstat(path).st_mode):
@@ -67,7 +67,7 @@ def open_pipe(folder: Folder, id: str) -> int:
 
 
 def has_finished(folder: Folder, id: str) -> bool:
-    """True if the question's hook has ended by itself: it got an answer, or was released."""
+    """True if the question's hook has ended normally: it received an answer or was released."""
     return not os.path.lexists(os.path.join(paths.questions(folder), id))
 
 
@@ -81,7 +81,7 @@ def others_wait(folder: Folder, id: str) -> bool:
 
 
 def _hook(folder: Folder, id: str) -> tuple[bool, bool]:
-    """Whether the question's hook waits, and whether it was killed."""
+    """Return (the question's hook waits, it was killed)."""
     try:
         os.close(open_pipe(folder, id))
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def _hook(folder: Folder, id: str) -> tuple[bool, bool]:
 
 
 def with_task(fact: Fact, fields: dict[str, Any]) -> Fact:
-    """The fact of a report; for a subagent's question, with the task of the subagent."""
+    """The fact of a report; a subagent's question also gets the subagent's task."""
     question = fact.question
     if question is None or question.agent is None:
         return fact
@@ -101,7 +101,7 @@ def with_task(fact: Fact, fields: dict[str, Any]) -> Fact:
 
 
 def with_plan(facts: list[Fact], path: str | None) -> list[Fact]:
-    """The facts, with the whole plan in an open question about one: the report of 2.1.330 and newer does not hold it.
+    """Add the whole plan to an open question about one: the reports of 2.1.330 and newer do not contain it.
 
     Args:
         path: the transcript.
@@ -117,7 +117,7 @@ def with_plan(facts: list[Fact], path: str | None) -> list[Fact]:
 
 
 def transcript_of(fields: dict[str, Any]) -> str | None:
-    """The transcript of the agent that asks: a subagent has its own."""
+    """The transcript of the agent that asks: a subagent has a separate one."""
     path, agent = hooks.text_of(fields, "transcript_path"), hooks.subagent(fields)
     if path is None or agent is None:
         return path
@@ -125,14 +125,14 @@ def transcript_of(fields: dict[str, Any]) -> str | None:
 
 
 def _notes(fields: dict[str, Any]) -> dict[str, Any]:
-    """Claude's notes on the subagent that a report comes from."""
+    """Claude's notes about the subagent that sent a report."""
     path = transcript_of(fields)
     value = container.read_json(f"{path.removesuffix('.jsonl')}.meta.json") if path else None
     return value if isinstance(value, dict) else {}
 
 
 def answered(folder: Folder, reports: Iterable[tuple[Payload, dict[str, Any]]], probe: Probe) -> Iterator[Fact]:
-    """A fact for each question of these reports that is not open any more."""
+    """A fact for each question in these reports that is no longer open."""
     asked: dict[str | None, list[_Asked]] = {None: []}
     over: list[_Asked] = []
     for payload, fields in reports:
@@ -155,7 +155,7 @@ def answered(folder: Folder, reports: Iterable[tuple[Payload, dict[str, Any]]], 
 
 
 def _open(asked: list[_Asked], probe: Probe, alone: bool) -> list[_Asked]:
-    """The open ones among one agent's questions.
+    """One agent's questions that are still open.
 
     Args:
         alone: no other agent's question explains a dialog on the screen.
@@ -166,7 +166,7 @@ def _open(asked: list[_Asked], probe: Probe, alone: bool) -> list[_Asked]:
         return []
     last = asked[-1]
     if live == [last] and hooks.subagent(last.fields) is None:
-        return live  # the status says the rest about the agent itself
+        return live  # for the agent itself, the status shows the rest
     path = transcript_of(last.fields)
     calls: dict[str, str] = {}
     done = set()
@@ -176,10 +176,10 @@ def _open(asked: list[_Asked], probe: Probe, alone: bool) -> list[_Asked]:
         else:
             done.add(event.id)
     if last.call not in calls.values():
-        return [one for one in live if one is last]  # the transcript lags behind; the earlier ones are over as a rule
+        return [one for one in live if one is last]  # the transcript lags behind; usually the earlier ones are over
     unanswered = [call for id, call in calls.items() if id not in done]
     found = []
-    for one in reversed(live):  # calls with the same input: those that were asked about last
+    for one in reversed(live):  # of calls with the same input, the ones asked about last
         if one.call in unanswered:
             unanswered.remove(one.call)
             found.append(one)
@@ -187,14 +187,14 @@ def _open(asked: list[_Asked], probe: Probe, alone: bool) -> list[_Asked]:
 
 
 def _key(name: Any, given: Any) -> str:
-    """What a question and its tool call have in common."""
+    """A key that a question and its tool call share."""
     return json.dumps([name, given], sort_keys=True)
 
 
 def _has_gone_on(one: _Asked, probe: Probe) -> bool:
-    """True if a subagent's question was answered in the dialog: for one in the foreground, the status says so.
+    """True if a subagent's question was answered in the dialog; the status shows that for one in the foreground.
 
-    A subagent is in the foreground if the call that started it has no result before it ends.
+    A subagent is in the foreground if the call that started it has no result until the subagent ends.
     """
     if probe.activity != BUSY_ACTIVITY or probe.since <= one.at:
         return False

@@ -1,7 +1,8 @@
-"""Starting Claude Code again on the conversation that a session had.
+"""Restarts Claude Code with the conversation that a session had.
 
-`claude --resume` finds a conversation by its id, in the transcripts of the folder that it is started in, and goes on in
-the same transcript under the same id. A conversation without a prompt cannot be resumed (2.1.221 to 2.1.330).
+`claude --resume` finds a conversation by its id, among the transcripts of the folder in which it is started, and
+continues in the same transcript under the same id. It cannot resume a conversation without a prompt (2.1.221 to
+2.1.330).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from . import launch as starting
 from .startup import begin
 from .stop import stop
 
-# A turn's end is reported before it is written down, by less than this. Seconds.
+# A turn's end is reported less than this before it is written to the transcript. Seconds.
 _UNWRITTEN = 5.0
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def revive(launch: Launch) -> None:
     launch = launch._replace(environment=environment)
     version.refuse_unsupported(program, environment)
     id, words = _conversation(launch)
-    # The tmux server that the agent ran in; the caller's own, if the folder of its socket is gone.
+    # The tmux server in which the agent ran, or the caller's own if the folder of its socket no longer exists.
     socket = str(session.private.get("socket") or "")
     tmux = Tmux(session.environ, socket if os.path.isdir(os.path.dirname(socket)) else None)
     stop(session, tmux)
@@ -54,12 +55,12 @@ def revive(launch: Launch) -> None:
 
 
 def _conversation(launch: Launch) -> tuple[str, tuple[str, ...]]:
-    """Claude's id of the conversation, and the options that name it; a new one if the last had not begun yet.
+    """Claude's id of the conversation, and the options that name it; a new one if the last one had not begun yet.
 
-    A person's /clear begins another one under another id.
+    A person's /clear begins another conversation with another id.
 
     Raises:
-        LaunchFailed: there was a conversation, and its transcript is gone.
+        LaunchFailed: there was a conversation, and its transcript no longer exists.
     """
     session = launch.session
     reports = hooks.reports(session)

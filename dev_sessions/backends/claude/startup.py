@@ -1,4 +1,4 @@
-"""Starting Claude Code, and answering its dialogs until it shows its input box."""
+"""Starts Claude Code, and answers its dialogs until it shows its input box."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from ..base import Launch
 
-# A screen with an unknown choice that has not moved for this long will not go away by itself. Seconds.
+# A screen with an unknown choice that has not changed for this long will not close without help. Seconds.
 _STILL = 2.0
-# A dialog that has just come is drawn again within some 0.2 s, with its mark back on the default ("No, exit"), and
-# ignores Enter until then: it is answered once it has stood still for this long. Seconds (2.1.330).
+# Claude redraws a dialog within about 0.2 s, with the selection back on the default ("No, exit"), and ignores Enter
+# until then. So a dialog is answered once it has not changed for this long. Seconds (2.1.330).
 _SETTLED = 0.3
 # The file system's times may lag behind the clock. Seconds.
 _CLOCK_TICK = 0.05
 # How long Claude may take to follow a key in a dialog. Seconds.
 _KEY = 1.5
 _REMEDY = "fix what it reports, or run claude by hand in that folder to see more"
-# tmux gives the pane its own environment; of that, the agent gets only what describes the terminal.
+# tmux gives the pane its own environment; the agent gets only the part that describes the terminal.
 _CLEAN = 'exec env -i TERM="$TERM" TMUX="$TMUX" TMUX_PANE="$TMUX_PANE" /bin/sh "$0"'
 
 
@@ -43,9 +43,9 @@ def start(launch: Launch) -> None:
 
 
 def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Sequence[str]) -> None:
-    """Start `program` on a conversation, new or old, and return when it is ready for input.
+    """Start `program` with a new or an old conversation, and return when it is ready for input.
 
-    Claude is started once more, without what the project brings along, if it does not trust the folder.
+    If Claude does not trust the folder, it is started again without the project's own files.
 
     Args:
         uuid: Claude's own id of the conversation.
@@ -74,13 +74,13 @@ def begin(launch: Launch, program: str, tmux: Tmux, uuid: str, conversation: Seq
             return
         except _Untrusted:
             stop(launch.session, tmux)
-    top = launch.path if launch.session.contained else "/"  # a container is given nothing above the project
+    top = launch.path if launch.session.contained else "/"  # a container gets nothing above the project
     launch.leave_out(projects.found(launch.path, starting.PROJECT, top, folder))
     tmux.release(_attempt(launch, program, tmux, name, conversation, bare=True))
 
 
 def _attempt(launch: Launch, program: str, tmux: Tmux, name: str, conversation: Sequence[str], bare: bool) -> str:
-    """Start Claude in a tmux session called `name`, and return its pane when it shows its input box."""
+    """Start Claude in a tmux session called `name`, and return its pane once it shows its input box."""
     script = starting.write_script(launch, program, conversation, bare)
     begun = time.time()
     socket, pane = tmux.new_session(name, ["/bin/sh", "-c", _CLEAN, script], launch.session.record["key"])
@@ -89,7 +89,7 @@ def _attempt(launch: Launch, program: str, tmux: Tmux, name: str, conversation: 
     try:
         with Screen(tmux, name, pane, session.record["key"]) as screen, Watcher() as watcher:
             _Start(launch, screen, watcher, begun).run()
-        # A wrapper, or the user's settings, may have chosen another version, or another configuration folder.
+        # A wrapper or the user's settings may have chosen another version or another configuration folder.
         process = session.folder.process()
         found = {
             "version": observe.status_file(session, process).get("version") if process else None,
@@ -114,11 +114,11 @@ def _keep(launch: Launch, **private: str | None) -> Launch:
 
 
 class _Untrusted(LaunchFailed):
-    """Claude asks whether the folder is trusted, and must not get a yes."""
+    """Claude asks whether the folder is trusted, and we must not answer yes."""
 
 
 class _Start:
-    """Waits for the input box, and answers the dialogs before it."""
+    """Waits for the input box, and answers the dialogs that come before it."""
 
     def __init__(self, launch: Launch, screen: Screen, watcher: Watcher, begun: float) -> None:
         self._launch, self._screen, self._watcher, self._begun = launch, screen, watcher, begun
@@ -155,7 +155,7 @@ class _Start:
                 self._wait(_SETTLED)
 
     def _at_rest(self) -> bool:
-        """Claude says that it is idle; a version without a status file has at least reported its start."""
+        """True if Claude shows that it is idle; a version without a status file must have reported its start."""
         activity = observe.look(self._session).activity
         if activity is None:
             reports = self._session.folder.facts(self._begun - _CLOCK_TICK)
@@ -163,7 +163,7 @@ class _Start:
         return activity == "idle"
 
     def _answer(self, dialog: dialogs.Known) -> None:
-        """Move the mark to the answer, check that it is there, confirm it, and wait until the dialog is gone."""
+        """Select the answer, check that it is selected, confirm it, and wait until the dialog is closed."""
         launch = self._launch
         if dialog.trust and not launch.accepts:
             raise _Untrusted(
@@ -185,7 +185,7 @@ class _Start:
         self._await_change(dialogs.known, dialog)
 
     def _await_change(self, read: Callable[[str], object], before: object) -> bool:
-        """Wait until the screen has followed a key; a second one too early might reach the next dialog."""
+        """Wait until the screen has followed a key; if the next key came too early, it could reach the next dialog."""
         until = min(time.monotonic() + _KEY, self._deadline)
         while read(self._screen.capture()) == before:
             if time.monotonic() >= until:
@@ -201,7 +201,7 @@ class _Start:
         self._screen.drain()
 
     def _late(self, screen: str) -> LaunchFailed | WaitingForInput:
-        """The error after the deadline; it names what was missing, since this Claude may be newer than this program."""
+        """The error after the deadline; it names what was missing, because Claude may be newer than this program."""
         session = self._session
         if session.contained and not session.folder.facts(self._begun - _CLOCK_TICK):
             missing = f"{session.folder.facts_path} is not mounted there at that path"

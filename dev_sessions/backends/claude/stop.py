@@ -1,4 +1,4 @@
-"""Ending Claude Code and what it left running."""
+"""Ends Claude Code and the processes that it left running."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from ...terminal.tmux import Tmux
     from ..base import Session
 
-# How long the agent, and then what it left running, may take to end by itself. Seconds.
+# How long the agent, and then the processes that it left running, may take to end after a signal. Seconds.
 _GRACE = 3.0
 
 
 def stop(session: Session, tmux: Tmux) -> None:
     """End the agent, its tmux session, and every process that it started; see `base.Backend.stop`.
 
-    SIGTERM first: Claude then writes its transcript's end and removes its status file (about 50 ms).
+    Claude gets SIGTERM first: it then writes the end of its transcript and removes its status file (about 50 ms).
     """
     process = session.folder.process()
     steps = (signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)

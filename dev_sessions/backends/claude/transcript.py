@@ -1,8 +1,8 @@
-"""Claude Code's transcript: its lines, what they mean, and the facts that they state.
+"""Claude Code's transcript: its lines, their meaning, and the facts that they state.
 
-One JSON object a line, as of 2.1.221 to 2.1.332; unknown entries are skipped, and so is a line that is not finished
-yet. The transcript lags behind the hooks by some 0.1 s. It alone records an interrupt, and what became of a prompt that
-was taken during a turn; where hooks are switched off, it is the only source.
+Each line is one JSON object, as of 2.1.221 to 2.1.332; unknown entries and an incomplete last line are skipped. The
+transcript lags behind the hooks by about 0.1 s. Only the transcript records an interrupt, and what happened to a prompt
+that Claude accepted during a turn; if hooks are switched off, it is the only source.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from ..session import Session
 
 _FIRST_BLOCK, _BLOCK = 64 * 1024, 256 * 1024
-# Lines reach the disk some 0.1 s after the status file changes, later under load. Seconds.
+# Lines reach the disk about 0.1 s after the status file changes, later under load. Seconds.
 LAG = 1.5
-# Entries that are in the order of their times; an attachment may be older than the line before it.
+# Entries that are ordered by time; an attachment may be older than the line before it.
 _IN_ORDER = ("user", "assistant", "system", "queue-operation")
-# How Claude's note of an interrupt begins.
+# The beginning of Claude's note about an interrupt.
 INTERRUPT_NOTE = "[Request interrupted"
-# Prompts that record a command typed by a person; no turn follows them.
+# Prompts that record a command typed by a person; they do not start a turn.
 _LOCAL = ("<command-name>", "<local-command", "<bash-input>", "<bash-stdout>")
 
 
 def find(session: Session, reports: list[tuple[Payload, dict[str, Any]]]) -> str | None:
-    """The path of the transcript: the last one reported, else by the session's uuid in the projects folder."""
+    """The path of the transcript: the last one reported, else found in the projects folder by the session's uuid."""
     for _, fields in reversed(reports):
         if path := named(session, fields):
             return path
@@ -47,9 +47,9 @@ def find(session: Session, reports: list[tuple[Payload, dict[str, Any]]]) -> str
 
 
 def named(session: Session, fields: dict[str, Any]) -> str | None:
-    """The transcript that a report names, absolute.
+    """The absolute path of the transcript that a report names.
 
-    If CLAUDE_CONFIG_DIR is relative, so is the name: to the folder that Claude was started in (2.1.332).
+    If CLAUDE_CONFIG_DIR is relative, the reported path is relative to the folder in which Claude was started (2.1.332).
     """
     path = hooks.text_of(fields, "transcript_path")
     return os.path.join(str(session.record.get("path") or ""), path) if path and "\0" not in path else None
@@ -62,13 +62,13 @@ def config_of(path: str | None) -> str | None:
 
 
 def first_attempt(session: Session) -> float | None:
-    """When our first message may have reached Claude: without hooks, the transcript is read from there on."""
+    """When our first message may have reached Claude; without hooks, the transcript is read from that time on."""
     attempts = [message.attempted for message in session.folder.messages() if message.attempted is not None]
     return min(attempts) if attempts else None
 
 
 def reversed_lines(path: str) -> Iterator[bytes]:
-    """The finished lines of a file of any size, the last one first; none if it cannot be read."""
+    """The complete lines of a file of any size, the last one first; nothing if it cannot be read."""
     try:
         file = container.opened(path)
     except (OSError, ValueError):  # a path from a report may be invalid
@@ -76,8 +76,8 @@ def reversed_lines(path: str) -> Iterator[bytes]:
     with file:
         position = file.seek(0, os.SEEK_END)
         size = _FIRST_BLOCK
-        rest: list[bytes] = []  # pieces of the line whose beginning is not read yet, last piece first
-        ended = False  # a line feed was found; the text behind the last one is not finished yet
+        rest: list[bytes] = []  # pieces of the line whose beginning has not been read yet, last piece first
+        ended = False  # a line feed was found; the text after the last one is incomplete
         while position > 0:
             begin = max(0, position - size)
             file.seek(begin)
@@ -98,7 +98,7 @@ def reversed_lines(path: str) -> Iterator[bytes]:
 
 
 def since(path: str, when: float) -> list[dict[str, Any]]:
-    """The entries written from `when` on, in the order of their times. Entries without a time are left out."""
+    """The entries written from `when` on, ordered by time. Entries without a time are left out."""
     found: list[tuple[float, dict[str, Any]]] = []
     for line in reversed_lines(path):
         entry = files.parse_object(line) if b'"timestamp":' in line else None
@@ -109,8 +109,8 @@ def since(path: str, when: float) -> list[dict[str, Any]]:
             found.append((at, entry))
         elif at and entry.get("type") in _IN_ORDER:
             break
-    # 2.1.221 may write the lines of a session's first second in any order. An attachment, whose time may be older
-    # than the time of its writing, stays behind the line before it.
+    # 2.1.221 may write the lines of a session's first second in any order. An attachment may have an older time than
+    # its line was written: it stays after the line before it.
     newest, timed = 0.0, []
     for at, entry in reversed(found):
         newest = max(newest, at)
@@ -119,7 +119,7 @@ def since(path: str, when: float) -> list[dict[str, Any]]:
 
 
 def stamp(entry: dict[str, Any]) -> float:
-    """When an entry was written, 0.0 if it does not say."""
+    """The time at which an entry was written, or 0.0 if it has none."""
     return seconds(entry.get("timestamp"))
 
 
@@ -130,20 +130,20 @@ def blocks(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def as_blocks(content: Any) -> list[dict[str, Any]]:
-    """Content as blocks: it is a list of them, or a text."""
+    """Content as a list of blocks; it may be such a list already, or a text."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
 def attachment(entry: dict[str, Any], kind: str) -> dict[str, Any] | None:
-    """The attachment of that kind that an entry is about."""
+    """An entry's attachment, if it is of that kind."""
     attached = entry.get("attachment")
     return attached if isinstance(attached, dict) and attached.get("type") == kind else None
 
 
 def prompt_text(entry: dict[str, Any]) -> str | None:
-    """The text of a message in the user's role (a prompt, a note of an interrupt); None for a tool's result."""
+    """The text of a message in the user's role (a prompt, a note about an interrupt); None for a tool's result."""
     found = blocks(entry)
     if not found or any(block.get("type") == "tool_result" for block in found):
         return None
@@ -151,7 +151,7 @@ def prompt_text(entry: dict[str, Any]) -> str | None:
 
 
 def assistant_texts(entry: dict[str, Any]) -> list[str]:
-    """The texts of a message in the assistant's role, without those that Claude Code made up."""
+    """The texts of a message in the assistant's role, without those that Claude Code created itself."""
     if is_filler(entry):
         return []
     texts = [str(block.get("text", "")) for block in blocks(entry) if block.get("type") == "text"]
@@ -159,14 +159,14 @@ def assistant_texts(entry: dict[str, Any]) -> list[str]:
 
 
 def is_filler(entry: dict[str, Any]) -> bool:
-    """True for an answer that Claude Code adds to a prompt without one, when a session is resumed."""
+    """True for an answer that Claude Code adds to an unanswered prompt when a session is resumed."""
     message = entry.get("message")
     model = message.get("model") if isinstance(message, dict) else None
     return model == "<synthetic>" and not entry.get("isApiErrorMessage")
 
 
 def has_begun(path: str) -> bool:
-    """True if the transcript holds a message: Claude does not resume one without."""
+    """True if the transcript contains a message: Claude cannot resume a transcript without one."""
     for line in reversed_lines(path):
         entry = files.parse_object(line) if b'"user"' in line or b'"assistant"' in line else None
         if entry is not None and entry.get("type") in ("user", "assistant") and not entry.get("isSidechain"):
@@ -175,7 +175,7 @@ def has_begun(path: str) -> bool:
 
 
 def facts(entries: Iterable[dict[str, Any]]) -> Iterator[Fact]:
-    """The facts that a stretch of the transcript states."""
+    """The facts that these entries of the transcript state."""
     reader = _FactReader()
     found = (reader.read(entry) for entry in entries if not entry.get("isSidechain"))
     return (fact for fact in found if fact is not None)
@@ -186,8 +186,8 @@ class _FactReader:
         self._prompt: str | None = None
         self._reply: str | None = None
         self._running = False
-        self._queue: list[str] = []  # prompts in the agent's queue, as far as this stretch says
-        self._subagents: dict[str, None] = {}  # those that run, as far as this stretch says
+        self._queue: list[str] = []  # prompts in the agent's queue, as far as these entries show
+        self._subagents: dict[str, None] = {}  # the subagents that are running, as far as these entries show
 
     def read(self, entry: dict[str, Any]) -> Fact | None:
         at = stamp(entry)
@@ -197,7 +197,7 @@ class _FactReader:
             case "assistant", _:
                 texts = assistant_texts(entry)
                 if texts and entry.get("isApiErrorMessage"):
-                    # Nothing else marks the end of a turn that failed (2.1.330); in 2.1.221 another line follows.
+                    # Nothing else marks the end of a failed turn (2.1.330); in 2.1.221 another line follows.
                     error = {"error": texts[-1], "reason": hooks.reason(entry), "resets_at": reset(entry)}
                     return self._end(at, FAILED, **error)
                 self._reply = texts[-1] if texts else self._reply
@@ -257,7 +257,7 @@ class _FactReader:
 
 
 def has_ended(entries: Iterable[dict[str, Any]], when: float) -> bool:
-    """True if the last of these entries from `when` on that says so is the end of a turn."""
+    """True if, of these entries from `when` on, the last one that starts or ends a turn ends it."""
     ended = False
     for entry in entries:
         if stamp(entry) < when or entry.get("isSidechain"):
@@ -271,21 +271,21 @@ def has_ended(entries: Iterable[dict[str, Any]], when: float) -> bool:
 
 
 def goes_on(entry: dict[str, Any]) -> bool:
-    """True for the prompt with which Claude goes on by itself when a limit has reset (2.1.332)."""
+    """True for the prompt with which Claude continues automatically when a limit has reset (2.1.332)."""
     origin = entry.get("origin")
     return isinstance(origin, dict) and origin.get("kind") == "auto-continuation"
 
 
 def reset(entry: dict[str, Any]) -> float | None:
-    """When the limit that an API error is about resets, if it says."""
+    """The time at which the limit in an API error resets, if the error contains it."""
     limits = entry.get("quotaLimits")
     return as_number(limits.get("resetsAt")) or None if isinstance(limits, dict) else None
 
 
 class ToolEvent(NamedTuple):
-    """Something about a tool call. `kind` is "tool_use" (the call itself), "tool_result" or "hook_permission_decision".
+    """An event of a tool call. `kind` is "tool_use" (the call itself), "tool_result" or "hook_permission_decision".
 
-    `id` is that of the call, `fields` those of the block or attachment.
+    `id` is the call's id, `fields` are those of the block or attachment.
     """
 
     kind: str
@@ -296,7 +296,7 @@ class ToolEvent(NamedTuple):
 
 
 def tool_events(entries: Iterable[dict[str, Any]]) -> Iterator[ToolEvent]:
-    """Each tool call, each result, and each decision of a hook on a call."""
+    """Each tool call, each result, and each decision of a hook about a call."""
     for entry in entries:
         at = stamp(entry)
         if decision := attachment(entry, "hook_permission_decision"):
@@ -324,7 +324,7 @@ def open_tool_call(entries: Iterable[dict[str, Any]]) -> tuple[str, dict[str, An
 
 
 def plan(path: str) -> str:
-    """The plan that the model wrote to a file, which the transcript names; empty if there is none (2.1.330)."""
+    """The plan that the model wrote to a file named in the transcript; empty if there is none (2.1.330)."""
     found = None
     try:
         with container.opened(path) as file:

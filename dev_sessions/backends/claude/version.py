@@ -1,9 +1,9 @@
 """The version of Claude Code, and whether it is supported.
 
-What a session does follows from what its Claude does, never from its version. The version has three uses: a release
-that would stop at our settings is refused before it is started, the record shows it, and an error about missing
-evidence names it. `claude --version` takes 0.1 s or more, so the answer is remembered in the state folder for as long
-as the program's file stays the same.
+A session's behaviour depends on what its Claude actually does, never on its version. The version has three uses: a
+release that would stop at our settings is refused before it is started, the record shows the version, and an error
+about missing evidence names it. `claude --version` takes 0.1 s or more, so the answer is cached in the state folder for
+as long as the program's file does not change.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from ..session import Session
 
-# The oldest release of the 120 days before this dev-sessions; nothing serves older ones.
+# The oldest release of the 120 days before this dev-sessions; older ones are not supported.
 OLDEST = "2.1.221"
-# The newest one that dev-sessions was tested with.
+# The newest release that dev-sessions was tested with.
 NEWEST = "2.1.332"
 
 _MEMORY = "claude-versions.json"
@@ -33,18 +33,20 @@ _SECONDS = 5.0
 
 
 def refuse_unsupported(program: str, environment: Mapping[str, str]) -> None:
-    """Called before anything of a session is made. A program that does not answer with a version is not refused.
+    """Refuse a release that cannot be supported; called before any part of a session is created.
+
+    A program that does not answer with a version is not refused.
 
     Args:
         program: the absolute path of `claude`.
-        environment: the agent's environment to be.
+        environment: the environment that the agent will have.
 
     Raises:
         LaunchFailed: this release cannot be supported.
     """
     found = remembered = known(program, environment)
     if found is None or _numbers(found) < _numbers(OLDEST):
-        # A program that is a wrapper stays the same while what it runs changes: no version is refused by memory.
+        # A wrapper's file stays the same when its program changes, so do not refuse a cached version.
         found = ask(program, environment)
     if found and found != remembered:
         _remember(program, environment, found)
@@ -57,8 +59,10 @@ def refuse_unsupported(program: str, environment: Mapping[str, str]) -> None:
 
 
 def refuse_without(program: str, environment: Mapping[str, str], since: str, capability: str) -> None:
-    """Raises:
-    Unsupported: this release is older than `since`, the first that can do it. One of an unknown version is not refused.
+    """Refuse a release that is known to lack a capability; an unknown version is not refused.
+
+    Raises:
+        Unsupported: this release is older than `since`, the first with the capability.
     """
     found = known(program, environment) or ask(program, environment)
     if found and _numbers(found) < _numbers(since):
@@ -70,7 +74,7 @@ def refuse_without(program: str, environment: Mapping[str, str], since: str, cap
 
 
 def known(program: str, environment: Mapping[str, str]) -> str | None:
-    """The version that this program has answered with before, or None. Starts nothing."""
+    """The cached version of this program, or None. Starts nothing."""
     found = _memory(environment).get(os.path.realpath(program))
     mark = _mark(program)
     if not isinstance(found, dict) or mark is None or found.get("mark") != mark:
@@ -80,7 +84,7 @@ def known(program: str, environment: Mapping[str, str]) -> str | None:
 
 
 def name(session: Session) -> str:
-    """A session's agent in an error about missing evidence: it may be newer than this code."""
+    """A session's agent with its version, for errors about missing evidence: it may be newer than this code."""
     version = session.private.get("version")
     if not version:
         return "Claude Code of an unknown version"
@@ -93,7 +97,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS) -> str | None:
-    """The program's own answer; None if it does not answer in time, or not as Claude Code does."""
+    """The version that the program reports; None if it does not answer in time, or not in Claude Code's format."""
     from .. import programs
 
     def version_in(line: str) -> str | None:
@@ -104,7 +108,7 @@ def ask(program: str, environment: Mapping[str, str], seconds: float = _SECONDS)
 
 
 def _remember(program: str, environment: Mapping[str, str], version: str) -> None:
-    """Store the answer. Two commands at once may lose one of theirs: the program is then asked again."""
+    """Store the version. If two commands store at once, one version may be lost; the program is then asked again."""
     mark = _mark(program)
     if mark is None:
         return
