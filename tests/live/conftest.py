@@ -1,4 +1,4 @@
-"""Live tests: the real Claude Code in real tmux, against the offline model server, each in a lab of its own."""
+"""Live tests: the real Claude Code in real tmux, with the offline model server. Each test has its own lab."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codex_lab import CodexLab
 from lab import ROOT, Lab
 
 LIVE = Path(__file__).parent
-# These files take longest: they begin first, so that no worker has one of them left when the others are through.
+# The files that take longest. They start first, so that no worker still has one to run when the others have finished.
 FIRST = ("states", "codex_daemon", "bench", "create", "codex_states", "trust", "questions", "outlives_the_turn")
 
 
@@ -26,12 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def commands_are_forked(quick: None) -> None:
-    """How a command starts does not matter here."""
+    """Run commands as forks: how a command starts does not matter here."""
 
 
 @pytest.fixture(scope="session")
 def claude() -> str:
-    """The pinned real claude. A live test never does without it."""
+    """The pinned real claude; live tests are never skipped without it."""
     path = os.environ.get("DEV_SESSIONS_TEST_CLAUDE") or str(ROOT / ".agents" / "claude")
     if Path(path).is_dir():
         path = str(Path(path) / "claude")
@@ -62,7 +62,7 @@ def kept(shared: Lab) -> dict[str, str]:
 
 
 def a_session(shared: Lab, kept: dict[str, str], permissions: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A session that each test leaves at rest; a test that fails ends it, so that no other fails because of it."""
+    """A session that each test leaves idle; a test that fails ends it, so that it cannot make other tests fail."""
     if permissions not in kept:
         kept[permissions] = shared.create("--permissions", permissions)
     failed = request.session.testsfailed
@@ -91,7 +91,7 @@ def planner(shared: Lab, kept: dict[str, str], request: pytest.FixtureRequest) -
 
 @pytest.fixture(scope="session")
 def codex() -> str:
-    """The pinned real codex. A live test never does without it."""
+    """The pinned real codex; live tests are never skipped without it."""
     path = os.environ.get("DEV_SESSIONS_TEST_CODEX") or str(ROOT / ".agents" / "codex")
     assert os.access(path, os.X_OK), f"no codex at {path}; run: make agents"
     shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
@@ -101,13 +101,13 @@ def codex() -> str:
 
 @pytest.fixture
 def codex_lab(codex: str, request: pytest.FixtureRequest) -> Iterator[CodexLab]:
-    """A lab with Codex in it, for one test."""
+    """A lab with Codex, for one test."""
     with CodexLab(codex, request.node.name.replace("[", "-").strip("]")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def codex_shared(codex: str, request: pytest.FixtureRequest) -> Iterator[CodexLab]:
-    """One lab with Codex in it for the tests of a file."""
+    """One lab with Codex, for the tests of a file."""
     with CodexLab(codex, request.node.path.stem.removeprefix("test_")) as made:
         yield made

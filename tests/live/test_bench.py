@@ -1,4 +1,4 @@
-"""`make bench` runs: each measure once and small, whatever it takes, and the page of the results has a row for each."""
+"""`make bench` runs: each measure once and small, however long it takes, and the results page has a row for each."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Subagents of the real Codex: a turn of ours is over when theirs are, and what they ask is asked by the session.
+"""Subagents of the real Codex: our turn is over when theirs are, and the session asks their questions.
 
-With both kinds of tools that Codex has for them: which one a model is offered depends on the model.
+Tested with both kinds of subagent tools that Codex has; the model determines which kind Codex offers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from codex_lab import NEWER_TOOLS, OLDER_TOOLS, CodexLab, subagent
 from soak import only_in_soak
 
 KINDS = pytest.mark.parametrize("model", [OLDER_TOOLS, NEWER_TOOLS])
-# Ended by us alike, whatever the model started them with.
+# We end subagents in the same way with either kind of tools.
 MOSTLY_NEWER = pytest.mark.parametrize("model", [pytest.param(OLDER_TOOLS, marks=only_in_soak), NEWER_TOOLS])
 
 
@@ -68,7 +68,7 @@ def test_what_subagents_ask_is_seen_and_answered(lab: CodexLab, model: str) -> N
     asked = waited.json["question"]
     assert "print(1)" in asked["text"]
     assert asked["agent"]["id"] != lab.private(id)["thread"]
-    name = asked["agent"]["type"]  # of the older ones Codex makes it up
+    name = asked["agent"]["type"]  # with the older tools, Codex invents it
     assert name == "/root/look_up" if model == NEWER_TOOLS else name
     assert json.loads(lab.ok("pending", "--json")) == [{"session": id, **asked}]
     assert lab.run("send", id, "and now?").code == 6
@@ -76,7 +76,7 @@ def test_what_subagents_ask_is_seen_and_answered(lab: CodexLab, model: str) -> N
         f"answered (permission of its subagent {name})"
     )
     assert lab.ok("wait", id) == "completed"
-    # One of the agent's own beside it.
+    # The agent itself asks something too.
     lab.ok("send", id, f"{made.replace('look_up', 'again')}{asking.format(2)}[[reply: both]]")
     lab.until(lambda: len(json.loads(lab.ok("pending", "--json"))) == 2, "both questions")
     both = {("print(1)" in one["text"]): one for one in json.loads(lab.ok("pending", "--json"))}

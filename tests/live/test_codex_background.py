@@ -1,4 +1,4 @@
-"""What a Codex session left running, with the real program: counted, waited for on demand, and ended with it."""
+"""Commands that a Codex session left running, with the real program: counted, waited for on demand, ended with it."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def test_it_is_over_when_its_server_has_died(codex_lab: CodexLab) -> None:
     os.kill(json.loads(note.read_text())["pid"], 9)
     codex_lab.until(lambda: status(codex_lab, id) == ("idle", 0), "nobody holds the thread")
     assert codex_lab.ok("ask", id, "[[reply: again]]") == "again"
-    assert status(codex_lab, id) == ("idle", 0)  # by the new server's word; the rollout never told of an end
+    assert status(codex_lab, id) == ("idle", 0)  # as the new server reports; the rollout has no end of it
     assert codex_lab.ok("wait", id, "--settled") == "completed"

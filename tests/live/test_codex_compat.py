@@ -1,6 +1,6 @@
-"""The core of what is promised on an older Codex, and an upgrade in the middle of a session.
+"""The core promises on an older Codex, and an upgrade during a session.
 
-Most of the other live tests of Codex run on an older one with `DEV_SESSIONS_TEST_CODEX` set to its path.
+With `DEV_SESSIONS_TEST_CODEX` set to the path of an older one, most of the other live tests of Codex run on that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROWS_IN_SOAK = (
 
 @pytest.fixture(scope="module")
 def codex() -> str:
-    """The pinned older codex. A live test never does without it."""
+    """The pinned older codex; live tests are never skipped without it."""
     path = ROOT / ".agents" / f"codex-{OLDER}" / "bin" / "codex"
     assert os.access(path, os.X_OK), f"no codex at {path}; run: make agents"
     return str(path)
@@ -121,7 +121,7 @@ def test_codex_is_upgraded_under_a_session(codex_lab: CodexLab, codex: str) -> N
     link.unlink()
     link.symlink_to(ROOT / ".agents" / "codex")
     other = codex_lab.create()
-    assert codex_lab.servers() == [old]  # what runs in it is not ended
+    assert codex_lab.servers() == [old]  # the server is still running its work, so it is not ended
     assert codex_lab.ok("ask", id, "[[reply: still the old one]]") == "still the old one"
     assert codex_lab.ok("ask", other, "[[reply: joined]]") == "joined"
     os.kill(old, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Whatever command is killed with -9 on its way, no app-server runs unknown, and the same command again does the job.
+"""After a command is killed with -9, no unknown app-server runs, and the same command run again completes the work.
 
 The steps at which a command dies are drawn from a seed, as in `test_crashes.py`.
 """
@@ -28,7 +28,7 @@ def mortal(codex_lab: CodexLab) -> Iterator[Mortal]:
 
 
 def steps(mortal: Mortal, usual: int) -> Iterator[int]:
-    """Steps to die at, over all of the way; no two runs take quite the same."""
+    """Steps at which to die, spread over the whole run; hardly any two runs use the same."""
     draw = random.Random(SEED)
     for number in range(KILLS):
         part = usual / KILLS

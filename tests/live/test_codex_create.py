@@ -1,4 +1,4 @@
-"""`create --cli codex`: what a thread is started with, and what is said when it cannot be started."""
+"""`create --cli codex`: the parameters of a new thread, and the errors when it cannot be started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ESCALATED = {"cmd": "touch escalated", "sandbox_permissions": "require_escalated
 
 
 def context(lab: CodexLab, id: str) -> dict[str, object]:
-    """What Codex says that the newest turn ran with."""
+    """The context of the newest turn, as Codex recorded it."""
     return [line["payload"] for line in lab.rollout(id) if line["type"] == "turn_context"][-1]
 
 
@@ -39,7 +39,7 @@ def test_the_folder_is_the_sessions_own(codex_shared: CodexLab) -> None:
 def test_no_model_is_named_unless_asked_for(codex_shared: CodexLab) -> None:
     plain, named = codex_shared.create(), codex_shared.create("--model", "gpt-6-sol")
     codex_shared.ok("ask", plain, "[[reply: x]]")
-    assert context(codex_shared, plain)["model"] == "gpt-5"  # of the user's config.toml
+    assert context(codex_shared, plain)["model"] == "gpt-5"  # from the user's config.toml
     codex_shared.ok("ask", named, "[[reply: x]]")
     assert context(codex_shared, named)["model"] == "gpt-6-sol"
 

@@ -1,4 +1,4 @@
-"""The app-server of a CODEX_HOME: exactly one, ours to keep in order, and never a signal to what is not ours."""
+"""The app-server of a CODEX_HOME: exactly one, which we maintain; we never signal a server that is not ours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from soak import only_in_soak, size
 
 @pytest.fixture
 def somebodys(codex_lab: CodexLab, codex: str) -> Iterator[subprocess.Popen[bytes]]:
-    """An app-server that a person runs on the default socket."""
+    """An app-server on the default socket, started by a person."""
     folder = codex_lab.codex_home / "app-server-control"
     server = subprocess.Popen(
         [codex, "app-server", "--listen", "unix://"],
@@ -80,7 +80,7 @@ def test_a_server_killed_in_the_middle_of_a_turn(codex_lab: CodexLab) -> None:
     assert codex_lab.ok("status", id) == "idle"
     assert json.loads(codex_lab.ok("list", "--json"))[0]["status"] == "idle"
     assert codex_lab.ok("last-message", id) == "long ago"
-    assert codex_lab.servers() == []  # reading starts nothing
+    assert codex_lab.servers() == []  # reading does not start a server
     assert codex_lab.ok("ask", id, "[[reply: again]]") == "again"
     said = json.dumps(codex_lab.model.requests[-1].body)
     assert "long ago" in said  # the history is there
@@ -96,7 +96,7 @@ def test_a_session_that_never_had_a_turn_survives_its_server(codex_lab: CodexLab
     codex_lab.until(lambda: not codex_lab.servers(), "the end of the server")
     assert codex_lab.ok("status", id) == "idle"
     shown = codex_lab.ok("ask", id, "[[bash: echo $DEV_SESSIONS_ID]][[replytool]]")
-    assert shown == id  # what its commands see is given again
+    assert shown == id  # what its commands see is passed on again
 
 
 def test_a_server_that_hangs_is_replaced_or_ended(codex_lab: CodexLab) -> None:
@@ -107,7 +107,7 @@ def test_a_server_that_hangs_is_replaced_or_ended(codex_lab: CodexLab) -> None:
     assert codex_lab.ok("ask", id, "[[reply: moved on]]") == "moved on"
     (new,) = codex_lab.servers()
     assert new != pid
-    os.kill(new, signal.SIGSTOP)  # it does not keep a session from being killed
+    os.kill(new, signal.SIGSTOP)  # a suspended server does not prevent a kill
     codex_lab.ok("kill", id)
     assert codex_lab.processes() == []
 
@@ -129,7 +129,7 @@ def test_a_server_that_hangs_in_a_turn_is_told_and_can_be_interrupted(codex_lab:
 
 
 def test_a_turn_that_died_with_its_server_is_not_at_work_for_the_next_one(codex_lab: CodexLab) -> None:
-    """The thread is loaded again, and its record says of no end."""
+    """The thread is loaded again, although its record does not contain the turn's end."""
     id = codex_lab.create()
     codex_lab.ok("send", id, "[[hold: cut]][[reply: never]]")
     assert codex_lab.model.wait_until_blocked("cut")
@@ -169,7 +169,7 @@ def test_somebody_elses_server_that_hangs_is_left_alone(
 
 
 def listen(path: Path, answer: bytes) -> tuple[socket.socket, threading.Thread]:
-    """A program that listens there and is no app-server: it says that to everybody, and hangs up if it is nothing."""
+    """A listener that is not an app-server: it sends `answer` to each caller, or hangs up if that is empty."""
     path.parent.mkdir(mode=0o700)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(os.path.relpath(path))
@@ -261,7 +261,7 @@ def test_a_socket_that_nobody_listens_on_is_no_obstacle(codex_lab: CodexLab) -> 
 
 
 def test_a_deep_home_is_no_obstacle(codex_lab: CodexLab) -> None:
-    """The path of a unix socket holds no more than 107 bytes."""
+    """The path of a unix socket cannot be longer than 107 bytes."""
     home = codex_lab.codex_home / "/".join(["a-folder-with-a-long-name"] * 6)
     home.mkdir(parents=True)
     (home / "config.toml").write_text((codex_lab.codex_home / "config.toml").read_text())
@@ -279,7 +279,7 @@ def test_each_home_has_a_server_of_its_own(codex_lab: CodexLab) -> None:
     (other / "config.toml").write_text((codex_lab.codex_home / "config.toml").read_text())
     second = codex_lab.create(env={"CODEX_HOME": str(other)})
     assert len(codex_lab.servers()) == 2
-    assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"  # the caller's own home does not matter any more
+    assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"  # the caller's own home no longer matters
     codex_lab.ok("kill", first)
     assert len(codex_lab.servers()) == 1
     assert codex_lab.ok("ask", second, "[[reply: hi]]") == "hi"
@@ -322,7 +322,7 @@ def test_a_server_that_a_person_has_joined_goes_on_until_he_has_left(codex_lab: 
 
 
 def test_a_recycled_pid_is_not_taken_for_our_server(codex_lab: CodexLab) -> None:
-    """The note of our server names the pid of a process that is somebody else's by now."""
+    """The note about our server contains a pid that now belongs to another process."""
     id = codex_lab.create()
     os.kill(codex_lab.servers()[0], signal.SIGKILL)
     codex_lab.until(lambda: not codex_lab.servers(), "the end of the server")
@@ -355,7 +355,7 @@ def test_a_thread_that_another_codex_runs_is_busy_elsewhere(codex_lab: CodexLab,
     assert refused.code == 1
     assert "busy elsewhere" in refused.err
     assert "next:" in refused.err
-    other = codex_lab.create()  # there is a server of ours again
+    other = codex_lab.create()  # our server runs again
     assert "busy elsewhere" in codex_lab.run("send", id, "hello").err
     assert "busy elsewhere" in codex_lab.run("interrupt", id).err
     assert codex_lab.ok("ask", other, "[[reply: fine]]") == "fine"
@@ -368,7 +368,7 @@ def test_a_thread_that_another_codex_runs_is_busy_elsewhere(codex_lab: CodexLab,
 
 
 def test_the_server_that_a_persons_own_codex_starts_is_shared(codex_lab: CodexLab, codex: str) -> None:
-    """Codex 0.169.0 starts a server in the background for its TUI if none listens."""
+    """Codex 0.169.0 starts a server in the background for its TUI if no server is listening."""
     id = codex_lab.create()
     assert codex_lab.ok("ask", id, "[[reply: ours]]") == "ours"
     os.kill(codex_lab.servers()[0], signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The end of Codex's app-server, however it comes, and `revive`; what an interrupt ends. With the real program."""
+"""`revive` after Codex's app-server has ended in any way, and what an interrupt ends. With the real program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from codex_lab import CodexLab
 from lab import is_waiting
 
-# So seldom that only an event can end a wait within the time that a test takes.
+# An interval so long that only an event can end a wait while the test runs.
 SELDOM = ("-i", "600")
 DIED = "the Codex app-server ended in the middle of the turn"
 
@@ -23,7 +23,7 @@ def sleeper(name: str) -> str:
 
 
 def running(lab: CodexLab) -> set[str]:
-    """The names of the sleepers that run."""
+    """The names of the `sleep` commands that are running."""
     found = set()
     for pid in lab.processes():
         try:
@@ -42,7 +42,7 @@ def end_server(lab: CodexLab) -> None:
 
 
 def test_a_server_killed_in_a_turn_and_revived(codex_lab: CodexLab) -> None:
-    """Waiters are told what died, nothing is lost, and the thread is what it was: terms, environment, history."""
+    """Waiters learn what died, nothing is lost, and the thread keeps its permissions, environment and history."""
     lab = codex_lab
     id = lab.create("--env", "MARK=a 'kept' value", "--permissions", "full", "--group", "dying")
     assert lab.ok("ask", id, "[[reply: said before]]") == "said before"
@@ -80,7 +80,7 @@ def test_a_server_killed_in_a_turn_and_revived(codex_lab: CodexLab) -> None:
 
 
 def test_after_a_boot_all_are_back_with_what_is_queued(codex_lab: CodexLab) -> None:
-    """All is killed at once, and nothing that a boot wipes is there."""
+    """All processes are killed at once, and the files that a boot deletes are missing."""
     lab = codex_lab
     cut, fresh = lab.create(), lab.create("--permissions", "plan")
     lab.ok("send", cut, "[[hold: cut]][[reply: never]]")
@@ -88,7 +88,7 @@ def test_after_a_boot_all_are_back_with_what_is_queued(codex_lab: CodexLab) -> N
     lab.ok("send", cut, "[[reply: from the queue]]", "--queue")
 
     def all_dead() -> bool:
-        for pid in (found := lab.processes()):  # one of them may have started another just now
+        for pid in (found := lab.processes()):  # one of them may have just started another
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return not found

@@ -1,4 +1,4 @@
-"""A thread that pursues a goal by itself, as far as it shows in `status`, `wait` and `interrupt`."""
+"""A thread that pursues a goal on its own, as `status`, `wait` and `interrupt` show it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dev_sessions.backends.codex.connection import Connection
 
 
 def ask(lab: CodexLab, id: str, method: str, **params: Any) -> Any:
-    """What a person's Codex would ask of the server."""
+    """Send a request to the server, as a person's Codex would."""
     socket = lab.codex_home / "app-server-control" / "app-server-control.sock"
     with Connection(str(socket), 10) as connection:
         return connection.call(method, threadId=lab.private(id)["thread"], **params)
@@ -28,7 +28,7 @@ def test_a_goal_is_work_over_many_turns(codex_lab: CodexLab) -> None:
     ask(codex_lab, id, "thread/goal/set", objective="[[delay: 0.05]][[reply: a step]]")
     turns = lambda: [line for line in codex_lab.rollout(id) if line["payload"].get("type") == "task_started"]  # noqa: E731
     codex_lab.until(lambda: len(turns()) > 4, "turns that nobody asked for")
-    assert {codex_lab.ok("status", id) for _ in range(10)} == {"working"}  # between two turns, too
+    assert {codex_lab.ok("status", id) for _ in range(10)} == {"working"}  # also between two turns
     assert codex_lab.ok("interrupt", id) in ("interrupted", "completed", "idle")
     assert codex_lab.ok("status", id) == "idle"
     assert ask(codex_lab, id, "thread/goal/get")["goal"]["status"] == "paused"
@@ -36,7 +36,7 @@ def test_a_goal_is_work_over_many_turns(codex_lab: CodexLab) -> None:
     told = json.loads(codex_lab.ok("wait", id, "--json"))
     assert [(turn["turn"], turn["reply"]) for turn in told["turns"]] == [(1, "ours")]
     assert codex_lab.ok("ask", id, "[[reply: ours again]]") == "ours again"
-    assert len(turns()) == count + 1  # it was not set going again
+    assert len(turns()) == count + 1  # the goal was not resumed
 
 
 @only_in_soak
@@ -67,7 +67,7 @@ def test_a_goal_is_set_shown_paused_resumed_and_cleared(codex_lab: CodexLab) -> 
     codex_lab.model.release("step")
     codex_lab.until(lambda: codex_lab.ok("status", id) == "idle", "the end of the turn")
     before = len(codex_lab.model.requests)
-    assert codex_lab.ok("goal", id).startswith("paused (")  # looking at it starts nothing
+    assert codex_lab.ok("goal", id).startswith("paused (")  # showing it does not start it
     assert codex_lab.ok("goal", id, "--resume").startswith("active (")
     codex_lab.until(lambda: len(codex_lab.model.requests) > before + 3, "more turns")
     assert codex_lab.ok("goal", id, "--clear") == "no goal"
@@ -106,7 +106,7 @@ def test_waiting_until_a_goal_is_reached(codex_lab: CodexLab) -> None:
     codex_lab.model.release("g")
     told = codex_lab.finish(waiting).json
     assert (told["outcome"], told["error"], told["goal"]["status"]) == ("complete", None, "complete")
-    assert codex_lab.ok("last-message", id) == "reached"  # it was over, and not only declared so
+    assert codex_lab.ok("last-message", id) == "reached"  # its turn has ended too, not only the goal
     assert codex_lab.ok("wait", id, "--goal") == "complete"
 
 
@@ -115,15 +115,15 @@ def test_waiting_for_a_goal_that_is_not_reached(codex_lab: CodexLab) -> None:
     codex_lab.ok("goal", id, "[[delay: 0.05]][[reply: a step]]")
     waiting = codex_lab.start("wait", id, "--goal")
     codex_lab.until(lambda: len(codex_lab.model.requests) > 2, "some turns")
-    assert waiting.poll() is None  # turns end, and the goal goes on
+    assert waiting.poll() is None  # turns end, and the goal continues
     codex_lab.ok("goal", id, "--pause")
     done = codex_lab.finish(waiting)
     assert (done.code, done.out) == (5, "paused\n")
     assert f"dev-sessions goal {id} --resume" in done.err
     before = len(codex_lab.model.requests)
     assert codex_lab.run("wait", id, "--goal")[:2] == (5, "paused\n")
-    assert len(codex_lab.model.requests) == before  # waiting sets nothing going
-    codex_lab.ok("goal", id, "--budget", "150")  # 110 tokens a step
+    assert len(codex_lab.model.requests) == before  # waiting does not start the goal
+    codex_lab.ok("goal", id, "--budget", "150")  # a step takes 110 tokens
     assert codex_lab.run("wait", id, "--goal")[:2] == (5, "budgetLimited\n")
     codex_lab.ok("goal", id, "--clear")
     codex_lab.ok("goal", id, "[[error: 400]]")
@@ -135,7 +135,7 @@ def test_waiting_for_a_goal_that_is_not_reached(codex_lab: CodexLab) -> None:
     waiting = codex_lab.start("wait", id, "--goal")
     codex_lab.ok("goal", id, "--clear")
     codex_lab.model.release("last")
-    assert codex_lab.finish(waiting)[:2] in ((5, "cleared\n"), (2, ""))  # begun before or after
+    assert codex_lab.finish(waiting)[:2] in ((5, "cleared\n"), (2, ""))  # the wait began before or after it
 
 
 def test_a_goal_that_nobody_pursues_is_not_waited_for(codex_lab: CodexLab) -> None:
@@ -199,7 +199,7 @@ def test_a_person_at_the_terminal_types_and_stops_the_goal(codex_lab: CodexLab) 
     waiting = codex_lab.start("wait", id, "--goal")
     codex_lab.until(lambda: "esc to" in codex_lab.screen(id), "the goal in the terminal")
     codex_lab.keys(id, "Escape")
-    assert codex_lab.finish(waiting)[:2] == (5, "paused\n")  # so Codex's terminal does it
+    assert codex_lab.finish(waiting)[:2] == (5, "paused\n")  # Codex's terminal pauses the goal on Escape
     assert codex_lab.ok("status", id) == "idle"
 
 

@@ -1,7 +1,8 @@
-"""A Codex thread of many turns costs what a short one costs, and many threads at work at once are each told truly.
+"""Commands on a long Codex thread cost as much as on a short one, and many busy threads are reported correctly.
 
-Nothing is timed: what a command opens, reads and is told by the server is counted (`tests/fakes/meter.py`). 200 turns
-are promised, and there are as many in `make soak`: the whole of their rollout is larger than all that may be read.
+The tests do not measure time. They count what a command opens, reads and receives from the server
+(`tests/fakes/meter.py`). We promise 200 turns, and `make soak` runs that many: their whole rollout is larger than all
+that a command may read.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from dev_sessions.app import client
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 TURNS = size(60, 200)
 THREADS = size(4, 10)
-# What a long thread may make a command read more, in bytes: the newest part of its rollout, and our notes of the rest.
-# To wait, they are looked at twice (whom to watch, and what is there); to send, some five times. The whole rollout of
-# the turns that are promised is larger than all that.
+# How many more bytes a command may read on a long thread: the newest part of its rollout, and our notes about the rest.
+# `wait` reads both twice (to find what to watch, and to get the state), `send` about five times. The whole rollout of
+# the promised turns is larger than that.
 MORE = {"wait": 600_000, "send": 1_200_000}
 MORE_ELSE = 400_000
-# And in files: the messages that are not put behind yet.
+# How many more files it may open: the messages that are not compacted yet.
 OPENS = 100
-# And in frames: what the server happens to say until it acknowledges is not the same twice.
+# How many more frames it may receive: the server's messages before its acknowledgement vary between runs.
 FRAMES = 20
 
 
 class Cost(NamedTuple):
-    """What a command took, and what it said."""
+    """What a command cost, and what it printed."""
 
     opens: int
     connections: int
@@ -51,7 +52,7 @@ def cost(lab: CodexLab, *args: str) -> Cost:
 
 
 def talk(lab: CodexLab, id: str, turns: int) -> None:
-    """So many turns, each sent and waited for, in one process: the start of Python is not what is tested."""
+    """Run that many turns, each sent and waited for, in one process: Python's start-up is not under test."""
     ours = client(lab.env)
     for number in range(turns):
         answer = ours.ask(id, f"[[reply: answer {number}]] {'x' * 3000}")
@@ -75,7 +76,7 @@ def test_a_thread_of_many_turns_costs_what_a_short_one_costs(codex_lab: CodexLab
     assert codex_lab.ok("wait", long) == "completed"
     assert codex_lab.ok("last-message", long) == "again"
     told = json.loads(codex_lab.ok("wait", long, "--turn", str(TURNS // 2), "--json"))
-    assert told["turns"][0]["reply"] == f"answer {TURNS // 2 - 1}"  # what is long over is known as well as ever
+    assert told["turns"][0]["reply"] == f"answer {TURNS // 2 - 1}"  # a turn from long ago is still known
 
 
 def test_many_threads_at_work_at_once(codex_lab: CodexLab) -> None:

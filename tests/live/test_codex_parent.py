@@ -1,4 +1,4 @@
-"""A Codex session that starts sessions of its own from its shell, with the real program on both ends."""
+"""A Codex session that starts sessions from its own shell, with the real program on both sides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_with_full_permissions_it_creates_asks_reads_and_kills(codex_lab: CodexL
     rows = {row["id"]: row for row in json.loads((codex_lab.project / "list.json").read_text())}
     (child,) = [row for row in rows.values() if row["id"] != parent]
     assert (child["parent"], child["depth"]) == (parent, 2)
-    assert rows[parent]["status"] == "working"  # it is in the middle of a command, and knows it
+    assert rows[parent]["status"] == "working"  # it is running a command, and `list` shows that
     assert codex_lab.ok("status", parent) == "idle"
 
 

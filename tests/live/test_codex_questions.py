@@ -1,4 +1,4 @@
-"""What the real Codex asks, as data, and answers to it through its app-server."""
+"""Questions of the real Codex as data, and answers to them through its app-server."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from codex_lab import NEWER_TOOLS, CodexLab
 from lab import Done
 from soak import size
 
-# How often a person and `respond` answer in the same instant.
+# How often a person and `respond` answer at the same moment.
 RACES = size(2, 30)
-# Codex knows it for no harmless command, and it needs no file of its sandbox.
+# Codex does not treat it as a harmless command, and it needs no file that the sandbox protects.
 ASKING = "[[bash: python3 -c 'print(6 * 7)']]"
 TWO = [
     {
@@ -38,7 +38,7 @@ def asker(codex_shared: CodexLab) -> str:
 
 
 def question(lab: CodexLab, id: str) -> dict[str, Any]:
-    """What `wait` says is asked."""
+    """The open question, as `wait` reports it."""
     waited = lab.run("wait", id, "--json")
     assert waited.code == 6, waited
     found: dict[str, Any] = waited.json["question"]
@@ -46,7 +46,7 @@ def question(lab: CodexLab, id: str) -> dict[str, Any]:
 
 
 def told(lab: CodexLab, id: str) -> str:
-    """The reply with which the same turn ends."""
+    """The reply that ends the same turn."""
     waited = lab.run("wait", id, "--json")
     assert waited.code == 0, waited
     return str(waited.json["turns"][-1]["reply"])
@@ -71,7 +71,7 @@ def test_a_question_is_told_of_everywhere_and_answered(codex_shared: CodexLab, a
     refused = lab.run("send", asker, "and now?")
     assert refused.code == 6
     assert "--allow" in refused.err
-    # Nothing of ours runs meanwhile: an answer in the morning is no other than one at once.
+    # None of our processes runs meanwhile: an answer the next morning works like an immediate one.
     assert [pid for pid in lab.processes() if b"dev_sessions\0" in commandline(pid)] == []
     assert lab.ok("respond", asker, "--allow") == "answered (permission)"
     assert told(lab, asker) == "42\n"
@@ -88,7 +88,7 @@ def test_a_refusal_and_its_reason(codex_shared: CodexLab, asker: str) -> None:
     codex_shared.ok("send", asker, f"{ASKING}[[reply: not heard]]")
     question(codex_shared, asker)
     codex_shared.ok("respond", asker, "--deny", "not before the tests pass")
-    # The words come with the refusal, before the model says anything: it gets to nothing of what it was to do.
+    # The message comes with the refusal, before the model's next output: it does not reach the rest of its script.
     assert told(codex_shared, asker) == "echo: not before the tests pass"
     outputs = [line["payload"].get("output") for line in codex_shared.rollout(asker)]
     assert "rejected by user" in [one for one in outputs if one][-1]
@@ -102,11 +102,11 @@ def test_always_is_for_the_same_command(codex_shared: CodexLab, asker: str) -> N
     assert question(codex_shared, asker)["text"] == "exec_command: python3 -c 'print(6 * 8)'"
     codex_shared.ok("respond", asker, "--allow")
     assert told(codex_shared, asker) == "48\n"
-    assert not (codex_shared.codex_home / "rules").exists()  # where Codex would keep it for every session
+    assert not (codex_shared.codex_home / "rules").exists()  # where Codex would store it for every session
 
 
 def test_what_a_script_of_the_model_wants_to_do(codex_shared: CodexLab) -> None:
-    """Newer models reach their tools by scripts alone, of which the rollout tells less."""
+    """Newer models use their tools only through scripts, which the rollout records in less detail."""
     lab, id = codex_shared, codex_shared.create("--permissions", "ask", "--model", NEWER_TOOLS)
     for script, shown in ((ASKING, "print(6 * 7)"), ("[[write: never.txt|one line]]", "+one line")):
         lab.ok("send", id, f"{script}[[replytool]]")
@@ -147,7 +147,7 @@ def test_questions_asked_together(codex_shared: CodexLab, asker: str) -> None:
 
 
 def press(lab: CodexLab, id: str, key: str, words: str) -> None:
-    """Press a key on what the TUI asks; it may not take one that comes right after it has drawn the question."""
+    """Press a key on the TUI's question; the TUI may ignore a key that comes right after it has drawn the question."""
     lab.until(lambda: words in lab.screen(id), f"{words} in the TUI")
     pressed = 0.0
 
@@ -163,7 +163,7 @@ def press(lab: CodexLab, id: str, key: str, words: str) -> None:
 
 @pytest.mark.soak
 def test_a_person_in_the_same_terminal(codex_lab: CodexLab) -> None:
-    """A person is first; then both in the same instant: one is taken, and `respond` says which."""
+    """First a person answers, then both answer at the same moment: one answer counts, and `respond` reports which."""
     lab = codex_lab
     id = lab.create("--permissions", "ask")
     lab.ok("send", id, f"{ASKING}[[hold: on]][[replytool]]")
@@ -179,7 +179,7 @@ def test_a_person_in_the_same_terminal(codex_lab: CodexLab) -> None:
         lab.until(lambda: "Yes, proceed" in lab.screen(id), "the question in the TUI")
         with ThreadPoolExecutor(2) as pool:
             answered = pool.submit(lab.run, "respond", id, "--deny", "--question", asked["id"], "--json")
-            # The command takes some time to begin: the key is pressed before, while and after it answers.
+            # The command takes some time to start: the key is pressed before, during and after its answer.
             for _ in range(number % 4):
                 lab.ok("status", id)
             if lab.run("status", id, "--json").json["question"] is not None:
@@ -189,7 +189,7 @@ def test_a_person_in_the_same_terminal(codex_lab: CodexLab) -> None:
         assert (done.code == 0) == ("rejected by user" in reply), (number, done, reply)
         assert (done.code == 0) != (reply == f"{number + 100}\n"), (number, done, reply)
         assert done.code == 0 or gone(done), done
-        lab.keys(id, "C-u")  # a "y" that came too late for the question is a person's draft
+        lab.keys(id, "C-u")  # a "y" that came too late for the question becomes a draft in the input box
 
 
 def test_a_question_is_closed_when_its_server_ends(codex_lab: CodexLab) -> None:
@@ -207,7 +207,7 @@ def test_a_question_is_closed_when_its_server_ends(codex_lab: CodexLab) -> None:
 
 
 def several(cli: str, words: list[str]) -> str:
-    """What makes an agent ask all of them together, with the same two choices."""
+    """A prompt that makes an agent ask all of these at once, each with the same two choices."""
     options = [{"label": label, "description": label} for label in ("Yes", "No")]
     asked = [
         {"question": word, "header": "H", "options": options} | ({"id": f"q{n}"} if cli == "codex" else {})
@@ -219,7 +219,7 @@ def several(cli: str, words: list[str]) -> str:
 
 @pytest.mark.soak
 def test_questions_of_several_sessions_at_once(codex: str, claude: str) -> None:
-    """Of both agents, all open at once and answered at once: each answer goes to its own."""
+    """Both agents' questions are open at once and answered at once: each answer reaches its own question."""
     with CodexLab(codex, "several", claude) as lab, ThreadPoolExecutor(8) as pool:
         clis = ["claude", "codex"] * size(1, 4)
         ids = list(pool.map(lambda cli: lab.create("--cli", cli), clis))
@@ -233,6 +233,6 @@ def test_questions_of_several_sessions_at_once(codex: str, claude: str) -> None:
         list(pool.map(lambda id: lab.ok("respond", id, "--answers", "-", stdin=answers[id]), ids))
         replies = list(pool.map(lambda id: told(lab, id), ids))
         for id, reply in zip(ids, replies, strict=True):
-            said = sorted(re.findall(r"to (\S+ number \d\?)", reply))  # Codex tells them in any order
+            said = sorted(re.findall(r"to (\S+ number \d\?)", reply))  # Codex lists them in any order
             assert said == words[id], reply
         assert json.loads(lab.ok("pending", "--json")) == []

@@ -1,6 +1,6 @@
-"""The state table on the real Codex: the rows of `state_rows.ROWS` that are not about Claude Code alone, and its own.
+"""The state table on the real Codex: `state_rows.ROWS` without the rows only for Claude Code, and its own.
 
-The checks are those of `test_states.py`, word by word; what brings a session into a row's situation is Codex's own.
+The checks are those of `test_states.py`; only the scenes that lead to a row's situation are specific to Codex.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 from codex_lab import CodexLab, copy_of
 from state_rows import DEATH, ROWS, TURNS, Row
 
-# Its scenes may be replaced.
+# A copy, so that its scenes can be replaced.
 TABLE = copy_of(Path(__file__).with_name("test_states.py"), "codex_state_table")
 SHARED = (
     "nothing ever sent",
@@ -83,7 +83,7 @@ scene = TABLE.scene
 
 
 def answer(stage: Any, words: str, key: str) -> None:
-    """Answer what the TUI asks, until the turn is over: it may not take a key that comes right after it drew that."""
+    """Answer the TUI's question until the turn is over: it may ignore a key right after it has drawn the question."""
     pressed = 0.0
 
     def is_over() -> bool:
@@ -117,8 +117,8 @@ def permission(stage: Any) -> Iterator[None]:
     yield
     stage.lab.sit_down(stage.id)
     answer(stage, "Yes, proceed", "y")
-    # Codex runs what is allowed in its sandbox first, and outside of it only if that fails soon (docs/codex.md). Under
-    # load it may fail too late, and then there is no file.
+    # Codex first runs an allowed command in its sandbox, and runs it outside only if it fails there soon
+    # (docs/codex.md). Under load it may fail too late, and then there is no file.
     rollout = Path(stage.lab.private(stage.id)["rollout"]).read_text()
     assert "it 2 ran" in rollout, rollout[-3000:]
     stage.becomes("idle")
@@ -193,7 +193,7 @@ def left_running(stage: Any) -> Iterator[None]:
     stage.end_tool("job")
 
 
-# Scenes in which a person sits down; their terminal goes on.
+# Scenes in which a person attaches; their terminal stays open.
 SEATED = ("a question open", "Esc before any output", "Esc in a tool", "a person's own prompt")
 left = TABLE.left
 

@@ -1,4 +1,4 @@
-"""Talking to the real Codex: every command from a process of its own, and nobody connected in between."""
+"""Messages to the real Codex: each command in a separate process, with no connection in between."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def kept() -> list[str]:
 
 @pytest.fixture
 def talker(codex_shared: CodexLab, kept: list[str]) -> str:
-    """The session that most tests of this file talk to."""
+    """The session that most tests of this file send messages to."""
     if not kept:
         kept.append(codex_shared.create())
     return kept[0]
 
 
 def said_to_model(lab: CodexLab) -> str:
-    """The newest text of the user, as the model was given it."""
+    """The newest text of the user, as the model received it."""
     texts = [
         block["text"]
         for message in lab.model.requests[-1].body["messages"]
@@ -126,7 +126,7 @@ def test_the_same_words_again_are_another_message(codex_shared: CodexLab, talker
 
 
 def test_a_long_thread_is_told_as_truly_as_a_short_one(codex_lab: CodexLab) -> None:
-    """What the rollout told long ago is kept aside, and only its newest part is read."""
+    """What the rollout recorded long ago is stored separately, and only its newest part is read."""
     id, path = codex_lab.create(), codex_lab.path / "long"
     path.write_text("x" * 300_000)
     codex_lab.ok("ask", id, "[[reply: the first]]")

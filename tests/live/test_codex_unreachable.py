@@ -1,4 +1,4 @@
-"""A model that cannot be reached: Codex tries again without end, and `wait` and `ask` tell what it says."""
+"""A model that cannot be reached: Codex retries endlessly, and `wait` and `ask` print its messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from soak import only_in_soak
 
 @pytest.fixture
 def port() -> int:
-    """A port that nobody listens on."""
+    """A port on which no process listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -22,7 +22,7 @@ def port() -> int:
 
 @pytest.fixture
 def cut_off(codex_lab: CodexLab, port: int) -> str:
-    """A session at work on a model that cannot be reached."""
+    """A session that works while its model cannot be reached."""
     (codex_lab.codex_home / "config.toml").write_text(codex_lab.config(f"http://127.0.0.1:{port}"))
     id = codex_lab.create()
     assert codex_lab.ok("send", id, "[[reply: at last]]").startswith("started")
@@ -59,7 +59,7 @@ def test_wait_goes_on_when_the_model_is_there_again(codex_lab: CodexLab, cut_off
 
 
 def test_the_listening_ends_with_the_server(codex_lab: CodexLab, cut_off: str) -> None:
-    """A connection that broke is no reason to wake up all the time, nor to fail."""
+    """A broken connection must not wake the wait repeatedly or make it fail."""
     wait = codex_lab.start("wait", cut_off, "--json")
     assert wait.stderr
     assert "Reconnecting" in wait.stderr.readline()

@@ -1,4 +1,4 @@
-"""A `codex` that is a script: npm's, which goes on beside the real one, or a person's, which sets its home."""
+"""A `codex` that is a script: npm's, which runs the real one as its child, or a person's, which sets CODEX_HOME."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from codex_lab import CodexLab
 from soak import only_in_soak
 
-# npm's passes signals on, a plain one does not: the end of the first is that of the server too.
+# npm's script passes signals to its child. A plain script does not, but its end also ends the server.
 SCRIPTS = {
     "a child that is told of signals": '{codex} "$@" &\nchild=$!\ntrap "kill $child" TERM\nwait $child\n',
     "more flags": 'exec {codex} -c model_reasoning_effort=low "$@"\n',
@@ -32,7 +32,7 @@ def test_it_works_and_nothing_is_left(codex_lab: CodexLab, codex: str, script: s
     assert lab.ok("ask", id, "[[reply: hi]]") == "hi"
     assert lab.private(id)["home"] == str(home)
     assert os.path.exists(home / "app-server-control" / "app-server-control.sock")
-    assert lab.create() != id  # in the same server
+    assert lab.create() != id  # it is in the same server
     assert len([pid for pid in lab.servers() if os.path.realpath(f"/proc/{pid}/exe") == codex]) == 1
     lab.ok("kill", "--all")
     assert lab.processes() == []

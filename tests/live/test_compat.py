@@ -1,6 +1,6 @@
-"""The core of what is promised, on the oldest Claude Code that is supported, and on unknown versions.
+"""The core promises on the oldest supported Claude Code, and on unknown versions.
 
-All of the state table and of the tests of `send` run on it with `make compat`.
+`make compat` also runs the whole state table and the tests of `send` on the oldest version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from soak import only_in_soak
 
 @pytest.fixture(scope="module")
 def claude() -> str:
-    """The pinned older claude. A live test never does without it."""
+    """The pinned older claude; live tests are never skipped without it."""
     path = ROOT / ".agents" / f"claude-{OLDEST}" / "claude"
     assert os.access(path, os.X_OK), f"no claude at {path}; run: make agents"
     return str(path)
@@ -42,7 +42,7 @@ def waited(lab: Lab, id: str, code: int = 0) -> dict[str, Any]:
 
 
 def hold(lab: Lab, id: str, gate: str, after: str) -> None:
-    """Send a message whose answer is held back."""
+    """Send a message and hold back the model's answer."""
     assert lab.run("send", id, "--json", f"[[hold: {gate}]]{after}").json["receipt"] == "started"
     assert lab.model.wait_until_blocked(gate, 30)
 
@@ -92,7 +92,7 @@ def test_messages_to_a_busy_agent_follow_its_turn(shared: Lab, talker: str) -> N
     last = waited(shared, talker)["turns"][-3:]
     assert [(turn["outcome"], turn["reply"]) for turn in last] == [
         ("completed", "one"),
-        ("completed", "three"),  # Claude Code answers what it has queued at once
+        ("completed", "three"),  # Claude Code answers the queued message at once
         ("completed", "three"),
     ]
     assert shared.ok("last-message", talker, "-n", "2") == "one\n\nthree"
@@ -123,7 +123,7 @@ def test_an_interrupt_ends_the_turn_and_leaves_nothing(shared: Lab, talker: str)
     assert shared.ok("status", talker) == "idle"
     assert waited(shared, talker, 5)["outcome"] == "interrupted"
     assert shared.ok("ask", talker, "[[reply: next]]") == "next"
-    # What came later does not change what became of it.
+    # Later events do not change the outcome of the turn.
     assert shared.run("wait", talker, "--turn", str(number), "--json").json["outcome"] == "interrupted"
 
 
@@ -159,7 +159,7 @@ def test_a_permission_is_asked_for(shared: Lab) -> None:
     shared.until(lambda: shared.ok("status", id) == "idle", "the end of the turn")
     assert (shared.project / "asked").exists()
 
-    # Each subagent in the foreground has its dialog. The newest Claude Code has no such subagents.
+    # Each subagent in the foreground has its own dialog. The newest Claude Code has no such subagents.
     first = subagent("[[bash: touch one]][[bash: touch two]][[replytool]]", run_in_background=False)
     two = first + "[[and]]" + subagent("[[bash: touch three]]", run_in_background=False)
     shared.ok("send", id, f"{two}[[reply: all]]")
@@ -204,7 +204,7 @@ def test_a_dead_agent(shared: Lab) -> None:
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Iterator[Callable[[str], Lab]]:
-    """Makes a lab whose `claude` says that it is of some version, and otherwise only notes that it was started."""
+    """Makes a lab whose `claude` reports a given version, and otherwise only records that it was started."""
     labs: list[Lab] = []
 
     def make(version: str) -> Lab:

@@ -1,7 +1,8 @@
-"""Agents in a box use the sessions of its host: own mounts, pids, home and network, and real agents on the host.
+"""Agents in a box use the sessions of its host, where the real agents run.
 
-The box is bubblewrap's: a folder of the host is its /workspace, and it has neither tmux nor agents. What a container
-engine adds (images, a network between container and host) is not there.
+The box has its own mounts, pids, home and network. It is made with bubblewrap: its /workspace is a folder of the host,
+and it contains neither tmux nor agents. What a container engine adds (images, a network between container and host) is
+not tested here.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from soak import only_in_soak
 
 import dev_sessions
 
-# What runs dev-sessions, and nothing more of the host.
+# The only parts of the host in the box: what dev-sessions needs to run.
 PROGRAM = sorted({sys.base_prefix, sys.prefix, str(Path(dev_sessions.__file__).parent.parent)})
 
 
 class Box:
-    """Runs commands in a box of their own, whose gateway is on the host."""
+    """Runs commands, each in its own box, with the gateway on the host."""
 
     def __init__(self, lab: CodexLab) -> None:
         self.lab = lab
@@ -48,7 +49,7 @@ class Box:
             process.communicate(timeout=30)
 
     def run(self, *argv: str, network: bool = False, **env: str) -> Done:
-        """`dev-sessions` with these words, in a box; `network`: in the one that the host's loopback is in."""
+        """Run `dev-sessions` with these arguments in a box; `network`: share the host's loopback."""
         inside = {
             "PATH": "/usr/bin:/bin",
             "HOME": "/home/agent",
@@ -95,7 +96,7 @@ def box(claude: str, codex: str) -> Iterator[Box]:
 
 
 def test_it_is_a_box(box: Box) -> None:
-    """Nothing of the host but the workspace and the socket is there."""
+    """The box contains nothing of the host except the workspace and the socket."""
     done = box.run("list", DEV_SESSIONS_SANDBOX="0")
     assert done.code == 0
     assert not (box.lab.state / "sessions.json").exists()
@@ -118,7 +119,7 @@ def test_create_send_wait_respond_kill(box: Box, cli: str) -> None:
     box.ok("respond", id, "--allow", "--question", asked["id"])
     assert box.ok("wait", id, "--timeout", "60") == "completed"
     assert box.ok("last-message", id) == "done it"
-    # By file, read in the box.
+    # Sent as a file, which is read in the box.
     (box.lab.project / "brief.md").write_text("[[reply: read it]]\n" + "é\t" * 30_000)
     assert box.ok("ask", id, "--file", "/workspace/brief.md", "--timeout", "60") == "read it"
     box.ok("kill", id)
@@ -161,6 +162,6 @@ def test_over_tcp_with_the_token(box: Box) -> None:
     there["DEV_SESSIONS_GATEWAY_TOKEN"] = token.read_text().strip()
     done = box.run("sync-delegate", "[[reply: over tcp]]", "--cli", "codex", network=True, **there)
     assert done[:2] == (0, "over tcp\n")
-    alone = box.run("list", **there)  # a network of its own has another loopback
+    alone = box.run("list", **there)  # with its own network, its loopback is not the host's
     assert alone.code == 255
     assert "next: on the host: dev-sessions gateway --port 6767" in alone.err

@@ -1,7 +1,7 @@
-"""Whatever command is killed with -9, at whatever moment: nothing is lost, nothing is twice, nothing is stuck.
+"""If any command is killed with -9 at any moment, nothing is lost, sent twice or stuck.
 
-The agent is the scripted one: what is looked at is what we write, and there are hundreds of deaths to die. Each command
-is killed at a step drawn from a seed (`fakes/mortal.py`).
+The agent is the scripted one, because the tests check only the files that we write, over hundreds of kills. Each
+command is killed at a step drawn from a seed (`fakes/mortal.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def lab() -> Iterator[Lab]:
 
 
 class Worker:
-    """One that gives commands, of which some die."""
+    """Runs commands, some of which are killed."""
 
     def __init__(self, lab: Lab, number: int) -> None:
         self.lab, self.name = lab, f"worker-{number}"
@@ -58,7 +58,7 @@ class Worker:
         return done.value
 
     def doomed(self, verb: str, *given: Any, **named: Any) -> Ended:
-        """Run a verb that dies at some step of those that it usually takes; now and then it gets away."""
+        """Run a verb that is killed at one of its usual steps; sometimes it finishes before that."""
         step = self.random.randint(1, self.usual.get(verb, 60))
         done = self.run(verb, *given, **named, step=step)
         self.story.append(f"{verb} {given} {named} at step {step}: {done.code}")
@@ -78,7 +78,7 @@ class Worker:
 
 
 def at_once(lab: Lab, work: Callable[[Worker], None]) -> None:
-    """Several workers at the same work, in one state folder. The first that fails tells its seed and its last deeds."""
+    """Several workers do the same work in one state folder. The first failing one prints its seed and last commands."""
 
     def guarded(number: int) -> None:
         worker = Worker(lab, number)
@@ -106,8 +106,8 @@ def marked(lab: Lab) -> set[str]:
 
 
 def settled(lab: Lab) -> None:
-    """What has to be true whatever was killed."""
-    lab.ok("kill", lab.create("--cli", "fake"))  # a writer repairs what there is to repair
+    """Check what must be true whichever command was killed."""
+    lab.ok("kill", lab.create("--cli", "fake"))  # a writer repairs what is broken
     done = lab.run("list", "--json")
     assert (done.code, done.err) == (0, "")
     records = Store(str(lab.state)).load()
@@ -123,7 +123,7 @@ def settled(lab: Lab) -> None:
 
 
 def accepted(lab: Lab, id: str) -> Counter[str]:
-    """How often the agent has said of each text that it took it, also of those that were put behind since."""
+    """How often the agent has reported that it accepted each text, including the texts that have been compacted."""
     facts = [json.loads(fact.content) for fact in Folder(str(lab.folder(id)), whole=True).facts()]
     return Counter(fact["text"] for fact in facts if fact["kind"] == "accepted")
 
@@ -161,7 +161,7 @@ def test_send(lab: Lab) -> None:
             text, request = f"[[reply: {worker.new('text')}]]", worker.new("request")
             sure = worker.doomed("send", id, text, request_id=request).code == "ok"
             again = worker.run("send", id, text, request_id=request)
-            # Unknown: it died between the note that the message is on its way and the act.
+            # Unknown: it was killed after it noted that it would send the message, and before it sent it.
             assert again.code == "ok" or (again.code == "delivery_unknown" and not sure), again
             if again.code == "ok":
                 certain.add(text)

@@ -1,4 +1,4 @@
-"""`create` as a hostile user would try it: dialogs, folders, environments, tmux configurations, programs that fail."""
+"""`create` under hostile conditions: dialogs, folders, environments, tmux configurations, programs that fail."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ TRUSTED = "accepted Claude's trust dialog"
 
 @pytest.fixture(scope="module")
 def shared(claude: str) -> Iterator[Lab]:
-    """One lab for checks that do not get into each other's way."""
+    """One lab for tests that do not affect each other."""
     with Lab(claude, "create") as made:
         yield made
 
 
 def environment(lab: Lab, id: str) -> dict[str, str]:
-    """The environment that the agent's program was started with."""
+    """The environment with which the agent's program was started."""
     content = Path(f"/proc/{lab.pid(id)}/environ").read_bytes().decode("utf-8", "surrogateescape")
     return dict(entry.split("=", 1) for entry in content.split("\0") if "=" in entry)
 
 
 def agents(lab: Lab, claude: str) -> list[int]:
-    """Pids of all real claudes that run in a lab, but for their forks, which are about to become another program."""
+    """Pids of all real claudes that run in a lab, except their forks that are about to execute another program."""
     parents = {}
     for pid in lab.processes():
         try:
@@ -49,18 +49,18 @@ def agents(lab: Lab, claude: str) -> list[int]:
 
 
 def listed(lab: Lab) -> dict[str, str]:
-    """What `list` says: id -> status."""
+    """The result of `list`: id -> status."""
     return {row["id"]: row["status"] for row in json.loads(lab.ok("list", "--json"))}
 
 
 def said(lab: Lab, id: str) -> list[str]:
-    """The prompts in the transcript, which Claude writes some time after a turn's end."""
+    """The prompts in the transcript, which Claude writes some time after the end of a turn."""
     found: list[str] = lab.until(lambda: lab.prompts(id), "the transcript")
     return found
 
 
 def leftovers(lab: Lab) -> list[str]:
-    """All that a failed create may not leave: processes, tmux sessions, records, folders."""
+    """Everything that a failed create must not leave: processes, tmux sessions, records, folders."""
     found = [f"process {pid}" for pid in lab.processes()]
     found += lab.tmux("list-sessions", "-F", "#{session_name}").split()
     found += list(listed(lab))
@@ -68,7 +68,7 @@ def leftovers(lab: Lab) -> list[str]:
 
 
 def refused(done: Done, code: int, *words: str) -> None:
-    """A clear error: this exit code, these words, a next command, and no traceback."""
+    """Check for a clear error: this exit code, these words, a next command, and no traceback."""
     assert done.code == code, done
     assert done.err.startswith("error: "), done
     assert "next: " in done.err, done
@@ -90,7 +90,7 @@ def script(path: Path, *lines: str) -> Path:
 
 
 def unknown_key(lab: Lab) -> None:
-    """Have Claude ask about the API key, a dialog that has no right answer."""
+    """Make Claude ask about the API key, in a dialog that has no right answer."""
     path = lab.home / ".claude.json"
     first_run = json.loads(path.read_text())
     del first_run["customApiKeyResponses"]
@@ -110,7 +110,7 @@ def test_unknown_dialog_is_left_to_a_person(lab: Lab) -> None:
     refused(lab.run("send", "asked", "hello"), 6, "asked")
     waited = lab.run("wait", "asked")
     assert (waited.code, waited.out) == (6, "waiting_for_input\n")
-    # It is answered as it says; nothing of what was refused turns up.
+    # The answer suggested by the error works, and nothing of the refused message appears.
     assert "❯ Yes" in lab.ok("respond", "asked", "--key", "Up")
     lab.ok("respond", "asked", "--key", "Enter")
     lab.until(lambda: lab.ok("status", "asked") == "idle", "idle after the answer")
@@ -122,9 +122,9 @@ def test_unknown_dialog_is_left_to_a_person(lab: Lab) -> None:
 
 
 def mcp_server(lab: Lab) -> None:
-    # Claude keeps the answer at the root of the repository, which is not to be ours.
+    # Claude stores the answer at the root of the repository, which must not be our checkout.
     subprocess.run(["git", "init", "-q", str(lab.project)], check=True)
-    # A server that notes its start: declined, it must not be started.
+    # A server that records its start: if it is declined, it must not be started.
     started = shlex.quote(str(lab.path / "mcp-started"))
     servers = {"demo": {"command": "/bin/sh", "args": ["-c", f"touch {started}; cat"]}}
     (lab.project / ".mcp.json").write_text(json.dumps({"mcpServers": servers}))
@@ -159,7 +159,7 @@ def test_dialogs_of_a_project_are_answered_and_told_exactly_once(
     assert lab.ok("ask", id, "[[reply: Through.]]") == "Through."
     assert not (lab.path / "mcp-started").exists()
     if mcp_server in obstacles:
-        # Claude does not ask a second time: whoever wants the server has to know where the answer stands.
+        # Claude does not ask again: to enable the server later, the user must know where the answer is stored.
         kept = json.loads((lab.project / ".claude" / "settings.local.json").read_text())
         assert kept == {"disabledMcpjsonServers": ["demo"]}
         assert "settings.local.json" in done.err
@@ -174,7 +174,7 @@ def test_dialogs_of_a_project_are_answered_and_told_exactly_once(
     "word", [pytest.param("1", marks=only_in_soak), "yes", pytest.param("true", marks=only_in_soak)]
 )
 def test_full_permissions_in_a_sandbox(lab: Lab, word: str) -> None:
-    """Also as root, which Claude itself allows with the word "1" alone."""
+    """Also as root; Claude itself allows that only with the value "1"."""
     lab.env["IS_SANDBOX"] = word
     id = lab.create()
     assert lab.ok("ask", id, "[[bash: touch made]][[reply: Done.]]") == "Done."
@@ -193,7 +193,7 @@ def test_full_permissions_as_root_outside_of_a_sandbox(lab: Lab, word: str | Non
     refused(done, 1, "root", "IS_SANDBOX=1", "--permissions edit")
     assert leftovers(lab) == []
     if word is None:
-        # Both remedies that it names work.
+        # Both remedies in the error work.
         lab.ok("kill", lab.create("--permissions", "edit"))
         lab.ok("kill", lab.create("--env", "IS_SANDBOX=1"))
 
@@ -234,7 +234,7 @@ DESCRIPTION = "fix \"it\" 'now'\n第二\x1b[31mred\ttab " + "x" * 300
 
 
 class Surrounded(NamedTuple):
-    """A session that was created in odd surroundings, what `create` said, and the command lines that held a secret."""
+    """A session created in an unusual environment, the output of `create`, and command lines with a secret."""
 
     lab: Lab
     id: str
@@ -246,7 +246,7 @@ class Surrounded(NamedTuple):
 
 @pytest.fixture(scope="module")
 def surrounded(claude: str) -> Iterator[Surrounded]:
-    """By an agent, with a profile that resets PATH, a value that is no UTF-8, and a function that bash exported."""
+    """Created by an agent, with a profile that resets PATH, a value that is not UTF-8, and an exported function."""
     with Lab(claude, "odd") as lab:
         for name in (".profile", ".bash_profile", ".bashrc", ".zprofile"):
             (lab.home / name).write_text("PATH=/usr/bin:/bin\nexport PATH\n")
@@ -266,7 +266,7 @@ def surrounded(claude: str) -> Iterator[Surrounded]:
 
 @contextlib.contextmanager
 def command_lines(secret: str) -> Iterator[set[str]]:
-    """The command lines that hold a secret or the key, sampled all the while: everybody may read them."""
+    """The command lines that contain a secret or the key, sampled continuously: all users can read them."""
     seen: set[str] = set()
     over = threading.Event()
 
@@ -291,7 +291,7 @@ def command_lines(secret: str) -> Iterator[set[str]]:
 
 
 def test_started_from_inside_another_agent(surrounded: Surrounded) -> None:
-    """Nothing of the caller's own agent, session and terminal goes on to the new one; its parent is known."""
+    """The new agent inherits nothing of the caller's agent, session and terminal; its parent is known."""
     lab, id = surrounded.lab, surrounded.id
     assert surrounded.created["parent"] == "fizz-top"
     assert json.loads(lab.ok("list", "--json"))[0]["parent"] == "fizz-top"
@@ -300,13 +300,13 @@ def test_started_from_inside_another_agent(surrounded: Surrounded) -> None:
     assert [name for name in INHERITED if name in seen and name not in ours] == []
     assert seen["DEV_SESSIONS_DEPTH"] == "3"
     assert seen["KEPT"] == "yes"
-    # What the agent's own shell sees, where Claude sets some of them anew.
+    # What the agent's own shell sees; Claude sets some of these variables again.
     printed = lab.ok("ask", id, "[[bash: env | sort]][[replytool: 20000]]").splitlines()
     assert f"DEV_SESSIONS_ID={id}" in printed
     assert "DEV_SESSIONS_DEPTH=3" in printed
     assert "CLAUDE_CODE_SESSION_ID=00000000-0000-4000-8000-000000000000" not in printed
     assert not [line for line in printed if line.startswith("CODEX_")]
-    # Claude keeps a transcript, which it does not for what it takes for a part of another session.
+    # Claude keeps a transcript. It would not if it treated the session as part of another one.
     assert said(lab, id)
 
 
@@ -322,7 +322,7 @@ def test_environment_arguments(surrounded: Surrounded) -> None:
 
 
 def test_path_of_the_caller_survives_a_login_shell(surrounded: Surrounded) -> None:
-    """The user's profile resets PATH; the agent has the caller's, and finds a program that stands only there."""
+    """The user's profile resets PATH; the agent has the caller's, and finds a program that is only there."""
     lab, id = surrounded.lab, surrounded.id
     assert environment(lab, id)["PATH"] == surrounded.path
     printed = lab.ok("ask", id, '[[bash: only-here; echo "$PATH"]][[replytool]]').splitlines()
@@ -331,18 +331,18 @@ def test_path_of_the_caller_survives_a_login_shell(surrounded: Surrounded) -> No
 
 
 def test_secrets_are_not_on_any_command_line(surrounded: Surrounded) -> None:
-    """Sampled all the while from before the create to the end of a turn."""
+    """Command lines are sampled continuously from before the create until the end of a turn."""
     lab, id, secret = surrounded.lab, surrounded.id, surrounded.secret
     assert environment(lab, id)["MY_SECRET"] == secret
     assert surrounded.told == set()
-    # Files that hold it are the owner's alone.
+    # Only the owner can read the files that contain it.
     holders = [path for path in lab.folder(id).rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
     assert all(path.stat().st_mode & 0o077 == 0 for path in holders), holders
     assert all(path.stat().st_mode & 0o077 == 0 for path in (lab.state, lab.state / "sessions", lab.folder(id)))
 
 
 def test_bypass_warning_never_stands_in_the_way(surrounded: Surrounded) -> None:
-    """The warning about bypassed permissions is consented to by the settings of that session, not of the user."""
+    """The settings of the session, not those of the user, accept the warning about bypassed permissions."""
     assert "bypass permissions on" in surrounded.lab.screen(surrounded.id).lower()
     for path in (surrounded.lab.home / ".claude").glob("settings*.json"):
         assert "skipDangerousModePermissionPrompt" not in path.read_text()
@@ -374,7 +374,7 @@ def test_description_group_and_json(surrounded: Surrounded) -> None:
 
 
 def test_another_path_for_the_agent(lab: Lab) -> None:
-    """`--env PATH=...` is what the agent gets; the agent's program is found on the caller's own."""
+    """The agent gets the PATH of `--env PATH=...`; the agent's program is found on the caller's PATH."""
     claude = script(lab.path / "bin" / "claude", f"/usr/bin/env >'{lab.path}/seen'", "exit 3")
     del lab.env["DEV_SESSIONS_CLAUDE"]
     lab.env["PATH"] = f"{claude.parent}:{lab.env['PATH']}"
@@ -388,7 +388,7 @@ def test_state_folder_with_a_hostile_name(lab: Lab) -> None:
     lab.state = state
     id = lab.create()
     assert lab.ok("ask", id, "[[reply: First.]]") == "First."
-    # By file, as what a terminal would alter: the agent is pointed to it, and may open it.
+    # A terminal would alter this text, so it is sent as a file: the agent gets a pointer to it, and may open it.
     assert json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="by file\tto the end"))["via"] == "file"
     lab.ok("wait", id)
     text = lab.folder(id) / "messages" / "0002" / "text.md"
@@ -440,13 +440,13 @@ def test_hostile_tmux_configuration(lab: Lab) -> None:
     assert lab.ok("ask", id, lines) == "all of it"
     assert said(lab, id) == [lines]
     lab.ok("kill", id)
-    # `remain-on-exit` of theirs leaves no pane of ours behind, nor a server without sessions.
+    # The user's `remain-on-exit` leaves no pane of ours, and no server without sessions.
     assert lab.tmux("list-sessions") == ""
     assert lab.processes() == []
 
 
 def test_same_id_under_another_state_folder(lab: Lab) -> None:
-    """Two state folders share the user's tmux server: each `parser` is a session of its own."""
+    """Two state folders share the user's tmux server: each has its own session `parser`."""
     other = {"DEV_SESSIONS_HOME": str(lab.path / "other")}
     lab.create("--id", "parser", "--cli", "fake")
     second = lab.run("create", "--id", "parser", env=other)
@@ -517,7 +517,7 @@ def test_binary_with_a_missing_interpreter(lab: Lab) -> None:
 
 
 def test_agent_that_never_gets_ready(lab: Lab) -> None:
-    """It may still be at something: it is left for a person, and told so, within the bound."""
+    """The agent may still be busy: it is left for a person, and the error reports that within the time limit."""
     lab.env["DEV_SESSIONS_CLAUDE"] = str(script(lab.path / "bin" / "claude", "exec python3 -c 'input()'"))
     lab.env["DEV_SESSIONS_READY_TIMEOUT"] = "3"
     done = lab.run("create", "--id", "stuck")
@@ -538,7 +538,7 @@ def test_no_tmux(lab: Lab) -> None:
     assert leftovers(lab) == []
 
 
-# Root may write and enter every folder, unless that right is taken away.
+# Root can write to and enter every folder unless that right is removed.
 WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 
@@ -549,7 +549,7 @@ def as_a_plain_user(lab: Lab, *words: str) -> Done:
 
 
 def test_state_folder_that_may_not_be_written(lab: Lab) -> None:
-    """As in a sandbox that lets a command read everything and write next to nothing."""
+    """As in a sandbox in which a command can read everything but write almost nothing."""
     lab.state.mkdir(mode=0o500)
     refused(as_a_plain_user(lab, "create"), 1, str(lab.state), "DEV_SESSIONS_HOME", "sandbox")
     lab.state.chmod(0o700)
@@ -566,7 +566,7 @@ def test_state_folder_that_cannot_be_made(lab: Lab) -> None:
 # Folders.
 
 
-# All signs at once; each also alone, where it shows which one it was.
+# All special characters at once, and each alone, to show which one caused a failure.
 ALONE = {
     "dots": "v1.2..3.",
     "dash": "-rf",
@@ -593,9 +593,9 @@ FOLDERS = [
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_hostile_folder(shared: Lab, name: str) -> None:
-    """The agent works in exactly that folder, is talked to there, and the folder's dialog was answered."""
+    """The agent works in exactly that folder and receives messages there, and the folder's dialog was answered."""
     lab = shared
-    lab.trust()  # what Claude has learned to trust meanwhile is forgotten
+    lab.trust()  # forget which folders Claude has learned to trust meanwhile
     folder = lab.path / "folders" / name
     folder.mkdir(parents=True)
     done = lab.run("create", "-q", "--path", str(folder))
@@ -615,7 +615,7 @@ def test_folder_that_is_none(lab: Lab) -> None:
     (lab.path / "a file").write_text("")
     refused(lab.run("create", "-p", str(lab.path / "it's nowhere")), 2, str(lab.path / "it's nowhere"), "mkdir")
     refused(lab.run("create", "-p", str(lab.path / "a file")), 2, str(lab.path / "a file"))
-    # An empty word is a variable that was not set: no reason to work in whatever folder the caller stands in.
+    # An empty path comes from an unset variable; it must not mean the caller's current folder.
     refused(lab.run("create", "-p", ""), 2, "path")
     (lab.path / "loop").symlink_to(lab.path / "loop")
     refused(lab.run("create", "-p", str(lab.path / "loop")), 2, str(lab.path / "loop"))
@@ -644,7 +644,7 @@ def test_folder_that_may_not_be_entered(lab: Lab) -> None:
 
 
 def test_first_message_that_cannot_be_read(lab: Lab) -> None:
-    """Found out before anything is started."""
+    """The error comes before anything is started."""
     (lab.path / "latin").write_bytes(b"caf\xe9")
     (lab.path / "empty").write_text(" \n")
     for name in ("missing", "latin", "empty", "."):
@@ -661,12 +661,12 @@ def test_wrong_options(lab: Lab) -> None:
     assert leftovers(lab) == []
 
 
-# Many at once, and cut short.
+# Many at once, and interrupted creates.
 
 
 @pytest.mark.soak
 def test_several_at_once(lab: Lab, claude: str) -> None:
-    """In an untrusted folder, so that all meet the same dialog at the same time."""
+    """In an untrusted folder, so that all get the same dialog at the same time."""
     lab.trust()
     many = size(2, 8)
     started = [lab.start("create", "-q") for _ in range(many)]
@@ -716,7 +716,7 @@ MOMENTS = {
 
 
 def _cut_short(lab: Lab, moment: Callable[[Lab], bool], number: int) -> Done:
-    """A create that is signalled at that moment, or had ended before."""
+    """A create that is signalled at that moment, unless it ended before."""
     lab.trust()
     creating = lab.start("create", "-q", start_new_session=True)
     lab.until(lambda: moment(lab) or creating.poll() is not None, "the moment")
@@ -735,7 +735,7 @@ ENDS = [
 @pytest.mark.soak
 @pytest.mark.parametrize(("moment", "number"), ENDS)
 def test_create_killed_half_way(lab: Lab, claude: str, moment: Callable[[Lab], bool], number: int) -> None:
-    """What runs is listed, what is listed can be killed, and then nothing is left."""
+    """Whatever runs is listed, whatever is listed can be killed, and nothing is left after that."""
     _cut_short(lab, moment, number)
     rows = listed(lab)
     assert lab.run("list").code == 0
@@ -746,7 +746,7 @@ def test_create_killed_half_way(lab: Lab, claude: str, moment: Callable[[Lab], b
     assert set(names) <= {f"dev-{id}" for id in rows}
     if rows:
         lab.ok("kill", *rows)
-    # Cut before it was entered into the registry, a session has a folder with its record (or half of it), nothing else.
+    # If create is killed before it registers the session, the folder contains only the record (or half of it).
     folders = lab.state.glob("sessions/*")
     bare = [path.name for path in folders if all(name.startswith("record.json") for name in os.listdir(path))]
     assert [left for left in leftovers(lab) if left not in bare] == []
@@ -766,7 +766,7 @@ def test_create_interrupted_with_ctrl_c(lab: Lab, moment: Callable[[Lab], bool])
 
 
 def test_create_interrupted_while_tmux_has_the_order(lab: Lab) -> None:
-    """A server that is slow makes the session all the same, when its client may be gone."""
+    """A slow server still makes the session when its client may already be gone."""
     real = shutil.which("tmux", path=lab.env["PATH"])
     asked, made = lab.path / "asked", lab.path / "made"
     late = f"""setsid sh -c 'sleep 0.5; {real} "$@"; touch {made}' tmux "$@" & touch {asked}; wait $!; exit"""
@@ -782,8 +782,8 @@ def test_create_interrupted_while_tmux_has_the_order(lab: Lab) -> None:
 
 
 def test_killed_while_it_is_being_created(lab: Lab) -> None:
-    """`kill` of a session whose `create` is still under way: both end, and nothing is left."""
-    # Claude's program is held up, so that the kill is sure to come first.
+    """`kill` of a session while its `create` is running: both end, and nothing is left."""
+    # Claude's program is delayed, so that the kill always comes first.
     slow = script(lab.path / "bin" / "claude", "exec python3 -c 'input()'")
     creating = lab.start("create", "--id", "early", env={"DEV_SESSIONS_CLAUDE": str(slow)})
     lab.until(lambda: _process_known(lab), "the agent's process")

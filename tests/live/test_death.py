@@ -1,4 +1,4 @@
-"""The end of an agent, however it comes: every waiter is told at once, and nothing is lost."""
+"""An agent ends in any way: every waiter is notified at once, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from lab import Lab
 from soak import only_in_soak
 
-# So seldom that only an event can end a wait within the time that a test takes.
+# An interval so long that only an event can end a wait while the test runs.
 SELDOM = ("-i", "600")
 SLEEP = 'python3 -c "import time; time.sleep(600)"'
 
 
 @pytest.fixture
 def working(lab: Lab) -> Iterator[str]:
-    """A session that has answered once, and runs a command in its second turn."""
+    """A session that has answered once, and is running a command in its second turn."""
     id = lab.create()
     lab.ok("ask", id, "[[reply: what was said before]]")
     lab.ok("send", id, f"[[bash: {SLEEP}]][[reply: never]]")
@@ -69,7 +69,7 @@ def test_waiters_are_told_what_died_and_nothing_is_lost(
 ) -> None:
     waiting = [lab.start("wait", working, *SELDOM), lab.start("wait", working, "--turn", "2", *SELDOM)]
     following = lab.start("logs", working, "--follow")
-    # A waiter that has armed itself holds a descriptor of the agent's process.
+    # A wait that is armed holds a descriptor of the agent's process.
     lab.until(lambda: all(holds_a_process(one.pid) for one in waiting), "the waiters to wait")
     death(lab, working)
     for one in waiting:
@@ -103,14 +103,14 @@ def assert_all_is_there(lab: Lab, id: str, words: str) -> None:
 
 
 def test_after_a_boot_all_are_gone_and_come_back(lab: Lab, working: str) -> None:
-    """All is killed at once, nothing that a boot wipes is there, and the pids belong to others by now."""
+    """All processes are killed at once, files that a boot deletes are missing, and other processes have the pids."""
     other = lab.create("--cli", "fake")
     lab.ok("ask", other, "[[reply: the other]]")
     for pid in (
         lab.pid(working),
         lab.pid(other),
         *lab.processes(),
-    ):  # the agents first: they tell of their terminal's end
+    ):  # the agents first: they report that their terminal was closed
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -135,6 +135,6 @@ def test_after_a_boot_all_are_gone_and_come_back(lab: Lab, working: str) -> None
 
 
 def pretend_an_earlier_boot(path: Path) -> None:
-    """As if written in another run of the system, by the pid and at the start time of a process that runs now."""
+    """Make the file look written in an earlier boot, with the pid and start time of a process that runs now."""
     own = Path(f"/proc/{os.getpid()}/stat").read_text()
     path.write_text(f"{os.getpid()}\n{own.rstrip()}\n01234567-89ab-cdef-0123-456789abcdef\n")

@@ -1,4 +1,4 @@
-"""`make demo`: what it shows, and that it leaves nothing."""
+"""`make demo`: what it shows, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab import ROOT
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """A folder for temporary files with a short path: no more than some 100 characters of a socket's are taken."""
+    """A temporary folder with a short path: a socket's path can have only about 100 characters."""
     with tempfile.TemporaryDirectory(prefix="ds-") as folder:
         yield Path(folder)
 
@@ -38,7 +38,7 @@ def test_a_claude_and_a_codex_side_by_side(claude: str, codex: str, scratch: Pat
 
 
 def read(path: Path) -> bytes:
-    """A file of a process, which may end meanwhile."""
+    """A file about a process, which may end meanwhile."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,6 +1,6 @@
-"""`--mode docker`: the real Claude in a box of its own, by a `clauded` built on bubblewrap.
+"""`--mode docker`: the real Claude in its own box, started by a `clauded` built on bubblewrap.
 
-The box has its own pids, mounts and home; it shares the network of the test, in which the model server is.
+The box has its own pids, mounts and home; it shares the network of the test, where the model server runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from lab import Lab
 from soak import only_in_soak
 
-# What a wrapper has to do, in the terms of bubblewrap. `{mounts}`: what it makes of DEV_SESSIONS_MOUNTS.
+# What a wrapper must do, with bubblewrap. `{mounts}`: how it uses DEV_SESSIONS_MOUNTS.
 WRAPPER = """#!/usr/bin/env python3
 import os, sys
 claude, words = {claude!r}, {system!r}
@@ -55,7 +55,7 @@ def test_as_natively(boxed: Lab) -> None:
     record = lab.run("inspect", id, "--json").json
     assert (record["mode"], record["status"]) == ("docker", "idle")
     assert lab.ok("ask", id, "[[reply: from the box]]", "--timeout", "60") == "from the box"
-    # It is one: it has pids of its own, and sees no file of the host but what it was given.
+    # It really is a box: it has its own pids, and sees only the files of the host that were mounted.
     lab.ok("send", id, f"[[bash: ls {lab.home} || echo none >gone; echo $$ >pid]][[reply: looked]]")
     done = lab.run("wait", id, "--timeout", "60")
     assert (done.code, done.out) == (6, "waiting_for_input\n")
@@ -68,7 +68,7 @@ def test_as_natively(boxed: Lab) -> None:
     logs = lab.run("logs", id, "--json").json
     assert [entry["text"] for entry in logs if entry["role"] == "assistant"][-1] == "looked"
     assert "echo none >gone" in str([entry["input"] for entry in logs])
-    # By file: what is long is read from the session's folder, in the box.
+    # A long message is sent as a file, which is read from the session's folder in the box.
     assert lab.ok("ask", id, "[[reply: read]]\n" + "x\t" * 30_000, "--timeout", "60") == "read"
     lab.ok("kill", id)
     assert lab.processes() == []
@@ -98,8 +98,8 @@ def test_interrupt_death_revive_kill(boxed: Lab) -> None:
     assert lab.processes() == []
 
 
-# What an agent in a container may try. S is the folder of its session, HOST a folder of the host with files in it.
-# On its own side it may well succeed.
+# What an agent in a container may try. S is its session's folder, HOST a folder of the host that contains files. Inside
+# the container these attempts may succeed.
 ATTACK = """
 echo 'touch {host}/owned' >>{S}/agent/start.sh
 printf '#!/bin/sh\\ntouch {host}/owned\\n' >{S}/agent/paste.tmux

@@ -1,6 +1,6 @@
-"""What people and agents are shown is what happens: every shell example is run, the fields of the protocol are there.
+"""The documentation matches what happens: every shell example is run, and the protocol's fields exist.
 
-The examples run as they stand, with the real agents; what they leave out is in NOT_RUN, with the reason.
+The examples run unchanged, with the real agents; NOT_RUN lists the commands that are left out, with the reason.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ EXAMPLES = {
     name: "\n".join(line for line in block.splitlines() if command(line) not in NOT_RUN)
     for name, block in examples().items()
 }
-# Files whose answer nobody waits for there.
+# Files in these examples whose reply is not waited for.
 UNHEARD = {"OBJECTIVE.md", "HANDOFF.md"}
-# Whose session is to go on afterwards.
+# Examples whose session must continue to run afterwards.
 GO_ON = ("skills/claude/handoff-1", "docs/codex-1", "docs/recipes-4")
-# What they show, in this order; the offline model says a message again that is no script.
+# What the examples print, in this order; the offline model repeats a message that is not a script.
 SHOWN = {
     "README-2": "installed: .*/[.]claude/skills/delegate/SKILL.md.* ok +tmux: .* ok +claude: .* ok +codex: ",
     "README-3": r"started \(turn 1\) completed .*the parser.* Killed session ",
@@ -38,7 +38,7 @@ SHOWN = {
     "skills/claude/fan-out-1": "started .* started .* completed .* completed read parser.md read printer.md Killed ",
     "skills/claude/handoff-1": "Say in five lines: .* started ",
 }
-# An objective is reached when the agent says so.
+# An objective is reached when the agent reports that.
 REACHED = """[[tool: update_goal {"status":"complete"}]][[reply: read OBJECTIVE.md]]"""
 
 
@@ -49,7 +49,7 @@ def both(claude: str, codex: str) -> Iterator[CodexLab]:
         yield made
 
 
-# What they show is in `test_recipes.py` and `test_skill_scenarios.py` too.
+# `test_recipes.py` and `test_skill_scenarios.py` cover these too.
 LONG = ("docs/recipes-1", "docs/recipes-2", "skills/claude/fan-out-1", "skills/claude/fan-out-2")
 
 
@@ -63,9 +63,9 @@ def test_example_runs_as_it_stands(both: CodexLab, name: str) -> None:
         files |= {*tasks.split()}
     for file in files:
         (both.project / file).write_text(REACHED if file == "OBJECTIVE.md" else f"[[reply: read {file}]]")
-    both.run("kill", "--all")  # what a test that failed has left
+    both.run("kill", "--all")  # sessions that a failed test has left
     done = subprocess.run(
-        # Targets of make are those of the checkout.
+        # Make targets are those of the checkout.
         ["bash", "-euc", f'make() {{ command make -C "{ROOT}" "$@"; }}\n{EXAMPLES[name]}'],
         env=both.env,
         cwd=both.project,
@@ -81,7 +81,7 @@ def test_example_runs_as_it_stands(both: CodexLab, name: str) -> None:
     left = both.run("list", "--json").json
     for session in left:
         both.ok("kill", session["id"])
-    assert len(left) == (name in GO_ON)  # nothing else is left
+    assert len(left) == (name in GO_ON)  # no other session is left
 
 
 def test_json_has_the_fields_that_the_protocol_lists(lab: Lab) -> None:
@@ -107,13 +107,13 @@ def test_json_has_the_fields_that_the_protocol_lists(lab: Lab) -> None:
 
 
 def table(heading: str) -> set[str]:
-    """The names in the first column of the first table behind a heading."""
+    """The names in the first column of the first table after a heading."""
     block = PROTOCOL.partition(heading)[2].partition("\n| ")[2].partition("\n\n")[0]
     cells = [row.lstrip("| ").partition(" | ")[0] for row in block.splitlines()]
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
 def sentence(heading: str) -> set[str]:
-    """The names that stand in a sentence behind a heading, without those in brackets."""
+    """The names in a sentence after a heading, except those in brackets."""
     block = PROTOCOL.partition(heading)[2].partition(": ")[2].partition("\n\n")[0]
     return set(re.findall(r"`([^`]+)`", re.sub(r"\([^)]*\)", "", block)))

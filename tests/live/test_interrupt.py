@@ -1,4 +1,4 @@
-"""`interrupt`: the turn and its commands end, every waiter is told, and the next message starts clean."""
+"""`interrupt`: the turn and its commands end, every waiter is notified, and the next message contains no leftovers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from lab import Lab
 from soak import size
 
-# So seldom that only an event can end a wait within the time that a test takes.
+# An interval so long that only an event can end a wait while the test runs.
 SELDOM = ("-i", "600")
 
 
@@ -57,7 +57,7 @@ def test_all_who_wait_are_told_and_the_next_turn_is_clean(shared: Lab, talker: s
     ids=["beside it", "away from it"],
 )
 def test_commands_of_the_turn_end_however_they_were_started(shared: Lab, talker: str, words: str) -> None:
-    """Claude ends the whole tree of a command; what does not heed SIGTERM some seconds later."""
+    """Claude ends the whole process tree of a command; processes that ignore SIGTERM end some seconds later."""
     lab, id = shared, talker
     lab.ok("send", id, f"[[bash: {words}]][[reply: never]]")
     lab.until(runs(lab, "sleep(602)"), "the command")
@@ -97,7 +97,7 @@ def test_wherever_claude_keeps_its_state(lab: Lab, claude: str) -> None:
         path.write_text(f"#!/bin/sh\n{line}\n")
         path.chmod(0o755)
         lab.create("--id", id, "-d", "größer", env={"DEV_SESSIONS_CLAUDE": str(path)})
-        # Before any output Claude gives the prompt back, and nothing else tells of the end.
+        # If there was no output, Claude gives the prompt back, and nothing else shows the end of the turn.
         lab.ok("send", id, f"[[hold: {id}]][[reply: never]]")
         assert lab.model.wait_until_blocked(id)
         assert lab.ok("interrupt", id) == "interrupted"
@@ -105,7 +105,7 @@ def test_wherever_claude_keeps_its_state(lab: Lab, claude: str) -> None:
         lab.until(runs(lab, "sleep(606)"), "the command")
         waiting = lab.start("wait", id)
         lab.until(lambda pid=waiting.pid: lab.is_waiting(pid), "the wait to rest")  # type: ignore[misc]
-        lab.keys(id, "Escape")  # a person's
+        lab.keys(id, "Escape")  # pressed by a person
         assert lab.finish(waiting)[:2] == (5, "interrupted\n")
         assert not runs(lab, "sleep(606)")()
         assert lab.ok("ask", id, "[[reply: größer]]") == "größer"

@@ -1,4 +1,4 @@
-"""`kill` leaves nothing behind and hits nobody else; `list` tells the truth, whatever happened while nobody looked."""
+"""`kill` leaves nothing behind and affects nothing else; `list` is correct whatever has happened since."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LASTING = 'python3 -c "import time; time.sleep(600)"'
 
 
 def listed(lab: Lab) -> dict[str, str]:
-    """What `list` says: id -> status."""
+    """The result of `list`: id -> status."""
     return {row["id"]: row["status"] for row in json.loads(lab.ok("list", "--json"))}
 
 
@@ -34,11 +34,11 @@ def clear_error(done: Done, code: int, *words: str) -> None:
         assert word in done.err, (word, done.err)
 
 
-# What kill leaves behind.
+# What is left after kill.
 
 
 def test_kill_leaves_no_process(lab: Lab) -> None:
-    """Nor a daemon that left the agent's process group, its terminal and its parent, nor one that ignores signals."""
+    """This includes a daemon that left the agent's process group, terminal and parent, and one that ignores signals."""
     id = lab.create()
     deaf = 'python3 -c "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; time.sleep(600)"'
     noted = lab.project / "pids"
@@ -47,7 +47,7 @@ def test_kill_leaves_no_process(lab: Lab) -> None:
         f"setsid {LASTING} >/dev/null 2>&1 & echo $! >>pids",
         f"(setsid nohup {deaf} >/dev/null 2>&1 </dev/null & echo $! >>pids)",
         "tmux -S agent.sock new-session -d 'echo $$ >>pids; exec cat'",
-        # In the tmux server that all sessions share: a session of its own, and a window that outlives its terminal.
+        # In the tmux server that all sessions share: another session, and a window whose process survives its terminal.
         "tmux new-session -d -s server 'echo $$ >>pids; exec cat'",
         "tmux new-window -d 'echo $$ >>pids; trap \"\" HUP; exec sleep 600'",
     ]
@@ -77,7 +77,7 @@ def test_kill_in_the_middle_of_a_turn(lab: Lab) -> None:
 
 
 def test_kill_leaves_no_file_and_no_secret(lab: Lab) -> None:
-    """The archive is left, with what was said and without the environment's secrets, and the answer to `kill`."""
+    """Only the archive (the conversation, no secrets of the environment) and the answer to `kill` are left."""
     temporary = lab.path / "tmp"
     temporary.mkdir()
     lab.env["TMPDIR"] = str(temporary)
@@ -105,7 +105,7 @@ def test_kill_leaves_no_file_and_no_secret(lab: Lab) -> None:
         assert secret not in content, path
         assert key not in content, path
         assert path.stat().st_mode & 0o077 == 0, path
-    # Of ours nothing is in the temporary folder; Claude may keep a folder of its own there.
+    # The temporary folder contains none of our files; Claude may keep its own folder there.
     assert [path.name for path in temporary.iterdir() if not path.name.startswith(("claude", "cc-"))] == []
     assert not list((lab.home / ".claude" / "sessions").glob("*.json"))
 
@@ -117,7 +117,7 @@ def test_kill_leaves_no_file_and_no_secret(lab: Lab) -> None:
     "how", [*(pytest.param(how, marks=only_in_soak) for how in ("agent", "session", "server")), "server-and-agent"]
 )
 def test_dead_sessions_are_listed_and_killed(lab: Lab, how: str) -> None:
-    """Died while nobody looked: `list` says so and exits 0, with no tmux server running too; `kill` cleans up."""
+    """The session died unnoticed: `list` shows that and exits 0, also without a tmux server; `kill` cleans up."""
     id = lab.create("-d", "doomed")
     lab.ok("ask", id, "[[reply: My last words.]]")
     pid = lab.pid(id)
@@ -140,18 +140,18 @@ def test_dead_sessions_are_listed_and_killed(lab: Lab, how: str) -> None:
     assert lab.ok("last-message", id) == "My last words."
     sent = lab.run("send", id, "hello?")
     clear_error(sent, 5, id, "gone", "next: ")
-    # Reading has started nothing.
+    # Reading did not start anything.
     assert lab.tmux("list-sessions") == ""
     assert lab.ok("kill", id) == f"Killed session {id}"
     assert listed(lab) == {}
     assert lab.processes() == []
 
 
-# Kill in the middle of another command (more of them: tests/cli/test_kill.py).
+# Kill during another command (more of these tests: tests/cli/test_kill.py).
 
 
 def test_kill_while_a_send_is_under_way(lab: Lab) -> None:
-    """The send fails and says so, or was through already; the kill is not held up, and leaves nothing."""
+    """The send fails with an error, or has finished already; it does not delay the kill, and nothing is left."""
     id = lab.create()
     text = "\n".join(f"line {number}" for number in range(1500))
     sending = lab.start("send", id, text)

@@ -1,4 +1,4 @@
-"""`logs`, `inspect` and `events` with the real Claude Code: tools, persons and reminders each under their own name."""
+"""`logs`, `inspect` and `events` with the real Claude Code: tools, users and reminders each have their own role."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Many sessions, alive at once in one tmux server: made, listed in one go, ended by one command.
+"""Many sessions that run at once in one tmux server: created, listed by one command, ended by one command.
 
-The agent is the scripted one, which looks around once a second only, or the looking would be all that is measured. 500
-are promised, and there are as many in `make soak`.
+The agent is the scripted one and polls only once a second; otherwise the test would mostly measure its polling. We
+promise 500 sessions, and `make soak` runs that many.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
-# One process that makes many: the start of Python is not what is tested.
+# One process creates many sessions: Python's start-up is not under test.
 MAKER = f"""
 import sys
 sys.path[:] = {sys.path!r}
@@ -62,7 +62,7 @@ def test_many_sessions(lab: Lab) -> None:
     assert {row["status"] for row in rows} == {"idle"}
     table = lab.ok("list", "--group", "many")
     assert all(id in table for id in ids)
-    # Among so many, one is as usable as if it were alone.
+    # Each of so many sessions can be used as if it were the only one.
     assert lab.ok("ask", ids[MANY // 2], "[[reply: here]]", "--timeout", "60") == "here"
     done = lab.run("kill", *ids, "--json", timeout=300)
     assert done.code == 0, done

@@ -1,4 +1,4 @@
-"""`wait --next-turn` with the real Claude Code: whoever began the turn."""
+"""`wait --next-turn` with the real Claude Code, for turns begun by us or by a person."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_persons_turn_and_ours(lab: Lab) -> None:
     told = lab.finish(waiting).json
     assert (told["outcome"], told["turn"]) == ("completed", None)
     assert [(turn["turn"], turn["reply"]) for turn in told["turns"]] == [(None, "theirs")]
-    assert lab.run("wait", id, "--next-turn", "--timeout", "0.1")[:2] == (124, "working\n")  # that one is over
+    assert lab.run("wait", id, "--next-turn", "--timeout", "0.1")[:2] == (124, "working\n")  # that turn is over
     waiting = lab.start("wait", id, "--next-turn", "--interval", "600", "--json")
     lab.until(lambda: lab.ok("ask", id, "[[reply: ours]]") and waiting.poll() is not None, "its end")
     told = json.loads(lab.finish(waiting).out)

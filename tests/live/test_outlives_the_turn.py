@@ -1,4 +1,4 @@
-"""Work that outlives what the agent calls the end of its turn: subagents, Stop hooks, commands left running."""
+"""Work that continues after the agent reports the end of its turn: subagents, Stop hooks, background commands."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lab import Lab
 
 
 def subagent(name: str) -> str:
-    """A message whose agent rests while its subagent works, which is held at this name and then makes this file."""
+    """A message that starts a subagent and leaves the agent idle; held at this name, it then makes this file."""
     script = f"[[hold: {name}]][[bash: touch {name}]][[reply: made it [[reply: all is done]]]]"
     return f"[[agent: helper|{script}]][[reply: started {name}]]"
 
 
 def at_work(lab: Lab, id: str, name: str) -> int:
-    """Send such a message, and wait until the agent rests; returns its turn."""
+    """Send such a message, and wait until the agent is idle; return its turn."""
     turn = lab.run("send", id, subagent(name), "--json").json["turn"]
     assert lab.model.wait_until_blocked(name, 60)
     lab.until(lambda: stops(lab, id)[-1:] == [f"started {name}"], "the end of the agent's own work")
@@ -23,7 +23,7 @@ def at_work(lab: Lab, id: str, name: str) -> int:
 
 
 def stops(lab: Lab, id: str) -> list[str]:
-    """What the agent said each time it stopped."""
+    """What the agent reported each time it stopped."""
     return [words for words, _ in stops_and_times(lab, id)]
 
 
@@ -37,7 +37,7 @@ def stops_and_times(lab: Lab, id: str) -> list[tuple[str, float]]:
 
 
 def reply(lab: Lab, id: str, turn: int) -> str:
-    """The reply to one message, awaited."""
+    """Wait for the reply to one message."""
     turns = lab.run("wait", id, "--turn", str(turn), "--json").json["turns"]
     return str(next(one["reply"] for one in turns if one["turn"] == turn))
 
@@ -103,7 +103,7 @@ def test_a_stop_hook_of_the_users_that_makes_claude_go_on(lab: Lab) -> None:
 
 
 def test_a_subagent_that_ends_before_the_agent_does(shared: Lab, talker: str) -> None:
-    """The agent is told of it with the result of its next tool, or, if it uses none, after an end that names none."""
+    """The agent learns of it from its next tool's result, or, if it uses none, after an end that names no subagent."""
     lab, id = shared, talker
     for word, rest, ends, reply in (("tool", "[[bash: true]]", 1, "both"), ("none", "", 2, "all is done")):
         before, script = len(stops(lab, id)), f"[[hold: sub {word}]][[reply: {word} [[reply: all is done]]]]"
@@ -125,7 +125,7 @@ def test_a_goal_and_a_loop_that_a_person_has_set(lab: Lab) -> None:
     typed(lab, id, "/goal [[reply: not yet]] the goal is reached")
     assert lab.model.wait_until_blocked("goal", 60)
     assert (stops(lab, id), lab.ok("status", id)) == (["not yet"], "working")
-    # Claude rests 0.3 s after a stop at the latest. If it is interrupted within that time, it looks like that stop.
+    # Claude is idle at most 0.3 s after a stop. An interrupt within that time would look like that stop.
     lab.until(lambda: time.time() - stops_and_times(lab, id)[-1][1] > 0.5, "it has continued for longer than that")
     assert lab.ok("interrupt", id) == "interrupted"
     assert lab.ok("status", id) == "idle"
@@ -136,7 +136,7 @@ def test_a_goal_and_a_loop_that_a_person_has_set(lab: Lab) -> None:
     assert lab.ok("interrupt", id) == "interrupted"
     assert lab.run("wait", id, "--turn", "1").out == "interrupted\n"
     lab.model.release("goal")
-    assert reply(lab, id, 2) == "reached"  # the goal is what Claude goes on with after the queued message
+    assert reply(lab, id, 2) == "reached"  # after the queued message, Claude continues with the goal
     later = {"delaySeconds": 1200, "reason": "a look", "prompt": "/loop look", "noop": False}
     typed(lab, id, f"/loop 5m [[tool: ScheduleWakeup {json.dumps(later)}]][[reply: looked]]")
     lab.until(lambda: "looked" in stops(lab, id) and lab.ok("status", id) == "idle", "the first turn of the loop")
@@ -144,7 +144,7 @@ def test_a_goal_and_a_loop_that_a_person_has_set(lab: Lab) -> None:
 
 
 def typed(lab: Lab, id: str, text: str) -> None:
-    """What a person types and submits; a key pressed too early is part of the text's paste."""
+    """Type and submit a text as a person does; Claude treats a key pressed too early as part of the paste."""
     before = len(lab.model.requests)
     lab.keys(id, "-l", text)
     lab.until(lambda: lab.keys(id, "Enter") or len(lab.model.requests) > before, "it is submitted")

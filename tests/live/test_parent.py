@@ -1,4 +1,4 @@
-"""An agent that leads another one, by the commands that it runs itself."""
+"""An agent that leads another one, with commands that it runs itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent may do unasked: `--permissions full|edit|ask|plan`."""
+"""What an agent may do without asking: `--permissions full|edit|ask|plan`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from lab import Lab
 from soak import only_in_soak
 
-# No shell command that Claude knows to be harmless.
+# A shell command that Claude does not treat as harmless.
 WRITING_BASH = "python3 -c \"open('by-bash', 'w').write('x')\""
 
 
 def outcome(lab: Lab, id: str, text: str) -> dict[str, Any]:
-    """Send a message; what `wait` says then."""
+    """Send a message; return the result of `wait`."""
     lab.ok("send", id, text)
     waited = lab.run("wait", id, "--json")
     told: dict[str, Any] = waited.json
@@ -25,7 +25,7 @@ def outcome(lab: Lab, id: str, text: str) -> dict[str, Any]:
 
 
 def asked(lab: Lab, id: str, text: str, kind: str, words: str) -> None:
-    """The agent asks before it does this, in these words; after that the turn is interrupted."""
+    """Check that the agent asks in these words before it does this; then interrupt the turn."""
     told = outcome(lab, id, text)
     assert told["outcome"] == "waiting_for_input", told
     assert told["question"]["kind"] == kind
@@ -52,7 +52,7 @@ def created(lab: Lab, permissions: str, *words: str) -> str:
 
 
 def test_full_is_the_default_and_asks_nothing(lab: Lab) -> None:
-    """Not for files outside of the folder, and not for the network either."""
+    """Neither for files outside the folder nor for the network."""
     id = created(lab, "full")
     outside = lab.path / "outside.txt"
     bash = f"[[bash: {WRITING_BASH}]][[bash: rm -rf there.txt; : >/dev/tcp/127.0.0.1/{lab.model.server_port}; pwd]]"
@@ -78,7 +78,7 @@ def test_edit_writes_in_the_folder_and_asks_for_the_rest(lab: Lab) -> None:
 
 
 def press_until_read(lab: Lab, id: str, key: str) -> None:
-    """Answer a dialog by a key, as a person would: Claude ignores keys while a dialog has only just come."""
+    """Answer a dialog with a key, as a person would: Claude ignores keys when a dialog has only just appeared."""
     for tries_left in (3, 2, 1, 0):
         lab.keys(id, key)
         try:
@@ -99,7 +99,7 @@ def test_ask_asks_for_everything_that_changes_something(lab: Lab) -> None:
     assert not (lab.project / "by-bash").exists()
     unasked(lab, id, f"[[read: {lab.project / 'there.txt'}]][[replytool]]")
     assert "what stands there" in lab.ok("last-message", id)
-    # A person says yes, and the turn goes on to its end.
+    # A person says yes, and the turn continues until it ends.
     told = outcome(lab, id, write(made))
     assert told["outcome"] == "waiting_for_input"
     lab.until(lambda: re.search(r"❯ *(1\. )?Yes", lab.screen(id)), "the dialog, its mark on Yes")
@@ -126,13 +126,13 @@ def test_plan_only_reads(shared: Lab, planner: str) -> None:
 
 @pytest.mark.parametrize("session", [pytest.param("asker", marks=only_in_soak), "planner"])
 def test_message_by_file_is_readable_unasked(shared: Lab, session: str, request: pytest.FixtureRequest) -> None:
-    """A message that a terminal would alter travels as a file of ours, which the agent's Read tool may open."""
+    """A message that a terminal would alter is sent as one of our files, which the agent's Read tool may open."""
     lab, id = shared, request.getfixturevalue(session)
     before = lab.prompts(id)
     lines = [f"line {number}: the quick brown\tfox jumps over the lazy dog" for number in range(40)]
     receipt = json.loads(lab.ok("send", id, "--json", "--file", "-", stdin="\n".join(lines)))
     assert receipt["via"] == "file"
-    # The scripted model reads the file with Bash by itself; a real one uses the tool that the next message asks for.
+    # The scripted model reads the file with Bash; a real one uses the Read tool, as the next message asks.
     if lab.run("wait", id).code == 6:
         lab.ok("interrupt", id)
     text = lab.folder(id) / "messages" / f"{receipt['turn']:04d}" / "text.md"
@@ -141,7 +141,7 @@ def test_message_by_file_is_readable_unasked(shared: Lab, session: str, request:
     read = lab.ok("last-message", id)
     assert lines[0] in read
     assert lines[-1] in read
-    # That is all that it may do unasked there.
+    # It may do nothing else there without asking.
     told = outcome(lab, id, write(text))
     assert told["outcome"] == "waiting_for_input" or text.read_text() == "\n".join(lines)
     assert text.read_text() == "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a person or tmux does around a session: it goes on, or says at once what to do."""
+"""A person or tmux changes something around a session: it continues, or reports at once what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab import Lab
 
 
 def pane(lab: Lab, id: str) -> str:
-    """The id of the pane that a session's agent is in."""
+    """The id of the pane in which a session's agent runs."""
     record = json.loads((lab.folder(id) / "record.json").read_text())
     return str(record["backend"]["pane"])
 
@@ -24,7 +24,7 @@ def terminal(lab: Lab, id: str) -> dict[str, str]:
 
 
 def is_fine(lab: Lab, id: str, word: str) -> None:
-    """Messages get in, once each, and a running turn can be ended."""
+    """Check that messages arrive, once each, and that a running turn can be ended."""
     assert lab.ok("ask", id, f"[[reply: {word}]]") == word
     lab.ok("send", id, f"[[hold: {word}]]")
     assert lab.ok("interrupt", id) == "interrupted"
@@ -40,7 +40,7 @@ def test_a_mode_that_a_person_has_left_open(shared: Lab, talker: str) -> None:
     assert shared.ok("interrupt", talker) == "interrupted"
     shared.tmux("clock-mode", "-t", f"=dev-{talker}:")
     shared.until(lambda: shared.run("last-message", talker).out == "queued\n", "the queued one is answered")
-    is_fine(shared, talker, "no mode is left")  # which may have come after the queued one
+    is_fine(shared, talker, "no mode is left")  # tmux may have entered it after the queued message
 
 
 def test_a_claude_that_a_person_has_suspended(shared: Lab, talker: str) -> None:
@@ -49,7 +49,7 @@ def test_a_claude_that_a_person_has_suspended(shared: Lab, talker: str) -> None:
     shared.until(lambda: is_suspended(pid), "it is suspended")
     assert shared.ok("status", talker) == "idle"
     assert shared.ok("ask", talker, "[[reply: on after Ctrl-Z]]") == "on after Ctrl-Z"
-    os.kill(pid, signal.SIGSTOP)  # tmux has it go on, soon or at once
+    os.kill(pid, signal.SIGSTOP)  # tmux makes it continue, either at once or soon
     assert shared.ok("ask", talker, "[[reply: on after SIGSTOP]]") == "on after SIGSTOP"
     shared.ok("send", talker, "[[hold: suspended]]")
     shared.keys(talker, "C-z")
@@ -59,7 +59,7 @@ def test_a_claude_that_a_person_has_suspended(shared: Lab, talker: str) -> None:
 
 
 def is_suspended(pid: int) -> bool:
-    """True if it is stopped, or its terminal is as a shell has it."""
+    """True if it is stopped, or its terminal is in the mode for a shell."""
     if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
         return True
     stty = ["stty", "-a", "-F", f"/proc/{pid}/fd/0"]
@@ -118,7 +118,7 @@ def test_a_session_that_a_person_has_renamed_and_moved(lab: Lab) -> None:
     assert terminal(lab, id)["session"] == "mine"
     os.kill(lab.pid(id), signal.SIGKILL)
     assert lab.run("wait", id).code == 5
-    # Its name is taken by now: the next life gets another one, and all that a person has stays.
+    # The name is in use by now: the next run gets another name, and everything of the person is kept.
     assert "dev-moved-2" in lab.run("revive", "--all").err
     is_fine(lab, id, "revived")
     lab.ok("kill", id)
@@ -127,7 +127,7 @@ def test_a_session_that_a_person_has_renamed_and_moved(lab: Lab) -> None:
 
 
 def test_a_server_of_its_own_and_one_whose_socket_is_gone(lab: Lab) -> None:
-    """Sessions on the user's server and on one of our own go on side by side, each where it was begun."""
+    """Sessions on the user's server and on our own server run side by side, each where it was started."""
     own: dict[str, Any] = {"env": {"DEV_SESSIONS_TMUX": "ours"}}
     here, there = lab.create("--id", "here"), lab.create("--id", "there", "--cli", "fake", **own)
     assert lab.tmux("list-sessions", "-F", "#{session_name}").split() == ["dev-here"]

@@ -1,4 +1,4 @@
-"""`send` to a Claude Code in which a person has left something: a draft, a view, a menu, a mode, a small window."""
+"""`send` to a Claude Code in which a person left something open: a draft, a view, a menu, a mode, a small window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINES = "ours alone\nshot.png\n!and more"
 
 
 class Left(NamedTuple):
-    """What a person left: the keys for it, words on the screen that show it, and the keys that undo it afterwards."""
+    """What a person left: keys that open it, words on the screen that show it, and keys that undo it afterwards."""
 
     typed: str
     keys: tuple[str, ...]
@@ -26,7 +26,7 @@ class Left(NamedTuple):
 
 @pytest.fixture
 def spoken(shared: Lab, talker: str) -> str:
-    """A session with a conversation to look at."""
+    """A session whose conversation can be viewed."""
     if not shared.prompts(talker):
         shared.ok("ask", talker, "before")
         shared.prompts_since(talker, [], 1)
@@ -48,7 +48,7 @@ def leave(lab: Lab, id: str, left: Left) -> None:
     lab.until(lambda: left.shows(lab.screen(id).replace("\xa0", " ")), f"{left}")
 
 
-# Alike for us to one that is tried in `make test` too.
+# We treat each of these like one that `make test` tries too.
 ALIKE = ("all of the transcript", "shell mode", "one sign", "a menu of files", "settings", "help in full")
 
 
@@ -56,7 +56,7 @@ def few(things: dict[str, Left]) -> list[Any]:
     return [pytest.param(left, id=id, marks=only_in_soak if id in ALIKE else ()) for id, left in things.items()]
 
 
-# Left by us, or no hindrance at all.
+# States that we close, or that do not prevent a delivery.
 PASSABLE = {
     "transcript": Left("", ("C-o",), words("Showing detailed transcript")),
     "all of the transcript": Left("", ("C-o", "C-e"), words("ctrl+e to collapse")),
@@ -76,7 +76,7 @@ def test_what_is_left_is_no_hindrance(shared: Lab, spoken: str, left: Left) -> N
     before = shared.prompts(spoken)
     leave(shared, spoken, left)
     draft = shared.input_box(spoken) if left.undo else ""
-    # An earlier message of ours, had again by Up: deleted, or, if the cursor is not in its last line, set aside.
+    # Up recalls an earlier message of ours: we delete it, or stash it if the cursor is not in its last line.
     fine = {draft, shared.input_box(spoken)} if left.keys == ("Up",) else {draft}
     began = time.monotonic()
     assert shared.ok("ask", spoken, LINES).startswith("echo: ours alone")
@@ -86,11 +86,11 @@ def test_what_is_left_is_no_hindrance(shared: Lab, spoken: str, left: Left) -> N
     for key in left.undo or ("C-c",) * bool(shared.input_box(spoken)):
         shared.keys(spoken, key)
     shared.until(lambda: shared.input_box(spoken) == "", "an empty box")
-    # A second Ctrl+C while Claude says so would end it.
+    # Another Ctrl+C while Claude offers to exit would end it.
     shared.until(lambda: "again to exit" not in shared.screen(spoken), "the end of the offer to exit")
 
 
-# A person has to decide: said at once, with the screen and the way out, which works.
+# States that a person must resolve: reported at once, with the screen and a remedy that works.
 BLOCKING = {
     "search in the history": Left("", ("C-r",), words("search prompts:")),
     "model picker": Left("", ("M-p",), words("Select model")),

@@ -1,4 +1,4 @@
-"""Questions as data, wherever a session is looked at, and answers after all of ours was restarted."""
+"""Questions as data in every command that shows a session, and answers after all our processes were restarted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_question_is_told_of_everywhere(shared: Lab, asker: str) -> None:
 
 
 def test_an_answer_in_the_morning(shared: Lab, asker: str) -> None:
-    """Nothing of ours runs meanwhile; a command that was not there before answers, and gives tmux no key to press."""
+    """None of our processes runs meanwhile; a new process answers, without tmux pressing a key."""
     lab, id = shared, asker
     lab.ok("send", id, "[[bash: touch morning]][[reply: Made.]]")
     assert lab.run("wait", id).code == 6
@@ -63,7 +63,7 @@ def test_an_answer_in_the_morning(shared: Lab, asker: str) -> None:
 
 
 def test_a_dialog_is_answered_with_a_key(shared: Lab, asker: str) -> None:
-    """A dialog of the program: its screen is told, and a key goes only to a screen that shows a choice."""
+    """A dialog of the program: its screen is shown, and a key is pressed only while the screen shows a choice."""
     lab, id = shared, asker
     refused = lab.run("respond", id, "--key", "Enter")
     assert refused.code == 1
@@ -85,7 +85,7 @@ def test_a_dialog_is_answered_with_a_key(shared: Lab, asker: str) -> None:
 def test_a_subagents_question_is_open_while_the_agent_rests_and_works_on_something_else(
     shared: Lab, asker: str
 ) -> None:
-    """No dialog shows it, and Claude's status says nothing of it (2.1.332)."""
+    """There is no dialog for it, and Claude's status does not show it (2.1.332)."""
     lab, id = shared, asker
 
     def said(words: str) -> bool:
@@ -146,7 +146,7 @@ def test_each_of_several_that_ask_at_once_gets_its_own_answer(shared: Lab, asker
 
     lab.until(pressed, "a person's answer")
     lab.until((lab.project / "five").exists, "what a person allowed")
-    lab.keys(id, "C-u")  # a "1" that came too late for the dialog is a person's draft
+    lab.keys(id, "C-u")  # a "1" that came too late for the dialog becomes a draft in the input box
     done = lab.run("respond", id, "--question", two["id"], "--deny", "not two", "--json").json
     assert done["agent"] == two["agent"]
     lab.until(lambda: lab.ok("status", id) == "idle", "the end of all")
@@ -156,7 +156,7 @@ def test_each_of_several_that_ask_at_once_gets_its_own_answer(shared: Lab, asker
     for name in ("a", "b"):
         (lab.path / name).write_text(f"what {name} holds")
     lab.ok("send", id, f"[[read: {lab.path}/a]][[and]][[read: {lab.path}/b]][[reply: both]]")
-    one, other = lab.pending(f"{lab.path}/a", f"{lab.path}/b")  # one agent's, at the same time
+    one, other = lab.pending(f"{lab.path}/a", f"{lab.path}/b")  # both from one agent, at the same time
     lab.ok("respond", id, "--question", other["id"], "--allow")
     assert lab.pending(f"{lab.path}/a") == [one]
     lab.ok("respond", id, "--allow")
@@ -166,7 +166,7 @@ def test_each_of_several_that_ask_at_once_gets_its_own_answer(shared: Lab, asker
 
 
 def test_a_subagents_question_that_is_settled_otherwise_is_asked_no_more(lab: Lab) -> None:
-    """By a hook of the user's, by whoever stops the subagent, in the dialog, or by the agent's death."""
+    """It is settled by a hook of the user, by stopping the subagent, in the dialog, or by the agent's death."""
     allow = {"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": {"behavior": "allow"}}}
     theirs = lab.path / "theirs.sh"
     theirs.write_text(
@@ -181,7 +181,7 @@ def test_a_subagents_question_that_is_settled_otherwise_is_asked_no_more(lab: La
     lab.ok("send", id, subagent("[[bash: touch by-rule]][[bash: touch one]][[replytool]]") + "[[reply: started it]]")
     lab.pending("touch one")
     assert (lab.project / "by-rule").exists()
-    assert len(lab.hooks()) == 2  # no one has told ours
+    assert len(lab.hooks()) == 2  # our hook was not notified
     assert "ctrl+x" not in lab.screen(id)
     for _ in "twice":
         lab.keys(id, "C-x", "C-k")  # stop the subagents
@@ -201,7 +201,7 @@ def test_a_subagents_question_that_is_settled_otherwise_is_asked_no_more(lab: La
         assert refused.code == 1, refused
         return "--key" in refused.err
 
-    lab.until(is_refused, "the refusal that names the key")  # Claude says after it has drawn the dialog that it waits
+    lab.until(is_refused, "the refusal that names the key")  # Claude draws the dialog before it reports that it waits
     lab.ok("respond", id, "--key", "1")
     lab.until((lab.project / "two").exists, "what was allowed by key")
     lab.until(lambda: lab.ok("status", id) == "idle", "rest")
@@ -237,7 +237,7 @@ def test_a_subagent_asks_in_every_mode_that_asks(lab: Lab) -> None:
     (asked,) = lab.pending("Which colour?")
     assert asked["agent"] is None
     lab.ok("respond", id, "--choose", "2")
-    assert lab.model.wait_until_blocked("sub")  # it works on
+    assert lab.model.wait_until_blocked("sub")  # it continues to work
     lab.model.release("sub")
     assert lab.ok("wait", id) == "completed"
     assert "Blue" in lab.ok("last-message", id, "-n", "2")

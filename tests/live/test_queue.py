@@ -1,4 +1,4 @@
-"""`send --queue` with the real Claude Code: each queued message arrives once, in order, as a turn of its own."""
+"""`send --queue` with the real Claude Code: each queued message arrives once, in order, as a separate turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUEUED = [f"[[reply: reply {word}]]\nqueued {word}\nwith\nfour lines" for word i
 
 
 def couriers(lab: Lab) -> list[int]:
-    """Pids of the couriers that run in a lab."""
+    """Pids of the couriers that are running in a lab."""
     return lab.running("dev_sessions", "courier")
 
 
@@ -24,7 +24,7 @@ def no_courier(lab: Lab) -> None:
 
 
 def hold_and_queue(lab: Lab, id: str, gate: str, after: str = "[[reply: first]]") -> int:
-    """Hold a turn at `gate` and queue two behind it; returns the first turn's number."""
+    """Hold a turn at `gate` and queue two messages after it; return the first turn's number."""
     told = lab.run("send", id, "--json", f"[[hold: {gate}]]{after}").json
     first = int(told["turn"])
     assert lab.model.wait_until_blocked(gate)
@@ -45,8 +45,8 @@ def hold_and_queue(lab: Lab, id: str, gate: str, after: str = "[[reply: first]]"
 
 
 def check_delivered(lab: Lab, id: str, first: int, before: list[str], outcome: str) -> None:
-    """All is over: two turns of their own, in order, each with its own reply; nothing is left running."""
-    # Of the first turn the transcript may hold a note of its interrupt, or nothing.
+    """Check that all is over: two separate turns, in order, each with its own reply; no courier is left running."""
+    # The transcript may have a note about the first turn's interrupt, or nothing.
     ours = ("[[hold", "[Request interrupted")
     lab.until(lambda: QUEUED[-1] in lab.prompts(id)[len(before) :], "the last prompt in the transcript")
     assert [prompt for prompt in lab.prompts(id)[len(before) :] if not prompt.startswith(ours)] == QUEUED
@@ -63,7 +63,7 @@ def check_delivered(lab: Lab, id: str, first: int, before: list[str], outcome: s
 
 
 def own_turns(lab: Lab) -> list[str]:
-    """The queued prompts as the model got them, each as the newest words of a request."""
+    """The queued prompts as the model received them, each as the last text of a request."""
     prompts = [request.prompt for request in lab.model.requests if not request.side]
     newest = [prompt for prompt in prompts if prompt in QUEUED]
     return newest[-len(QUEUED) :]
@@ -123,7 +123,7 @@ def test_behind_a_turn_that_fails(shared: Lab, talker: str) -> None:
 
 
 def kill_courier(lab: Lab, id: str) -> None:
-    """Kill it as a crash would, once it says who it is."""
+    """Kill the courier as a crash would, once its pid is known."""
 
     def known() -> Any:
         path = lab.folder(id) / "courier.json"
@@ -183,7 +183,7 @@ def test_killed_courier_is_replaced_by_the_next_queued_send(shared: Lab, talker:
 
 
 def test_courier_killed_between_two_messages(shared: Lab, talker: str) -> None:
-    """Killed while the first queued message runs: that one is not sent again, the others are not lost."""
+    """It is killed while the first queued message runs: that message is not sent again, and the others are not lost."""
     before = shared.prompts(talker)
     shared.ok("send", talker, "[[hold: between]][[reply: first]]")
     assert shared.model.wait_until_blocked("between")
@@ -232,7 +232,7 @@ def test_same_request_id_of_a_queued_message(shared: Lab, talker: str) -> None:
 
 
 def test_plain_send_does_not_overtake_or_lose_what_is_queued(shared: Lab, talker: str) -> None:
-    """A plain send while others are queued is taken by the running turn; each message still arrives once."""
+    """The running turn accepts a plain send while others are queued; each message still arrives once."""
     shared.ok("wait", talker)
     before = shared.prompts(talker)
     shared.ok("send", talker, "[[hold: mixed]][[reply: first]]")
@@ -253,7 +253,7 @@ def test_plain_send_does_not_overtake_or_lose_what_is_queued(shared: Lab, talker
 
 
 def answer(lab: Lab, id: str, key: str) -> None:
-    """Answer an open question as an attached person does; Claude ignores keys while a dialog is very new."""
+    """Answer an open question as an attached person does; Claude ignores keys when a dialog has only just appeared."""
     pressed = 0.0
 
     def answered() -> bool:
@@ -267,7 +267,7 @@ def answer(lab: Lab, id: str, key: str) -> None:
 
 
 def test_queued_behind_a_question(shared: Lab, talker: str) -> None:
-    """A question stands in the way: nothing is typed into it, and the queue goes on once it is answered."""
+    """While a question is open, nothing is typed into it, and the queue continues once it is answered."""
     shared.ok("wait", talker)
     before = shared.prompts(talker)
     shared.ok("send", talker, "[[ask: Left or right?|Left|Right]][[replytool: 200]]")

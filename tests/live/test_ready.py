@@ -1,6 +1,6 @@
-"""A send started the instant `create` returns is delivered, whole and once, every time, on a machine under load.
+"""A send started as soon as `create` returns is delivered, completely and once, every time, on a machine under load.
 
-The load is that of the tests beside it; in `make soak`, which goes on for long, one that is sure to be there.
+The load comes from the tests that run at the same time; `make soak`, a long run, adds processes for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BURNERS = size(0, 2)
 
 @pytest.fixture
 def load() -> Iterator[None]:
-    """Processes that take all they get of two processors."""
+    """Processes that use as much as they can of two processors."""
     processors = sorted(os.sched_getaffinity(0))
     burners = []
     for number in range(BURNERS):
@@ -37,7 +37,7 @@ def load() -> Iterator[None]:
 @pytest.mark.soak
 @pytest.mark.timeout(60 + 60 * RUNS)
 def test_send_right_after_create_is_delivered(lab: Lab, load: None) -> None:
-    """Each run in a shell of its own, so that nothing of ours stands between the two commands."""
+    """Each run uses one shell, so that nothing of ours runs between the two commands."""
     command = " ".join(lab.argv())
     script = f'id=$({command} create -q --id "$1") && {command} send --json "$id" "$2"'
     failed: list[object] = []

@@ -1,4 +1,4 @@
-"""The recipes with real agents: one task, and several at once. (`test_examples.py` has the others.)"""
+"""The recipes with real agents: one task, and several at once. (`test_examples.py` tests the others.)"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ids(lab: CodexLab) -> list[str]:
 
 @pytest.mark.parametrize("cli", ["claude", "codex"])
 def test_one_task(both: CodexLab, cli: str) -> None:
-    """A question ends it; with its answer the same turn goes on."""
+    """It stops at a question; once that is answered, the same turn continues."""
     harmless = {"claude": "touch asked", "codex": "python3 -c 'print(6 * 7)'"}[cli]
     words = ("--cli", cli, "--permissions", "ask")
     done = both.run("sync-delegate", f"[[bash: {harmless}]][[reply: done it]]", *words)
@@ -52,7 +52,7 @@ def test_one_task(both: CodexLab, cli: str) -> None:
 
 
 def test_three_in_worktrees_and_a_join_after_a_cut(both: CodexLab, tmp_path: Path) -> None:
-    """Killed with -9 while all are at work; the run is resumed, and each was told once."""
+    """The run is killed with -9 while all sessions work, then resumed; each session received its message once."""
     plan = tmp_path / "plan.yaml"
     branches = [
         {"name": "one", "task": "[[bash: echo 1 >one.txt]][[hold: go]][[reply: one is done]]", "cli": "codex"},
@@ -90,7 +90,7 @@ def test_three_in_worktrees_and_a_join_after_a_cut(both: CodexLab, tmp_path: Pat
 
 
 def test_in_a_hook_of_another_repository(both: CodexLab, tmp_path: Path) -> None:
-    """git tells a hook by variables which repository, index and date it is about; the agents work on theirs."""
+    """git sets variables for a hook that name its repository, index and date; the agents use their own repository."""
     other, plan, shown = tmp_path / "other", tmp_path / "plan.yaml", tmp_path / "shown.json"
     identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     work = "echo x >made; git add made; git commit -q -m made"
@@ -102,7 +102,7 @@ def test_in_a_hook_of_another_repository(both: CodexLab, tmp_path: Path) -> None
     hook.write_text(f'#!/bin/sh\n[ -n "$GIT_INDEX_FILE" ] && {command} >{shlex.quote(str(shown))}\n')
     hook.chmod(0o755)
     words = ["commit", "-q", "--allow-empty", "--date=2001-01-01T00:00:00Z", "-m", "theirs"]
-    aliased = ["git", "-C", str(other), "--git-dir=.git", "--work-tree=.", *words]  # as an alias would be run
+    aliased = ["git", "-C", str(other), "--git-dir=.git", "--work-tree=.", *words]  # as git runs an alias
     subprocess.run(aliased, env=both.environment(identity), check=True, timeout=120)
     done = json.loads(shown.read_text())
     assert [one["outcome"] for one in done["branches"]] == ["completed", "completed"], done
@@ -115,6 +115,6 @@ def test_in_a_hook_of_another_repository(both: CodexLab, tmp_path: Path) -> None
 
 
 def told(lab: CodexLab, id: str) -> list[str]:
-    """Every message that a session which is over was sent."""
+    """Every message that an ended session received."""
     (folder,) = Path(lab.env["DEV_SESSIONS_HOME"], "archive").glob(f"{id}-*/messages")
     return [(message / "text.md").read_text() for message in folder.iterdir()]

@@ -1,4 +1,4 @@
-"""`ask` and `last-message` with the real Claude Code: exactly the reply of that turn, whenever it is asked for."""
+"""`ask` and `last-message` with the real Claude Code: exactly the reply of that turn, at any time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUICK = size(2, 50)
 
 
 def on_a_terminal(lab: Lab, *args: str) -> str:
-    """What a command prints when its output is a terminal, with the terminal's line ends undone."""
+    """The output of a command on a terminal, with the terminal's line ends undone."""
     ours, its = pty.openpty()
     process = subprocess.Popen(
         lab.argv(*args), env=lab.env, cwd=lab.project, stdin=subprocess.DEVNULL, stdout=its, stderr=subprocess.DEVNULL
@@ -27,7 +27,7 @@ def on_a_terminal(lab: Lab, *args: str) -> str:
     while True:
         try:
             block = os.read(ours, 65536)
-        except OSError:  # Linux: the last one on the other side has closed it
+        except OSError:  # Linux: the last process on the other side has closed it
             break
         if not block:
             break
@@ -39,7 +39,7 @@ def on_a_terminal(lab: Lab, *args: str) -> str:
 
 @pytest.mark.soak
 def test_quick_turns_each_with_its_own_reply(shared: Lab, talker: str) -> None:
-    """At once after the end, when the transcript may not be written yet."""
+    """Read at once after the end, when the transcript may not be written yet."""
     for number in range(QUICK):
         assert shared.ok("ask", talker, f"[[reply: asked {number}]]") == f"asked {number}"
         assert shared.ok("last-message", talker) == f"asked {number}"
@@ -50,7 +50,7 @@ def test_quick_turns_each_with_its_own_reply(shared: Lab, talker: str) -> None:
 
 @pytest.mark.soak
 def test_quick_turns_through_one_shell(shared: Lab, talker: str) -> None:
-    """As a script does it, without the pause of a test between the end and the question for the reply."""
+    """As a script does it: without a test's pause between the end and the reading of the reply."""
     ours = " ".join(shared.argv())
     script = "".join(
         f"{ours} send {talker} '[[reply: shell {number}]]' >/dev/null && {ours} wait {talker} >/dev/null && "
@@ -123,7 +123,7 @@ def _accepted(lab: Lab, id: str) -> bool:
 
 
 def test_accepted_during_a_tool_shares_the_reply(shared: Lab, talker: str) -> None:
-    """What joins the running turn has that turn's reply: there is no other."""
+    """A message that joins the running turn has that turn's reply: there is no other."""
     gate, runs = shared.path / "joined", shared.path / "runs"
     command = f"touch {runs}; while [ ! -e {gate} ]; do python3 -c 'import time; time.sleep(0.05)'; done"
     first = shared.start("ask", talker, f"[[bash: {command}]][[reply: the common reply]]")
@@ -181,7 +181,7 @@ def test_control_characters_are_kept_from_terminals_only(shared: Lab, talker: st
 
 
 def test_reply_of_100_kilobytes(shared: Lab) -> None:
-    """After a prompt that only a person's paste can bring in: the model's script is in the prompt."""
+    """The prompt is pasted by a person, because only a paste is large enough: the model's script is in the prompt."""
     id = shared.create()
     reply = "\\n".join(f"{number:05d} " + "x" * 94 for number in range(1000))
     path = shared.path / "long"
@@ -201,14 +201,14 @@ def test_reply_of_100_kilobytes(shared: Lab) -> None:
 
 
 def test_reply_of_several_blocks(shared: Lab, talker: str) -> None:
-    """Each text block is a message: `ask` and `last-message` agree on the last one, as Claude's own report has it."""
+    """Each text block is a message: `ask` and `last-message` return the last one, like Claude's own report."""
     assert shared.ok("ask", talker, "[[reply: Block one.]][[reply: Block two.]]") == "Block two."
     assert shared.ok("last-message", talker) == "Block two."
     assert shared.run("last-message", talker, "-n", "2", "--json").json == ["Block one.", "Block two."]
 
 
 def test_blank_reply(shared: Lab, talker: str) -> None:
-    """Claude asks the model again when it says nothing: the reply is what comes then, not the words before."""
+    """If the model returns no text, Claude asks it again: the reply is the new text, not the text before."""
     assert shared.ok("ask", talker, "[[reply: words]]") == "words"
     told = shared.run("ask", talker, "--json", "[[reply: \\n]]")
     assert (told.code, told.json["outcome"]) == (0, "completed")
@@ -217,7 +217,7 @@ def test_blank_reply(shared: Lab, talker: str) -> None:
 
 
 def answer(lab: Lab, id: str, key: str) -> None:
-    """Answer an open question as an attached person does; Claude ignores keys while a dialog is very new."""
+    """Answer an open question as an attached person does; Claude ignores keys when a dialog has only just appeared."""
     pressed = 0.0
 
     def answered() -> bool:

@@ -1,4 +1,4 @@
-"""`respond`: answers through Claude's own channel, bound to the question that is open."""
+"""`respond`: answers through Claude's own channel, for the question that is open."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 from lab import Done, Lab
 from soak import size
 
-# How often a person and `respond` answer in the same instant.
+# How often a person and `respond` answer at the same moment.
 RACES = size(2, 30)
 
 
 def question(lab: Lab, id: str) -> dict[str, Any]:
-    """What `wait` says is asked."""
+    """The open question, as `wait` reports it."""
     waited = lab.run("wait", id, "--json")
     assert waited.code == 6, waited
     found: dict[str, Any] = waited.json["question"]
@@ -27,7 +27,7 @@ def question(lab: Lab, id: str) -> dict[str, Any]:
 
 
 def told(lab: Lab, id: str) -> str:
-    """The reply with which the same turn ends."""
+    """The reply that ends the same turn."""
     waited = lab.run("wait", id, "--json")
     assert waited.code == 0, waited
     return str(waited.json["turns"][-1]["reply"])
@@ -56,7 +56,7 @@ def test_permission(shared: Lab, asker: str) -> None:
     lab.ok("send", id, "[[bash: touch three]][[bash: touch three]][[bash: touch four]][[reply: Both.]]")
     question(lab, id)
     lab.ok("respond", id, "--always")
-    assert question(lab, id)["text"] == "Bash: touch four"  # the same was not asked about again, another one is
+    assert question(lab, id)["text"] == "Bash: touch four"  # a question about another command, not the same
     lab.ok("respond", id, "--allow")
     assert told(lab, id) == "Both."
     assert (lab.project / "four").exists()
@@ -70,13 +70,13 @@ def test_permission(shared: Lab, asker: str) -> None:
     lab.ok("respond", id, "--allow")
     assert told(lab, id) == "W"
     assert inside.read_text() == "2"
-    assert not (lab.project / ".claude").exists()  # where Claude would keep it for every session
+    assert not (lab.project / ".claude").exists()  # where Claude would store it for every session
     kept = [path.name for path in (lab.folder(id) / "agent" / "questions").iterdir()]
-    assert len(kept) == 1, kept  # the last answer; Claude's hooks look through the folder
+    assert len(kept) == 1, kept  # only the last answer, because Claude's hooks search the folder
 
 
 def test_questions(shared: Lab, talker: str) -> None:
-    """They are asked whatever is permitted: one and several, single and multiple choice, and in one's own words."""
+    """Asked with any permissions: one and several, single and multiple choice, and with a free text answer."""
     lab, id = shared, talker
     lab.ok("send", id, "[[ask: Which colour?|Red|Blue]][[replytool]]")
     asked = question(lab, id)
@@ -129,7 +129,7 @@ def test_plan(lab: Lab) -> None:
     assert question(lab, id)["kind"] == "plan"
     lab.ok("respond", id, "--deny", "think again")
     assert "think again" in told(lab, id)
-    # The model writes its plan to the file that it was told; what it asks then does not hold it.
+    # The model writes its plan to the file that Claude names; its question does not contain the plan.
     plan = "\n".join(["# Second", *(f"{number}. a step of many" for number in range(200))])
     (written,) = set(re.findall(r"/[^\s\"\\]+/plans/[^\s\"\\]+\.md", json.dumps(lab.model.requests[-1].body)))
     lab.ok("send", id, f"[[write: {written}|{plan}]][[plan: # Second]][[bash: touch planned]][[reply: Done.]]")
@@ -157,7 +157,7 @@ def test_a_person_was_first(shared: Lab, asker: str) -> None:
 
 
 def pressed(lab: Lab, id: str, key: str) -> None:
-    """Press a key as a person does, who sees when it was too early for the dialog."""
+    """Press a key, as a person does, again if it was too early for the dialog."""
 
     def gone() -> bool:
         lab.keys(id, key)
@@ -168,7 +168,7 @@ def pressed(lab: Lab, id: str, key: str) -> None:
 
 @pytest.mark.soak
 def test_a_person_and_respond_in_the_same_instant(shared: Lab, asker: str) -> None:
-    """One of them is taken, and `respond` says which; nothing of either goes to what comes next."""
+    """One answer counts, and `respond` reports which; neither affects the next question."""
     lab, id = shared, asker
     for number in range(RACES):
         made = lab.project / f"file{number}"
@@ -177,7 +177,7 @@ def test_a_person_and_respond_in_the_same_instant(shared: Lab, asker: str) -> No
         shown(lab, id, "1. Yes")
         with ThreadPoolExecutor(2) as pool:
             answered = pool.submit(lab.run, "respond", id, "--deny", "denied by us", "--question", asked["id"])
-            # The command takes some time to begin: the key is pressed before, while and after it answers.
+            # The command takes some time to start: the key is pressed before, during and after its answer.
             for _ in range(number % 5):
                 lab.ok("status", id)
             if lab.run("status", id, "--json").json["question"] is not None:
@@ -186,11 +186,11 @@ def test_a_person_and_respond_in_the_same_instant(shared: Lab, asker: str) -> No
         reply = told(lab, id)
         assert (done.code == 0) == ("denied by us" in reply), (number, done, reply)
         assert (done.code == 0) != made.exists(), (number, done)
-        lab.keys(id, "C-u")  # a "1" that came too late for the dialog is a person's draft
+        lab.keys(id, "C-u")  # a "1" that came too late for the dialog becomes a draft in the input box
 
 
 def test_the_hook_was_killed(shared: Lab, asker: str) -> None:
-    """The question is still told of, and the error says how it can be answered; a key does it."""
+    """The question is still reported, and the error names another way to answer it; a key works."""
     lab, id = shared, asker
     lab.ok("send", id, "[[bash: touch hookless]][[reply: Made.]]")
     asked = question(lab, id)

@@ -1,4 +1,4 @@
-"""`revive` of the real agent: the same conversation, the same environment, and what was cut stays cut."""
+"""`revive` of the real agent: the same conversation and environment, and an interrupted turn stays interrupted."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def end(lab: Lab, id: str) -> None:
 
 
 def answered(lab: Lab, id: str, text: str) -> None:
-    """A turn, all of which is written down: Claude reports its end a moment earlier."""
+    """Run a turn and wait until the transcript has all of it: Claude reports its end a moment earlier."""
     assert lab.ok("ask", id, f"[[reply: {text}]]") == text
     lab.until(lambda: json.dumps(lab.transcript(id)).count('"text": "' + text + '"'), "the reply on the disk")
 
 
 def claudes(lab: Lab, id: str) -> list[int]:
-    """Pids of the agents that run on a session's conversation."""
+    """Pids of the agents that run with a session's conversation."""
     uuid = json.loads((lab.folder(id) / "record.json").read_text())["backend"]["uuid"]
     commands = lab.commands().items()
     return [pid for pid, words in commands if words[0].endswith(b"claude") and uuid.encode() in words]
 
 
 def test_it_goes_on_where_it_was(lab: Lab) -> None:
-    """Killed in a tool, with messages queued; what was said, what was cut and what was queued are all there."""
+    """Killed in a tool, with messages queued: the conversation, the interrupted turn and the queue are all there."""
     id = lab.create("--env", "MARK=a 'kept' value\nof two lines", "--model", "claude-opus-5-5")
     answered(lab, id, "the first answer")
     lab.ok("send", id, f"[[bash: {SLEEP}]][[reply: never]]")
@@ -75,13 +75,13 @@ def test_two_revives_at_once_start_one_agent(lab: Lab) -> None:
     done = [lab.finish(one) for one in [lab.start("revive", id, "--json") for _ in range(2)]]
     assert [one.code for one in done] == [0, 0]
     assert sorted(one.json[0]["outcome"] for one in done) == ["alive", "revived"]
-    # A Claude that starts another program is there twice for a moment.
+    # There are two processes for a moment when Claude starts another program.
     lab.until(lambda: len(claudes(lab, id)) == 1, "one agent and no other")
     assert lab.ok("ask", id, "[[reply: two]]") == "two"
 
 
 def test_what_a_dead_agent_left_running_is_ended(shared: Lab, talker: str) -> None:
-    """A command of the turn that was cut would go on beside the agent that knows nothing of it."""
+    """Otherwise a command of the interrupted turn would continue beside an agent that knows nothing about it."""
     lab, id = shared, talker
     lab.ok("send", id, f"[[bash: setsid {SLEEP}]][[reply: never]]")
 
@@ -103,7 +103,7 @@ def command(pid: int) -> bytes:
 
 @pytest.mark.parametrize("prompted", [pytest.param(False, marks=only_in_soak), True])
 def test_of_a_conversation_that_had_not_begun_there_is_nothing_to_resume(lab: Lab, prompted: bool) -> None:
-    """Claude writes nothing down before the first prompt, and the first one a moment after it has taken it."""
+    """Claude writes nothing before the first prompt, and writes that one a moment after it has accepted it."""
     id = lab.create()
     if prompted:
         lab.ok("send", id, "[[hold: never]]")
@@ -128,7 +128,7 @@ def test_half_a_line_at_the_end_of_the_transcript_does_no_harm(lab: Lab) -> None
 
 
 def test_a_reply_that_was_reported_and_not_written_is_not_lost(shared: Lab, talker: str) -> None:
-    """The agent is stopped as soon as it has reported: what it had not written by then is in its report alone."""
+    """The agent is stopped as soon as it has reported: what it had not written by then is only in its report."""
     lab, id = shared, talker
     for text in ("one", "two"):
         assert lab.ok("ask", id, f"[[reply: {text}]]") == text
@@ -147,7 +147,7 @@ def test_a_transcript_that_is_gone_is_an_error_and_no_empty_conversation(shared:
     path.rename(f"{path}.away")
     for report in (lab.folder(id) / "facts").iterdir():
         if '"Stop"' in report.read_text():
-            os.utime(report, (time.time() - 3600,) * 2)  # what is a moment old may not have been written yet
+            os.utime(report, (time.time() - 3600,) * 2)  # a recent reply may not have been written yet
     done = lab.run("revive", id)
     assert done.code == 1
     assert str(path) in done.err

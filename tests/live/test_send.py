@@ -1,4 +1,4 @@
-"""`send` to the real Claude Code: any text arrives whole and once, or the command says why it did not."""
+"""`send` to the real Claude Code: any text arrives completely and once, or the command reports why it did not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOREM = "The quick brown fox jumps over the lazy dog, and the dog does not mind 
 
 
 def filled(size: int, end: str = "") -> str:
-    """A text of exactly so many ASCII characters, on one line."""
+    """A text of exactly this many ASCII characters, on one line."""
     return (LOREM * (size // len(LOREM) + 1))[: size - len(end)] + end
 
 
@@ -39,7 +39,7 @@ def text_file(lab: Lab, id: str, turn: int) -> bytes:
 
 
 def said_to_model(lab: Lab) -> list[str]:
-    """The texts of the user in the newest request of a turn, as they are."""
+    """The unchanged texts of the user in the newest request of a turn."""
     newest = [request for request in lab.model.requests if not request.side][-1]
     found = []
     for message in newest.body["messages"]:
@@ -51,7 +51,7 @@ def said_to_model(lab: Lab) -> list[str]:
 
 
 def ask_whole(lab: Lab, id: str, *words: str, text: str, **options: Any) -> dict[str, Any]:
-    """Ask with the text that `words` name; everything that a user can see of its journey is checked."""
+    """Ask with the text that `words` name; check everything about the delivery that a user can see."""
     before = lab.prompts(id)
     answer = lab.run("ask", id, "--json", *words, **options)
     assert answer.code == 0, answer
@@ -64,7 +64,7 @@ def ask_whole(lab: Lab, id: str, *words: str, text: str, **options: Any) -> dict
     if told["via"] == "terminal":
         assert new == [text.rstrip()]
         assert text.rstrip() in [said.rstrip() for said in said_to_model(lab)]  # Claude ends a block with a line feed
-        if not text.startswith(("<", "[")):  # what the model server takes for Claude's own words, it does not echo
+        if not text.startswith(("<", "[")):  # the model server does not echo what looks like Claude's own words
             assert told["reply"].startswith("echo: " + text.strip()[:20])
     else:
         assert told["via"] == "file"
@@ -76,7 +76,7 @@ def ask_whole(lab: Lab, id: str, *words: str, text: str, **options: Any) -> dict
     return dict(told)
 
 
-# Lines that mean something to a shell, a terminal, tmux or Claude, and none in the middle of a message.
+# Lines with a special meaning for a shell, a terminal, tmux or Claude, which have none inside a message.
 LINES = """\
 # a heading, no memory
 #
@@ -138,7 +138,7 @@ file:///tmp/a.png
 {picture}
 "{picture}" {picture}
 the end"""
-# What the terminal takes unchanged; it must not take the way round by a file.
+# Texts that the terminal accepts unchanged; they must not be sent as a file.
 TYPED = {
     "picture": "shot.png",
     "lone question mark": "?",
@@ -156,8 +156,8 @@ TYPED = {
     "wide long line": "漢字" * 500,
     "19,999 characters": "\n".join(filled(99) for _ in range(200))[:19_999],
 }
-# What ends Claude, is run or altered by its input box, or reads as a mark of its own: either way is fine, if it arrives
-# as it is. (Which way each of many more goes: tests/unit/test_claude_deliver.py.)
+# Texts that end Claude, that its input box runs or alters, or that look like Claude's own marks: either way of sending
+# is fine if they arrive unchanged. (tests/unit/test_claude_deliver.py shows how each of many more is sent.)
 HARD = {
     "slash": "/clear",
     "bang": "!echo hi",
@@ -180,7 +180,7 @@ PNG = base64.b64decode(
 
 
 def few(texts: dict[str, str], *names: str) -> list[Any]:
-    """The texts, of which all but those of these names are for `make soak` alone."""
+    """The texts, as parameters; all except those with these names run only in `make soak`."""
     return [pytest.param(text, id=id, marks=() if id in names else only_in_soak) for id, text in texts.items()]
 
 
@@ -194,7 +194,7 @@ def test_a_text_of_lines_that_mean_something_elsewhere(shared: Lab, talker: str)
 
 
 def test_words_that_end_this_claude_go_by_file(claude: str) -> None:
-    """The list is looked up in the very program: a new one that knows more of them shows here."""
+    """The list is read from the program itself, so the test fails if a new version has more such words."""
     with open(claude, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
         found = re.search(rb'=(\["exit","quit"[^\]]*\])', program)
         assert found is not None
@@ -309,12 +309,12 @@ def test_draft_of_a_person_is_kept_apart(shared: Lab, talker: str, draft: str) -
     assert shared.prompts_since(talker, before, 1) == [text]
     shared.keys(talker, "C-c")
     shared.until(lambda: shared.input_box(talker) != draft, "an empty box")
-    # A second Ctrl+C while Claude says so would end it.
+    # Another Ctrl+C while Claude offers to exit would end it.
     shared.until(lambda: "again to exit" not in shared.screen(talker), "the end of the offer to exit")
 
 
 def test_send_while_a_turn_runs(shared: Lab, talker: str) -> None:
-    """Thinking and in a tool: accepted, delivered once, and `wait` covers it."""
+    """During thinking and in a tool: accepted, delivered once, and `wait` covers it."""
     shared.ok("wait", talker)
     before = shared.prompts(talker)
     first = shared.run("send", talker, "--json", "[[hold: thinking]][[reply: thought]]").json
@@ -364,7 +364,7 @@ def test_two_at_once_to_one_session(shared: Lab, talker: str) -> None:
 
 @pytest.mark.soak
 def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> None:
-    """A sender killed at any moment, then the same again: the text arrives exactly once, and nothing stays behind."""
+    """A sender is killed at any moment and repeated: the text arrives exactly once, and nothing is left behind."""
     shared.ok("wait", talker)
     source = random.Random(20261122)
     began = time.monotonic()
@@ -375,7 +375,7 @@ def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> No
         text = f"number {number}\n" + lines(8, 70) + f"\nend of {number}"
         words = ("send", talker, "--json", "--request-id", f"killed-{number}", text)
         sender = shared.start(*words)
-        time.sleep(source.uniform(0.1, 1.0) * usual)  # not for anything to happen: the moment of the kill is random
+        time.sleep(source.uniform(0.1, 1.0) * usual)  # not a wait for anything: the kill comes at a random moment
         sender.send_signal(signal.SIGKILL)
         shared.finish(sender)
         again = shared.run(*words)
@@ -391,10 +391,10 @@ def test_killed_sender_and_same_request_id_again(shared: Lab, talker: str) -> No
 
 
 def test_no_receipt_within_the_bound(shared: Lab) -> None:
-    """The agent's report is held up: the error shows the screen, and the same id later finds the receipt."""
+    """The agent's report is delayed: the error shows the screen, and the same request id later finds the receipt."""
     gate, programs = shared.path / "held", shared.path / "programs"
     programs.mkdir()
-    mover = programs / "mv"  # what the agent's reports are moved in place with
+    mover = programs / "mv"  # the agent's reports are moved into place with it
     mover.write_text(f'#!/bin/sh\nwhile [ -e {gate} ]; do sleep 0.05; done\nexec /bin/mv "$@"\n')
     mover.chmod(0o755)
     id = shared.create("--env", f"PATH={programs}:/usr/local/bin:/usr/bin:/bin")
@@ -427,7 +427,7 @@ def test_no_receipt_within_the_bound(shared: Lab) -> None:
 
 @pytest.mark.soak
 def test_bound_too_short_at_any_point(shared: Lab, talker: str) -> None:
-    """Whatever a sender had got to when its bound passed, the same again delivers once and leaves nothing behind."""
+    """A send that timed out at any step is repeated: the message is delivered once and nothing is left behind."""
     shared.ok("wait", talker)
     before = shared.prompts(talker)
     texts = []
@@ -449,7 +449,7 @@ def test_bound_too_short_at_any_point(shared: Lab, talker: str) -> None:
 
 
 def answer(lab: Lab, id: str, key: str) -> None:
-    """Answer an open question as an attached person does; Claude ignores keys while a dialog is very new."""
+    """Answer an open question as an attached person does; Claude ignores keys when a dialog has only just appeared."""
     pressed = 0.0
 
     def answered() -> bool:
@@ -512,7 +512,7 @@ def test_send_while_a_permission_prompt_is_open(shared: Lab) -> None:
 
 @pytest.mark.soak
 def test_many_sends_at_once_to_several_sessions(lab: Lab) -> None:
-    """On one tmux server: every transcript holds exactly its own, byte for byte."""
+    """On one tmux server: every transcript contains exactly its own messages, byte for byte."""
     ids = [lab.create() for _ in range(size(2, 5))]
     parts = size(2, 4)
     texts = {id: [f"for {id}, {part}\n{lines(5, 120)}\nend of {id} {part}" for part in range(parts)] for id in ids}

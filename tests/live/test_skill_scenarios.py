@@ -1,6 +1,6 @@
-"""What the skills say is played through: a real agent reads the skill, runs its commands, and they have their effect.
+"""Scenarios from the skills: a real agent reads the skill and runs its commands, and the commands have their effect.
 
-Those that it starts are real too. The model does what the skill tells, as its script says.
+The sessions that it starts are real too. The model's script follows the skill.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from soak import only_in_soak
 
 CREATE = "sid=$(dev-sessions create -q --description scenario); "
 OF_CODEX = CREATE.replace("create", "create --cli codex")
-# A login shell, as Codex's is, has a PATH of its own.
+# A login shell, such as Codex's, has its own PATH.
 COMMAND = f'dev-sessions() {{ {sys.executable} -m dev_sessions "$@"; }}; '
 
 
 class Parent:
-    """A session that has the skills, and reads the first of them as its agent does."""
+    """A session that has the skills installed, and reads the first one as its agent does."""
 
     def __init__(self, lab: CodexLab, cli: str) -> None:
         self.lab, self.cli = lab, cli
@@ -35,16 +35,16 @@ class Parent:
         lab.ok("ask", self.id, f"{read}[[reply: read]]")
         assert "not a failure" in str(
             [request.body for request in lab.model.requests[before:]]
-        )  # it has come to the model
+        )  # the model has received it
 
     def begin(self, script: str, **briefs: str) -> None:
-        """Have it run the script, beside these files."""
+        """Make it run the script, with these files beside it."""
         for name, text in briefs.items():
             (self.lab.project / f"{name}.md").write_text(text)
         self.lab.ok("send", self.id, f"[[bash: {COMMAND}{script}]][[replytool]]")
 
     def end(self) -> list[str]:
-        """The lines that its commands have printed."""
+        """The lines that its commands printed."""
         done: Done = self.lab.run("wait", self.id, "--timeout", "100")
         assert done.code == 0, done
         return self.lab.ok("last-message", self.id).splitlines()
@@ -57,7 +57,7 @@ class Parent:
         return [row["id"] for row in self.lab.run("list", "--json").json if row["parent"] == self.id]
 
     def made(self, name: str) -> Path:
-        """A file that its script makes, to say how far it is."""
+        """A file that its script makes to show its progress."""
         path = self.lab.project / name
         self.lab.until(path.exists, f"the script at {name}", 60)
         return path
@@ -127,7 +127,7 @@ def test_a_death_is_reported_with_its_evidence_and_the_agent_brought_back(by_cod
     os.kill(by_codex.lab.pid(child), signal.SIGKILL)
     lines = by_codex.end()
     assert exits(lines) == ["rc=5", "rc=0"]
-    assert "exited" in lines[lines.index("rc=5") :]  # what goes to stderr may stand between
+    assert "exited" in lines[lines.index("rc=5") :]  # stderr lines may come in between
     assert any("half of it" in line for line in lines[lines.index("exited") :])
     assert f"Revived session {child} (interrupted: turn 2)" in lines
     assert lines[lines.index("rc=0") - 1] == "the other half"

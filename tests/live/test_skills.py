@@ -17,7 +17,7 @@ NAMES = {"dev-sessions", "delegate", "handoff", "fan-out"}
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What a clone has, without what tests and builds have put there: Codex copies all of it."""
+    """The content of a clone, without files from tests and builds: Codex copies all of it."""
     copy = tmp_path / "checkout"
     for part in ("skills", ".claude-plugin", ".codex-plugin", ".agents/plugins"):
         shutil.copytree(ROOT / part, copy / part)
@@ -26,7 +26,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def codex_outside(codex_lab: CodexLab, tmp_path: Path) -> CodexLab:
-    """A lab whose CODEX_HOME is not in our checkout: whatever is below a plugin's manifest has that plugin's name."""
+    """A lab whose CODEX_HOME is not in our checkout: everything below a plugin's manifest gets the plugin's name."""
     home = tmp_path / "codex-home"
     shutil.copytree(codex_lab.codex_home, home)
     codex_lab.codex_home = home
@@ -43,14 +43,14 @@ def agent(lab: Lab, *argv: str) -> str:
 
 
 def seen_by_claude(lab: Lab, claude: str) -> dict[str, Any]:
-    """What Claude says of itself as it begins."""
+    """What Claude reports about itself at its start."""
     lines = agent(lab, claude, "-p", "[[reply: ok]]", "--output-format", "stream-json", "--verbose").splitlines()
     begun: dict[str, Any] = next(one for one in map(json.loads, lines) if one.get("subtype") == "init")
     return begun
 
 
 def seen_by_codex(lab: CodexLab, codex: str) -> tuple[dict[str, Path], list[Any]]:
-    """The skills that Codex has found, with their files, and what it found wrong with any."""
+    """The skills that Codex has found, with their files, and its errors about any of them."""
     calls = [
         {"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "test", "version": "1"}}},
         {"method": "initialized"},
@@ -77,13 +77,13 @@ def seen_by_codex(lab: CodexLab, codex: str) -> tuple[dict[str, Path], list[Any]
 
 
 def test_claude_sees_the_installed_skills_and_no_more_once_they_are_removed(lab: Lab, claude: str) -> None:
-    # Else its project is the checkout around it, and --local would write there.
+    # Otherwise its project would be the checkout around it, and --local would write there.
     subprocess.run(["git", "init", "-q", str(lab.project)], check=True)
     lab.ok("install-skill", "--claude")
     assert set(seen_by_claude(lab, claude)["skills"]) >= NAMES
     agent(lab, claude, "-p", "/delegate")
     sent = json.dumps([request.body for request in lab.model.requests if not request.side])
-    assert "# Delegate" in sent  # the body, not only the name, has come to the model
+    assert "# Delegate" in sent  # the model has received the body, not only the name
     lab.ok("install-skill", "--claude", "--uninstall")
     lab.ok("install-skill", "--claude", "--local")
     assert set(seen_by_claude(lab, claude)["skills"]) >= NAMES

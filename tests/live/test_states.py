@@ -1,8 +1,8 @@
 """The state table, row by row, on the real Claude Code: the words, exit codes and JSON of `status`, `wait` and `list`.
 
-Each row of `state_rows.ROWS` has a scene here: a generator that brings a session into the row's situation and out of
-it again, and stops before the situation, in the middle of it, and at its end. What is to be seen there stands in the
-row alone, and the checks are the same for all.
+Each row of `state_rows.ROWS` has a scene here: a generator that brings a session into the row's situation and out of it
+again, and stops before the situation, in the middle of it, and at its end. Only the row defines the expected results,
+and the checks are the same for all rows.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SCENES: dict[str, Scene] = {}
 
 
 class Stage:
-    """One session in a lab, and what a scene does with it.
+    """One session in a lab, and the actions of a scene on it.
 
     Attributes:
         before: how many turns of earlier rows the session has.
-        a, b: gates of this row alone, at which the model holds its answer back.
+        a, b: gates of this row alone, at which the model holds back its answer.
     """
 
     def __init__(self, lab: Lab, row: Row, id: str = "") -> None:
@@ -57,7 +57,7 @@ class Stage:
         return self.waits[-1]
 
     def close(self) -> None:
-        """End the waits that a failed test leaves behind."""
+        """End the waits that a failed test left running."""
         for wait in self.waits:
             wait.kill()
             wait.communicate()
@@ -67,11 +67,11 @@ class Stage:
         assert self.lab.ok("send", self.id, text) == f"{receipt} (turn {self.asked})"
 
     def held(self, name: str) -> None:
-        """Wait until the model holds its answer back."""
+        """Wait until the model holds back its answer."""
         assert self.lab.model.wait_until_blocked(name, 30)
 
     def think(self, rest: str) -> None:
-        """Send a message whose answer is held back; `go` lets it come."""
+        """Send a message whose answer is held back until `go`."""
         self.send(f"[[hold: {self.a}]]{rest}")
         self.held(self.a)
 
@@ -79,12 +79,12 @@ class Stage:
         self.lab.model.release(self.a)
 
     def run_tool(self, rest: str) -> None:
-        """Send a message that makes the agent run a command, which runs until `end_tool`."""
+        """Send a message that makes the agent run a command until `end_tool`."""
         self.send(f"[[bash: {self.command('tool')}]]{rest}")
         self.runs("tool")
 
     def runs(self, name: str) -> None:
-        """Wait until a command runs."""
+        """Wait until a command is running."""
         self.lab.until(self._path(name, "runs").exists, f"the {name} runs")
 
     def end_tool(self, name: str = "tool") -> None:
@@ -105,7 +105,7 @@ while not os.path.exists("{self._path(name, "end")}"):
         return f"python3 {shlex.quote(path.name)}"
 
     def sees(self, words: str) -> None:
-        """Wait until a line of the screen begins with these words, but for the marks of the TUI."""
+        """Wait until a line of the screen begins with these words, ignoring the TUI's marks."""
         self.lab.until(
             lambda: any(line.lstrip("●⏺❯ ").startswith(words) for line in self.lab.screen(self.id).splitlines()), words
         )
@@ -114,12 +114,12 @@ while not os.path.exists("{self._path(name, "end")}"):
         return self.lab.ok("status", self.id)
 
     def reach_limit(self, seconds: int, rest: str = "") -> None:
-        """Like `think`; what comes is a limit that resets in so many seconds."""
+        """Like `think`, but the answer is a limit that resets in this many seconds."""
         self.resets_at = int(time.time()) + seconds
         self.think(f"[[limit: {self.resets_at}]]{rest}")
 
     def paused(self) -> None:
-        """Wait until the agent is seen to wait for a limit to reset."""
+        """Wait until the agent is reported to wait for a limit to reset."""
 
         def is_paused() -> bool:
             state = json.loads(self.lab.ok("status", self.id, "--json"))
@@ -128,7 +128,7 @@ while not os.path.exists("{self._path(name, "end")}"):
         self.lab.until(is_paused, "the agent waits for a limit to reset")
 
     def becomes(self, status: str) -> None:
-        """Wait for a change that no `wait` of ours waits for."""
+        """Wait for a change that none of our `wait` commands covers."""
         self.lab.until(lambda: self.status() == status, f"status {status}")
 
 
@@ -291,7 +291,7 @@ def fails(stage: Stage) -> Iterator[None]:
 @scene("the API fails after retries")
 def fails_late(stage: Stage) -> Iterator[None]:
     yield
-    # The third request, the last one of this session's two retries, is held back.
+    # The third request, which is the second and last retry of this session, is held back.
     stage.send(f"[[error: 529 x2]][[hold: {stage.a}]][[error: 429]]")
     stage.held(stage.a)
     yield
@@ -309,7 +309,7 @@ def limited(stage: Stage) -> Iterator[None]:
 @scene("a usage limit, to go on at its reset")
 def limited_for_now(stage: Stage) -> Iterator[None]:
     yield
-    stage.reach_limit(-100, "[[reply: went on]]")  # Claude looks after it every half minute
+    stage.reach_limit(-100, "[[reply: went on]]")  # Claude checks every 30 seconds
     stage.go()
     stage.paused()
     yield
@@ -322,7 +322,7 @@ def limited_and_interrupted(stage: Stage) -> Iterator[None]:
     stage.go()
     stage.paused()
     yield
-    assert stage.lab.ok("interrupt", stage.id) == "failed"  # that is what became of the turn
+    assert stage.lab.ok("interrupt", stage.id) == "failed"  # the outcome of the turn
 
 
 def kill_agent(stage: Stage) -> None:
@@ -376,7 +376,7 @@ def subagent_asks(stage: Stage) -> Iterator[None]:
     stage.lab.until((stage.lab.project / "x").exists, "the subagent goes on")
 
     def reported() -> bool:
-        """The agent is told that the subagent has ended."""
+        """The agent learns that the subagent has ended."""
         return "<task-notification>" in json.dumps(stage.lab.transcript(stage.id))
 
     stage.held(stage.b)
@@ -411,14 +411,14 @@ def background(stage: Stage) -> Iterator[None]:
     yield
     assert settled.poll() is None
     stage.end_tool("job")
-    # The prompt with which it wakes itself is not one of ours, and has no script.
+    # The prompt with which the agent wakes itself is not one of ours, and has no script.
     stage.lab.until(lambda: stage.lab.ok("last-message", stage.id) != "started it", "the agent wakes itself")
     assert stage.lab.finish(settled)[:2] == (0, "completed\n")
     stage.becomes("idle")
 
 
 def await_armed(lab: Lab, wait: subprocess.Popen[str]) -> None:
-    """Until a `wait` watches the session for changes: from then on it misses none (Linux)."""
+    """Wait until a `wait` watches the session for changes: from then on it misses none (Linux)."""
     infos = Path(f"/proc/{wait.pid}/fdinfo")
 
     def watches() -> bool:
@@ -435,7 +435,7 @@ def await_armed(lab: Lab, wait: subprocess.Popen[str]) -> None:
 
 
 class Looker:
-    """Checks what the commands say against a row."""
+    """Compares the commands' output with a row."""
 
     def __init__(self, stage: Stage) -> None:
         self.lab, self.id, self.row, self.stage = stage.lab, stage.id, stage.row, stage
@@ -452,14 +452,14 @@ class Looker:
         assert [(one["id"], one["status"]) for one in listed] == [(self.id, expected)]
 
     def turn(self) -> int | None:
-        """The turn that `status` speaks of."""
+        """The turn that `status` reports."""
         return self.lab.run("status", self.id, "--json").json["turn"]
 
     def wait(self, *options: str) -> Done:
         return self.lab.run("wait", self.id, *options)
 
     def answer(self, done: Done, word: str, code: int) -> dict[str, Any]:
-        """Check the answer of one `wait --json` but for its turns."""
+        """Check the answer of one `wait --json`, except its turns."""
         assert done.code == code, done
         found: dict[str, Any] = done.json
         assert (found["session"], found["outcome"]) == (self.id, word)
@@ -472,7 +472,7 @@ class Looker:
         return self.stage.before + self.row.turns[-1][0] if self.row.turns else None
 
     def end(self, found: dict[str, Any]) -> None:
-        """Check the turns that an answer after the end speaks of."""
+        """Check the turns in an answer after the end."""
         row, before = self.row, self.stage.before
         assert [(turn["turn"] - before, turn["outcome"]) for turn in found["turns"]] == list(row.turns)
         assert found["turn"] == self.last()
@@ -487,7 +487,7 @@ class Looker:
             assert [turn for turn in one["turns"] if turn["turn"] == before + number] == [found["turns"][number - 1]]
 
 
-# What rows have left that others go on with: a lab and the session in it, with hooks and without.
+# A lab with an idle session that earlier rows left for later ones, with hooks and without.
 Left = dict[bool, tuple[Lab, str]]
 
 
@@ -500,14 +500,14 @@ def left() -> Iterator[Left]:
 
 
 def can_share(row: Row) -> bool:
-    """True if a row needs no session of its own, and leaves one at rest (and no prompt given back, as Esc does)."""
+    """True if a row needs no separate session, and leaves its session idle (and no prompt given back, as after Esc)."""
     alike = row.permissions == "full" and not row.login and not row.options
     rests = row.after == "idle" and row.part != DEATH and "Esc before any output" not in row.name
     return alike and bool(row.turns) and rests
 
 
 def staged(make: Callable[[], Lab], row: Row, left: Left | None, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    """The session that a row's scene plays on; one whose test fails is not left to others."""
+    """The session for a row's scene; if the test fails, other rows do not reuse the session."""
     lab, id = left.pop(row.hooks, (None, "")) if left is not None else (None, "")
     lab = lab or make().__enter__()
     failed, stage = request.session.testsfailed, None
@@ -547,7 +547,7 @@ def test_row(stage: Stage, row: Row) -> None:
         await_armed(lab, waits[-1])
         assert look.wait("--timeout", "0")[:2] == (124, "working\n")
         assert look.turn() == stage.before + 1
-        waits.append(stage.wait("--json"))  # somewhere between here and the end it begins to look
+        waits.append(stage.wait("--json"))  # it begins to watch at some time between here and the end
     else:
         assert look.wait()[:2] == (row.code, f"{row.wait}\n")
         waits.append(stage.wait("--json"))
@@ -566,7 +566,7 @@ def test_row(stage: Stage, row: Row) -> None:
     look.status(row.after)
     assert look.turn() == look.last()
     if row.after == "idle":
-        # Nothing of the situation is left that would get into the next message.
+        # Nothing of the situation is left that would be added to the next message.
         assert lab.ok("ask", stage.id, f"[[reply: what after {look.last()}?]]") == f"what after {look.last()}?"
         last = [f"[[reply: what after {look.last()}?]]"]
         lab.until(lambda: lab.prompts(stage.id)[-1:] == last, "the transcript has it alone")

@@ -1,4 +1,4 @@
-"""Agent teams: a teammate in a pane of its own is another Claude, with our hooks and with another conversation."""
+"""Agent teams: a teammate in a separate pane is another Claude, with our hooks and with another conversation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from lab import Lab
 
 TEAMS = {"CLAUDE_CODE_EXPERIMENTAL_AGENT_TEAMS": "1"}
-# Its output is in the conversation of whoever runs it, and in no prompt.
+# Its output appears only in its own conversation, and not in any prompt.
 MATE = {
     "description": "a teammate",
     "name": "mate",
@@ -24,7 +24,7 @@ def test_a_teammate_in_a_pane_of_its_own(lab: Lab) -> None:
     (agent,) = panes(lab)
     wait_for_mate = "until [ -e begun ]; do sleep 0.1; done"
 
-    # It starts, works and rests while our turn runs.
+    # It starts, works and becomes idle while our turn runs.
     lab.ok("send", id, f"[[tool: Agent {json.dumps(MATE)}]][[bash: {wait_for_mate}]][[reply: one]]")
     assert lab.ok("wait", id) == "completed"
     lab.until(lambda: "the mate is done" in said_by_others(lab, id), "the reply of the teammate", 120)
@@ -32,7 +32,7 @@ def test_a_teammate_in_a_pane_of_its_own(lab: Lab) -> None:
     (mate,) = panes(lab).keys() - {agent}
     pid = panes(lab)[mate]
 
-    # It tells our agent that it rests, which wakes it up; and then there is a turn of ours.
+    # It reports to our agent that it is idle, which wakes the agent up; then there is a turn of ours.
     lab.until(lambda: WOKEN in lab.ok("last-message", id), "the wake-up", 120)
     assert lab.ok("ask", id, "[[reply: two]]") == "two"
     assert_all_is_ours(lab, id, "two")
@@ -56,13 +56,13 @@ def assert_all_is_ours(lab: Lab, id: str, last: str) -> None:
 
 
 def panes(lab: Lab) -> dict[str, int]:
-    """The pid of each pane of this lab, by the pane's id."""
+    """The pids of this lab's panes, by pane id."""
     shown = [line.split() for line in lab.tmux("list-panes", "-a", "-F", "#{pane_id} #{pane_pid}").splitlines()]
     return {pane: int(pid) for pane, pid in shown}
 
 
 def said_by_others(lab: Lab, id: str) -> str:
-    """The transcripts of this lab, but for that of the session."""
+    """The transcripts of this lab, except that of the session."""
     uuid = json.loads((lab.folder(id) / "record.json").read_text())["backend"]["uuid"]
     paths = (lab.home / ".claude" / "projects").glob("*/*.jsonl")
     return "\n".join(path.read_text() for path in paths if path.stem != uuid)

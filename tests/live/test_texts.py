@@ -1,4 +1,4 @@
-"""Any text, through the real TUI: what Claude's transcript holds is what was given, byte for byte, and once."""
+"""Any text, through the real TUI: Claude's transcript contains exactly that text, byte for byte, and once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ EXAMPLES = size(6, 10_000)
 
 
 class Talk:
-    """One session and how much of its conversation was compared already."""
+    """One session, and how much of its conversation has been compared."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.id, self.seen = lab, lab.create(), 0
-        # In this process: a command of its own for each text would take most of the time.
+        # In this process: a separate command for each text would take most of the time.
         self.client = client(lab.env)
 
     def new_prompts(self) -> list[str]:
-        """What the transcript holds since the last look, once there is something new."""
+        """The new prompts in the transcript, once there is at least one."""
         self.lab.until(lambda: len(self.lab.prompts(self.id)) > self.seen, "the prompt in the transcript")
         found = self.lab.prompts(self.id)[self.seen :]
         self.seen += len(found)
@@ -41,7 +41,7 @@ def talk(shared: Lab) -> Iterator[Talk]:
 
 
 def arrived(talk: Talk, told: dict[str, Any], prompts: list[str]) -> bytes:
-    """The text as the agent has it: typed, or in the file that its one prompt points to."""
+    """The text as the agent received it: typed, or in the file that its one prompt points to."""
     assert len(prompts) == 1, prompts
     path = talk.lab.folder(talk.id) / "messages" / f"{told['turn']:04d}" / "text.md"
     if told["via"] == "terminal":
@@ -53,7 +53,7 @@ def arrived(talk: Talk, told: dict[str, Any], prompts: list[str]) -> bytes:
 
 @pytest.mark.soak
 @pytest.mark.timeout(120 + 5 * EXAMPLES)
-# No shrinking: each try takes a turn of the real agent. The failing text is printed whole, escaped.
+# No shrinking: each try takes a turn of the real agent. The failing text is printed completely, with escapes.
 @settings(
     max_examples=EXAMPLES,
     phases=[Phase.explicit, Phase.generate],

@@ -1,4 +1,4 @@
-"""A repository that brings along what runs by itself: it does so only where the user has trusted the folder."""
+"""A repository with content that runs automatically: it runs only if the user has trusted the folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from soak import only_in_soak
 
 NEWEST = ROOT / ".agents" / "claude"
 OLDEST = ROOT / ".agents" / f"claude-{min(json.loads((ROOT / 'tests' / 'agents.json').read_text())['claude']['older'])}"
-WORD = "kumquat"  # in what the project tells the agent
+WORD = "kumquat"  # a word in the project's instructions for the agent
 
 
 @pytest.fixture(params=[NEWEST, pytest.param(OLDEST, marks=only_in_soak)], ids=["newest", "oldest"])
@@ -30,7 +30,7 @@ on_the_newest = pytest.mark.parametrize("claude", [NEWEST], indirect=True)
 
 @pytest.fixture
 def hostile(lab: Lab) -> Lab:
-    """A lab whose project runs things by every way that Claude has; each leaves a file in `marks`."""
+    """A lab whose project uses every way of Claude to run something; each leaves a file in `marks`."""
     lab.trust()
     (lab.path / "marks").mkdir()
     for event in ("SessionStart", "UserPromptSubmit", "Stop"):
@@ -71,12 +71,12 @@ def marks(lab: Lab) -> set[str]:
 
 
 def known_to(lab: Lab, word: str) -> bool:
-    """True if the model was told a word."""
+    """True if the model received a word."""
     return any(word in json.dumps(request.body) for request in lab.model.requests)
 
 
 def trusted(lab: Lab) -> bool:
-    """True if Claude has noted that the project is trusted."""
+    """True if Claude has recorded that the project is trusted."""
     projects = json.loads((lab.home / ".claude.json").read_text()).get("projects", {})
     return any(project.get("hasTrustDialogAccepted") for project in projects.values())
 
@@ -90,10 +90,10 @@ def test_nothing_of_a_folder_that_is_not_trusted_runs(hostile: Lab) -> None:
         assert [name for name in left_out if not name.startswith("..")] == [".claude", ".mcp.json", "CLAUDE.md"]
         assert ".claude, .mcp.json, CLAUDE.md" in done.err
         assert "--trust" in done.err
-        # Its command waits for a person: what the project allows does not count.
+        # Its command waits for a person: the project's permissions have no effect.
         lab.ok("send", permissions, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]")
         assert lab.run("wait", permissions).code == 6
-    # So it is after a revive.
+    # The same is true after a revive.
     lab.ok("interrupt", "plan")
     os.kill(lab.pid("plan"), 9)
     lab.until(lambda: lab.ok("status", "plan") == "exited", "the end of the agent")
@@ -116,7 +116,7 @@ def environment(pid: int) -> Iterator[str]:
 
 @on_the_newest
 def test_a_folder_that_is_trusted_is_taken_as_it_is(hostile: Lab) -> None:
-    """By full permissions, by --trust, or by the user in Claude itself."""
+    """Trusted by full permissions, by --trust, or by the user in Claude itself."""
     lab = hostile
     every = {"SessionStart", "UserPromptSubmit", "status-line", "server", "command"}
     for words, accepted in (("--permissions full", True), ("--permissions plan --trust", True), ("--no-trust", False)):
@@ -156,7 +156,7 @@ def codex(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def codex_hostile(codex_lab: CodexLab) -> CodexLab:
-    """The same for Codex: a server, a hook, a rule that lets `touch` out of the sandbox, and instructions."""
+    """The same for Codex: a server, a hook, a rule that lets `touch` run outside the sandbox, and instructions."""
     lab, config = codex_lab, codex_lab.codex_home / "config.toml"
     config.write_text(config.read_text().replace(f'"{lab.project}"', '"/nowhere"'))
     (lab.path / "marks").mkdir()
@@ -182,7 +182,7 @@ def test_codex_takes_nothing_of_a_folder_that_is_not_trusted(codex_hostile: Code
         assert "--trust" in done.err
         lab.ok("send", permissions, f"[[bash: {touch(lab, 'command')}]][[reply: Done.]]")
         assert lab.run("wait", permissions).code == (6 if permissions == "ask" else 0)
-    # So it is when another server loads the thread.
+    # The same is true when another server loads the thread.
     for pid in lab.servers():
         os.kill(pid, 9)
     lab.until(lambda: not lab.servers(), "the end of the server")
@@ -196,7 +196,7 @@ def test_codex_takes_nothing_of_a_folder_that_is_not_trusted(codex_hostile: Code
 
 @pytest.mark.parametrize("codex", [CODEXES["newest"]], indirect=True)
 def test_codex_takes_a_folder_that_is_trusted_as_it_is(codex_hostile: CodexLab) -> None:
-    """By --trust, for that session alone; by full permissions, which Codex notes; and where it is noted."""
+    """By --trust, for that session only; by full permissions, which Codex records; and where Codex has recorded it."""
     lab = codex_hostile
     for words, accepted in (("ask --trust", True), ("full", True), ("ask --no-trust", False)):
         done = lab.run("create", "--cli", "codex", "--json", "--permissions", *words.split())

@@ -1,4 +1,4 @@
-"""Many writers at once on one state folder: what was acknowledged to one of them is there in the end."""
+"""Many processes write to one state folder at once: every acknowledged write is there in the end."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dev_sessions.state.registry import Store
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 WRITERS = 16
-# How many lines each says before the end, and how many writers die meanwhile.
+# How many lines each writer prints before the end, and how many writers are killed meanwhile.
 LINES, DEATHS = size(3, 1000), size(6, 500)
 SEED = 1
 
-# Each counts in a record that all share and in one of its own, and adds and removes records. It says what is done,
-# after it is done. It goes on until a file is there.
+# Each writer counts in a shared record and in its own, and adds and removes records. It prints each step after it is
+# done, and continues until a file exists.
 WRITER = f"""
 import json, os, random, sys
 sys.path[:] = {sys.path!r}
@@ -64,7 +64,7 @@ while not os.path.exists(over):
 
 
 class Writer:
-    """One writer, and what it has said."""
+    """One writer, and the lines that it has printed."""
 
     def __init__(self, folder: Path, name: str, seed: str) -> None:
         self.name, self._said = name, folder / f"{name}-{seed}.said"
@@ -73,7 +73,7 @@ class Writer:
             self.process = subprocess.Popen(argv, stdout=said, stderr=said)
 
     def says(self, lines: int) -> None:
-        """Wait until it has said so much, or has ended."""
+        """Wait until it has printed this many lines, or has ended."""
         while self.process.poll() is None and self._said.read_bytes().count(b"\n") < lines:
             time.sleep(0.02)
 
@@ -88,7 +88,7 @@ class Writer:
 
 
 def agree(home: Path, writers: list[Writer]) -> None:
-    """Everything that was acknowledged is in the registry; what was begun and not acknowledged may be."""
+    """Check that every acknowledged write is in the registry; a write begun but not acknowledged may be."""
     notes: list[str] = []
     records = Store(str(home), notes.append).load()
     assert notes == []
@@ -110,7 +110,7 @@ def agree(home: Path, writers: list[Writer]) -> None:
     assert there - maybe <= set(records), sorted(there - maybe - set(records))[:5]
     assert set(records) - counters <= there | maybe, sorted(set(records) - counters - there - maybe)[:5]
     assert sum(count.values()) + len(there) > WRITERS, "nobody got to write"
-    # One more writer finds no lock held, and puts right what the dead left behind.
+    # One more writer finds no lock held, and repairs what the killed ones left behind.
     with Store(str(home)).change() as now:
         assert now == records
     keys = {record["key"] for record in records.values()}
@@ -135,7 +135,7 @@ def test_sixteen_writers_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_sixteen_writers_of_which_some_are_killed(tmp_path: Path) -> None:
-    """Each dies some time after it has written something, whatever it is at."""
+    """Each is killed some time after its first write, at any step."""
     chance = random.Random(SEED)
     alive = {f"writer{number}": Writer(tmp_path, f"writer{number}", "0") for number in range(WRITERS)}
     every = list(alive.values())
@@ -143,7 +143,7 @@ def test_sixteen_writers_of_which_some_are_killed(tmp_path: Path) -> None:
         doomed = alive.pop(chance.choice(sorted(alive)))
         doomed.says(1)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            doomed.process.wait(chance.uniform(0, 0.1))  # not for anything to happen: the moment is random
+            doomed.process.wait(chance.uniform(0, 0.1))  # this does not wait for anything: the moment is random
         assert doomed.process.poll() is None, list(doomed.said())[-1:]
         doomed.process.kill()
         doomed.process.wait()
