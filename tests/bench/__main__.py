@@ -69,7 +69,7 @@ def main() -> int:
     if not sys.platform.startswith("linux"):
         sys.exit("The measurements read /proc: they need Linux.")
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # whatever was started is ended
+        signal.signal(number, signal.default_int_handler)  # so that everything started is ended
     if options.results:
         found, grown, machine = figures.from_json(json.loads(Path(options.results).read_text()))
         failed = False
@@ -93,7 +93,7 @@ def _measured(options: argparse.Namespace) -> tuple[list[Figure], list[Growth], 
         os.environ.get(f"DEV_SESSIONS_TEST_{name.upper()}") or str(ROOT / ".agents" / name)
         for name in ("claude", "codex")
     )
-    compileall.compile_dir(os.path.dirname(dev_sessions.__file__), quiet=2)  # an editable checkout may have none
+    compileall.compile_dir(os.path.dirname(dev_sessions.__file__), quiet=2)  # an editable install may not be compiled
     machine = page.machine(claude, program)
     found: list[Figure | Growth] = []
     failed = False

@@ -1,4 +1,4 @@
-"""`create`, `send` and `kill` with the real Claude Code in real tmux, and what the bare program takes."""
+"""`create`, `send` and `kill` with the real Claude Code in real tmux, compared with the program alone."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from dev_sessions.terminal.tmux import HEIGHT, WIDTH, Tmux
 
 
 def lives(place: Place) -> Iterator[Figure]:
-    """`create` and `kill`, in turns with the same program started and ended by hand."""
+    """`create` and `kill`, alternating with a manual start and end of the same program."""
     with Lab(place.claude, "bench") as lab:
         commands = Commands(lab.env)
         os.chdir(lab.project)
-        bare = Bare(lab, lab.folder(lab.create()))  # Claude's very first run does more than any other
+        bare = Bare(lab, lab.folder(lab.create()))  # Claude's very first run does more than later ones
         lives = [_life(commands, bare, f"bench-{number}") for number in range(place.few + place.first)]
     found = counted(lives)
     created, ready = (
@@ -49,14 +49,14 @@ def lives(place: Place) -> Iterator[Figure]:
 
 
 class Bared(NamedTuple):
-    """Seconds of a bare program: until it was ready, and from SIGTERM to its end."""
+    """Times of the program alone, in seconds: until it was ready, and from SIGTERM to its end."""
 
     ready: float
     ended: float
 
 
 class _Life(NamedTuple):
-    """What the start and the end of one session took, and of one bare program after it."""
+    """The costs of starting and ending one session, and then the program alone."""
 
     floor: Cost
     created: Cost
@@ -92,7 +92,7 @@ def send(place: Place) -> Iterator[Figure]:
 
 
 def _sent(commands: Commands, lab: Lab, id: str, number: int) -> tuple[Cost, float]:
-    """What one `send` took, and how many seconds of it the agent took from Enter to its receipt."""
+    """The cost of one `send`, and how many seconds of it the agent took from Enter to its receipt."""
     before = _reports(lab, id)
     cost = commands.once("send", id, f"Step {number}. [[reply: step {number} is done]]")
     prompts = [path for path in _reports(lab, id) - before if b'"UserPromptSubmit"' in path.read_bytes()]
@@ -108,14 +108,14 @@ def _reports(lab: Lab, id: str) -> set[Path]:
 
 
 class Bare:
-    """The same Claude as `create` starts, same settings and environment, without us: started by tmux alone."""
+    """The same Claude as `create` starts, with the same settings and environment, but started by tmux without us."""
 
     def __init__(self, lab: Lab, model: Path) -> None:
         self._lab, self._model = lab, model
         self._tmux = Tmux(lab.env)
 
     def live(self) -> Bared:
-        """Start it, see it ready, end it."""
+        """Start it, wait until it is ready, and end it."""
         begin = time.perf_counter()
         name, folder = self._start()
         with Screen(self._tmux, name) as screen:
@@ -130,7 +130,7 @@ class Bare:
         return Bared(ready, time.perf_counter() - begin)
 
     def crowd(self, size: int) -> float:
-        """Seconds until the last of so many that are started at once is idle; they are ended then."""
+        """Start `size` of them at once; return the seconds until the last one is idle, and end them."""
         begin = time.perf_counter()
         folders = [self._start()[1] for _ in range(size)]
         until(lambda: all(self._idle(folder) for folder in folders), "the bare claudes to be idle", 120.0, 0.01)
@@ -140,7 +140,7 @@ class Bare:
         return ready
 
     def _start(self) -> tuple[str, Path]:
-        """The name of its tmux session, and its folder."""
+        """Start it; return the name of its tmux session, and its folder."""
         name = f"bare-{uuid.uuid4().hex[:8]}"
         folder = self._lab.path / name
         script = self._copy(folder)
@@ -157,7 +157,7 @@ class Bare:
         os.close(handle)
 
     def _copy(self, folder: Path) -> Path:
-        """The start script and the settings of a session of ours, for a session of nobody's."""
+        """Copy the start script and the settings of one of our sessions."""
         for part in ("facts", "agent", "messages"):
             (folder / part).mkdir(parents=True)
         old = json.loads((self._model / "record.json").read_text())
@@ -168,7 +168,7 @@ class Bare:
         return folder / "agent" / "start.sh"
 
     def _idle(self, folder: Path) -> bool:
-        """Claude's own status file says that it is idle."""
+        """True if Claude's own status file shows that it is idle."""
         try:
             pid = (folder / "process").read_text().splitlines()[0]
             status = json.loads((self._lab.home / ".claude" / "sessions" / f"{pid}.json").read_text())

@@ -1,4 +1,4 @@
-"""Codex: its real app-server, without a network, against the model server of the tests."""
+"""Codex: its real app-server, without a network, with the tests' model server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lab_of(place: Place) -> CodexLab:
 
 
 def reads(place: Place) -> Iterator[Figure]:
-    """What needs no talking, and what asks the server, since an agent asks something."""
+    """Reads that need no server, and reads that ask the server because an agent asks something."""
     with lab_of(place) as lab:
         os.chdir(lab.project)
         commands, ours = Commands(lab.env), client(lab.env)
@@ -86,7 +86,7 @@ def sends(place: Place) -> Iterator[Figure]:
 
 
 def _acknowledged(lab: CodexLab, id: str, number: int) -> float:
-    """Seconds from our attempt until the message stood in the rollout."""
+    """Seconds from our attempt until the message was in the rollout."""
     attempt = json.loads((lab.folder(id) / "messages" / f"{number:04d}" / "attempt.json").read_text())
     for line in lab.rollout(id):
         item = line["payload"].get("item") or {}
@@ -96,7 +96,7 @@ def _acknowledged(lab: CodexLab, id: str, number: int) -> float:
 
 
 def creates(place: Place) -> Iterator[Figure]:
-    """The first session starts the server, the second finds it."""
+    """`create`: the first session starts the server, the second one finds it."""
     cold, warm, floor = [], [], []
     with lab_of(place) as lab:
         os.chdir(lab.project)
@@ -118,7 +118,7 @@ def creates(place: Place) -> Iterator[Figure]:
 
 
 def ends(place: Place) -> Iterator[Figure]:
-    """From the server's `turn/completed` to the end of the waiting process."""
+    """The time from the server's `turn/completed` until the waiting process ends."""
     times = []
     with lab_of(place) as lab:
         os.chdir(lab.project)
@@ -151,7 +151,7 @@ def _gone(commands: Commands, lab: CodexLab, line: Line, id: str, number: int) -
 
 
 def deaths(place: Place) -> Iterator[Figure]:
-    """From the signal that kills the app-server to the end of the waiting process."""
+    """The time from the signal that kills the app-server until the waiting process ends."""
     times = []
     with lab_of(place) as lab:
         os.chdir(lab.project)

@@ -1,4 +1,4 @@
-"""What was measured, beside what is to be reached; as lines for a person, as JSON, and as the tables of the page."""
+"""The measured values and their targets: as lines for a person, as JSON, and as the tables of the page."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from measuring import Spread
 
 
 class Figure(NamedTuple):
-    """One measured thing.
+    """One measured value.
 
     Attributes:
-        name: a short name, unique, by which it can be chosen.
-        what: what is measured, as the page has it.
+        name: a short unique name, by which it can be selected.
+        what: what is measured, as the page describes it.
         unit: of `value`, `p20` and `reach`: "ratio" (to `python -c pass`), "ms", "s", "MB" or "%".
         value: the median (or the one measured value).
         p20: the lowest fifth.
-        reach: what `value` is to be at most; None: told, not judged.
-        wall: the median in milliseconds of what the ratio is made of, if it is one.
-        cpu: the ratio of the processor times, which other programs disturb less.
-        ancestor: the same of the TypeScript tool of the same name (0.4.4), in words.
-        note: what a reader has to know.
+        reach: the target, the highest accepted `value`; None: shown without a target.
+        wall: if it is a ratio, the median of the measured times in milliseconds.
+        cpu: the ratio of the processor times, which other programs affect less.
+        ancestor: the same value for the TypeScript tool of the same name (0.4.4), in words.
+        note: what a reader must know.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Figure(NamedTuple):
         return self.reach is not None and self.value > self.reach
 
     def shown(self, judged: bool = True) -> str:
-        """One line for a person; `judged` by its reach."""
+        """One line for a person; with `judged`, compared with its target."""
         wall = f" ({self.wall:.0f} ms)" if self.wall is not None else ""
         values = f"{amount(self.value, self.unit)}{wall}, p20 {amount(self.p20, self.unit)}"
         values += f", cpu {amount(self.cpu, self.unit)}" if self.cpu is not None else ""
@@ -51,7 +51,7 @@ class Figure(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """How one cost grows: `values` by `sizes`, each with the size as its key."""
+    """How one cost grows: `values` has the cost for each size, which is a number of `by`."""
 
     name: str
     what: str
@@ -60,13 +60,13 @@ class Growth(NamedTuple):
     values: dict[int, float]
 
     def shown(self, judged: bool = True) -> str:
-        """One line for a person; no growth is judged."""
+        """One line for a person; growth has no target."""
         values = ", ".join(f"{size}: {amount(value, self.unit)}" for size, value in self.values.items())
         return f"{self.name:24} by {self.by}: {values}"
 
 
 def ratio(name: str, what: str, reach: float | None, of: Spread, floor: Spread, **more: Any) -> Figure:
-    """A command's time as a ratio to `python -c pass`, medians and lowest fifths."""
+    """A command's time as a ratio to `python -c pass`: the medians and the lowest fifths."""
     cpu = of.cpu / floor.cpu if of.cpu and floor.cpu else None
     values = (of.median / floor.median, of.p20 / floor.p20, reach, of.median * 1e3, cpu)
     return Figure(name, what, "ratio", *values, **more)

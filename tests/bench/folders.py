@@ -1,7 +1,7 @@
-"""State folders with Claude sessions as dev-sessions and Claude Code leave them on the disk, made without either.
+"""State folders with Claude sessions, as dev-sessions and Claude Code would write them, but made without either.
 
 Records, acts, reports, status files and transcripts have the form of the recorded ones in `tests/data`; the agent's
-process is a living `sleep`. So thousands of sessions, and sessions of thousands of turns, cost seconds.
+process is a running `sleep`. So thousands of sessions, and sessions with thousands of turns, can be made in seconds.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _PAYLOADS = {
 
 
 class Conversation:
-    """What turns leave behind: the acts and the reports in a session's folder, and the transcript's lines."""
+    """The files of turns: the acts and the reports in a session's folder, and the lines of the transcript."""
 
     def __init__(self, folder: Path, uuid: str, transcript: Path, project: Path, since: float) -> None:
         self.folder, self.uuid, self.transcript, self.project, self.since = folder, uuid, transcript, project, since
 
     def turn(self, number: int) -> Iterator[str]:
-        """One turn that is over: act and reports go to the disk, the transcript's lines come back."""
+        """Make one completed turn: write its act and reports to the disk, and return the lines of the transcript."""
         at = self.since + _TURN * number
         prompt = str(uuid.uuid4())
         self.claim(number, at)
@@ -57,7 +57,7 @@ class Conversation:
             yield _line(fields)
 
     def claim(self, number: int, at: float) -> None:
-        """A message of ours that the agent has taken."""
+        """Write a message of ours that the agent has accepted."""
         folder = self.folder / "messages" / f"{number:04d}"
         folder.mkdir(mode=0o700)
         claim = {"request_id": f"{number:016x}", "created": at, "via": "terminal", "wire": _text(number)}
@@ -71,20 +71,20 @@ class Conversation:
             (folder / f"{name}.json").write_text(json.dumps(content) + "\n")
 
     def report(self, event: str, at: float, **fields: Any) -> None:
-        """What a hook has reported at that time."""
+        """Write the report of a hook at that time."""
         draft = self.draft(event, **fields)
         os.utime(draft, (at, at))
         draft.rename(draft.with_name(f"{draft.name[1:]}.json"))
 
     def draft(self, event: str, **fields: Any) -> Path:
-        """A report, before it is moved in."""
+        """Write a report, before it is moved into its folder."""
         payload = {**_PAYLOADS[event], "session_id": self.uuid, "transcript_path": str(self.transcript), **fields}
         draft = self.folder / "facts" / f".{uuid.uuid4()}"
         draft.write_text(json.dumps({**payload, "cwd": str(self.project)}))
         return draft
 
     def entry(self, recorded: dict[str, Any], at: float) -> dict[str, Any]:
-        """An entry of the transcript, as one of this conversation."""
+        """A recorded entry of a transcript, changed to be part of this conversation."""
         fields = dict(recorded)
         for name in ("sessionId", "session_id"):
             if name in fields:
@@ -95,7 +95,7 @@ class Conversation:
 
 
 class MadeSession:
-    """One session on the disk. `turns` have ended; `begin` and `finish` run one more."""
+    """One session on the disk. `turns` have ended; `begin` and `finish` run another one."""
 
     def __init__(self, state: StateFolder, id: str, turns: int) -> None:
         self.id, self.turns = id, turns
@@ -137,7 +137,7 @@ class MadeSession:
         }
 
     def write(self, padding: int = 0) -> None:
-        """Put everything on the disk; `padding` is how many bytes of tool output the transcript has before its end."""
+        """Write everything to the disk; `padding`: how many bytes of tool output the transcript has before its end."""
         self.be_born()
         talk = self.conversation
         with talk.transcript.open("w") as file:
@@ -149,12 +149,12 @@ class MadeSession:
         self.say("idle", talk.since + _TURN * self.turns + 10)
 
     def be_born(self) -> None:
-        """Write down the process, as it does itself."""
+        """Record the process, as the process itself does."""
         words = Path(f"/proc/{self.agent.pid}/stat").read_text()
         (self.folder / "process").write_text(f"{self.agent.pid}\n{words}")
 
     def say(self, status: str, at: float) -> None:
-        """Have the agent's own status file say `status`."""
+        """Make the agent's own status file show `status`."""
         pid = self.agent.pid
         content = {
             "pid": pid,
@@ -174,7 +174,7 @@ class MadeSession:
         (folder / f"{pid}.json").write_text(json.dumps(content))
 
     def begin(self) -> None:
-        """One more turn runs."""
+        """Begin another turn."""
         self.turns += 1
         now = time.time()
         self._prompt = str(uuid.uuid4())
@@ -183,9 +183,9 @@ class MadeSession:
         self.say("busy", now)
 
     def finish(self) -> tuple[Path, float]:
-        """The running turn ends: the hook leaves its report, and the agent says that it is idle.
+        """End the running turn: the hook writes its report, and the agent shows that it is idle.
 
-        Returns the report, and when the agent said so: until then it may go on with the same turn.
+        Returns the report, and when the agent showed that: until then it may continue the same turn.
         """
         draft = self.conversation.draft("Stop", prompt_id=self._prompt, last_assistant_message=REPLY)
         file = draft.with_name(f"{draft.name[1:]}.json")
@@ -195,7 +195,7 @@ class MadeSession:
         return file, at
 
     def go_on(self, report: Path) -> None:
-        """Take the end back: the same turn runs again."""
+        """Remove the end again: the same turn is running."""
         report.unlink()
         self.say("busy", time.time())
 
@@ -226,7 +226,7 @@ class StateFolder:
         shutil.rmtree(self._top, ignore_errors=True)
 
     def add(self, count: int = 1, turns: int = 1, padding: int = 0) -> list[MadeSession]:
-        """Add sessions at rest, with that many turns behind them each."""
+        """Add idle sessions, each with that many completed turns."""
         first = len(self.sessions)
         made = [MadeSession(self, _name(first + index), turns) for index in range(count)]
         self.sessions += made
@@ -239,7 +239,7 @@ class StateFolder:
         return made
 
     def _put_behind(self, sessions: list[MadeSession]) -> None:
-        """What the product has put behind, turn by turn, in a session of that many."""
+        """Compact these sessions, as the product would have done by now."""
         context = Context(config.load(self.env))
         for session in sessions:
             assert delivery.compact(context.session(session.id)), f"nothing was compacted: {session.id}"
@@ -261,7 +261,7 @@ def _line(entry: dict[str, Any]) -> str:
 
 
 def _pad(file: Any, size: int, talk: Conversation) -> None:
-    """What tools said: some 60 KB each, as a transcript of a long session has it."""
+    """Write tool outputs of about 60 KB each, as in the transcript of a long session."""
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "a line of some log, and one more\n" * 1900}
     line = _line(talk.entry({**_ENTRIES[4], "message": {"role": "user", "content": [result]}}, talk.since))
     for _ in range(size // len(line)):

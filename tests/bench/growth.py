@@ -1,4 +1,4 @@
-"""How costs grow: with the sessions that there are, and with the turns that a session has behind it."""
+"""How costs grow with the number of sessions, and with the number of a session's completed turns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SENDS = 3
 
 
 class _Table:
-    """Collects what is measured, size by size."""
+    """Collects the measured values, one size at a time."""
 
     def __init__(self, by: str) -> None:
         self._by = by
@@ -35,7 +35,7 @@ class _Table:
 
 
 def of_sessions(place: Place) -> Iterator[Growth]:
-    """`list`, `status` of one, `wait` for one and for all: 1 to 1,000 sessions with three turns each."""
+    """`list`, `status` of one session, `wait` for one and for all: 1 to 1,000 sessions with three turns each."""
     table = _Table("sessions")
     with place.state() as state:
         for size in _some(place, SESSIONS):
@@ -79,7 +79,7 @@ def _measure(
 
 
 def of_turns(place: Place) -> Iterator[Growth]:
-    """`status`, `last-message` and `wait` of a session with 1 to 10,000 turns behind it."""
+    """`status`, `last-message` and `wait` of a session with 1 to 10,000 completed turns."""
     table = _Table("turns")
     with place.state() as state:
         for size in _some(place, TURNS):
@@ -99,7 +99,7 @@ def of_turns(place: Place) -> Iterator[Growth]:
 
 
 def of_sends(place: Place) -> Iterator[Growth]:
-    """`send` to the real Claude Code in a session that has 1 to 10,000 turns behind it already."""
+    """`send` to the real Claude Code in a session with 1 to 10,000 completed turns."""
     table = _Table("turns")
     with Lab(place.claude, "bench-growth") as lab:
         os.chdir(lab.project)
@@ -120,7 +120,7 @@ def of_sends(place: Place) -> Iterator[Growth]:
 
 
 def _grow_old(lab: Lab, id: str, turns: int) -> None:
-    """Give a real session a past."""
+    """Add completed turns to a real session."""
     folder = lab.folder(id)
     uuid = json.loads((folder / "record.json").read_text())["backend"]["uuid"]
     transcript = json.loads(next((folder / "facts").glob("*.json")).read_text())["transcript_path"]

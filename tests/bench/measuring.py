@@ -1,7 +1,7 @@
-"""How long programs take: whole processes, by the wall clock, one after the other in rounds.
+"""How long programs take: whole processes, in real time, one after the other in rounds.
 
-Machines are loaded and differ, so nothing here is of use by itself: every command is measured in turns with
-`python -c pass` of the same interpreter (A B A B ...), and what counts is the ratio.
+Machines differ and may be under load, so an absolute time means little: every command is measured alternately with
+`python -c pass` of the same interpreter (A B A B ...), and the ratio counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 PASS = "python -c pass"
-# A command that leaves, at its end, what the kernel says of its process.
+# Runs a command, and at its end writes the kernel's status of its process to a file.
 _TELLING = """
 import sys
 told, sys.argv = sys.argv[1], ["dev-sessions", *sys.argv[2:]]
@@ -32,18 +32,18 @@ _NULL = os.open(os.devnull, os.O_RDWR)
 
 
 class Cost(NamedTuple):
-    """What one process took: seconds by the wall clock, and of processor time."""
+    """The cost of one process: seconds of real time and of processor time."""
 
     wall: float
     cpu: float
 
     def less(self, agents: float) -> Cost:
-        """Without the seconds in which the agent did something of its own."""
+        """The cost without the seconds in which the agent did something itself."""
         return Cost(self.wall - agents, self.cpu)
 
 
 class Spread(NamedTuple):
-    """Many measurements of one thing, in seconds."""
+    """Many measurements of one value, in seconds."""
 
     median: float
     p20: float
@@ -51,18 +51,18 @@ class Spread(NamedTuple):
 
 
 class Failed(Exception):
-    """A command that is measured did not do what it is measured for."""
+    """A measured command did not do what it should."""
 
 
 def spread(costs: Sequence[Cost | float]) -> Spread:
-    """Median and lowest fifth; the median of the processor time where it was measured."""
+    """Median and lowest fifth, and the median of the processor time if it was measured."""
     walls = sorted(cost.wall if isinstance(cost, Cost) else cost for cost in costs)
     used = [cost.cpu for cost in costs if isinstance(cost, Cost)]
     return Spread(statistics.median(walls), walls[len(walls) // 5], statistics.median(used) if used else 0.0)
 
 
 class Commands:
-    """The commands of dev-sessions in one environment, run as a user's shell would."""
+    """The commands of dev-sessions in one environment, run as a user's shell would run them."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.env = dict(env)
@@ -73,7 +73,7 @@ class Commands:
         return [*self.program, *words]
 
     def checked(self, *words: str, says: str = "", code: int = 0) -> str:
-        """Run a command once and see that it does what it is measured for; returns what it says."""
+        """Run a command once and check that it does what is to be measured; return its output."""
         done = subprocess.run(self.argv(*words), env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != code or says not in done.stdout:
             raise Failed(f"{words}: exit {done.returncode}, said {done.stdout[:300]!r} {done.stderr[:600]!r}")
@@ -83,7 +83,7 @@ class Commands:
         return took(self.argv(*words), self.env)
 
     def start(self, *words: str) -> int:
-        """Start a command in the background; returns its pid."""
+        """Start a command in the background; return its pid."""
         return started(self.argv(*words), self.env)
 
     def floor(self) -> Cost:
@@ -91,7 +91,7 @@ class Commands:
         return took([sys.executable, "-c", "pass"], self.env)
 
     def memory(self, *words: str) -> float:
-        """The most memory that a command ever held, in MB (Linux)."""
+        """The peak memory of a command, in MB (Linux)."""
         with tempfile.NamedTemporaryFile() as told:
             argv = [sys.executable, "-c", _TELLING, told.name, *words]
             done = subprocess.run(argv, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -102,7 +102,7 @@ class Commands:
 
 
 def took(argv: Sequence[str], env: Mapping[str, str], given: str | None = None) -> Cost:
-    """Run a program to its end with its output thrown away; `given` is a file for its standard input."""
+    """Run a program to its end and discard its output; `given` is a file for its standard input."""
     begin = time.perf_counter()
     pid = started(argv, env, given)
     _, _, used = os.wait4(pid, 0)
@@ -116,7 +116,7 @@ def started(argv: Sequence[str], env: Mapping[str, str], given: str | None = Non
 
 
 def in_turns(rounds: int, **measures: Callable[[], Cost | float]) -> dict[str, Spread]:
-    """Take each measure once a round, in turns, and in one round before, if there are several (see `counted`)."""
+    """Take each measure once a round, alternating; if there are several rounds, add one to warm up (see `counted`)."""
     taken: dict[str, list[Cost | float]] = {name: [] for name in measures}
     for _ in range(rounds + (rounds > 1)):
         for name, measure in measures.items():
@@ -125,15 +125,15 @@ def in_turns(rounds: int, **measures: Callable[[], Cost | float]) -> dict[str, S
 
 
 def counted(costs: Sequence[T]) -> Sequence[T]:
-    """Without the first one, in which caches fill, unless it is the only one."""
+    """The costs without the first one, which fills caches, unless it is the only one."""
     return costs[1:] or costs
 
 
-# Processes that go on (Linux: what is told in /proc).
+# Running processes (Linux: read from /proc).
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 30.0, pause: float = 0.0005) -> None:
-    """Wait for something of the outside world."""
+    """Wait for a condition outside this process."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -142,7 +142,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 30.0, pause
 
 
 def is_armed(pid: int) -> bool:
-    """True once a `wait` sleeps with its watches set: whatever happens from now on wakes it."""
+    """True once a `wait` sleeps with its watches set: any change from then on wakes it."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] == "S" and _watches(pid)
@@ -158,7 +158,7 @@ def _watches(pid: int) -> bool:
 
 
 def processor_seconds(pid: int) -> float:
-    """The processor time that a process has used, to the nanosecond where the kernel tells."""
+    """The processor time that a process has used, to the nanosecond if the kernel reports it."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
     except OSError:
@@ -167,7 +167,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def most_memory(pid: int) -> float:
-    """The most memory that a process has held so far, in MB."""
+    """The peak memory of a process so far, in MB."""
     return _kilobytes(Path(f"/proc/{pid}/status").read_text(), "VmHWM") / 1024
 
 
@@ -176,7 +176,7 @@ def _kilobytes(status: str, name: str) -> int:
 
 
 def ended(pid: int, seconds: float = 30.0) -> int:
-    """Wait for a process of ours to end by itself; returns its exit code."""
+    """Wait for one of our processes to end by itself; return its exit code."""
     handle = os.pidfd_open(pid)
     ready, _, _ = select.select([handle], [], [], seconds)
     os.close(handle)
@@ -187,7 +187,7 @@ def ended(pid: int, seconds: float = 30.0) -> int:
 
 
 def end(pid: int, signal: int = 15) -> None:
-    """End a process of ours."""
+    """End one of our processes."""
     try:
         os.kill(pid, signal)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The parts of `docs/performance.md` that are made of measurements."""
+"""The parts of `docs/performance.md` that are generated from measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "performance.md"
 
 
 def machine(claude: str, codex: str) -> dict[str, Any]:
-    """What it was measured on."""
+    """The machine and the versions with which the values were measured."""
     return {
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
@@ -43,7 +43,7 @@ def _said(*argv: str) -> str | None:
 
 
 def parts(figures: Sequence[Figure], growths: Sequence[Growth], machine: dict[str, Any]) -> dict[str, str]:
-    """Each part of the page by its name."""
+    """The parts of the page, by name."""
     return {
         "machine": _machine(machine),
         "reaches": _reaches([figure for figure in figures if not figure.name.startswith(CODEX)]),
@@ -78,7 +78,7 @@ def _reaches(figures: Sequence[Figure]) -> str:
 
 
 def _of_codex(figures: Sequence[Figure], machine: dict[str, Any]) -> str:
-    """A table of its own, with what it was measured on: it may be renewed alone."""
+    """A separate table with its own machine and versions, because it can be renewed alone."""
     day, load, version = machine["day"], machine["load"], machine.get("codex") or "no codex"
     begin = f"Measured on {day}, load {load}, with {version}."
     rows = [line.rpartition(" |")[0].rpartition(" |")[0] + " |" for line in _reaches(figures).splitlines()]
@@ -98,7 +98,7 @@ def _growth(growths: Sequence[Growth]) -> str:
 
 
 def renew(made: dict[str, str], page: Path = PAGE) -> None:
-    """Put the parts into the page, each between its two marks."""
+    """Write the parts into the page, each between its two marks."""
     text = page.read_text()
     for name, part in made.items():
         begin, end = f"<!-- {name}, made by make bench -->", f"<!-- end of {name} -->"

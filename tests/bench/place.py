@@ -1,4 +1,4 @@
-"""Where a measurement takes place, and how often it is repeated."""
+"""The place and the number of repetitions of a measurement."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from folders import ROOT, StateFolder
 
 
 class Place:
-    """What every measurement is given.
+    """The common parameters of every measurement.
 
     Args:
-        scratch: a folder for state folders, removed by whoever made it.
-        rounds: how often a quick thing is measured.
-        quick: everything once and as small as it can be, to see that it runs.
+        scratch: a folder for state folders; its creator removes it.
+        rounds: how often a quick measurement is repeated.
+        quick: run everything once and as small as possible, to check that it works.
         claude, codex: paths of the real programs.
     """
 
@@ -26,21 +26,21 @@ class Place:
 
     @property
     def fewer(self) -> int:
-        """How often a thing of some hundred milliseconds is measured."""
+        """How often a measurement of some hundred milliseconds is repeated."""
         return 1 if self._quick else max(5, self.rounds // 2)
 
     @property
     def few(self) -> int:
-        """How often a thing of seconds is measured."""
+        """How often a measurement of seconds is repeated."""
         return 1 if self._quick else max(3, self.rounds // 5)
 
     @property
     def first(self) -> int:
-        """How often a thing is done before it counts, to fill caches; see `counted`."""
+        """How many runs come first and do not count, to fill caches; see `counted`."""
         return int(self.rounds > 1)
 
     def size(self, whole: int, quick: int) -> int:
-        """How many, how large or how long: `whole`, but where a quick look is enough."""
+        """A number, size or duration: `quick` for a quick run, otherwise `whole`."""
         return quick if self._quick else whole
 
     def state(self) -> StateFolder:
@@ -49,7 +49,7 @@ class Place:
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder below the project, on the disk that a user's state folder would be on too."""
+    """A folder below the project, on a disk like that of a user's state folder."""
     folder = ROOT / ".lab"
     folder.mkdir(exist_ok=True)
     return tempfile.TemporaryDirectory(prefix=f"bench-{os.getpid()}-", dir=folder)

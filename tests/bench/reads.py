@@ -1,4 +1,4 @@
-"""The hot reads on sessions made on the disk: `--version`, `list`, `status`, `last-message`, and our hooks."""
+"""The frequent reads, on sessions written to the disk: `--version`, `list`, `status`, `last-message`, and our hooks."""
 
 from __future__ import annotations
 

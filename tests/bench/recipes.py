@@ -1,4 +1,4 @@
-"""A fan-out of eight with the real Claude Code, against eight of the bare programs started at once."""
+"""A fan-out of eight with the real Claude Code, compared with eight of the programs alone, started at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MANY, _SECONDS = 8, 3
 
 
 def fan_out(place: Place) -> Iterator[Figure]:
-    """In turns: all of a fan-out whose turns take three seconds, and eight programs from their start to the box."""
+    """Alternating: a whole fan-out with turns of three seconds, and eight programs until they show their input box."""
     with Lab(place.claude, "bench") as lab:
         commands = Commands(lab.env)
         os.chdir(lab.project)
@@ -41,7 +41,7 @@ def fan_out(place: Place) -> Iterator[Figure]:
 
 
 def _round(lab: Lab, commands: Commands, bare: Bare, tasks: list[str]) -> tuple[float, float, float]:
-    """Seconds of the fan-out, seconds until the last bare program was ready, and MB."""
+    """Seconds of the fan-out, seconds until the last program alone was ready, and MB."""
     begin = time.perf_counter()
     held = commands.memory("fan-out", *tasks, "--max-parallel", str(len(tasks)))
     whole = time.perf_counter() - begin

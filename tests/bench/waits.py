@@ -1,4 +1,4 @@
-"""`wait`: until it is armed, from the agent's word to its end, and what it costs to go on waiting (Linux)."""
+"""`wait`: the time until it is armed, from the agent's report until it ends, and the cost of waiting (Linux)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def arm_time(commands: Commands, id: str) -> Cost:
 
 
 def woken(place: Place) -> Iterator[Figure]:
-    """From the agent's word that it is idle, a turn's end reported, to the end of the waiting process."""
+    """From the agent's report that it is idle, after that of a turn's end, until the waiting process ends."""
     with place.state() as state:
         session = state.add(1, turns=3)[0]
         commands = Commands(state.env)
@@ -67,7 +67,7 @@ def woken(place: Place) -> Iterator[Figure]:
 
 
 def died(place: Place) -> Iterator[Figure]:
-    """From the death of the agent's process to the end of the waiting process."""
+    """From the death of the agent's process until the waiting process ends."""
     with place.state() as state:
         session = state.add(1, turns=3)[0]
         commands = Commands(state.env)
@@ -89,9 +89,9 @@ def _gone_after(
     rounds: int,
     code: int,
 ) -> tuple[list[float], list[Cost]]:
-    """How long an armed `wait` lives on after each `cause`, and `python -c pass` beside it.
+    """How long an armed `wait` continues to run after each `cause`, and the cost of `python -c pass` at the same time.
 
-    `cause` ends the turn: it gives back when, and what makes the session as it was.
+    `cause` ends the turn; it returns the time, and a function that restores the session.
     """
     times, floor = [], []
     for _ in range(rounds):
@@ -106,7 +106,7 @@ def _gone_after(
 
 
 def _beside(floor: list[Cost]) -> str:
-    """What the machine was like meanwhile, for a reach in milliseconds."""
+    """The state of the machine during the measurement, for a target in milliseconds."""
     return f"`python -c pass` took {spread(floor).median * 1e3:.0f} ms then"
 
 
@@ -124,7 +124,7 @@ def _armed_wait(commands: Commands, session: MadeSession) -> int:
 
 
 def idle(place: Place) -> Iterator[Figure]:
-    """Three at once, each on a session of its own."""
+    """Three at once, each on a separate session."""
     seconds = place.size(60, 1)
     with place.state() as state:
         used = idle_cost(place, state, [[session] for session in busy(state, 3)], seconds)
@@ -151,12 +151,12 @@ def busy(state: StateFolder, count: int) -> list[MadeSession]:
 
 
 def idle_cost(place: Place, state: StateFolder, groups: list[list[MadeSession]], seconds: float) -> list[float]:
-    """Seconds of processor time that a `wait` on each group uses in a minute in which nothing happens."""
+    """Seconds of processor time that a `wait` on each group uses in a minute without any event."""
     commands = Commands(state.env)
     pids = [commands.start("wait", *[session.id for session in group]) for group in groups]
     try:
         until(lambda: all(is_armed(pid) for pid in pids), "the waits are armed", pause=0.02)
-        time.sleep(place.size(10, 0))  # what a `wait` looks at in its first seconds may have just ended
+        time.sleep(place.size(10, 0))  # in its first seconds, a `wait` also checks what may have just ended
         before, begin = [processor_seconds(pid) for pid in pids], time.monotonic()
         time.sleep(seconds)
         minutes = (time.monotonic() - begin) / 60
@@ -175,7 +175,7 @@ def of_200(place: Place) -> Iterator[Figure]:
         try:
             until(lambda: is_armed(pid), "the wait is armed")
             took = time.perf_counter() - begin
-            time.sleep(place.size(3, 1))  # some ticks
+            time.sleep(place.size(3, 1))  # some clock ticks
             held = most_memory(pid)
         finally:
             end(pid)
