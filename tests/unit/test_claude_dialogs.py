@@ -358,3 +358,18 @@ def test_a_box_below_the_choices_is_not_a_dialog():
     assert not dialogs.is_limit_menu(f"{above}\n{'─' * 80}\n❯ text\n{'─' * 80}\n")
     # Somebody else's dialog, further down than that of an earlier limit.
     assert not dialogs.is_limit_menu(f"{above}\n● Bash(ls)\n{screen('2.1.330/dialog-permission-write')}")
+
+
+@pytest.mark.parametrize(
+    ("shown", "whole", "part"),
+    [
+        ("", True, True),
+        (":word word", True, True),
+        ("word\nword", True, False),  # the beginning of an earlier message
+        ("word\nword", False, True),  # lines from the middle, of a box that is taller than the screen
+        ("another", False, False),
+        (":word word word and more", True, False),
+    ],
+)
+def test_a_box_that_shows_a_part_of_a_paste(shown, whole, part):
+    assert dialogs.shows_part(dialogs.Box(shown, whole), ":word word\n\n\nword word") is part

@@ -247,8 +247,7 @@ class _Attempt:
         """Paste our text into the empty box."""
         self._put()
         while not dialogs.holds(box := self._box(), self._text):
-            ours = self._left_by_us(box)
-            if ours and not dialogs.squeezed(self._text).startswith(dialogs.squeezed(box.text)):
+            if not dialogs.shows_part(box, self._text) and self._left_by_us(box):
                 # A slow Claude has only now read the paste of an earlier sender.
                 self._make_room()
                 self._put()

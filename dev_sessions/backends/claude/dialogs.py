@@ -188,6 +188,15 @@ def holds(box: Box | None, text: str) -> bool:
     return ends and (not box.whole or wanted.startswith(first))
 
 
+def shows_part(box: Box, text: str) -> bool:
+    """True if the input box contains only a part of `text`, as while Claude is still reading its paste.
+
+    That part is the beginning; of a box that is not completely visible, it shows lines from anywhere in it.
+    """
+    shown, wanted = squeezed(box.text), squeezed(text)
+    return wanted.startswith(shown) if box.whole else shown in wanted
+
+
 def options(screen: str) -> list[Option]:
     """The options of a dialog, in order: the marked line, and the lines around it that begin in the same column."""
     lines = [line for line in screen.split("\n") if line.strip() and not _RULE.match(line)]
