@@ -270,6 +270,16 @@ class State(NamedTuple):
     delegated: bool = False
     left: tuple[Task, ...] = ()
 
+    @property
+    def queued(self) -> list[int]:
+        """The numbers of our turns that are queued."""
+        return [turn.number for turn in self.turns if turn.state == QUEUED]
+
+    @property
+    def running(self) -> list[int]:
+        """The numbers of our turns that are open, without the queued ones."""
+        return [turn.number for turn in self.turns if turn.open and turn.state != QUEUED]
+
 
 class Entry(NamedTuple):
     """One piece of a conversation.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ..errors import DeliveryFailed, WaitingForInput
-from ..model import EXITED, IDLE, QUEUED
+from ..model import EXITED, IDLE
 from ..system.waiting import Watcher
 from .delivery import hand_over
 
@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..model import State
     from .context import Context, Session
 
 # How often to check if no event comes. Seconds.
@@ -50,7 +49,7 @@ def _sign_off(session: Session) -> bool:
         return True
     with session.context.store.lock(session.folder.lock_path):
         state = session.state()
-        if _queued(state) and state.status != EXITED:
+        if state.queued and state.status != EXITED:
             return False
         session.folder.set_courier(None)
         return True
@@ -64,9 +63,9 @@ def _deliver_next(session: Session) -> bool:
             if session.id not in session.context.store.load():
                 return False
             state = session.state()
-            if not _queued(state) or state.status == EXITED:
+            if not state.queued or state.status == EXITED:
                 return False
-            if state.status == IDLE and not _busy(state):
+            if state.status == IDLE and not state.running:
                 delivered = _deliver_if_idle(session)
                 if delivered is not None:
                     return delivered
@@ -77,10 +76,10 @@ def _deliver_if_idle(session: Session) -> bool | None:
     """Deliver the next message if the agent is still idle; None to try again later, False if none is left."""
     with session.context.store.lock(session.folder.lock_path):
         state = session.state()
-        queued = _queued(state)
+        queued = state.queued
         if not queued:
             return False
-        if state.status != IDLE or _busy(state):
+        if state.status != IDLE or state.running:
             return None
         message = session.folder.message(queued[0])
         if message is None:
@@ -91,11 +90,3 @@ def _deliver_if_idle(session: Session) -> bool | None:
             session.context.say(error.message)
             return None
         return True
-
-
-def _queued(state: State) -> list[int]:
-    return [turn.number for turn in state.turns if turn.state == QUEUED]
-
-
-def _busy(state: State) -> bool:
-    return any(turn.open and turn.state != QUEUED for turn in state.turns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..backends.base import Interrupts
-from ..model import INTERRUPTED, QUEUED
+from ..model import INTERRUPTED
 from .interruption import end_turn, outcome
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def interrupt(context: Context, params: dict[str, Any], request_id: str) -> dict
             return known
         before = session.state()
         after = end_turn(session, before)
-        running = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
+        running = before.running
         result = {
             "session": session.id,
             "interrupted": [t.number for t in after.turns if t.number in running and t.state == INTERRUPTED],

@@ -6,7 +6,7 @@ import time
 
 from ..backends.base import Interrupts
 from ..errors import TimedOut
-from ..model import EXITED, IDLE, INTERRUPTED, QUEUED
+from ..model import EXITED, IDLE, INTERRUPTED
 from ..system.waiting import Watcher
 
 TYPE_CHECKING = False
@@ -47,8 +47,8 @@ def outcome(before: State, after: State) -> str | None:
     """The outcome of the interrupted turn; None if no turn was running, or if it still is."""
     if before.status in (IDLE, EXITED):
         return None
-    ran = {turn.number for turn in before.turns if turn.open and turn.state != QUEUED}
-    if any(turn.number in ran and turn.state == INTERRUPTED for turn in after.turns):
+    running = before.running
+    if any(turn.number in running and turn.state == INTERRUPTED for turn in after.turns):
         return INTERRUPTED  # even if it has since ended a turn in which it comments on the end of its subagents
     if after.last is not None and after.last != before.last:
         return after.last.state

@@ -112,7 +112,7 @@ def _revived(session: Session) -> Result:
         cut = [turn.number for turn in before.turns if turn.open or turn.state in (EXITED, QUEUED)]
         restart = session.folder.revivals()[-1]
         ended = [turn.number for turn in after.turns if not turn.open and (turn.number in cut or turn.ended == restart)]
-        if any(turn.state == QUEUED for turn in after.turns):
+        if after.queued:
             start_courier(session)
     return _result(session, REVIVED, after, ended)
 
@@ -123,7 +123,7 @@ def _result(session: Session, outcome: str, state: State, interrupted: list[int]
         "outcome": outcome,
         "status": state.status,
         "interrupted": interrupted,
-        "queued": [turn.number for turn in state.turns if turn.state == QUEUED],
+        "queued": state.queued,
     }
 
 

@@ -29,7 +29,7 @@ def send(context: Context, params: dict[str, Any], request_id: str) -> dict[str,
 
 def _deliver_queued(session: Session) -> dict[str, Any]:
     state = session.state()
-    queued = [turn.number for turn in state.turns if turn.state == QUEUED]
+    queued = state.queued
     if not queued:
         raise UsageError(
             f"nothing is queued for {session.id}", next=f"dev-sessions send {session.id} 'MESSAGE' --queue"

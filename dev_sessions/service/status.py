@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
-from ..model import EXITED, IDLE, LIMIT, QUEUED, STATUSES, WAITING, WORKING
+from ..model import EXITED, IDLE, LIMIT, STATUSES, WAITING, WORKING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def status(context: Context, params: dict[str, Any], request_id: str) -> dict[st
     """
     session = context.session(params["id"])
     state = session.state()
-    queued = [turn.number for turn in state.turns if turn.state == QUEUED]
+    queued = state.queued
     if queued and state.status != EXITED and not session.folder.courier():
         context.say(
             f"{len(queued)} queued message(s) and no courier to deliver them; "

@@ -8,7 +8,7 @@ import time
 
 from ..backends.session import Sources
 from ..errors import UsageError
-from ..model import EXITED, QUEUED
+from ..model import EXITED
 from ..system import processes
 from ..system.waiting import Watcher
 from .delivery import start_courier
@@ -202,7 +202,7 @@ def _killed(session: Session) -> dict[str, Any]:
 
 def _ensure_courier(session: Session, state: State) -> None:
     """Start a courier if the one for queued messages died; otherwise the wait for them would never end."""
-    if any(turn.state == QUEUED for turn in state.turns) and not session.folder.courier():
+    if state.queued and not session.folder.courier():
         start_courier(session)
 
 
