@@ -24,10 +24,7 @@ _LISTENING = 0x10000
 def unreachable(tmux: Tmux) -> TmuxError | None:
     """Why this server cannot be reached, with the remedy; None if there is no known reason."""
     pid = listener(tmux)
-    why = removed(tmux, pid)
-    if why and (started := listener(tmux)) != pid:  # by another command, after we had looked
-        pid, why = started, removed(tmux, started)
-    return why or mismatched(tmux, pid)
+    return removed(tmux, pid) or mismatched(tmux, pid)
 
 
 def listener(tmux: Tmux) -> int | None:
@@ -49,6 +46,8 @@ def removed(tmux: Tmux, reached: int | None) -> TmuxError | None:
     holders = {pid for pid in servers if _holds(pid, links)}
     # A child that the server has just forked for a new pane has its sockets until it executes the pane's program.
     lost = sorted(pid for pid in holders - {reached} if servers[pid] not in {reached, *holders})
+    if lost and (started := listener(tmux)) != reached:  # by another command, after `reached` was looked for
+        lost = [pid for pid in lost if pid != started]
     if not lost:
         return None
     folder = os.path.dirname(path)
